@@ -1,0 +1,61 @@
+"""One error tree; each class owns the exit code that the command ends with.
+
+A message is one line: what is wrong, the value, and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HarnessError(Exception):
+    """Base of every error that a user is meant to read."""
+
+    exit_code: int = 1
+
+
+class CheckFailed(HarnessError):
+    """A check found differences."""
+
+    exit_code = 1
+
+
+class UsageError(HarnessError):
+    """What was asked for does not make sense: an unknown name, an impossible option."""
+
+    exit_code = 2
+
+
+class NotFoundError(HarnessError):
+    """The model, revision, run or file does not exist, or is gated."""
+
+    exit_code = 3
+
+
+class RefusedError(HarnessError):
+    """The checkpoint is unsafe or broken."""
+
+    exit_code = 4
+
+
+class IncompleteError(HarnessError):
+    """A planned task failed or its data is missing; what ran is kept."""
+
+    exit_code = 5
+
+
+class DataError(HarnessError):
+    """Data does not match its checksum, schema or count."""
+
+    exit_code = 6
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not known, with the nearest known names."""
+    names = list(known)
+    lowered = {candidate.lower(): candidate for candidate in names}
+    matches = get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.5)
+    near = [lowered[match] for match in matches]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UsageError(f"unknown {what} {name!r}: {hint}")

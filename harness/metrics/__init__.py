@@ -1,0 +1,1 @@
+"""Pure functions from per-example facts to metrics."""

@@ -1,0 +1,32 @@
+"""What the tests share: where the real data lies, and the environment without a network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the official files, or a skip where it is not there."""
+    folder = Path(os.environ.get("XHARNESS_DATA", ROOT / ".." / "shared" / "data")).resolve()
+    if not (folder / "SHA256SUMS").is_file():
+        pytest.skip(f"no official data at {folder} (set XHARNESS_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracles_dir(data_dir: Path) -> Path:
+    """Golden values computed with independent code, beside the data."""
+    folder = data_dir.parent / "oracles"
+    if not folder.is_dir():
+        pytest.skip(f"no golden values at {folder}")
+    return folder

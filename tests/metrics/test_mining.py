@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.mining import (
+    PrecisionRecallF1,
+    Threshold,
+    best_threshold,
+    f1_at,
+    greedy_one_to_one,
+)
+
+
+def _bools(*values: int) -> npt.NDArray[np.bool_]:
+    return np.array(values, dtype=bool)
+
+
+def test_best_threshold_by_hand() -> None:
+    # Prefixes by descending score: 1.5 (gold), 1.4 (gold), 1.2, 1.1 (gold), 0.9; 4 gold pairs.
+    scores = np.array([1.1, 1.5, 0.9, 1.4, 1.2])
+    gold = _bools(1, 1, 0, 1, 0)
+    # F1: 2/5, 4/6, 4/7, 6/8, 6/9: the first four are best, the cut lies between 1.1 and 0.9.
+    assert best_threshold(scores, gold, 4) == Threshold(1.0, 3 / 4, 3 / 4, 3 / 4)
+
+
+def test_the_fewest_candidates_win_where_f1_is_equal() -> None:
+    # F1: 2/4, 2/5, 4/6 with one gold pair more, and 4/6 is first met at the third.
+    scores = np.array([4.0, 3.0, 2.0, 1.0])
+    found = best_threshold(scores, _bools(1, 0, 1, 0), 3)
+    assert found.value == 1.5
+    assert found.f1 == pytest.approx(4 / 6)
+    # 2/3 at the first and again at the fourth: 2 · 2 / (4 + 2).
+    found = best_threshold(scores, _bools(1, 0, 0, 1), 2)
+    assert (found.value, found.precision, found.recall) == (3.5, 1, 1 / 2)
+
+
+def test_the_best_on_the_last_candidate_keeps_all() -> None:
+    scores = np.array([1.3, 1.2, 1.1])
+    gold = _bools(1, 1, 1)
+    assert best_threshold(scores, gold, 3) == Threshold(1.1, 1, 1, 1)
+    assert f1_at(scores, gold, 3, 1.1) == PrecisionRecallF1(1, 1, 1)
+    assert best_threshold(np.array([0.7]), _bools(1), 2).value == 0.7
+
+
+def test_equal_scores_are_kept_or_dropped_together() -> None:
+    # Taken one by one, gold first, the first two of the three 1.0 would give F1 1.
+    scores = np.array([2.0, 1.0, 1.0, 1.0, 0.5])
+    found = best_threshold(scores, _bools(1, 1, 0, 0, 0), 2)
+    # Attainable: {2.0} with F1 2/3; down to 1.0 with 4/6; all with 4/7.
+    assert found == Threshold(1.5, 1, 1 / 2, 2 / 3)
+    for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 3, 1, 4]):
+        assert best_threshold(scores[order], _bools(1, 1, 0, 0, 0)[order], 2) == found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_neighbouring_floats_are_still_parted(dtype: type[np.floating]) -> None:
+    # In float64 the midpoint of the two rounds to the lower one.
+    scores = np.array([np.nextafter(dtype(1), dtype(2)), 1], dtype=dtype)
+    gold = _bools(1, 0)
+    found = best_threshold(scores, gold, 1)
+    assert float(scores[1]) < found.value <= float(scores[0])
+    assert f1_at(scores, gold, 1, found.value) == PrecisionRecallF1(1, 1, 1)
+
+
+def test_a_threshold_between_float32_scores_is_not_rounded_to_them() -> None:
+    low = np.float32(1)
+    high = np.nextafter(low, np.float32(2))
+    middle = (float(low) + float(high)) / 2
+    kept = f1_at(np.array([high, low]), _bools(1, 1), 2, middle)
+    assert kept == PrecisionRecallF1(1, 1 / 2, 2 / 3)
+
+
+@pytest.mark.parametrize("scores", [np.array([1.2, 1.1]), np.zeros(0)])
+def test_without_a_gold_candidate_every_threshold_has_f1_zero(
+    scores: npt.NDArray[np.float64],
+) -> None:
+    gold = np.zeros(len(scores), dtype=bool)
+    assert best_threshold(scores, gold, 5) == Threshold(0, 0, 0, 0)
+    assert f1_at(scores, gold, 5, 0.0) == PrecisionRecallF1(0, 0, 0)
+
+
+def test_f1_at_by_hand() -> None:
+    scores = np.array([1.5, 1.2, 1.2, 0.9])
+    gold = _bools(1, 0, 1, 1)
+    # The threshold itself is kept: 3 kept, 2 right, 4 gold.
+    kept = f1_at(scores, gold, 4, 1.2)
+    assert (kept.precision, kept.recall) == (2 / 3, 1 / 2)
+    assert kept.f1 == pytest.approx(4 / 7)
+    assert f1_at(scores, gold, 4, -math.inf) == PrecisionRecallF1(3 / 4, 3 / 4, 3 / 4)
+    assert f1_at(scores, gold, 4, 1.6) == PrecisionRecallF1(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "gold", "n_gold", "message"),
+    [
+        (np.array([1.0]), _bools(0), 0, "0 gold pairs"),
+        (np.array([1.0]), _bools(0), -1, "-1 gold pairs"),
+        (np.array([1.0, 2.0]), _bools(1, 1), 1, "2 gold candidates of 1 gold pairs"),
+        (np.array([1.0, np.nan]), _bools(1, 0), 1, "score of candidate 1 is nan"),
+        (np.array([1.0, 2.0]), _bools(1), 1, "a number and a bool per candidate"),
+        (np.array([1.0]), np.array([1]), 1, "a number and a bool per candidate"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    scores: npt.NDArray[np.float64], gold: npt.NDArray[np.bool_], n_gold: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        best_threshold(scores, gold, n_gold)
+    with pytest.raises(ValueError, match=message):
+        f1_at(scores, gold, n_gold, 1.0)
+
+
+def test_a_threshold_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="threshold is nan"):
+        f1_at(np.array([1.0]), _bools(1), 1, math.nan)
+
+
+@st.composite
+def candidates(
+    draw: st.DrawFn, distinct: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int]:
+    """Scores on a grid (so that equal ones occur), gold flags and a gold count."""
+    scores = draw(st.lists(st.integers(0, 60), unique=distinct, max_size=25))
+    gold = draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
+    missed = draw(st.integers(0, 5))
+    return (
+        np.array(scores, dtype=np.float64) / 16,
+        np.array(gold, dtype=bool),
+        max(1, sum(gold) + missed),
+    )
+
+
+@given(candidates(distinct=False))
+def test_no_threshold_is_better(
+    drawn: tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int],
+) -> None:
+    scores, gold, n_gold = drawn
+    found = best_threshold(scores, gold, n_gold)
+    kept = f1_at(scores, gold, n_gold, found.value)
+    assert (kept.precision, kept.recall, kept.f1) == (found.precision, found.recall, found.f1)
+    every = [f1_at(scores, gold, n_gold, score).f1 for score in scores]
+    assert found.f1 == max(every, default=0.0)
+    if found.f1 > 0:
+        higher = [score for score in scores if score >= found.value]
+        shorter = set(higher) - {min(higher)}
+        assert all(f1_at(scores, gold, n_gold, score).f1 < found.f1 for score in shorter)
+
+
+@given(candidates(distinct=True))
+def test_distinct_scores_give_the_official_threshold(
+    drawn: tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int],
+) -> None:
+    scores, gold, n_gold = drawn
+    ranked = sorted(zip(scores.tolist(), gold.tolist(), strict=True), reverse=True)
+    best, threshold, right = 0.0, 0.0, 0
+    for taken, (score, is_gold) in enumerate(ranked, start=1):
+        right += is_gold
+        if right:
+            precision, recall = right / taken, right / n_gold
+            value = 2 * precision * recall / (precision + recall)
+            if value > best:
+                lower = ranked[taken][0] if taken < len(ranked) else score
+                best, threshold = value, (score + lower) / 2
+    found = best_threshold(scores, gold, n_gold)
+    assert (found.value, found.f1) == (threshold, best)
+
+
+@given(candidates(distinct=False), st.floats(-1, 5))
+def test_f1_follows_its_definition(
+    drawn: tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int], threshold: float
+) -> None:
+    scores, gold, n_gold = drawn
+    kept = [g for s, g in zip(scores, gold, strict=True) if s >= threshold]
+    found = f1_at(scores, gold, n_gold, threshold)
+    assert found.f1 == pytest.approx(2 * sum(kept) / (len(kept) + n_gold))
+    assert found.recall == pytest.approx(sum(kept) / n_gold)
+    assert found.precision == pytest.approx(sum(kept) / max(1, len(kept)))
+
+
+def test_greedy_by_hand() -> None:
+    source = np.array([0, 0, 1, 2, 1])
+    target = np.array([5, 6, 5, 6, 7])
+    score = np.array([1.0, 1.4, 1.2, 1.3, 1.1])
+    # 1.4 takes (0, 6), which blocks 1.3; 1.2 takes (1, 5), which blocks 1.1 and 1.0.
+    assert greedy_one_to_one(source, target, score).tolist() == [1, 2]
+
+
+def test_greedy_takes_equal_scores_in_the_given_order() -> None:
+    same = np.ones(3)
+    kept = greedy_one_to_one(np.array([0, 0, 1]), np.array([0, 1, 0]), same)
+    assert kept.tolist() == [0]
+    kept = greedy_one_to_one(np.array([0, 1, 0]), np.array([1, 0, 0]), same)
+    assert kept.tolist() == [0, 1]
+
+
+def test_greedy_drops_no_score_and_accepts_no_candidates() -> None:
+    assert greedy_one_to_one(np.array([0]), np.array([0]), np.array([-0.5])).tolist() == [0]
+    none = np.zeros(0, dtype=np.int64)
+    kept = greedy_one_to_one(none, none, np.zeros(0))
+    assert kept.dtype == np.int64
+    assert kept.shape == (0,)
+
+
+def test_greedy_refuses_what_does_not_belong_together() -> None:
+    two = np.array([0, 1])
+    with pytest.raises(ValueError, match="one of each per candidate"):
+        greedy_one_to_one(two, two, np.array([1.0]))
+    with pytest.raises(ValueError, match="score of candidate 0 is nan"):
+        greedy_one_to_one(two, two, np.array([np.nan, 1.0]))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 10)), max_size=40),
+)
+def test_greedy_takes_the_best_that_is_free(rows: list[tuple[int, int, int]]) -> None:
+    source = np.array([s for s, _, _ in rows], dtype=np.int64)
+    target = np.array([t for _, t, _ in rows], dtype=np.int64)
+    score = np.array([x for _, _, x in rows], dtype=np.float32)
+
+    left = list(range(len(rows)))
+    expected = []
+    while left:
+        best = max(left, key=lambda i: (score[i], -i))
+        expected.append(best)
+        left = [i for i in left if source[i] != source[best] and target[i] != target[best]]
+    assert greedy_one_to_one(source, target, score).tolist() == expected
