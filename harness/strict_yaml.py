@@ -1,0 +1,185 @@
+"""YAML that is data only: bounded, and without anything that can surprise or run.
+
+Read from parser events, so that nothing of PyYAML's construction takes part: no tags, no anchors
+or aliases, no merge keys, no duplicate keys; only mappings with text keys, lists, text, whole
+numbers, decimals, true, false and null. ``no``, ``on`` and dates stay text (``no`` is a language).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import DataError
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 12
+KeyPath = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?")
+_WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed file: its value, and the line (from 1) of every key path in it."""
+
+    name: str
+    value: Any
+    lines: dict[KeyPath, int]
+
+    def place(self, path: KeyPath) -> str:
+        """``file:line`` of the key path, or of the nearest part of it that is in the file."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.lines:
+                return f"{self.name}:{self.lines[path[:end]]}"
+        return self.name
+
+
+def read_model(path: Path, model: type[Model], name: str | None = None) -> Model:
+    """The file as a pydantic model. DataError with file, line and key where it does not fit."""
+    return validated(read_document(path, name), model)
+
+
+def validated(document: Document, model: type[Model]) -> Model:
+    """The document as a pydantic model. DataError with file, line and key where it does not fit."""
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        raise DataError(_explain(document, error, model)) from None
+
+
+def read_document(path: Path, name: str | None = None) -> Document:
+    """Parse a file. DataError where it is not strict YAML, UTF-8, or small enough."""
+    name = name or path.name
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from None
+    return parse(data, name)
+
+
+def parse(data: bytes, name: str) -> Document:
+    """Parse bytes. DataError where they are not strict YAML, UTF-8, or few enough."""
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{name}: larger than {MAX_BYTES // 1024} KiB: shorten it")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not UTF-8 at byte {error.start}: save it as UTF-8") from None
+    reader = _Reader(name, text)
+    try:
+        value = reader.document()
+    except yaml.YAMLError as error:
+        mark: Any = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f":{mark.line + 1}"
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise DataError(f"{name}{line}: {' '.join(str(problem).split())}") from None
+    return Document(name, value, reader.lines)
+
+
+class _Reader:
+    """One pass over the events of one file."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.lines: dict[KeyPath, int] = {}
+        self.events: Iterator[Any] = iter(yaml.parse(text, Loader=_LOADER))
+
+    def document(self) -> Any:
+        next(self.events)  # the stream starts
+        if isinstance(next(self.events), yaml.StreamEndEvent):
+            raise DataError(f"{self.name}: empty")
+        value = self.node(next(self.events), ())
+        next(self.events)  # the document ends
+        extra = next(self.events)
+        if not isinstance(extra, yaml.StreamEndEvent):
+            raise self.refused(extra, "a second document: keep one")
+        return value
+
+    def node(self, event: Any, path: KeyPath) -> Any:
+        if len(path) > MAX_DEPTH:
+            raise self.refused(event, f"nested deeper than {MAX_DEPTH}")
+        if isinstance(event, yaml.AliasEvent):
+            raise self.refused(event, f"alias *{event.anchor}: write the value out")
+        if event.anchor is not None:
+            raise self.refused(event, f"anchor &{event.anchor}: remove it")
+        if event.tag is not None:
+            raise self.refused(event, f"tag {event.tag}: remove it, cards are plain data")
+        self.lines.setdefault(path, _line(event))
+        if isinstance(event, yaml.MappingStartEvent):
+            return self.mapping(path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self.sequence(path)
+        return _scalar(event)
+
+    def mapping(self, path: KeyPath) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self.refused(event, "a key that is not text")
+            if event.anchor is not None or event.tag is not None:
+                raise self.refused(event, "a key with an anchor or a tag: write plain text")
+            key: str = event.value
+            if key == "<<":
+                raise self.refused(event, "merge key <<: write the values out")
+            if key in found:
+                raise self.refused(event, f"key {key!r} given twice")
+            self.lines[(*path, key)] = _line(event)
+            found[key] = self.node(next(self.events), (*path, key))
+        return found
+
+    def sequence(self, path: KeyPath) -> list[Any]:
+        found: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            found.append(self.node(event, (*path, len(found))))
+        return found
+
+    def refused(self, event: Any, why: str) -> DataError:
+        return DataError(f"{self.name}:{_line(event)}: {why}")
+
+
+def _line(event: Any) -> int:
+    """The line that an event starts on, from 1."""
+    return int(event.start_mark.line) + 1
+
+
+def _scalar(event: Any) -> Any:
+    """The value of a scalar: quoted and block scalars are always text."""
+    text: str = event.value
+    if event.style not in (None, ""):  # the C parser says "" for a plain one
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _DECIMAL.fullmatch(text):
+        return float(text)
+    return text
+
+
+def _explain(document: Document, error: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing that does not fit, in one line."""
+    errors = error.errors(include_url=False)
+    # An unknown key first: a misspelt one makes the right one look absent too.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    path: KeyPath = first["loc"]
+    key = ".".join(str(part) for part in path) or "the whole file"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(path[-1]), list(model.model_fields), n=1)
+        hint = f": did you mean {near[0]}?" if near else ": remove it"
+        return f"{document.place(path)}: unknown key {key}{hint}{more}"
+    what = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
+    return f"{document.place(path)}: {key}: {what}{more}"
