@@ -1,0 +1,80 @@
+"""The shape of a loaded model: its transformer layers, its depth, the tokens it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RefusedError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def encoder_layers(model: Any) -> torch.nn.ModuleList:
+    """THE list of transformer layers of a base model, or of a model with a head.
+
+    It is the outermost module list as long as the model is deep; encoder-decoder models are
+    searched in their encoder only.
+
+    Raises:
+        RefusedError: there is none, or more than one (the architecture is not a plain stack).
+    """
+    import torch
+
+    name = getattr(model, "encoder_layers_name", None) or layers_name(model)
+    layers = model.get_submodule(name)
+    assert isinstance(layers, torch.nn.ModuleList)
+    return layers
+
+
+def depth(model: Any) -> int:
+    """Number of transformer layers (of the encoder), as configured."""
+    return int(model.config.get_text_config(decoder=False).num_hidden_layers)
+
+
+def max_positions(model: Any, tokenizer: Any) -> int | None:
+    """Tokens per text, special ones included, that the model and its tokenizer can take.
+
+    Learned positions: their number, less those that RoBERTa-like models leave unused up to the
+    padding index. Rotary: ``max_position_embeddings``. Relative without a bound (T5): None, or
+    the tokenizer's own limit.
+    """
+    import torch
+
+    bounds = []
+    positions = getattr(
+        model.config.get_text_config(decoder=False), "max_position_embeddings", None
+    )
+    if isinstance(positions, int) and positions > 0:
+        bounds.append(positions)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            bounds.append(module.num_embeddings - offset)
+    limit = getattr(tokenizer, "model_max_length", None)
+    if isinstance(limit, int | float) and 0 < limit < 1e6:
+        bounds.append(int(limit))
+    return min(bounds, default=None)
+
+
+def layers_name(model: Any) -> str:
+    """The name of that list among the model's modules."""
+    import torch
+
+    wanted = depth(model)
+    names = [
+        str(name)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == wanted
+    ]
+    outer = [n for n in names if not any(n.startswith(f"{other}.") for other in names)]
+    if model.config.is_encoder_decoder and len(outer) > 1:
+        outer = [name for name in outer if "decoder" not in name.split(".")]
+    shallowest = min((name.count(".") for name in outer), default=0)
+    found = [name for name in outer if name.count(".") == shallowest]
+    if len(found) != 1:
+        raise RefusedError(
+            f"{type(model).__name__} is not a plain stack of {wanted} layers "
+            f"({len(found)} lists of that length): no layer can be named"
+        )
+    return found[0]

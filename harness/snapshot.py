@@ -1,0 +1,251 @@
+"""A model repository's files at one commit: from the cache, or downloaded once, vetted and checked.
+
+One request pins the revision to a commit and lists the files; they are vetted by name before
+anything is downloaded, and compared with the listed digests after.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError
+from harness.vet import counted, vet_listing
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"(?!.*\.\.)[\w][\w./-]{0,249}")
+RETRIED = (408, 429, 500, 502, 503, 504)
+RETRIES = 4
+LONGEST_PAUSE = 300.0  # seconds
+SPARE = 256 << 20  # bytes of disk left free
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of repository ``id`` at ``commit`` (40 hex digits), in ``folder``."""
+
+    id: str
+    commit: str
+    folder: Path
+
+
+def snapshot(
+    name: str, revision: str | None, *, cache: Path | None = None, offline: bool = False
+) -> Snapshot:
+    """The files of model ``name`` that count, at ``revision`` (the main branch by default).
+
+    A commit that is cached whole costs no request. ``cache`` is a huggingface cache folder, by
+    default the library's own.
+
+    Raises:
+        UsageError: no possible id or revision.
+        NotFoundError: no such repository or revision, gated, unreachable, or offline and not
+            cached.
+        RefusedError: the files it lists are not a checkpoint that is read here.
+        IncompleteError: not enough disk, or the download broke off.
+        DataError: a downloaded file does not match its digest.
+    """
+    from huggingface_hub import constants
+
+    if not HUB_ID.fullmatch(name):
+        raise UsageError(f"{name!r} is neither a Hub id (org/name) nor a folder that exists")
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise UsageError(f"{revision!r} is no revision: give a branch, a tag or a commit")
+    root = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    offline = offline or constants.is_offline_mode()
+    if offline or (revision and COMMIT.fullmatch(revision)):
+        found = _cached(name, revision or "main", root, trust_disk=offline)
+        if found is not None:
+            return found
+    if offline:
+        wanted = f"{name}@{revision}" if revision else name
+        raise NotFoundError(
+            f"{wanted} is not in the cache at {root}: run `xharness prefetch {wanted}` online first"
+        )
+    return _download(name, revision, root)
+
+
+def _storage(name: str, root: Path) -> Path:
+    return root / f"models--{name.replace('/', '--')}"
+
+
+def _cached(name: str, revision: str, root: Path, *, trust_disk: bool) -> Snapshot | None:
+    """What the cache holds of the revision, or None where it is not there or not whole.
+
+    Without the listing that a download leaves, it is not known whether the files are all there;
+    ``trust_disk`` takes them as they are.
+    """
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    reference = _storage(name, root) / "refs" / revision
+    if COMMIT.fullmatch(revision):
+        commit = revision
+    elif reference.is_file():
+        commit = reference.read_text().strip()
+    else:
+        return None
+    folder = _storage(name, root) / "snapshots" / commit
+    if not COMMIT.fullmatch(commit) or not folder.is_dir():
+        return None
+    try:
+        tree = get_cached_repo_tree(name, revision=commit, cache_dir=root)
+    except CachedRepoTreeNotFoundError:
+        return Snapshot(name, commit, folder) if trust_disk else None
+    names = [file.path for file in tree]
+    vet_listing(f"{name}@{commit[:12]}", names)
+    whole = all((folder / name).is_file() for name in counted(names))
+    return Snapshot(name, commit, folder) if whole else None
+
+
+def _download(name: str, revision: str | None, root: Path) -> Snapshot:
+    from huggingface_hub import snapshot_download
+
+    info = _info(name, revision)
+    commit = info.sha or ""
+    if not COMMIT.fullmatch(commit):
+        raise NotFoundError(f"the Hub names no commit for {name}: try again later")
+    name = info.id  # a renamed repository answers under its new name
+    files = {file.rfilename: file for file in info.siblings or ()}
+    vet_listing(f"{name}@{commit[:12]}", files)
+    wanted = counted(files)
+    folder = _storage(name, root) / "snapshots" / commit
+    missing = [files[file] for file in wanted if not (folder / file).is_file()]
+    _check_space(name, missing, root)
+    try:
+        snapshot_download(name, revision=commit, cache_dir=root, allow_patterns=wanted)
+    except Exception as error:
+        raise _explained(error, name, commit) from error
+    damaged = [file.rfilename for file in missing if not _intact(folder / file.rfilename, file)]
+    if damaged:
+        raise DataError(
+            f"{name}: {', '.join(damaged)} came with another digest than listed, and was deleted: "
+            "run again"
+        )
+    # snapshot_download notes no branch where it is given a commit; later offline runs need it.
+    _note(_storage(name, root) / "refs" / (revision or "main"), commit)
+    return Snapshot(name, commit, folder)
+
+
+def _info(name: str, revision: str | None) -> ModelInfo:
+    """Commit and files of the revision: the one request that this call is retried for."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for attempt in range(RETRIES + 1):
+        try:
+            return HfApi().model_info(name, revision=revision, files_metadata=True, timeout=30)
+        except Exception as error:
+            passing = isinstance(error, HfHubHTTPError) and error.response.status_code in RETRIED
+            if not passing or attempt == RETRIES:
+                raise _explained(error, name, revision) from error
+            time.sleep(_pause(error, attempt))
+    raise AssertionError("unreachable")
+
+
+def _pause(error: Any, attempt: int) -> float:
+    """Seconds until the next try: what the server asks for, else doubling from one."""
+    asked = str(error.response.headers.get("Retry-After", ""))
+    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else float(2**attempt)
+
+
+def _explained(error: Exception, name: str, revision: str | None) -> HarnessError:
+    """The error in this project's terms, in one line with the remedy."""
+    from huggingface_hub import constants, errors
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    endpoint = constants.ENDPOINT
+    if isinstance(error, HFValidationError):
+        return UsageError(f"{name!r} is no Hub id: write org/name")
+    if isinstance(error, GatedRepoError):
+        return NotFoundError(
+            f"{name} is gated: accept its conditions at {endpoint}/{name}, then `hf auth login`"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return NotFoundError(
+            f"{name} is not on {endpoint}, or is private: check the id, or `hf auth login`"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return NotFoundError(
+            f"{name} has no revision {revision!r}: see {endpoint}/{name}/commits/main"
+        )
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        if status in (401, 403):
+            return NotFoundError(
+                f"{endpoint} refuses {name} (HTTP {status}): check access with `hf auth whoami`"
+            )
+        return NotFoundError(f"{endpoint} answers HTTP {status} for {name}: try again later")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return IncompleteError(f"the disk is full while downloading {name}: free some, run again")
+    # The HTTP library is not the same in all versions of huggingface_hub; its base class is.
+    unreachable = (errors.HTTPError, ConnectionError, TimeoutError)  # type: ignore[attr-defined]
+    if isinstance(error, unreachable):
+        return NotFoundError(
+            f"cannot reach {endpoint} for {name} ({type(error).__name__}): check the network, or "
+            "use --offline with what is cached"
+        )
+    reason = " ".join(str(error).split())[:200]
+    return IncompleteError(f"the download of {name} broke off, run again to resume: {reason}")
+
+
+def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
+    needed = sum(file.size or 0 for file in missing)
+    parent = next(path for path in (root, *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(parent).free
+    if needed and needed + SPARE > free:
+        raise IncompleteError(
+            f"{name} needs {needed / 1e9:.1f} GB and {parent} has {free / 1e9:.1f} GB free: make "
+            "room, or give another --cache-dir"
+        )
+
+
+def _intact(path: Path, file: RepoSibling) -> bool:
+    """Whether a fresh file has the digest that was listed; one that has not is deleted."""
+    with path.open("rb") as stream:
+        if file.lfs is not None:
+            expected, actual = file.lfs.sha256, hashlib.file_digest(stream, "sha256").hexdigest()
+        elif file.blob_id is not None:
+            data = stream.read()
+            # Git's object id: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+            digest = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False)
+            expected, actual = file.blob_id, digest.hexdigest()
+        else:
+            return True
+    if actual != expected:
+        path.resolve().unlink()  # the blob, which the cache would take for whole
+        path.unlink(missing_ok=True)
+    return actual == expected
+
+
+def _note(reference: Path, commit: str) -> None:
+    if COMMIT.fullmatch(reference.name):
+        return
+    try:
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        fresh = reference.with_name(f".{reference.name}.{os.getpid()}")
+        fresh.write_text(commit)
+        fresh.replace(reference)
+    except OSError:
+        return  # a read-only cache: the branch is looked up again next time

@@ -1,0 +1,198 @@
+"""The safetensors files of a checkpoint, described without reading a tensor.
+
+Bounded JSON and file headers only: neither torch nor safetensors is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RefusedError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"[A-Za-z0-9_-]+-\d{5}-of-\d{5}\.safetensors")
+
+MAX_JSON = 32 << 20  # bytes: added tokens and the index of many shards are long
+MAX_HEADER = 100_000_000  # bytes, the bound of the safetensors format itself
+MAX_DEPTH = 32  # levels of nesting
+MAX_RANK = 16  # dimensions of a tensor
+MAX_BYTES = 1 << 48  # of a file, and values along one dimension
+
+# Bytes per element, as the safetensors format defines the types.
+DTYPES: Mapping[str, int] = {
+    **dict.fromkeys(("F64", "I64", "U64"), 8),
+    **dict.fromkeys(("F32", "I32", "U32"), 4),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
+    **dict.fromkeys(("I8", "U8", "BOOL"), 1),
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What a safetensors header says of one tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, from its header; no tensor is read.
+
+    Checks what the format promises: header length within bounds, known types, shapes that fill
+    their byte ranges, ranges that tile the data without holes or overlap up to the end of the
+    file (so a truncated download shows). https://github.com/huggingface/safetensors#format
+
+    Raises:
+        RefusedError: the file breaks any of it.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > MAX_HEADER or 8 + length > size:
+                raise RefusedError(
+                    f"{path.name} is not a whole safetensors file: its header would be "
+                    f"{length:,} bytes, the file is {size:,}"
+                )
+            data = file.read(length)
+    except OSError as error:
+        raise RefusedError(f"{path.name} cannot be read: {error.strerror}") from error
+    header = parse_json(data, f"the header of {path.name}")
+    if not isinstance(header, dict):
+        raise RefusedError(f"the header of {path.name} is not a JSON object")
+    header.pop("__metadata__", None)
+    tensors: dict[str, Tensor] = {}
+    ranges: list[tuple[int, int, str]] = []
+    for name, entry in header.items():
+        tensor, begin, end = _tensor(name, entry, path.name)
+        tensors[name] = tensor
+        ranges.append((begin, end, name))
+    position = 0
+    for begin, end, name in sorted(ranges):
+        if begin != position:
+            raise RefusedError(
+                f"{path.name}: tensor {name!r} starts at byte {begin:,} of the data, not at "
+                f"{position:,}: a hole or an overlap"
+            )
+        position = end
+    if 8 + length + position != size:
+        raise RefusedError(
+            f"{path.name} is {size:,} bytes but its header describes {8 + length + position:,}: "
+            "truncated or damaged; delete it and download again"
+        )
+    return tensors
+
+
+def _tensor(name: str, entry: Any, file: str) -> tuple[Tensor, int, int]:
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise RefusedError(f"{file}: the header entry of tensor {name!r} is malformed")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise RefusedError(
+            f"{file}: tensor {name!r} has type {str(dtype)[:20]!r}; known: {', '.join(DTYPES)}"
+        )
+    if not (_naturals(shape) and _naturals(offsets) and len(offsets) == 2):
+        raise RefusedError(f"{file}: tensor {name!r} has a malformed shape or byte range")
+    begin, end = offsets
+    if end - begin != math.prod(shape) * DTYPES[dtype]:
+        raise RefusedError(
+            f"{file}: tensor {name!r} of shape {shape} and type {dtype} has {end - begin:,} bytes"
+        )
+    return Tensor(dtype, tuple(shape)), begin, end
+
+
+def _naturals(value: Any) -> bool:
+    # Bounded, so that the product of a shape stays a number and not a computation.
+    return (
+        isinstance(value, list)
+        and len(value) <= MAX_RANK
+        and all(type(item) is int and 0 <= item <= MAX_BYTES for item in value)
+    )
+
+
+def read_weights(folder: Path) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
+    """The safetensors files of a folder (one, or the shards of its index) and their tensors.
+
+    Raises:
+        RefusedError: no weights, a broken file, a shard that is missing or named outside the
+            folder, an index that does not match the shards.
+    """
+    if (folder / WEIGHTS).is_file():
+        return (folder / WEIGHTS,), read_header(folder / WEIGHTS)
+    index = read_json(folder / INDEX)
+    where = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(where, dict) or not where:
+        raise RefusedError(f"{INDEX} has no weight_map")
+    shards = sorted({str(shard) for shard in where.values()})
+    for shard in shards:
+        if not SHARD.fullmatch(shard):
+            raise RefusedError(f"{INDEX} names {shard[:80]!r}, which is no shard of this folder")
+        if not (folder / shard).is_file():
+            raise RefusedError(f"{INDEX} names {shard}, which is not there: download it again")
+    headers = {shard: read_header(folder / shard) for shard in shards}
+    tensors: dict[str, Tensor] = {}
+    for name, shard in where.items():
+        if name not in headers[shard]:
+            raise RefusedError(f"{INDEX} says that {name!r} is in {shard}, but it is not")
+    for shard, header in headers.items():
+        for name, tensor in header.items():
+            if name in tensors or where.get(name) != shard:
+                raise RefusedError(f"{shard} holds {name!r}, which {INDEX} does not place there")
+            tensors[name] = tensor
+    return tuple(folder / shard for shard in shards), tensors
+
+
+def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
+    """A JSON file, strictly: bounded size and depth, no duplicate keys, no NaN.
+
+    Raises:
+        RefusedError: any of it, or a file that is not there.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise RefusedError(f"{path.name} cannot be read: {error.strerror}") from error
+    if size > limit:
+        raise RefusedError(f"{path.name} is {size:,} bytes, more than the {limit:,} accepted")
+    return parse_json(path.read_bytes(), path.name)
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    """JSON bytes, strictly; ``name`` is what messages call them."""
+
+    def constant(text: str) -> Any:
+        raise ValueError(f"{text} is not JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key, item in pairs:
+            if key in mapping:
+                raise ValueError(f"the key {key[:80]!r} occurs twice")
+            mapping[key] = item
+        return mapping
+
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=constant)
+    except RecursionError as error:
+        raise RefusedError(f"{name} is nested too deeply") from error
+    except ValueError as error:
+        raise RefusedError(f"{name} is not valid JSON: {error}") from error
+    if _deeper(value, MAX_DEPTH):
+        raise RefusedError(f"{name} is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        return levels == 0 or any(_deeper(item, levels - 1) for item in value.values())
+    if isinstance(value, list):
+        return levels == 0 or any(_deeper(item, levels - 1) for item in value)
+    return False
