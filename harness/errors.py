@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class HarnessError(Exception):
@@ -40,9 +41,13 @@ class RefusedError(HarnessError):
 
 
 class IncompleteError(HarnessError):
-    """A planned task failed or its data is missing; what ran is kept."""
+    """A planned task failed or its data is missing; what ran is kept.
+
+    ``scores``: the Arrow table of what could be measured, where something was.
+    """
 
     exit_code = 5
+    scores: Any = None
 
 
 class DataError(HarnessError):

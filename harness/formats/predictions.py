@@ -1,4 +1,4 @@
-"""Prediction files in XTREME's formats, and gold in SQuAD's, taken apart."""
+"""Prediction folders and files in XTREME's layout, and gold in SQuAD's, taken apart."""
 
 from __future__ import annotations
 
@@ -8,12 +8,84 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, NotFoundError
+from harness.cards import TaskCard, card_names, read_card
+from harness.errors import DataError, NotFoundError, UsageError
 from harness.formats.files import take
+from harness.languages import canonical
+
+FOLDERS = {"mewsli_x": "mewslix"}  # XTREME-R's name of a task, where it is not ours
+SUFFIXES = {"bitext": "tsv", "mining": "tsv", "span_qa": "json", "passages": "json"}
 
 Answers = Sequence[tuple[str, Sequence[str]]]  # question id and accepted answers, in file order
 
+_NAME = re.compile(r"(?P<split>[a-z]+)-(?P<unit>[A-Za-z]+(?:-[A-Za-z]+)?)\.(?P<suffix>\w+)")
 _LINE = re.compile(r"\[?\s*(-?\d+)\s*\]?")
+
+
+def sorted_order(english: Sequence[str]) -> list[int]:
+    """The lines of a Tatoeba file in the order of XTREME's processed one.
+
+    Its script sorts the stripped English lines by code points and keeps equal ones in file
+    order (tatoeba_preprocess); the other side stays as it is. Line k there is line result[k].
+    """
+    return sorted(range(len(english)), key=lambda line: english[line])
+
+
+def folder_name(card: TaskCard) -> str:
+    """XTREME's folder of a task."""
+    return FOLDERS.get(card.name, card.name)
+
+
+def has_layout(card: TaskCard) -> bool:
+    """Whether the task has an official prediction file; of the passage tasks Mewsli-X alone."""
+    return card.kind != "passages" or card.name in FOLDERS
+
+
+def find_task(folder: str) -> tuple[TaskCard | None, str]:
+    """The card of a folder's name, or why there is none to score with."""
+    names = {ours: name for name, ours in FOLDERS.items()}
+    name = names.get(folder, folder)
+    if name not in card_names():
+        return None, "not a task that is scored here"
+    card = read_card(name)
+    return (card, "") if has_layout(card) else (None, "the task has no official prediction file")
+
+
+def find_files(folder: Path, card: TaskCard, split: str) -> tuple[dict[str, Path], list[str]]:
+    """Unit → its prediction file, in card order; and a note for each file that is ignored."""
+    found: dict[str, dict[str, Path]] = {}
+    notes = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        named = _NAME.fullmatch(path.name)
+        unit = _unit(card, named["unit"]) if named else None
+        if named is None or unit is None or named["suffix"] != SUFFIXES[card.kind]:
+            form = f"<split>-<language of {card.name}>.{SUFFIXES[card.kind]}"
+            notes.append(f"{folder.name}/{path.name} ignored: its name is not {form}")
+            continue
+        other = found.setdefault(named["split"], {}).setdefault(unit, path)
+        if other != path:
+            raise UsageError(f"{other.name} and {path.name} are both {unit}: keep one of them")
+    chosen = split if split in found else "test"
+    for prefix, files in found.items():
+        if prefix != chosen:
+            names = ", ".join(f"{folder.name}/{path.name}" for path in files.values())
+            notes.append(f"{names} ignored: not of split {split} (see --split)")
+    files = found.get(chosen, {})
+    return {unit: files[unit] for unit in card.languages if unit in files}, notes
+
+
+def _unit(card: TaskCard, name: str) -> str | None:
+    """The card's unit for a language or pair as a file's name has it."""
+    try:
+        unit = "-".join(canonical(part) for part in name.split("-"))
+    except UsageError:
+        return None
+    return unit if unit in card.languages else None
+
+
+# What is in a file
 
 
 def read_answers(path: Path) -> dict[str, str]:

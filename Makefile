@@ -1,0 +1,41 @@
+# The two commands of the README, `make eval` and `make test`, do all their own set-up.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+MODEL ?= xharness/demo
+SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
+
+.PHONY: install eval test test-slow lint types wheel-check clean
+
+install: $(VENV)/.installed
+
+# The lock pins every package; the project itself is installed in place.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xharness needs Python 3.11 or later: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+eval: install
+	$(BIN)/xharness eval $(MODEL) --suite $(SUITE) $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+# Builds the wheel and runs it from an environment of its own, away from the checkout.
+wheel-check: install
+	bash .ci/wheel
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,235 @@
+"""xharness from Python: the same functions that the command line calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import IncompleteError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from harness.checkpoint import Checkpoint
+    from harness.evaluate import Reporter
+    from harness.plan import Plan, Request
+
+DEFAULT_OUT = Path("leaderboard/results")
+ENGINES = ("local", "ray")
+DEMO_MODEL = "xharness/demo"
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def planned(self, plan: Any) -> None: ...
+
+    def advance(self, texts: int) -> None: ...
+
+    def finished(self, job: Any, table: Any) -> None: ...
+
+
+def evaluate(
+    model: str | os.PathLike[str] | Iterable[str],
+    tasks: str | Iterable[str] | None = None,
+    *,
+    languages: str | Iterable[str] | None = None,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> pa.Table:
+    """Evaluate checkpoints and return their scores in long form (see ``harness.scores``).
+
+    ``model``: a Hub id, ``id@revision``, or a folder; several are run one after another.
+    ``options`` are those of ``xharness eval`` with underscores: suite, split, protocol, pooling,
+    layer, prompt_query, prompt_document, dtype, device, batch_tokens, limit, seed, data, out,
+    cache_dir, offline, fresh. What is finished already is not run again.
+
+    Raises:
+        HarnessError: one of its subclasses, as the command's exit codes. IncompleteError carries
+            the scores of what could be measured as ``error.scores``.
+    """
+    import pyarrow as pa
+
+    from harness.evaluate import check_complete, run
+
+    request = make_request(tasks=_listed(tasks), languages=_listed(languages), **options)
+    told = reporter or Silent()
+    tables = []
+    plans = []
+    for name in [os.fspath(model)] if isinstance(model, (str, os.PathLike)) else list(model):
+        plans.append(plan(name, request))
+        tables.append(run(plans[-1], told))
+    scores = pa.concat_tables(tables)
+    for made in plans:
+        check_complete(made, scores)
+    return scores
+
+
+def plan(model: str, request: Request, *, download: bool = True) -> Plan:
+    """Resolve and vet a checkpoint and plan its run; no weight is loaded.
+
+    ``download``: whether data that is not on disk is fetched; the checkpoint always is.
+    """
+    from harness.plan import make_plan
+
+    return make_plan(
+        find_checkpoint(model, request.cache, offline=request.offline), request, download=download
+    )
+
+
+def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:
+    """The checkpoint that a model name stands for; ``xharness/demo`` is built on the spot."""
+    from harness.checkpoint import resolve
+
+    if model == DEMO_MODEL:
+        from harness.demo import build
+
+        model = str(build(cache / "demo"))
+    return resolve(model, cache=hub_cache(cache), offline=offline)
+
+
+def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True) -> Iterator[str]:
+    """Download checkpoints and task data; yields a line as each is there.
+
+    Raises:
+        IncompleteError: data of a task could not be had; the rest is there.
+        NotFoundError, RefusedError: as for a checkpoint that is evaluated.
+    """
+    from harness.plan import choose_cards
+    from harness.sources import Where, fetch
+
+    for model in models:
+        checkpoint = find_checkpoint(model, request.cache, offline=False)
+        yield f"{checkpoint.id}@{checkpoint.revision}"
+    failed: dict[str, str] = {}
+    where = Where(data=None, cache=request.cache)
+    for card, units in choose_cards(request) if with_data else ():
+        fetched = fetch(card, request.split, units, where)
+        if fetched.failures:
+            failed[card.name] = next(iter(fetched.failures.values()))
+        else:
+            yield f"{card.name}: {len(fetched.digests)} files ({fetched.route})"
+    if failed:
+        name, why = next(iter(failed.items()))
+        raise IncompleteError(f"not fetched: {', '.join(failed)} ({name}: {why})")
+
+
+def make_request(
+    *,
+    tasks: Iterable[str] = (),
+    languages: Iterable[str] = (),
+    suite: str | None = None,
+    split: str | None = None,
+    protocol: str = "standard",
+    pooling: str | None = None,
+    layer: int | str = "auto",
+    prompt_query: str | None = None,
+    prompt_document: str | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    batch_tokens: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    data: str | Path | None = None,
+    out: str | Path = DEFAULT_OUT,
+    cache_dir: str | Path | None = None,
+    offline: bool = False,
+    finetune: bool = False,
+    engine: str = "local",
+    fresh: bool = False,
+) -> Request:
+    """The options as a checked request.
+
+    Raises:
+        UsageError: an option has a value that does not exist or cannot be had.
+    """
+    from harness.plan import Request
+    from harness.protocol import Protocol
+
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    if engine != "local":
+        raise UsageError(f"engine {engine!r} is not in this version: use --engine local")
+    if finetune:
+        raise UsageError(
+            "--finetune (training the target heads) is not in this version: leave it out, "
+            "and QA tasks run on checkpoints that bring a QA head"
+        )
+    folder = data if data is not None else os.environ.get("XHARNESS_DATA") or None
+    if folder is not None and not Path(folder).is_dir():
+        raise UsageError(f"no data folder {folder}: give one in the official layout, or none")
+    return Request(
+        suite=suite,
+        tasks=tuple(tasks),
+        languages=tuple(languages),
+        split=split,
+        protocol=Protocol(
+            name=protocol,  # type: ignore[arg-type]  # checked by Protocol
+            pooling=pooling,  # type: ignore[arg-type]
+            layer=_layer(layer),  # type: ignore[arg-type]
+            prompts={"query": prompt_query, "document": prompt_document},
+            dtype=dtype,  # type: ignore[arg-type]
+        ),
+        device=_device(device),
+        batch_tokens=batch_tokens,
+        limit=limit,
+        seed=seed,
+        data=Path(folder) if folder is not None else None,
+        out=Path(out),
+        cache=cache_folder(cache_dir),
+        offline=offline,
+        fresh=fresh,
+    )
+
+
+def cache_folder(cache_dir: str | Path | None) -> Path:
+    """``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG honoured)."""
+    if cache_dir is not None:
+        return Path(cache_dir)
+    if own := os.environ.get("XHARNESS_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xharness"
+
+
+def hub_cache(cache: Path) -> Path | None:
+    """Where Hub files are kept: in a cache folder named by hand, else the Hub client's own."""
+    return None if cache == cache_folder(None) else cache / "hub"
+
+
+def _listed(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _layer(layer: int | str) -> int | str:
+    if isinstance(layer, int) or layer in ("auto", "all"):
+        return layer
+    if layer.isdecimal():
+        return int(layer)
+    raise UsageError(f"--layer {layer}: give a number, auto or all")
+
+
+def _device(device: str | None) -> str:
+    """The device asked for, else cuda where there is one, else the CPU.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    import torch
+
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there: Mapping[str, Callable[[], bool]] = {
+        "cpu": lambda: True,
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    kind, _, index = device.partition(":")
+    if kind not in there:
+        raise unknown_name("device", device, there)
+    if not there[kind]() or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
+        raise UsageError(f"device {device!r} is not on this machine: use --device cpu")
+    return device

@@ -1,0 +1,91 @@
+"""Which rows go through the model together: sorted by length, bounded by a token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import IncompleteError
+
+Result = TypeVar("Result")
+
+
+def distinct(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The distinct texts in order of first appearance, and where each text is among them.
+
+    Returns ``(unique, inverse)`` with ``texts[i] == unique[inverse[i]]``; ``inverse`` is int64[n].
+    """
+    position: dict[str, int] = {}
+    inverse = np.empty(len(texts), dtype=np.int64)
+    for row, text in enumerate(texts):
+        inverse[row] = position.setdefault(text, len(position))
+    return list(position), inverse
+
+
+def token_batches(
+    lengths: Sequence[int] | npt.NDArray[np.int64], budget: int
+) -> list[npt.NDArray[np.int64]]:
+    """Row indices batch by batch, longest rows first, so that a batch too large shows at once.
+
+    ``lengths``: tokens per row. A batch of n rows costs n × its longest row (padding included) and
+    stays within ``budget`` tokens; a row longer than the budget is a batch of its own. The result
+    depends on ``lengths`` alone, so an interrupted run forms the same batches again.
+    """
+    sizes = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-sizes, kind="stable")
+    batches: list[npt.NDArray[np.int64]] = []
+    start = 0
+    while start < len(order):
+        longest = max(int(sizes[order[start]]), 1)
+        rows = max(budget // longest, 1)
+        batches.append(order[start : start + rows])
+        start += rows
+    return batches
+
+
+def halving(
+    rows: npt.NDArray[np.int64], forward: Callable[[npt.NDArray[np.int64]], Result]
+) -> Iterator[tuple[npt.NDArray[np.int64], Result]]:
+    """``forward`` over ``rows``; when memory runs out, over each half instead.
+
+    Yields ``(rows, result)`` parts in order.
+
+    Raises:
+        IncompleteError: a single row does not fit into memory.
+    """
+    try:
+        yield rows, forward(rows)
+        return
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(rows) == 1:
+            raise IncompleteError(
+                "out of memory on a batch of one row: use a shorter length, a smaller dtype or "
+                "another device"
+            ) from error
+    _release_memory()
+    middle = len(rows) // 2
+    yield from halving(rows[:middle], forward)
+    yield from halving(rows[middle:], forward)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch raises OutOfMemoryError on accelerators and a bare RuntimeError from the CPU allocator.
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
+
+
+def _release_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,327 @@
+"""The command line: parse, call, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.errors import HarnessError, UsageError
+
+app = typer.Typer(
+    name="xharness",
+    help="Did intermediate-task training help a multilingual encoder? Evaluate any checkpoint on "
+    "the XTREME-R retrieval and QA suite.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="A task; repeat for several.")]
+Langs = Annotated[list[str] | None, typer.Option("--lang", help="A language; repeat for several.")]
+SuiteName = Annotated[str | None, typer.Option(help="A suite of tasks. Default: xtreme-r.")]
+Split = Annotated[str | None, typer.Option(help="Another split than the task's own.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the official files (or set XHARNESS_DATA).", metavar="DIR"),
+]
+Out = Annotated[Path, typer.Option(help="Where results are kept.", metavar="DIR")]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Where downloads and vectors are kept.", metavar="DIR")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Make no connection at all.")]
+Format = Annotated[str, typer.Option("--format", help="table or json.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+
+
+@app.command(
+    epilog="Example: xharness eval sentence-transformers/all-MiniLM-L6-v2 --task tatoeba --lang de"
+)
+def eval(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL[@REV]...", help="Hub id or folder.")
+    ],
+    suite: SuiteName = None,
+    tasks: Tasks = None,
+    langs: Langs = None,
+    split: Split = None,
+    protocol: Annotated[str, typer.Option(help="standard or native.")] = "standard",
+    pooling: Annotated[str | None, typer.Option(help="mean, cls, max or last.")] = None,
+    layer: Annotated[str, typer.Option(help="A layer, auto, or all.")] = "auto",
+    prompt_query: Annotated[str | None, typer.Option(help="Put before every query.")] = None,
+    prompt_document: Annotated[str | None, typer.Option(help="Put before every document.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Tokens a batch; halved when memory runs out.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="First N queries of each language.")] = None,
+    seed: Annotated[int, typer.Option(help="Recorded with the results.")] = 0,
+    data: Data = None,
+    out: Out = Path("leaderboard/results"),
+    cache_dir: CacheDir = None,
+    finetune: Annotated[
+        bool, typer.Option("--finetune/--no-finetune", help="Train the target heads first.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    offline: Offline = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and stop.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is done already.")] = False,
+    format: Format = "table",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Evaluate checkpoints: score them on a suite and keep one Parquet row per example."""
+    _check_format(format)
+    with _errors():
+        from harness import api
+        from harness.console import Display, describe_plan, score_table, stdout
+        from harness.evaluate import check_complete, run
+
+        request = api.make_request(
+            suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
+            pooling=pooling, layer=layer, prompt_query=prompt_query,
+            prompt_document=prompt_document, dtype=dtype, device=device,
+            batch_tokens=batch_tokens, limit=limit, seed=seed, data=data, out=out,
+            cache_dir=cache_dir, offline=offline, finetune=finetune, engine=engine, fresh=fresh,
+        )  # fmt: skip
+        import pyarrow as pa
+
+        plans, tables = [], []
+        with Display(quiet=quiet, verbose=verbose) as display:
+            for model in models:
+                plans.append(api.plan(model, request, download=not dry_run))
+                if dry_run:
+                    stdout().print(
+                        "\n".join(describe_plan(plans[-1], verbose=verbose)), soft_wrap=True
+                    )
+                    continue
+                tables.append(run(plans[-1], display))
+        if dry_run:
+            return
+        scores = pa.concat_tables(tables)
+        if format == "json":
+            _print_json(scores.to_pylist())
+        else:
+            stdout().print(score_table(scores.to_pylist()))
+            _where(plans, display)
+        for plan in plans:
+            check_complete(plan, scores)
+
+
+@app.command(epilog="Example: xharness show leaderboard/results")
+def show(
+    path: Annotated[Path, typer.Argument(metavar="DIR|RUN", help="A results folder or file.")],
+    format: Format = "table",
+) -> None:
+    """Show the scores of what is on disk; nothing is run."""
+    _check_format(format)
+    with _errors():
+        from harness.console import score_table, stdout
+        from harness.scores import scores
+
+        rows = scores(path).to_pylist()
+        if format == "json":
+            _print_json(rows)
+            return
+        models: dict[str, list[Any]] = {}
+        for row in rows:
+            models.setdefault(f"{row['model']} at {row['revision']}", []).append(row)
+        for model, members in models.items():
+            stdout().print(f"[bold]{model}[/]")
+            stdout().print(score_table(members))
+
+
+@app.command(epilog="Example: xharness tasks lareqa")
+def tasks(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A task or suite.")] = None,
+    format: Format = "table",
+) -> None:
+    """List the tasks and suites, or show one card."""
+    _check_format(format)
+    with _errors():
+        from harness.cards import read_card, read_cards, read_suites
+        from harness.console import card_lines, stdout, task_table
+
+        suites = read_suites()
+        if name is not None and name not in suites:
+            card = read_card(name)
+            if format == "json":
+                _print_json(card.model_dump(mode="json") | {"hash": card.hash})
+            else:
+                stdout().print("\n".join(card_lines(card)), soft_wrap=True)
+            return
+        chosen = {name: suites[name]} if name is not None else suites
+        cards = read_cards()
+        if format == "json":
+            _print_json(
+                {
+                    suite: [entry.model_dump(mode="json") for entry in entries]
+                    for suite, entries in chosen.items()
+                }
+            )
+            return
+        stdout().print(task_table(chosen, cards, everything=name is None))
+
+
+@app.command(epilog="Example: xharness prefetch sentence-transformers/LaBSE --suite xtreme-r")
+def prefetch(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL[@REV]]...", help="Hub ids.")
+    ] = None,
+    suite: SuiteName = None,
+    tasks: Tasks = None,
+    langs: Langs = None,
+    split: Split = None,
+    cache_dir: CacheDir = None,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Checkpoints only.")] = False,
+) -> None:
+    """Download checkpoints and task data, for a later run with --offline."""
+    with _errors():
+        from harness import api
+
+        request = api.make_request(
+            suite=suite, tasks=tasks or (), languages=langs or (), split=split,
+            cache_dir=cache_dir, device="cpu",
+        )  # fmt: skip
+        for line in api.prefetch(models or (), request, with_data=not no_data):
+            typer.echo(line)
+
+
+@app.command(epilog="Example: xharness doctor sentence-transformers/all-MiniLM-L6-v2")
+def doctor(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Also vet this checkpoint.")
+    ] = None,
+    data: Data = None,
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+    format: Format = "table",
+) -> None:
+    """Check this machine, its caches and data, and whether a checkpoint can be evaluated."""
+    _check_format(format)
+    with _errors():
+        from harness.console import stdout
+        from harness.doctor import examine
+
+        findings = examine(model, data=data, cache_dir=cache_dir, offline=offline)
+        if format == "json":
+            _print_json(findings)
+            return
+        for topic, facts in findings.items():
+            stdout().print(f"[bold]{topic}[/]")
+            for key, value in facts.items():
+                stdout().print(f"  {key}: {value}", markup=False, soft_wrap=True)
+
+
+cache_app = typer.Typer(
+    help="What is kept between runs: downloads and vectors.", no_args_is_help=True
+)
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.command("ls", epilog="Example: xharness cache ls")
+def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
+    """List what the cache holds, with sizes and ages."""
+    _check_format(format)
+    with _errors():
+        from harness.api import cache_folder
+        from harness.console import cache_table, stdout
+        from harness.storage import entries
+
+        found = entries(cache_folder(cache_dir))
+        if format == "json":
+            _print_json([entry.as_dict() for entry in found])
+        else:
+            stdout().print(cache_table(found, cache_folder(cache_dir)))
+
+
+@cache_app.command("prune", epilog="Example: xharness cache prune --older-than 30")
+def cache_prune(
+    older_than: Annotated[
+        float, typer.Option(help="Days without use; 0 removes all vectors.", min=0.0)
+    ] = 30.0,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Remove vectors that were not used lately. Downloads and results are not touched."""
+    with _errors():
+        from harness.api import cache_folder
+        from harness.console import megabytes
+        from harness.storage import prune
+
+        freed, removed = prune(cache_folder(cache_dir), days=older_than)
+        typer.echo(f"removed {removed} vector stores, {megabytes(freed) if removed else '0 MB'}")
+
+
+def _where(plans: list[Any], display: Any) -> None:
+    """Where the files are and what to run next, on stderr."""
+    folders = {
+        job.file(plan.request.out).path.parent
+        for plan in plans
+        for t in plan.tasks
+        for job in t.jobs
+    }
+    for folder in sorted(folders):
+        display.console.print(f"results in {folder}", soft_wrap=True)
+    if folders:
+        first = sorted(folders)[0]
+        display.console.print(f"next: xharness show {first}", soft_wrap=True)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+
+def _check_format(format: str) -> None:
+    if format not in ("table", "json"):
+        with _errors():
+            raise UsageError(f"--format {format}: give table or json")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn an error that a user is meant to read into one line and its exit code."""
+    try:
+        yield
+    except HarnessError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted: run the same command again to go on", err=True)
+        raise typer.Exit(130) from error
+    except BrokenPipeError as error:
+        raise typer.Exit(0) from error
+
+
+def _version(value: bool) -> None:
+    if value:
+        from harness import __version__
+
+        typer.echo(f"xharness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """xharness."""
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,138 @@
+"""The demo checkpoint: a small multilingual encoder, built on the spot and without training.
+
+Its word-piece vectors come from cross-lingual latent semantic indexing (Littman, Dumais and
+Landauer 1998): parallel sentences are joined into one document for all languages, and the singular
+vectors of the token × document matrix give pieces that occur in the same places near vectors,
+whatever their language. They become the embeddings of a BERT whose layers add nothing, so that the
+ordinary code path (tokenizer, layers, pooling) gives the mean of a text's piece vectors.
+
+It is built from the passages of the demo suite and scored on them too: its scores show that
+xharness runs, nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.languages import task_root
+
+HIDDEN = 32
+LAYERS = 4
+VOCABULARY = 6_000
+VERSION = 1  # part of the folder's name: raise it when what is built changes
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def build(cache: Path) -> Path:
+    """The folder of the demo checkpoint, built at first use; the same texts give the same bytes."""
+    folder = cache / f"xharness-demo-v{VERSION}"
+    if folder.is_dir():
+        return folder
+    temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        documents = parallel_documents()
+        tokenizer = _write_tokenizer(temporary, [text for group in documents for text in group])
+        vectors = latent_vectors([[tokenizer(text) for text in group] for group in documents])
+        _write_model(temporary, vectors)
+        os.replace(temporary, folder)
+    except OSError:
+        if not folder.is_dir():  # another run built it at the same moment
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def parallel_documents() -> list[list[str]]:
+    """Groups of sentences that say the same in all languages of the demo passages."""
+    path = task_root() / "demo" / "passages.json"
+    passages = json.loads(path.read_text(encoding="utf-8"))["passages"]
+    return [
+        list(sentences)
+        for passage in passages
+        for sentences in zip(*passage["texts"].values(), strict=True)
+    ]
+
+
+def latent_vectors(documents: Sequence[Sequence[Sequence[int]]]) -> npt.NDArray[np.float32]:
+    """float32[vocabulary, HIDDEN] from token ids by document and sentence.
+
+    The matrix is weighted by log(1 + count) × inverse document frequency; a piece's vector is its
+    left singular vector times the singular values.
+    """
+    counts = np.zeros((VOCABULARY, len(documents)))
+    for column, sentences in enumerate(documents):
+        for sentence in sentences:
+            np.add.at(counts[:, column], np.asarray(sentence), 1)
+    frequency = np.maximum((counts > 0).sum(axis=1), 1)
+    weighted = np.log1p(counts) * np.log(len(documents) / frequency)[:, None]
+    left, singular, _ = np.linalg.svd(weighted, full_matrices=False)
+    left, singular = left[:, :HIDDEN], singular[:HIDDEN]
+    # A singular vector's sign is arbitrary: fix it, so that every machine builds the same.
+    signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
+    vectors: npt.NDArray[np.float32] = (left * signs * singular).astype(np.float32)
+    return vectors
+
+
+def _write_tokenizer(folder: Path, texts: Sequence[str]) -> Callable[[str], list[int]]:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.WordPieceTrainer(
+            vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False
+        ),
+    )
+    start, end = SPECIAL.index("[CLS]"), SPECIAL.index("[SEP]")  # the trainer numbers them first
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", end), ("[CLS]", start))
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        model_max_length=512,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    ).save_pretrained(folder)
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _write_model(folder: Path, vectors: npt.NDArray[np.float32]) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        intermediate_size=HIDDEN,
+        max_position_embeddings=512,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        for name, parameter in model.named_parameters():
+            if name.endswith("LayerNorm.weight"):
+                parameter.fill_(1.0)
+        model.embeddings.word_embeddings.weight.copy_(torch.from_numpy(vectors))
+    config.architectures = ["BertModel"]
+    config.save_pretrained(folder)
+    save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})

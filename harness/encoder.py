@@ -1,0 +1,298 @@
+"""Encoder: texts → vectors, by a checkpoint under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.batching import distinct, halving, token_batches
+from harness.errors import RefusedError
+from harness.loading import depth, encoder_layers, load_encoder
+from harness.pooling import build_steps, pool
+from harness.vectors import Float32, VectorStore, text_key
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.checkpoint import Checkpoint
+    from harness.protocol import Dtype, Encoding, Role
+
+CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
+BATCH_TOKENS = {"cpu": 1_024, "cuda": 131_072, "mps": 32_768}
+
+
+class _LayerReached(Exception):
+    """Leaves the forward pass: the layers above are not computed."""
+
+
+class Backbone:
+    """A checkpoint's encoder, loaded at first use and shared by the encoders of several tasks.
+
+    A run that finds all its vectors in the store never loads it. Layers above ``top`` are dropped
+    once their weights have been checked.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, dtype: Dtype, device: str, top: int) -> None:
+        self.checkpoint = checkpoint
+        self.dtype = dtype
+        self.device = device
+        self.top = top
+        self._loaded: tuple[Any, Any] | None = None
+
+    def load(self) -> tuple[Any, Any]:
+        """The model in eval mode and its tokenizer."""
+        if self._loaded is None:
+            model, tokenizer = load_encoder(self.checkpoint, dtype=self.dtype, device=self.device)
+            del encoder_layers(model)[max(self.top, 1) :]
+            self._loaded = model, tokenizer
+        return self._loaded
+
+
+class Encoder:
+    """Texts → vectors under the encodings of one task: one, or one per layer."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        encodings: Sequence[Encoding],
+        *,
+        cache: Path,
+        batch_tokens: int | None = None,
+        fresh: bool = False,
+        progress: Callable[[int], None] = lambda texts: None,
+    ) -> None:
+        self.checkpoint = backbone.checkpoint
+        self.encodings = {encoding.layer: encoding for encoding in encodings}
+        self.device = backbone.device
+        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.split(":")[0], 8_192)
+        self._backbone = backbone
+        self._cache = cache
+        self._fresh = fresh
+        self._progress = progress
+        self._stores: dict[tuple[int, Role], VectorStore] = {}
+        self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
+        self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
+
+    def encode(
+        self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
+    ) -> Float32:
+        """float32[n, d], one vector per text; equal texts get the same vector.
+
+        ``layer`` picks one of the encodings; a text is run through the model once for all of them.
+
+        Raises:
+            RefusedError: the checkpoint gives vectors that are not finite.
+            IncompleteError: out of memory on a single text, or the vector cache cannot be used.
+        """
+        unique, inverse = distinct(texts)
+        self._fill(unique, role, lang)
+        chosen = next(iter(self.encodings)) if layer is None else layer
+        keys = [text_key(text) for text in unique]
+        return self._store(chosen, role).get(keys)[inverse]
+
+    def announce(self, texts: Sequence[str], *, role: Role) -> None:
+        """Take ``texts`` as encoded earlier in this plan.
+
+        Batches are formed of the texts that no earlier part of the plan holds. A resumed run
+        announces what is done already, forms the same batches as an undisturbed run, and so gets
+        the same vectors to the last bit.
+        """
+        self._planned[role].update(text_key(text) for text in texts)
+
+    def _fill(self, unique: Sequence[str], role: Role, lang: str) -> None:
+        planned = self._planned[role]
+        keyed = [(text, key) for text in unique if (key := text_key(text)) not in planned]
+        planned.update(key for _, key in keyed)
+        stores = {layer: self._store(layer, role) for layer in self.encodings}
+        done = 0
+        for start in range(0, len(keyed), CHUNK):
+            part = keyed[start : start + CHUNK]
+            keys = [key for _, key in part]
+            missing = np.zeros(len(part), dtype=bool)
+            for store in stores.values():
+                missing |= store.missing(keys)
+            if not missing.any():
+                done += len(part)
+                continue
+            self._encode_part([text for text, _ in part], keys, missing, stores, role, lang)
+        # Texts of an earlier part that are not in the store: it was pruned or damaged meanwhile.
+        every = [text_key(text) for text in unique]
+        gone = np.any([store.missing(every) for store in stores.values()], axis=0)
+        lost = [text for text, is_gone in zip(unique, gone, strict=True) if is_gone]
+        if lost:
+            keys = [text_key(text) for text in lost]
+            self._encode_part(lost, keys, np.ones(len(lost), dtype=bool), stores, role, lang)
+        if done:
+            self._progress(done)
+        for store in stores.values():
+            store.flush()
+
+    def _encode_part(
+        self,
+        texts: Sequence[str],
+        keys: Sequence[bytes],
+        missing: npt.NDArray[np.bool_],
+        stores: dict[int, VectorStore],
+        role: Role,
+        lang: str,
+    ) -> None:
+        model, tokenizer = self._backbone.load()
+        encoding = next(iter(self.encodings.values()))
+        if self._steps is None:
+            self._steps = build_steps(encoding.steps, self.device)
+        ids = tokenize(tokenizer, texts, encoding, role)
+        for batch in token_batches([len(row) for row in ids], self.batch_tokens):
+            # A batch is computed whole or not at all: its make-up decides the last bits.
+            if missing[batch].any():
+                forward = partial(self._forward, model, tokenizer, ids)
+                for rows, vectors in halving(batch, forward):
+                    for layer, store in stores.items():
+                        _check_finite(vectors[layer], self.checkpoint, lang, encoding.dtype)
+                        store.append([keys[row] for row in rows], vectors[layer])
+            self._progress(len(batch))
+
+    def _forward(
+        self,
+        model: Any,
+        tokenizer: Any,
+        ids: Sequence[npt.NDArray[np.int32]],
+        rows: npt.NDArray[np.int64],
+    ) -> dict[int, Float32]:
+        import torch
+
+        inputs, mask = pad([ids[row] for row in rows], pad_id(tokenizer), self.device)
+        out: dict[int, Float32] = {}
+        with torch.inference_mode():
+            for layer, hidden in hidden_states(model, inputs, mask, sorted(self.encodings)):
+                encoding = self.encodings[layer]
+                pooled = pool(hidden, mask, encoding.pooling)
+                for step in self._steps or ():
+                    pooled = step(pooled)
+                out[layer] = pooled.cpu().numpy()
+        return out
+
+    def _store(self, layer: int, role: Role) -> VectorStore:
+        if (layer, role) not in self._stores:
+            parts = {
+                "checkpoint": f"{self.checkpoint.id}@{self.checkpoint.revision}",
+                "base": str(self.checkpoint.base),
+                "device": self.device.split(":")[0],
+                **self.encodings[layer].vector_parts(role),
+            }
+            for store in self._stores.values():
+                if store.parts == parts:  # both roles share length and prompt
+                    self._stores[layer, role] = store
+                    return store
+            self._stores[layer, role] = VectorStore(
+                self._cache / "vectors", parts, fresh=self._fresh
+            )
+        return self._stores[layer, role]
+
+
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], encoding: Encoding, role: Role
+) -> list[npt.NDArray[np.int32]]:
+    """Token ids of each text with its prompt, special tokens included, cut to the role's length.
+
+    A text without a single token (an empty one under a tokenizer without special tokens) is given
+    one, so that every text has a vector.
+    """
+    prompt = encoding.prompts[role]
+    whole = [prompt + text for text in texts] if prompt else list(texts)
+    if encoding.lower_case:
+        whole = [text.lower() for text in whole]
+    rows = tokenizer(
+        whole,
+        truncation=True,
+        max_length=encoding.lengths[role],
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )["input_ids"]
+    fallback = next(
+        (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0
+    )
+    return [np.asarray(row if len(row) else [fallback], dtype=np.int32) for row in rows]
+
+
+def pad_id(tokenizer: Any) -> int:
+    """The padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0
+
+
+def pad(
+    ids: Sequence[Sequence[int] | npt.NDArray[np.int32]], padding: int, device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input ids and attention mask, int64[n, longest], padded on the right."""
+    import torch
+
+    lengths = np.array([len(row) for row in ids])
+    inputs = np.full((len(ids), int(lengths.max())), padding, dtype=np.int64)
+    for row, tokens in enumerate(ids):
+        inputs[row, : len(tokens)] = tokens
+    mask = (np.arange(inputs.shape[1])[None, :] < lengths[:, None]).astype(np.int64)
+    tensors = torch.from_numpy(inputs), torch.from_numpy(mask)
+    if device.startswith("cuda"):
+        return tuple(t.pin_memory().to(device, non_blocking=True) for t in tensors)  # type: ignore[return-value]
+    return tensors[0].to(device), tensors[1].to(device)
+
+
+def hidden_states(
+    model: Any, inputs: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
+
+    ``hidden_states[k]`` is what transformers means by it: for k below the depth the output of
+    layer k, before any final norm; at the depth, the model's own last hidden state.
+    """
+    deepest = depth(model)
+    blocks = encoder_layers(model)
+    taken: dict[int, torch.Tensor] = {}
+    top = layers[-1]
+
+    def take(layer: int, hidden: torch.Tensor) -> None:
+        taken[layer] = hidden
+        if layer == top:
+            raise _LayerReached
+
+    def before_first(_module: Any, args: Any, kwargs: Any) -> None:
+        take(0, args[0] if args else kwargs["hidden_states"])
+
+    def after(layer: int) -> Callable[[Any, Any, Any], None]:
+        return lambda _module, _args, output: take(
+            layer, output[0] if isinstance(output, tuple) else output
+        )
+
+    handles = [blocks[k - 1].register_forward_hook(after(k)) for k in layers if 0 < k < deepest]
+    if layers[0] == 0:
+        handles.append(blocks[0].register_forward_pre_hook(before_first, with_kwargs=True))
+    try:
+        # A batch without padding needs no mask, and attention without one takes the faster kernel.
+        output = model(input_ids=inputs, attention_mask=None if mask.all() else mask)
+        if top == deepest:
+            taken[deepest] = output.last_hidden_state
+    except _LayerReached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    yield from sorted(taken.items())
+
+
+def _check_finite(vectors: Float32, checkpoint: Checkpoint, lang: str, dtype: str) -> None:
+    bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+    if bad:
+        remedy = "try --dtype float32" if dtype != "float32" else "the weights are broken"
+        where = f" ({lang})" if lang else ""
+        raise RefusedError(
+            f"{checkpoint.label} gives vectors that are not finite, {bad} of a batch of "
+            f"{len(vectors)} texts{where}: {remedy}"
+        )

@@ -1,0 +1,235 @@
+"""Evaluate: plan → jobs → outcomes → scores, and resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+import pyarrow as pa
+
+from harness.encoder import Backbone, Encoder
+from harness.errors import IncompleteError
+from harness.kinds import KINDS
+from harness.loading import load_reader
+from harness.plan import Job, Plan, PlannedTask
+from harness.protocol import Encoding
+from harness.reader import Reader, Reading
+from harness.scores import note_row, score_file
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pyarrow")
+
+
+class Reporter(Interface):
+    """Who is told how a run goes."""
+
+    def planned(self, plan: Plan) -> None:
+        """The plan is made; nothing has run."""
+
+    def advance(self, texts: int) -> None:
+        """So many more distinct texts are encoded, or questions read."""
+
+    def finished(self, job: Job, table: pa.Table) -> None:
+        """A job's file is complete; ``table`` are its scores."""
+
+
+def run(plan: Plan, reporter: Reporter) -> pa.Table:
+    """Do what is not done yet and return the scores of all that was planned.
+
+    Each finished language is kept at once, each finished task is one Parquet file. What does not
+    apply to the checkpoint, or could not be had, is a row without a value and with a note.
+    """
+    reporter.planned(plan)
+    tables: list[pa.Table] = []
+    encoding_tasks = [t for t in plan.tasks if KINDS[t.card.kind].needs == "encoder"]
+    reading_tasks = [t for t in plan.tasks if KINDS[t.card.kind].needs == "reader"]
+    if encoding_tasks:
+        backbone = _backbone(plan, encoding_tasks)
+        for task in encoding_tasks:
+            tables += _run_task(plan, task, _encoder(plan, task, backbone, reporter), reporter)
+        del backbone
+    if reading_tasks:
+        reader = _LazyReader(plan, reporter)
+        for task in reading_tasks:
+            tables += _run_task(plan, task, reader, reporter)
+    tables += [_note(plan, task, why) for task, why in plan.inapplicable.items()]
+    tables += [_note(plan, task, f"missing: {why}") for task, why in plan.missing.items()]
+    return pa.concat_tables(tables)
+
+
+def check_complete(plan: Plan, table: pa.Table) -> None:
+    """Raise when something planned could not be measured.
+
+    Raises:
+        IncompleteError: names what is missing; ``error.scores`` holds what there is.
+    """
+    if plan.missing:
+        names = ", ".join(plan.missing)
+        why = next(iter(plan.missing.values()))
+        error = IncompleteError(f"incomplete: no data for {names} ({why})")
+        error.scores = table
+        raise error
+
+
+def _run_task(
+    plan: Plan, task: PlannedTask, model: Encoder | _LazyReader, reporter: Reporter
+) -> list[pa.Table]:
+    kind = KINDS[task.card.kind]
+    tables = []
+    for job in task.jobs:
+        file = job.file(plan.request.out)
+        if plan.request.fresh:
+            file.remove()
+        done = task.done[job.signature]
+        if not done.issuperset(task.units):
+            prepared = kind.prepare(job, task.loaded.examples, model)
+            for unit in task.units:
+                if unit in done:
+                    _announce(task, job, unit, model)
+                    continue
+                started = time.monotonic()
+                rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
+                seconds = time.monotonic() - started
+                file.write_part(unit, rows, _meta(plan, task, job, unit, degenerate, seconds))
+        file.merge(task.card.languages)
+        tables.append(score_file(file))
+        reporter.finished(job, tables[-1])
+    return tables
+
+
+def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | _LazyReader) -> None:
+    # Batches are formed as if the finished units ran before: see Encoder.announce.
+    if isinstance(model, Encoder):
+        for role, texts in KINDS[task.card.kind].texts(task.loaded.examples, unit, job.limit):
+            model.announce(texts, role=role)
+
+
+def _backbone(plan: Plan, tasks: Sequence[PlannedTask]) -> Backbone:
+    top = max(job.layer for task in tasks for job in task.jobs)
+    return Backbone(
+        plan.checkpoint,
+        dtype=plan.request.protocol.dtype,
+        device=plan.request.device,
+        top=top,
+    )
+
+
+def _encoder(plan: Plan, task: PlannedTask, backbone: Backbone, reporter: Reporter) -> Encoder:
+    return Encoder(
+        backbone,
+        [job.how for job in task.jobs if isinstance(job.how, Encoding)],
+        cache=plan.request.cache,
+        batch_tokens=plan.request.batch_tokens,
+        fresh=plan.request.fresh,
+        progress=reporter.advance,
+    )
+
+
+class _LazyReader:
+    """The checkpoint's own reader, loaded when the first question is read."""
+
+    def __init__(self, plan: Plan, reporter: Reporter) -> None:
+        self._plan = plan
+        self._progress = reporter.advance
+        self._reader: Reader | None = None
+
+    def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
+        if self._reader is None:
+            request = self._plan.request
+            model, tokenizer = load_reader(
+                self._plan.checkpoint, dtype=request.protocol.dtype, device=request.device
+            )
+            self._reader = Reader(
+                model,
+                tokenizer,
+                reading=Reading(),
+                device=request.device,
+                batch_tokens=request.batch_tokens,
+            )
+        return self._reader.read(pairs, lang=lang, progress=self._progress)
+
+
+def _meta(
+    plan: Plan, task: PlannedTask, job: Job, unit: str, degenerate: bool, seconds: float
+) -> dict[str, Any]:
+    """What stands in the Parquet file under the key ``xharness``."""
+    checkpoint, loaded = job.checkpoint, task.loaded
+    return {
+        "model": checkpoint.id,
+        "revision": checkpoint.revision,
+        "base": f"{checkpoint.base.id}@{checkpoint.base.revision}" if checkpoint.base else None,
+        "model_type": checkpoint.model_type,
+        "parameters": checkpoint.parameters,
+        "task": job.card.name,
+        "task_version": job.card.version,
+        "card_hash": job.card.hash,
+        "kind": job.card.kind,
+        "track": job.track,
+        "protocol": job.protocol,
+        "signature": job.signature,
+        "resolved": job.resolved,
+        "languages": [unit],
+        "split": job.split,
+        "limit": job.limit,
+        "seed": job.seed,
+        "dtype": job.dtype,
+        "device": plan.request.device,
+        "custom": list(job.custom),
+        "degenerate": [unit] if degenerate else [],
+        "notes": list(loaded.notes),
+        "route": loaded.route,
+        "data": dict(loaded.files),
+        "harness": harness_version(),
+        "libraries": libraries(),
+        "timing": {unit: {"seconds": round(seconds, 3), "finished": int(time.time())}},
+    }
+
+
+def _note(plan: Plan, task: str, note: str) -> pa.Table:
+    protocol, checkpoint = plan.request.protocol, plan.checkpoint
+    name, _, unit = task.partition("/")
+    common: Mapping[str, Any] = {
+        "model": checkpoint.id,
+        "revision": checkpoint.revision,
+        "protocol": protocol.name,
+        "task": name,
+        "split": plan.request.split,
+        "seed": plan.request.seed,
+    }
+    return note_row({**common, **({"lang": unit} if unit else {})}, note)
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """The versions of the libraries that a number may depend on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@cache
+def harness_version() -> dict[str, str]:
+    """The version of xharness, and the commit where it runs from a checkout."""
+    import subprocess
+
+    from harness import __version__
+
+    root = Path(__file__).parent.parent
+    commit = ""
+    if (root / ".git").exists():
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        commit = done.stdout.strip()
+    return {"version": __version__, "commit": commit}

@@ -1,0 +1,85 @@
+"""What a task kind is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from harness.protocol import Role
+
+if TYPE_CHECKING:
+    from harness.plan import Job
+
+NEARLY_EQUAL = 1e-6  # 1 − |mean of unit vectors|²; float32 noise is about 1e-7
+BLOCK = 8_192  # vectors looked at a time: a pool of a million is not copied in whole
+
+
+class Score(NamedTuple):
+    """One number of one language: the unit of the scores table, before its provenance.
+
+    ``group`` is the direction with ``xx`` for the language: what a mean over languages is over.
+    """
+
+    lang: str
+    direction: str
+    group: str
+    metric: str
+    value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How tasks of one kind run. A *unit* is a language, or a pair of them for cross-lingual QA.
+
+    - ``pool(examples)``: document texts shared by all units, or nothing.
+    - ``texts(examples, unit, limit)``: the unit's texts by role, in the order they are encoded.
+    - ``prepare(job, examples, model)``: what all units share, computed once per job.
+    - ``run(job, examples, unit, model, prepared)``: outcome rows and whether the vectors were
+      degenerate. ``model`` is an Encoder or a Reader.
+    - ``fold(rows, metrics, split)``: the scores of one unit's rows.
+    """
+
+    needs: Literal["encoder", "reader"]
+    schema: pa.Schema
+    pool: Callable[[Any], Sequence[str]]
+    texts: Callable[[Any, str, int | None], Sequence[tuple[Role, Sequence[str]]]]
+    prepare: Callable[[Job, Any, Any], Any]
+    run: Callable[..., tuple[pa.Table, bool]]
+    fold: Callable[[pa.Table, Sequence[str], str], list[Score]]
+
+
+def no_pool(examples: Any) -> Sequence[str]:
+    """For kinds whose units share no texts."""
+    return ()
+
+
+def nothing(job: Job, examples: Any, model: Any) -> None:
+    """For kinds that prepare nothing."""
+
+
+def degenerate(vectors: npt.NDArray[np.float32]) -> bool:
+    """Whether float32[n, d] are all (nearly) one vector, so that ranking them means nothing."""
+    if len(vectors) < 2:
+        return False
+    total = np.zeros(vectors.shape[1])
+    zeros = 0
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK].astype(np.float64)
+        norms = np.linalg.norm(block, axis=1, keepdims=True)
+        zeros += int((norms == 0).sum())
+        total += (block / np.maximum(norms, np.finfo(np.float64).tiny)).sum(axis=0)
+    if zeros:
+        return zeros == len(vectors)
+    mean = total / len(vectors)
+    return bool(1.0 - mean @ mean < NEARLY_EQUAL)
+
+
+def table(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """The rows under the kind's schema."""
+    return pa.Table.from_pylist(list(rows), schema=schema)

@@ -1,0 +1,98 @@
+"""Extractive question answering (XQuAD, MLQA, TyDiQA-GoldP)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.examples import QuestionSet
+from harness.kinds.kind import Kind, Score, no_pool, nothing, table
+from harness.metrics import mlqa, squad
+from harness.protocol import Role
+
+if TYPE_CHECKING:
+    from harness.plan import Job
+    from harness.reader import Reader
+
+SCHEMA = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("lang", pa.string()),
+        ("question_lang", pa.string()),
+        ("cluster", pa.string()),
+        ("prediction", pa.string()),
+        ("exact_match", pa.float32()),
+        ("f1", pa.float32()),
+        ("answered", pa.bool_()),
+    ]
+)
+
+Examples = Mapping[str, QuestionSet]
+
+
+def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Role, Sequence[str]]]:
+    """The unit's pairs, as what is counted before a run; a reader encodes no vectors."""
+    asked = examples[unit].questions[:limit]
+    return [("query", [f"{q.question}\n{q.context}" for q in asked])]
+
+
+def score_answer(
+    scorer: str, lang: str, prediction: str, answers: Sequence[str]
+) -> tuple[float, float]:
+    """(exact match, F1) in [0, 1] by the task's official scorer, in the context's language."""
+    if scorer == "mlqa":
+        exact = partial(mlqa.exact_match, language=lang)
+        overlap = partial(mlqa.f1, language=lang)
+        return exact(prediction, answers), overlap(prediction, answers)
+    return squad.exact_match(prediction, answers), squad.f1(prediction, answers)
+
+
+def run(
+    job: Job, examples: Examples, unit: str, reader: Reader, prepared: None
+) -> tuple[pa.Table, bool]:
+    """One row per question, scored by the task's official scorer."""
+    chosen = examples[unit]
+    asked = chosen.questions[: job.limit]
+    scorer = job.card.scorer or "squad"
+    spans = reader.read([(q.question, q.context) for q in asked], lang=chosen.lang)
+    rows = []
+    for question, span in zip(asked, spans, strict=True):
+        exact, overlap = score_answer(scorer, chosen.lang, span.text, question.answers)
+        rows.append(
+            {
+                "example_id": question.id,
+                "lang": chosen.lang,
+                "question_lang": chosen.question_lang,
+                "cluster": question.cluster,
+                "prediction": span.text,
+                "exact_match": exact,
+                "f1": overlap,
+                "answered": span.answered,
+            }
+        )
+    return table(SCHEMA, rows), False
+
+
+def fold(rows: pa.Table, metrics: Sequence[str], split: str) -> list[Score]:
+    """Means over the questions; an unanswered question is a zero that counts."""
+    lang, asked_in = rows.column("lang")[0].as_py(), rows.column("question_lang")[0].as_py()
+    direction = "" if asked_in == lang else f"{asked_in}-{lang}"
+    return [
+        Score(lang, direction, "", metric, pc.mean(rows.column(metric)).as_py(), len(rows))
+        for metric in metrics
+    ]
+
+
+KIND = Kind(
+    needs="reader",
+    schema=SCHEMA,
+    pool=no_pool,
+    texts=texts,
+    prepare=nothing,
+    run=run,
+    fold=fold,
+)

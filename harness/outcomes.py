@@ -1,0 +1,234 @@
+"""Outcomes on disk: one Parquet file per task, one row per example, one row group per unit.
+
+Units (languages) are kept as parts while a task runs and merged when it is complete. Every file
+appears by an atomic rename, and merging holds a lock, so that a killed run, or two runs on one
+folder, leave whole files only.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from harness.errors import DataError, IncompleteError, NotFoundError
+
+Read = TypeVar("Read")
+
+KEY = b"xharness"
+DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
+
+
+@dataclass(frozen=True)
+class OutcomeFile:
+    """Where the outcomes of one checkpoint, task and signature lie.
+
+    ``path`` is the merged file; the parts lie beside it in ``<name>.parts/``.
+    """
+
+    path: Path
+
+    @property
+    def parts(self) -> Path:
+        """The folder of finished units of an unfinished task."""
+        return self.path.with_suffix(".parts")
+
+    def done(self) -> dict[str, Path]:
+        """Unit → the file that holds it, for all units that are finished."""
+        found = {unit: self.path for unit in self._merged_units()}
+        if self.parts.is_dir():
+            for part in sorted(self.parts.glob("*.parquet")):
+                found.setdefault(part.stem, part)
+        return found
+
+    def read(self, unit: str) -> pa.Table:
+        """The rows of one finished unit.
+
+        Raises:
+            NotFoundError: the unit is not finished.
+            DataError: its file is damaged.
+        """
+
+        def rows() -> pa.Table:
+            where = self.done().get(unit)
+            if where is None:
+                raise NotFoundError(
+                    f"{self.path} has no rows of {unit}: run `xharness eval` for it"
+                )
+            return _rows(where, unit)
+
+        return _steady(rows)
+
+    def meta(self) -> dict[str, Any]:
+        """The metadata of the merged file and the parts, taken together.
+
+        Raises:
+            NotFoundError: nothing is finished.
+            DataError: a file is damaged.
+        """
+
+        def joined() -> dict[str, Any]:
+            done = self.done()
+            if not done:
+                raise NotFoundError(f"no outcomes at {self.path}: run `xharness eval` first")
+            return _joined([read_meta(path) for path in dict.fromkeys(done.values())], list(done))
+
+        return _steady(joined)
+
+    def write_part(self, unit: str, rows: pa.Table, meta: Mapping[str, Any]) -> None:
+        """Keep a finished unit.
+
+        Raises:
+            IncompleteError: the disk is full or the folder cannot be written.
+        """
+        # Under the lock, since another run may be merging, which ends with the parts removed.
+        with _disk_errors(self.parts), self._lock():
+            self.parts.mkdir(exist_ok=True)
+            _write(self.parts / f"{unit}.parquet", [rows], meta)
+
+    def merge(self, order: Sequence[str]) -> None:
+        """Join the parts and what is merged already into one file, units in ``order``.
+
+        Raises:
+            IncompleteError: the disk is full or the folder cannot be written; the parts are kept.
+            DataError: a part, or the merged file, is damaged.
+        """
+        if not self.parts.is_dir():  # nothing to do: the folder may even be read-only
+            return
+        with _disk_errors(self.path.parent), self._lock():
+            done = self.done()
+            fresh = [unit for unit, where in done.items() if where != self.path]
+            if fresh:
+                units = [u for u in order if u in done] + sorted(set(done) - set(order))
+                sources = sorted({str(path) for path in done.values()})
+                meta = _joined([read_meta(Path(path)) for path in sources], units)
+                _write(self.path, [self.read(unit) for unit in units], meta)
+            shutil.rmtree(self.parts, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Forget what is done, for a run from scratch."""
+        with _disk_errors(self.path.parent), self._lock():
+            self.path.unlink(missing_ok=True)
+            shutil.rmtree(self.parts, ignore_errors=True)
+
+    def _merged_units(self) -> list[str]:
+        return list(read_meta(self.path)["languages"]) if self.path.exists() else []
+
+    def _lock(self) -> FileLock:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path.with_suffix(".lock"))
+
+
+def outcome_file(out: Path, slug: str, revision12: str, task: str, signature: str) -> OutcomeFile:
+    """``OUT/<slug>/<revision12>/<task>.<signature8>.parquet``."""
+    return OutcomeFile(out / slug / revision12 / f"{task}.{signature}.parquet")
+
+
+def find(root: Path) -> list[OutcomeFile]:
+    """Every outcome file under ``root`` (or ``root`` itself), finished or with parts only."""
+    if root.is_file():
+        return [OutcomeFile(root)]
+    merged = set(root.rglob("*.parquet")) - set(root.rglob("*.parts/*.parquet"))
+    unfinished = {part.parent.with_suffix(".parquet") for part in root.rglob("*.parts/*.parquet")}
+    named = {path for path in merged | unfinished if len(path.name.split(".")) == 3}
+    return [OutcomeFile(path) for path in sorted(named)]
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The ``xharness`` metadata of an outcome file.
+
+    Raises:
+        DataError: the file is damaged or was not written by xharness.
+        FileNotFoundError: it is not there.
+    """
+    try:
+        return _meta_of(pq.read_schema(path))
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _joined(metas: Sequence[dict[str, Any]], units: Sequence[str] | None = None) -> dict[str, Any]:
+    """One metadata of several of the same signature: units, notes and timings are put together."""
+    joined = dict(metas[0])
+    timing = {unit: t for meta in metas for unit, t in meta["timing"].items()}
+    names = list(units) if units is not None else [u for m in metas for u in m["languages"]]
+    joined["languages"] = names
+    joined["timing"] = {unit: timing[unit] for unit in names if unit in timing}
+    joined["degenerate"] = sorted({u for m in metas for u in m["degenerate"]})
+    joined["notes"] = sorted({note for meta in metas for note in meta["notes"]})
+    joined["data"] = {
+        name: digest for meta in metas for name, digest in sorted(meta["data"].items())
+    }
+    return joined
+
+
+def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> None:
+    schema = units[0].schema.with_metadata({KEY: json.dumps(meta, ensure_ascii=False).encode()})
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for rows in units:
+                writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rows(path: Path, unit: str) -> pa.Table:
+    # Units and rows from one open file: another run may replace it at any moment.
+    try:
+        with pq.ParquetFile(path) as file:
+            units = _meta_of(file.schema_arrow)["languages"]
+            return file.read_row_group(units.index(unit))
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _steady(read: Callable[[], Read]) -> Read:
+    # Another run may merge a part between its being listed and read: then it is in the merged file.
+    try:
+        return read()
+    except FileNotFoundError:
+        return read()
+
+
+def _meta_of(schema: pa.Schema) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((schema.metadata or {})[KEY])
+    return loaded
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is not a readable outcome file ({type(error).__name__}): "
+        "delete it and run `xharness eval` again"
+    )
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        what = "the disk is full" if full else f"{error.strerror or error}"
+        raise IncompleteError(
+            f"cannot write to {folder}: {what}; what is finished is kept, free space (or name "
+            "another folder with --out) and run the same command again"
+        ) from error

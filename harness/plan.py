@@ -1,0 +1,338 @@
+"""What a run will do: the jobs of a checkpoint, their examples, and what is done already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cards import TaskCard, read_card, read_suites
+from harness.errors import UsageError, unknown_name
+from harness.kinds import KINDS
+from harness.outcomes import OutcomeFile, outcome_file
+from harness.protocol import Dtype, Encoding, Protocol, Role, Track, resolve_encodings, signature
+from harness.reader import Reading
+
+if TYPE_CHECKING:
+    from harness.checkpoint import Checkpoint
+    from harness.examples import Loaded
+    from harness.sources import Download
+
+DEFAULT_SUITE = "xtreme-r"
+NO_HEAD_REMEDY = "--finetune trains one by the target recipe"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, besides the checkpoint. ``None`` leaves a choice to its default."""
+
+    suite: str | None = None
+    tasks: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    split: str | None = None
+    protocol: Protocol = field(default_factory=Protocol)
+    device: str = "cpu"
+    batch_tokens: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    data: Path | None = None
+    out: Path = Path("leaderboard/results")
+    cache: Path = Path(".cache")
+    offline: bool = False
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        for what, value in (("--limit", self.limit), ("--batch-tokens", self.batch_tokens)):
+            if value is not None and value < 1:
+                raise UsageError(f"{what} {value}: give a whole number from 1")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The unit that runs, resumes, and could be sent to another machine."""
+
+    checkpoint: Checkpoint
+    card: TaskCard
+    units: tuple[str, ...]
+    split: str
+    limit: int | None
+    seed: int
+    track: Track
+    protocol: str
+    dtype: Dtype
+    how: Encoding | Reading
+    custom: tuple[str, ...] = ()
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The parts that the signature is over."""
+        return {
+            **signed_parts(self.how, self.dtype),
+            "card": self.card.hash,
+            "split": self.split,
+            "limit": self.limit,
+            "track": self.track,
+            "recipe": None,
+            "seed": self.seed,
+        }
+
+    @property
+    def layer(self) -> int:
+        """The layer that is pooled; only an encoding has one."""
+        assert isinstance(self.how, Encoding)
+        return self.how.layer
+
+    @property
+    def signature(self) -> str:
+        """First 8 hex digits over ``resolved``."""
+        return signature(self.resolved)
+
+    def file(self, out: Path) -> OutcomeFile:
+        """Where the job's outcomes lie."""
+        checkpoint = self.checkpoint
+        return outcome_file(
+            out, checkpoint.slug, checkpoint.revision12, self.card.name, self.signature
+        )
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """One task: its examples, and a job for it (several with ``--layer all``)."""
+
+    card: TaskCard
+    loaded: Loaded
+    jobs: tuple[Job, ...]
+    units: tuple[str, ...]
+    done: Mapping[str, frozenset[str]]  # signature → units that are finished
+    texts: int
+    todo_texts: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run will do for one checkpoint.
+
+    ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
+    ``missing``: task or task/language → why its data could not be had. ``downloads``: task → what
+    it still needs, in a plan that downloads nothing.
+    """
+
+    checkpoint: Checkpoint
+    request: Request
+    tasks: tuple[PlannedTask, ...]
+    inapplicable: Mapping[str, str]
+    missing: Mapping[str, str]
+    downloads: Mapping[str, Sequence[Download]]
+
+
+def choose_cards(request: Request) -> list[tuple[TaskCard, tuple[str, ...]]]:
+    """The cards and their units: the tasks of the suite, or those named of them.
+
+    Without a suite it is ``xtreme-r``, and any task may be named; a task has the languages that the
+    suite gives it, or all of its card's. A language named may be any of the card's.
+
+    Raises:
+        UsageError: an unknown task, suite or language, a task that is not in the suite named, or a
+            language in none of the tasks.
+    """
+    suites = read_suites()
+    suite = request.suite or DEFAULT_SUITE
+    if suite not in suites:
+        raise unknown_name("suite", suite, suites)
+    entries = {entry.task: entry.languages for entry in suites[suite]}
+    for name in request.tasks:
+        read_card(name)
+        if request.suite is not None and name not in entries:
+            raise UsageError(f"task {name} is not in suite {suite}: it has {', '.join(entries)}")
+    names = dict.fromkeys(request.tasks) if request.tasks else entries
+    named = [(read_card(name), entries.get(name)) for name in names]
+    if not request.languages:
+        return [(card, card.select(languages)) for card, languages in named]
+    return _with_languages(named, request.languages)
+
+
+def _with_languages(
+    named: Sequence[tuple[TaskCard, list[str] | None]], languages: Sequence[str]
+) -> list[tuple[TaskCard, tuple[str, ...]]]:
+    # A language must be in one task at least: in a suite, tasks without it are left out.
+    chosen: list[tuple[TaskCard, tuple[str, ...]]] = []
+    refused: dict[str, UsageError] = {}
+    found: set[str] = set()
+    for card, _ in named:
+        units: list[str] = []
+        for language in languages:
+            try:
+                units += card.select([language])
+                found.add(language)
+            except UsageError as error:
+                refused[language] = error
+        if units:
+            chosen.append((card, tuple(unit for unit in card.languages if unit in units)))
+    for language in languages:
+        if language not in found:
+            raise refused[language]
+    return chosen
+
+
+def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True) -> Plan:
+    """Read the data of every chosen task and work out the jobs; no weight is loaded.
+
+    With ``download`` false, data that is not on disk is listed in ``downloads`` and left there.
+
+    Raises:
+        UsageError: the request does not make sense.
+        RefusedError: the protocol does not apply to the checkpoint.
+        DataError: data does not match its checksum, schema or count.
+    """
+    from harness.loading import describe
+    from harness.sources import Where, load, planned_downloads
+
+    where = Where(data=request.data, cache=request.cache, offline=request.offline)
+    chosen = choose_cards(request)
+    # Retrieval first: the encoder is given back before a reader is loaded.
+    chosen.sort(key=lambda pair: KINDS[pair[0].kind].needs == "reader")
+    shape = None
+    tasks: list[PlannedTask] = []
+    inapplicable: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    downloads: dict[str, list[Download]] = {}
+    for card, units in chosen:
+        split = card.check_split(request.split)
+        if KINDS[card.kind].needs == "reader":
+            if not checkpoint.has_qa_head:
+                inapplicable[card.name] = f"{checkpoint.head_note}: {NO_HEAD_REMEDY}"
+                continue
+            jobs = [_reading_job(checkpoint, card, units, split, request)]
+        else:
+            shape = shape or describe(checkpoint)
+            jobs = _encoding_jobs(checkpoint, card, units, split, request, shape)
+        pending = [] if download else planned_downloads(card, split, units, where)
+        if pending:
+            downloads[card.name] = pending
+            continue
+        loaded = load(card, split, units, where)
+        missing |= _missing(card, units, loaded.missing)
+        units = tuple(unit for unit in units if unit not in loaded.missing)
+        if units:
+            tasks.append(_planned(card, loaded, jobs, units, request))
+    return Plan(checkpoint, request, tuple(tasks), inapplicable, missing, downloads)
+
+
+def _encoding_jobs(
+    checkpoint: Checkpoint,
+    card: TaskCard,
+    units: tuple[str, ...],
+    split: str,
+    request: Request,
+    shape: tuple[int, int | None],
+) -> list[Job]:
+    assert card.lengths is not None  # every retrieval card has them: cards are checked when read
+    depth, max_positions = shape
+    lengths: dict[Role, int] = {"query": card.lengths.query, "document": card.lengths.document}
+
+    def resolve(protocol: Protocol) -> tuple[Encoding, ...]:
+        return resolve_encodings(
+            protocol,
+            task_lengths=lengths,
+            depth=depth,
+            max_positions=max_positions,
+            native=checkpoint.native,
+            bitext=card.kind in ("bitext", "mining"),
+        )
+
+    own = resolve(Protocol(request.protocol.name))[0]
+    return [
+        _job(checkpoint, card, units, split, request, request.protocol.track, encoding, own)
+        for encoding in resolve(request.protocol)
+    ]
+
+
+def _reading_job(
+    checkpoint: Checkpoint,
+    card: TaskCard,
+    units: tuple[str, ...],
+    split: str,
+    request: Request,
+) -> Job:
+    # The head is read under one protocol, whatever the retrieval tasks are asked to do.
+    return _job(checkpoint, card, units, split, request, "own-head", Reading(), Reading())
+
+
+def _job(
+    checkpoint: Checkpoint,
+    card: TaskCard,
+    units: tuple[str, ...],
+    split: str,
+    request: Request,
+    track: Track,
+    how: Encoding | Reading,
+    own: Encoding | Reading,
+) -> Job:
+    return Job(
+        checkpoint=checkpoint,
+        card=card,
+        units=units,
+        split=split,
+        limit=request.limit,
+        seed=request.seed,
+        track=track,
+        protocol=request.protocol.name if isinstance(how, Encoding) else "standard",
+        dtype=request.protocol.dtype,
+        how=how,
+        custom=tuple(_differences(how, own, request.protocol.dtype)),
+    )
+
+
+def signed_parts(how: Encoding | Reading, dtype: str) -> dict[str, Any]:
+    """What encoding or reading contributes to a signature; a reader pools nothing."""
+    if isinstance(how, Encoding):
+        return how.signed()
+    lengths = {
+        "max_length": how.max_length,
+        "stride": how.stride,
+        "question": how.question_length,
+        "n_best": how.n_best,
+        "answer": how.max_answer_tokens,
+    }
+    return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
+
+
+def _differences(how: Encoding | Reading, own: Encoding | Reading, dtype: str) -> list[str]:
+    """How the request departs from the protocol's own settings, in words."""
+    asked, default = signed_parts(how, dtype), signed_parts(own, Protocol().dtype)
+    return [
+        f"{key} {asked[key]} (protocol: {default[key]})"
+        for key in asked
+        if asked[key] != default[key]
+    ]
+
+
+def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -> dict[str, str]:
+    if len(reasons) == len(units) and len(set(reasons.values())) == 1:
+        return {card.name: next(iter(reasons.values()))}
+    return {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
+
+
+def _planned(
+    card: TaskCard,
+    loaded: Loaded,
+    jobs: Sequence[Job],
+    units: tuple[str, ...],
+    request: Request,
+) -> PlannedTask:
+    kind = KINDS[card.kind]
+    jobs = [replace(job, units=units) for job in jobs]
+    done = {
+        job.signature: frozenset() if request.fresh else frozenset(job.file(request.out).done())
+        for job in jobs
+    }
+    counted: set[tuple[str, str]] = {("document", text) for text in kind.pool(loaded.examples)}
+    todo = len(counted) if any(set(units) - done[job.signature] for job in jobs) else 0
+    for unit in units:
+        before = len(counted)
+        for role, texts in kind.texts(loaded.examples, unit, request.limit):
+            counted.update((role, text) for text in texts)
+        if any(unit not in done[job.signature] for job in jobs):
+            todo += len(counted) - before
+    return PlannedTask(card, loaded, tuple(jobs), units, done, len(counted), todo)

@@ -1,0 +1,180 @@
+"""Content-addressed store of vectors: what a checkpoint made of a text is computed once.
+
+A store is a folder for one *fingerprint* (checkpoint, layer, pooling, dtype, length, prompt, …).
+It holds immutable segments, Arrow IPC files with a 16-byte key and a float32 vector a row; each
+appears by an atomic rename, so that a killed run leaves whole segments or nothing, and several
+runs can write to one store at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import IncompleteError
+
+Float32 = npt.NDArray[np.float32]
+
+KEY_BYTES = 16
+SEGMENT_BYTES = 64 * 2**20  # vectors buffered before a segment is written
+
+
+def text_key(text: str) -> bytes:
+    """16-byte key of a text within a store."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+def fingerprint(parts: dict[str, Any]) -> str:
+    """Name of the store for everything, besides the text, that decides a vector."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+class VectorStore:
+    """Vectors by text key. ``parts`` says what decides a vector besides the text."""
+
+    def __init__(self, root: Path, parts: dict[str, Any], *, fresh: bool = False) -> None:
+        self.parts = parts
+        self.folder = root / fingerprint(parts)
+        self.damaged: list[Path] = []
+        self._where: dict[bytes, tuple[int, int]] = {}
+        self._segments: list[Float32] = []
+        self._pending_keys: list[bytes] = []
+        self._pending: list[int] = []  # segments that are in memory only
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            described = self.folder / "parts.json"
+            if not described.exists():
+                _write_atomically(described, json.dumps(parts, indent=1, sort_keys=True).encode())
+            if not fresh:
+                for path in sorted(self.folder.glob("*.arrow")):
+                    self._open(path)
+        except OSError as error:
+            raise _cache_error(self.folder, error) from error
+
+    def missing(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """bool[n]: which keys have no vector."""
+        return np.fromiter((key not in self._where for key in keys), dtype=bool, count=len(keys))
+
+    def get(self, keys: Sequence[bytes]) -> Float32:
+        """float32[n, d]: the vectors of ``keys``, all of which must be there."""
+        where = np.array([self._where[key] for key in keys], dtype=np.int64).reshape(-1, 2)
+        dim = self._segments[0].shape[1] if self._segments else 0
+        out = np.empty((len(keys), dim), dtype=np.float32)
+        order = np.argsort(where[:, 0], kind="stable")
+        bounds = np.flatnonzero(np.diff(where[order, 0])) + 1
+        for rows in np.split(order, bounds) if len(keys) else ():
+            out[rows] = self._segments[where[rows[0], 0]][where[rows, 1]]
+        return out
+
+    def append(self, keys: Sequence[bytes], vectors: Float32) -> None:
+        """Keep ``vectors[i]`` for ``keys[i]``; a key that is there already keeps its vector."""
+        new = [row for row, key in enumerate(keys) if key not in self._where]
+        if not new:
+            return
+        kept = np.ascontiguousarray(vectors[new], dtype=np.float32)
+        self._pending.append(len(self._segments))
+        self._pending_keys.extend(keys[row] for row in new)
+        self._index([keys[row] for row in new], kept)
+        if sum(self._segments[segment].nbytes for segment in self._pending) >= SEGMENT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as one segment.
+
+        Raises:
+            IncompleteError: the disk is full or the cache cannot be written.
+        """
+        if not self._pending:
+            return
+        import pyarrow as pa
+
+        vectors = np.concatenate([self._segments[segment] for segment in self._pending])
+        keys = pa.array(self._pending_keys, pa.binary(KEY_BYTES))
+        values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+        schema = pa.schema([("key", keys.type), ("vector", values.type)])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(pa.record_batch([keys, values], schema=schema))
+        data = sink.getvalue()
+        # Names sort by time, so that of two vectors for one key every later run sees the same, and
+        # end in the checksum of the whole file, so that nothing of a damaged one is believed.
+        path = self.folder / f"{time.time_ns():020d}-{uuid4().hex[:8]}-{zlib.crc32(data):08x}.arrow"
+        try:
+            _write_atomically(path, data)
+            written = _read_segment(path)
+        except OSError as error:
+            raise _cache_error(self.folder, error) from error
+        if written is None:
+            raise IncompleteError(f"the vector cache {self.folder} does not keep what is written")
+        self._release(written[1])
+
+    def _open(self, path: Path) -> None:
+        try:
+            segment = _read_segment(path)
+        except FileNotFoundError:  # pruned by another run since the folder was listed
+            return
+        if segment is None:
+            self.damaged.append(path)
+        else:
+            self._index(*segment)
+
+    def _release(self, mapped: Float32) -> None:
+        # What has been written is read from the file from now on, not held in memory.
+        start = 0
+        for segment in self._pending:
+            rows = len(self._segments[segment])
+            self._segments[segment] = mapped[start : start + rows]
+            start += rows
+        self._pending_keys.clear()
+        self._pending.clear()
+
+    def _index(self, keys: Sequence[bytes], vectors: Float32) -> None:
+        segment = len(self._segments)
+        self._segments.append(vectors)
+        for row, key in enumerate(keys):
+            self._where.setdefault(key, (segment, row))
+
+
+def _read_segment(path: Path) -> tuple[list[bytes], Float32] | None:
+    """Keys and memory-mapped vectors float32[n, d]; None where the file is damaged."""
+    import pyarrow as pa
+
+    try:
+        data = pa.memory_map(str(path)).read_buffer()
+        if f"{zlib.crc32(data):08x}" != path.stem.rpartition("-")[2]:
+            return None
+        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+    except pa.ArrowInvalid:  # empty, or not what its name says
+        return None
+    column = table.column("vector").combine_chunks()
+    return table.column("key").to_pylist(), column.flatten().to_numpy().reshape(len(column), -1)
+
+
+def _write_atomically(path: Path, data: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _cache_error(folder: Path, error: OSError) -> IncompleteError:
+    return IncompleteError(
+        f"cannot use the vector cache {folder}: {error.strerror or error}; "
+        "free space or name another folder with --cache-dir (finished tasks are kept)"
+    )

@@ -1,0 +1,63 @@
+"""The real command, in this process where that is enough and in one of its own where it is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all end-to-end tests: the demo checkpoint is built once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def run(cache: Path) -> Run:
+    """Run `xharness …` in this process."""
+
+    def ran(*args: object) -> Ran:
+        environment = {"XHARNESS_CACHE": str(cache), "XHARNESS_DATA": "", "COLUMNS": "200"}
+        result = CliRunner().invoke(app, [str(arg) for arg in args], env=environment)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Ran(result.exit_code, result.stdout, result.stderr)
+
+    return ran
+
+
+@pytest.fixture(scope="session")
+def process(cache: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start `python -m harness …` in a process of its own."""
+
+    def started(*args: object, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "harness", *(str(arg) for arg in args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"XHARNESS_CACHE": str(cache), "XHARNESS_DATA": ""} | environment,
+        )
+
+    return started

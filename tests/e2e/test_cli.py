@@ -1,0 +1,107 @@
+"""The command line itself: help, examples, version, and what it costs to start."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from harness import __version__
+from harness.cli import app
+from tests.e2e.conftest import Run
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its full name."""
+    found: dict[str, click.Command] = {}
+
+    def visit(name: str, command: click.Command) -> None:
+        if hasattr(command, "commands"):
+            for child, inner in command.commands.items():
+                visit(f"{name} {child}".strip(), inner)
+        else:
+            found[name] = command
+
+    visit("", typer.main.get_command(app))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_has_help_with_an_example_that_parses(run: Run, name: str) -> None:
+    ran = run(*name.split(), "--help")
+    assert ran.code == 0
+    epilog = commands()[name].epilog or ""
+    match = re.fullmatch(rf"Example: xharness ({name}.*)", epilog)
+    assert match, f"{name} has no example"
+    assert "Example: xharness" in " ".join(ran.stdout.split())
+    words = match[1].split()[len(name.split()) :]
+    commands()[name].make_context(name, words, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_is_in_the_readme(name: str) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"xharness {name}" in readme
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"xharness {__version__}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "pyarrow", "faiss", "numpy", "pydantic", "datasets")
+    code = (
+        "import sys\n"
+        "sys.argv = ['xharness', '--help']\n"
+        "from harness.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "eval" in done.stdout
+
+
+def test_nothing_is_printed_in_colour_into_a_pipe(run: Run, tmp_path: Path) -> None:
+    ran = run("eval", "xharness/demo", "--suite", "demo", "--out", tmp_path)
+    assert "\x1b" not in ran.stdout + ran.stderr
+
+
+def test_tasks_lists_cards_and_shows_one(run: Run) -> None:
+    listed = run("tasks").stdout
+    assert all(name in listed for name in ("tatoeba", "lareqa", "mewsli_x", "mlqa_cross"))
+    card = json.loads(run("tasks", "lareqa", "--format", "json").stdout)
+    assert card["candidates"] == 13_014
+    assert "recall@10" in run("tasks", "lareqa").stdout
+    assert run("tasks", "lareq").code == 2
+
+
+def test_cache_is_listed_and_pruned(run: Run, tmp_path: Path) -> None:
+    options = ("--suite", "demo", "--task", "demo_bitext", "--lang", "de")
+    cache = tmp_path / "cache"
+    assert (
+        run("eval", "xharness/demo", *options, "--cache-dir", cache, "--out", tmp_path / "o").code
+        == 0
+    )
+    kinds = {
+        e["kind"]
+        for e in json.loads(run("cache", "ls", "--cache-dir", cache, "--format", "json").stdout)
+    }
+    assert kinds == {"vectors", "demo"}
+    assert "removed 0" in run("cache", "prune", "--cache-dir", cache).stdout
+    assert "removed 1" in run("cache", "prune", "--older-than", "0", "--cache-dir", cache).stdout
+    assert not list((cache / "vectors").iterdir())
+
+
+def test_doctor_examines_a_checkpoint(run: Run) -> None:
+    ran = run("doctor", "xharness/demo", "--format", "json")
+    assert ran.code == 0, ran.stderr
+    facts = json.loads(ran.stdout)
+    assert facts["xharness/demo"]["layers"].startswith("4;")
+    assert facts["data"]["demo_bitext"] == "there"
