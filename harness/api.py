@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from harness.checkpoint import Checkpoint
-    from harness.evaluate import Reporter
+    from harness.run import Reporter
     from harness.plan import Plan, Request
+    from harness.sources import Where
 
 DEFAULT_OUT = Path("leaderboard/results")
 ENGINES = ("local", "ray")
@@ -52,7 +53,7 @@ def evaluate(
     """
     import pyarrow as pa
 
-    from harness.evaluate import check_complete, run
+    from harness.run import check_complete, run
 
     request = make_request(tasks=_listed(tasks), languages=_listed(languages), **options)
     told = reporter or Silent()
@@ -157,9 +158,6 @@ def make_request(
             "--finetune (training the target heads) is not in this version: leave it out, "
             "and QA tasks run on checkpoints that bring a QA head"
         )
-    folder = data if data is not None else os.environ.get("XHARNESS_DATA") or None
-    if folder is not None and not Path(folder).is_dir():
-        raise UsageError(f"no data folder {folder}: give one in the official layout, or none")
     return Request(
         suite=suite,
         tasks=tuple(tasks),
@@ -176,12 +174,33 @@ def make_request(
         batch_tokens=batch_tokens,
         limit=limit,
         seed=seed,
-        data=Path(folder) if folder is not None else None,
+        data=data_folder(data),
         out=Path(out),
         cache=cache_folder(cache_dir),
         offline=offline,
         fresh=fresh,
     )
+
+
+def data_folder(data: str | Path | None) -> Path | None:
+    """``--data``, else ``XHARNESS_DATA``, else none: the official files are downloaded.
+
+    Raises:
+        UsageError: the folder is not there.
+    """
+    folder = data if data is not None else os.environ.get("XHARNESS_DATA") or None
+    if folder is None:
+        return None
+    if not Path(folder).is_dir():
+        raise UsageError(f"no data folder {folder}: give one in the official layout, or none")
+    return Path(folder)
+
+
+def where(data: str | Path | None, cache_dir: str | Path | None, *, offline: bool) -> Where:
+    """Where task data may come from."""
+    from harness.sources import Where
+
+    return Where(data=data_folder(data), cache=cache_folder(cache_dir), offline=offline)
 
 
 def cache_folder(cache_dir: str | Path | None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,7 +85,7 @@ def eval(
     with _errors():
         from harness import api
         from harness.console import Display, describe_plan, score_table, stdout
-        from harness.evaluate import check_complete, run
+        from harness.run import check_complete, run
 
         request = api.make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
@@ -127,7 +127,7 @@ def show(
     _check_format(format)
     with _errors():
         from harness.console import score_table, stdout
-        from harness.scores import scores
+        from harness.scoring import scores
 
         rows = scores(path).to_pylist()
         if format == "json":
@@ -139,6 +139,64 @@ def show(
         for model, members in models.items():
             stdout().print(f"[bold]{model}[/]")
             stdout().print(score_table(members))
+
+
+@app.command(epilog="Example: xharness score predictions/")
+def score(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|PREDICTIONS", help="XTREME's layout, or one file of answers."),
+    ],
+    gold: Annotated[
+        Path | None, typer.Option(help="Gold of one file of answers.", metavar="FILE")
+    ] = None,
+    scorer: Annotated[str, typer.Option(help="squad or mlqa, for one file of answers.")] = "squad",
+    lang: Annotated[str | None, typer.Option(help="Language of one file of answers.")] = None,
+    split: Split = None,
+    data: Data = None,
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+) -> None:
+    """Score predictions that are on disk by the official scorers; prints JSON, in percent.
+
+    DIR holds `<task>/test-<lang>.json|tsv`, as XTREME's own evaluate.py reads it. One file of
+    answers, `{question id: answer}`, is scored against --gold.
+    """
+    with _errors():
+        from harness import api
+        from harness.predictions import check_gold, score_file, score_folder
+
+        if gold is not None:
+            scored = score_file(path, gold, scorer=scorer, lang=lang)
+            _print_notes(scored.notes)
+            _print_json({scorer: {lang or "all": dict(scored.values)}})
+            return
+        where = api.where(data, cache_dir, offline=offline)
+        found = score_folder(path, split=split, where=where)
+        _print_notes(found.notes)
+        _print_json(found.values)
+        check_gold(found)
+
+
+@app.command(
+    epilog="Example: xharness export leaderboard/results/org__name/0123456789ab predictions/"
+)
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A results folder or file.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the predictions go.")],
+    data: Data = None,
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+) -> None:
+    """Write a run's predictions in XTREME's layout, for its own evaluate.py."""
+    with _errors():
+        from harness import api
+        from harness.export import export as exported
+
+        done = exported(run, folder, where=api.where(data, cache_dir, offline=offline))
+        _print_notes(done.notes)
+        for path in done.files:
+            typer.echo(path)
 
 
 @app.command(epilog="Example: xharness tasks lareqa")
@@ -277,6 +335,11 @@ def _where(plans: list[Any], display: Any) -> None:
         display.console.print(f"next: xharness show {first}", soft_wrap=True)
 
 
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
 def _print_json(value: Any) -> None:
     import json
 
@@ -302,6 +365,11 @@ def _errors() -> Iterator[None]:
         raise typer.Exit(130) from error
     except BrokenPipeError as error:
         raise typer.Exit(0) from error
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        reason = error.strerror or str(error)
+        typer.echo(f"error: cannot use{where}: {reason}; check path, rights and space", err=True)
+        raise typer.Exit(5) from error
 
 
 def _version(value: bool) -> None:

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cards import SuiteEntry, TaskCard, read_card
-from harness.scores import MACRO
+from harness.scoring import MACRO
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ from harness.languages import task_root
 HIDDEN = 32
 LAYERS = 4
 VOCABULARY = 6_000
+PREFIX = 3  # characters of the shortest prefix that is a piece
 VERSION = 1  # part of the folder's name: raise it when what is built changes
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -83,20 +85,38 @@ def latent_vectors(documents: Sequence[Sequence[Sequence[int]]]) -> npt.NDArray[
     return vectors
 
 
+def word_pieces(words: Mapping[str, int]) -> list[str]:
+    """At most VOCABULARY pieces: the special ones, every character, then the most frequent of the
+    words' prefixes and of what follows them. (A trained vocabulary differs from run to run.)
+    """
+    characters = sorted({character for word in words for character in word})
+    counts: Counter[str] = Counter()
+    for word, count in words.items():
+        counts[word] += count
+        for cut in range(PREFIX, len(word)):
+            counts[word[:cut]] += count
+            counts[f"##{word[cut:]}"] += count
+    frequent = sorted(counts, key=lambda piece: (-counts[piece], piece))
+    every = [*SPECIAL, *characters, *(f"##{character}" for character in characters), *frequent]
+    return list(dict.fromkeys(every))[:VOCABULARY]
+
+
 def _write_tokenizer(folder: Path, texts: Sequence[str]) -> Callable[[str], list[int]]:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.WordPieceTrainer(
-            vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False
-        ),
+    normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word
+        for text in texts
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
     )
-    start, end = SPECIAL.index("[CLS]"), SPECIAL.index("[SEP]")  # the trainer numbers them first
+    vocabulary = {piece: number for number, piece in enumerate(word_pieces(words))}
+    tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splitter
+    start, end = vocabulary["[CLS]"], vocabulary["[SEP]"]
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", end), ("[CLS]", start))
     PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,

@@ -19,9 +19,9 @@ from harness.examples import Bitext, Examples
 from harness.formats.predictions import SUFFIXES, folder_name, has_layout, sorted_order
 from harness.kinds.bitext import cluster
 from harness.outcomes import OutcomeFile, find
-from harness.predictions import DEPTH
 from harness.sources import Where, load
 
+DEPTH = 20  # ranks that XTREME-R looks at in Mewsli-X
 UNKNOWN = "?"  # a rank of which the outcomes do not keep the candidate
 
 

@@ -39,8 +39,7 @@ from harness.metrics import mlqa
 from harness.metrics.ranking import Ranks
 from harness.sources import Where, load
 
-DEPTH = 20  # ranks that XTREME-R looks at
-RANKED = ("map@20", "recall@10")
+RANKED = ("map@20", "recall@10")  # they look at 20 ranks and at 10
 
 Values = dict[str, float]
 
@@ -211,7 +210,7 @@ def _score_passages(
     ranks = []
     for query in queries:
         gold = {examples.candidate_ids[index] for index in query.relevant}
-        top = predictions.get(query.id, ())[:DEPTH]
+        top = predictions.get(query.id, ())
         ranks.append(sorted(top.index(one) + 1 for one in gold if one in top))
     ragged = Ranks.of(ranks, [len(query.relevant) for query in queries])
     values = {metric: 100 * float(METRICS[metric](ragged).mean()) for metric in RANKED}

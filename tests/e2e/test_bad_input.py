@@ -1,4 +1,4 @@
-"""Wrong input: one line that says what, which value and what to do, and the contract's exit code."""
+"""Wrong input: one line that says what, which value and what to do, and the exit code for it."""
 
 from __future__ import annotations
 

@@ -99,6 +99,36 @@ def test_cache_is_listed_and_pruned(run: Run, tmp_path: Path) -> None:
     assert not list((cache / "vectors").iterdir())
 
 
+def test_score_and_export_go_round(run: Run, tmp_path: Path) -> None:
+    out, folder = tmp_path / "out", tmp_path / "predictions"
+    assert run("eval", "xharness/demo", "--suite", "demo", "--out", out).code == 0
+    ran = run("export", out, folder)
+    assert ran.code == 0, ran.stderr
+    scored = json.loads(run("score", folder).stdout)
+    accuracy = {
+        row["lang"]: 100 * row["value"]
+        for row in json.loads(run("show", out, "--format", "json").stdout)
+        if row["metric"] == "accuracy" and row["direction"].startswith("en-") and row["n"] == 60
+    }
+    assert {k: v["accuracy"] for k, v in scored["demo_bitext"].items()} == pytest.approx(accuracy)
+
+
+def test_score_of_one_file(run: Run, tmp_path: Path) -> None:
+    question = {
+        "id": "q",
+        "question": "Where?",
+        "answers": [{"text": "the park", "answer_start": 0}],
+    }
+    paragraph = {"context": "the park", "qas": [question]}
+    (tmp_path / "gold.json").write_text(
+        json.dumps({"version": "1", "data": [{"paragraphs": [paragraph]}]})
+    )
+    (tmp_path / "answers.json").write_text(json.dumps({"q": "a park!"}))
+    ran = run("score", tmp_path / "answers.json", "--gold", tmp_path / "gold.json", "--lang", "en")
+    assert json.loads(ran.stdout) == {"squad": {"en": {"exact_match": 100.0, "f1": 100.0}}}
+    assert run("score", tmp_path / "none.json", "--gold", tmp_path / "gold.json").code == 3
+
+
 def test_doctor_examines_a_checkpoint(run: Run) -> None:
     ran = run("doctor", "xharness/demo", "--format", "json")
     assert ran.code == 0, ran.stderr

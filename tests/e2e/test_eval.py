@@ -142,7 +142,7 @@ def test_a_checkpoint_with_a_head_answers(run: Run, tmp_path: Path) -> None:
 
 
 def test_languages_are_added_to_a_finished_file(run: Run, tmp_path: Path) -> None:
-    one = ("eval", "xharness/demo", "--task", "demo_bitext", "--out", tmp_path)
+    one = ("eval", "xharness/demo", "--suite", "demo", "--task", "demo_bitext", "--out", tmp_path)
     assert run(*one, "--lang", "ru").code == 0
     (file,) = find(tmp_path)
     assert file.meta()["languages"] == ["ru"]
@@ -173,11 +173,19 @@ def test_every_layer_from_one_pass(run: Run, results: Path, tmp_path: Path) -> N
 
 
 def test_custom_settings_are_another_signature_and_marked(run: Run, tmp_path: Path) -> None:
-    ran = run(*DEMO, "--task", "demo_bitext", "--pooling", "cls", "--out", tmp_path)
+    ran = run(*DEMO, "--task", "demo_bitext", "--pooling", "max", "--out", tmp_path)
     assert ran.code == 0
     note = harness.scores(tmp_path).column("note")[0].as_py()
-    assert note == "pooling cls (protocol: mean)"
+    assert note == "pooling max (protocol: mean)"
     assert "not ranked" in ran.stderr
+
+
+def test_vectors_that_are_all_one_are_flagged(run: Run, tmp_path: Path) -> None:
+    # Without attention the first token never sees the text.
+    ran = run(*DEMO, "--task", "demo_passages", "--pooling", "cls", "--out", tmp_path)
+    assert ran.code == 0
+    note = harness.scores(tmp_path).column("note")[0].as_py()
+    assert "degenerate: all vectors (nearly) equal in ar, de, en" in note
 
 
 def test_native_follows_the_declaration(run: Run, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from harness.loading import load_reader
 from harness.plan import Job, Plan, PlannedTask
 from harness.protocol import Encoding
 from harness.reader import Reader, Reading
-from harness.scores import note_row, score_file
+from harness.scoring import note_row, score_file
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pyarrow")
 
