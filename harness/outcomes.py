@@ -127,7 +127,7 @@ class OutcomeFile:
 
     def _lock(self) -> FileLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.path.with_suffix(".lock"))
+        return FileLock(self.path.with_name(f".{self.path.stem}.lock"))
 
 
 def outcome_file(out: Path, slug: str, revision12: str, task: str, signature: str) -> OutcomeFile:
