@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from harness.checkpoint import Checkpoint
-    from harness.run import Reporter
     from harness.plan import Plan, Request
+    from harness.run import Reporter
     from harness.sources import Where
 
 DEFAULT_OUT = Path("leaderboard/results")
@@ -78,6 +78,33 @@ def plan(model: str, request: Request, *, download: bool = True) -> Plan:
     return make_plan(
         find_checkpoint(model, request.cache, offline=request.offline), request, download=download
     )
+
+
+def preview(model: str, request: Request) -> list[str]:
+    """What ``evaluate`` would do, line by line; neither weights nor data are downloaded."""
+    from harness.checkpoint import parse_model
+    from harness.console import describe_plan, megabytes
+    from harness.plan import choose_cards
+    from harness.snapshot import pending
+    from harness.sources import Where, planned_downloads
+
+    name, revision = parse_model(model)
+    if model == DEMO_MODEL or request.offline or Path(name).expanduser().exists():
+        return describe_plan(plan(model, request, download=False))
+    found = pending(name, revision, cache=hub_cache(request.cache))
+    if not found.missing:
+        return describe_plan(plan(f"{found.id}@{found.commit}", request, download=False))
+    lines = [
+        f"{found.id} at {found.commit}: to download, {len(found.missing)} files, "
+        f"{megabytes(found.size)}; its layer and signatures are known when it is there"
+    ]
+    where = Where(data=request.data, cache=request.cache)
+    for card, units in choose_cards(request):
+        downloads = planned_downloads(card, request.split, units, where)
+        size = megabytes(sum(download.size or 0 for download in downloads))
+        state = f"to download, {len(downloads)} files, {size}" if downloads else "data there"
+        lines.append(f"  {card.name}: {len(units)} languages, {state}")
+    return lines
 
 
 def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:

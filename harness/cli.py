@@ -84,7 +84,7 @@ def eval(
     _check_format(format)
     with _errors():
         from harness import api
-        from harness.console import Display, describe_plan, score_table, stdout
+        from harness.console import Display, score_table, stdout
         from harness.run import check_complete, run
 
         request = api.make_request(
@@ -99,12 +99,10 @@ def eval(
         plans, tables = [], []
         with Display(quiet=quiet, verbose=verbose) as display:
             for model in models:
-                plans.append(api.plan(model, request, download=not dry_run))
                 if dry_run:
-                    stdout().print(
-                        "\n".join(describe_plan(plans[-1], verbose=verbose)), soft_wrap=True
-                    )
+                    stdout().print("\n".join(api.preview(model, request)), soft_wrap=True)
                     continue
+                plans.append(api.plan(model, request))
                 tables.append(run(plans[-1], display))
         if dry_run:
             return
@@ -322,17 +320,18 @@ def cache_prune(
 
 def _where(plans: list[Any], display: Any) -> None:
     """Where the files are and what to run next, on stderr."""
-    folders = {
-        job.file(plan.request.out).path.parent
+    files = [
+        job.file(plan.request.out).path
         for plan in plans
-        for t in plan.tasks
-        for job in t.jobs
-    }
-    for folder in sorted(folders):
-        display.console.print(f"results in {folder}", soft_wrap=True)
-    if folders:
-        first = sorted(folders)[0]
-        display.console.print(f"next: xharness show {first}", soft_wrap=True)
+        for task in plan.tasks
+        for job in task.jobs
+    ]
+    for file in files:
+        display.console.print(f"{file}", soft_wrap=True, markup=False)
+    if files:
+        display.console.print(
+            f"next: xharness show {files[0].parent}", soft_wrap=True, markup=False
+        )
 
 
 def _print_notes(notes: Iterable[str]) -> None:

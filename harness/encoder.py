@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
     from harness.protocol import Dtype, Encoding, Role
 
+VERSION = 1  # raised when a change here changes a vector: what is stored is then not used
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 131_072, "mps": 32_768}
 
@@ -178,8 +179,11 @@ class Encoder:
 
     def _store(self, layer: int, role: Role) -> VectorStore:
         if (layer, role) not in self._stores:
+            checkpoint = self.checkpoint
             parts = {
-                "checkpoint": f"{self.checkpoint.id}@{self.checkpoint.revision}",
+                "encoder": VERSION,
+                # A folder's digest names it; what the folder is called decides nothing.
+                "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
                 "base": str(self.checkpoint.base),
                 "device": self.device.split(":")[0],
                 **self.encodings[layer].vector_parts(role),

@@ -59,10 +59,7 @@ def snapshot(
     """
     from huggingface_hub import constants
 
-    if not HUB_ID.fullmatch(name):
-        raise UsageError(f"{name!r} is neither a Hub id (org/name) nor a folder that exists")
-    if revision is not None and not REVISION.fullmatch(revision):
-        raise UsageError(f"{revision!r} is no revision: give a branch, a tag or a commit")
+    _check_names(name, revision)
     root = Path(cache or constants.HF_HUB_CACHE).expanduser()
     offline = offline or constants.is_offline_mode()
     if offline or (revision and COMMIT.fullmatch(revision)):
@@ -75,6 +72,36 @@ def snapshot(
             f"{wanted} is not in the cache at {root}: run `xharness prefetch {wanted}` online first"
         )
     return _download(name, revision, root)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A repository at its commit, and the files of it (name → bytes) that are not in the cache."""
+
+    id: str
+    commit: str
+    wanted: tuple[str, ...]
+    missing: tuple[RepoSibling, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes to download."""
+        return sum(file.size or 0 for file in self.missing)
+
+
+def pending(name: str, revision: str | None, *, cache: Path | None = None) -> Pending:
+    """What ``snapshot`` would download: one request, no file. It raises as ``snapshot`` does."""
+    from huggingface_hub import constants
+
+    _check_names(name, revision)
+    return _pending(name, revision, Path(cache or constants.HF_HUB_CACHE).expanduser())
+
+
+def _check_names(name: str, revision: str | None) -> None:
+    if not HUB_ID.fullmatch(name):
+        raise UsageError(f"{name!r} is neither a Hub id (org/name) nor a folder that exists")
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise UsageError(f"{revision!r} is no revision: give a branch, a tag or a commit")
 
 
 def _storage(name: str, root: Path) -> Path:
@@ -110,9 +137,7 @@ def _cached(name: str, revision: str, root: Path, *, trust_disk: bool) -> Snapsh
     return Snapshot(name, commit, folder) if whole else None
 
 
-def _download(name: str, revision: str | None, root: Path) -> Snapshot:
-    from huggingface_hub import snapshot_download
-
+def _pending(name: str, revision: str | None, root: Path) -> Pending:
     info = _info(name, revision)
     commit = info.sha or ""
     if not COMMIT.fullmatch(commit):
@@ -122,10 +147,19 @@ def _download(name: str, revision: str | None, root: Path) -> Snapshot:
     vet_listing(f"{name}@{commit[:12]}", files)
     wanted = counted(files)
     folder = _storage(name, root) / "snapshots" / commit
-    missing = [files[file] for file in wanted if not (folder / file).is_file()]
+    missing = tuple(files[file] for file in wanted if not (folder / file).is_file())
+    return Pending(name, commit, tuple(wanted), missing)
+
+
+def _download(name: str, revision: str | None, root: Path) -> Snapshot:
+    from huggingface_hub import snapshot_download
+
+    found = _pending(name, revision, root)
+    name, commit, missing = found.id, found.commit, found.missing
+    folder = _storage(name, root) / "snapshots" / commit
     _check_space(name, missing, root)
     try:
-        snapshot_download(name, revision=commit, cache_dir=root, allow_patterns=wanted)
+        snapshot_download(name, revision=commit, cache_dir=root, allow_patterns=list(found.wanted))
     except Exception as error:
         raise _explained(error, name, commit) from error
     damaged = [file.rfilename for file in missing if not _intact(folder / file.rfilename, file)]

@@ -69,7 +69,7 @@ def _store_name(folder: Path) -> str:
     try:
         parts = json.loads((folder / "parts.json").read_text(encoding="utf-8"))
         revision = parts["checkpoint"].rpartition("@")[2].removeprefix("local:")[:12]
-        name = parts["checkpoint"].rpartition("@")[0]
+        name = parts["checkpoint"].rpartition("@")[0] or "folder"
         return (
             f"{name}@{revision} layer {parts['layer']} {parts['pooling']} {parts['dtype']}"
             f" {parts['length']} tokens"

@@ -26,7 +26,8 @@ from harness.errors import IncompleteError
 Float32 = npt.NDArray[np.float32]
 
 KEY_BYTES = 16
-SEGMENT_BYTES = 64 * 2**20  # vectors buffered before a segment is written
+SEGMENT_BYTES = 64 * 2**20  # vectors buffered before a segment is written,
+SEGMENT_SECONDS = 20.0  # or the time: what a killed run can lose
 
 
 def text_key(text: str) -> bytes:
@@ -51,6 +52,7 @@ class VectorStore:
         self._segments: list[Float32] = []
         self._pending_keys: list[bytes] = []
         self._pending: list[int] = []  # segments that are in memory only
+        self._flushed = time.monotonic()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             described = self.folder / "parts.json"
@@ -86,7 +88,8 @@ class VectorStore:
         self._pending.append(len(self._segments))
         self._pending_keys.extend(keys[row] for row in new)
         self._index([keys[row] for row in new], kept)
-        if sum(self._segments[segment].nbytes for segment in self._pending) >= SEGMENT_BYTES:
+        size = sum(self._segments[segment].nbytes for segment in self._pending)
+        if size >= SEGMENT_BYTES or time.monotonic() - self._flushed >= SEGMENT_SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -95,6 +98,7 @@ class VectorStore:
         Raises:
             IncompleteError: the disk is full or the cache cannot be written.
         """
+        self._flushed = time.monotonic()
         if not self._pending:
             return
         import pyarrow as pa
