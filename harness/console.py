@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -44,13 +43,14 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class RateColumn(ProgressColumn):
-    """Texts per second."""
+class TextsColumn(ProgressColumn):
+    """Texts done, and per second. The bar goes by characters, since texts differ in length."""
 
     def render(self, task: Task) -> Text:
-        """The rate over the last moments, or nothing before there is one."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
+        """Such as ``1,200/7,000 texts 85/s``."""
+        done, total = task.fields["texts"], task.fields["total_texts"]
+        rate = f" {done / task.elapsed:,.0f}/s" if task.elapsed and done else ""
+        return Text(f"{done:,}/{total:,} texts{rate}", style="progress.download")
 
 
 class Display:
@@ -78,13 +78,11 @@ class Display:
         self._stop()
         for line in describe_plan(plan, verbose=self._verbose):
             self.console.print(line, soft_wrap=True)
-        todo = sum(task.todo_texts for task in plan.tasks)
+        todo = sum(task.todo_characters for task in plan.tasks)
         if todo and self.console.is_terminal and not self.console.quiet:
             self._progress = Progress(
-                TextColumn("[bold]{task.description}"),
                 BarColumn(),
-                MofNCompleteColumn(),
-                RateColumn(),
+                TextsColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -92,12 +90,14 @@ class Display:
                 transient=True,
             )
             self._progress.start()
-            self._bar = self._progress.add_task("texts", total=todo)
+            texts = sum(task.todo_texts for task in plan.tasks)
+            self._bar = self._progress.add_task("", total=todo, texts=0, total_texts=texts)
 
-    def advance(self, texts: int) -> None:
+    def advance(self, texts: int, characters: int) -> None:
         """Move the bar on."""
         if self._progress is not None and self._bar is not None:
-            self._progress.update(self._bar, advance=texts)
+            done = self._progress.tasks[0].fields["texts"] + texts
+            self._progress.update(self._bar, advance=characters, texts=done)
 
     def finished(self, job: Job, table: pa.Table) -> None:
         """One line per finished task."""

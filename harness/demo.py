@@ -79,6 +79,8 @@ def latent_vectors(documents: Sequence[Sequence[Sequence[int]]]) -> npt.NDArray[
     weighted = np.log1p(counts) * np.log(len(documents) / frequency)[:, None]
     left, singular, _ = np.linalg.svd(weighted, full_matrices=False)
     left, singular = left[:, :HIDDEN], singular[:HIDDEN]
+    # A piece in every document weighs nothing: not rounding noise, which a norm would enlarge.
+    left[~weighted.any(axis=1)] = 0
     # A singular vector's sign is arbitrary: fix it, so that every machine builds the same.
     signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
     vectors: npt.NDArray[np.float32] = (left * signs * singular).astype(np.float32)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.protocol import Dtype, Encoding, Role
 
 VERSION = 1  # raised when a change here changes a vector: what is stored is then not used
+TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 131_072, "mps": 32_768}
 
@@ -65,7 +66,7 @@ class Encoder:
         cache: Path,
         batch_tokens: int | None = None,
         fresh: bool = False,
-        progress: Callable[[int], None] = lambda texts: None,
+        progress: Callable[[int, int], None] = lambda texts, characters: None,
     ) -> None:
         self.checkpoint = backbone.checkpoint
         self.encodings = {encoding.layer: encoding for encoding in encodings}
@@ -110,7 +111,6 @@ class Encoder:
         keyed = [(text, key) for text in unique if (key := text_key(text)) not in planned]
         planned.update(key for _, key in keyed)
         stores = {layer: self._store(layer, role) for layer in self.encodings}
-        done = 0
         for start in range(0, len(keyed), CHUNK):
             part = keyed[start : start + CHUNK]
             keys = [key for _, key in part]
@@ -118,7 +118,7 @@ class Encoder:
             for store in stores.values():
                 missing |= store.missing(keys)
             if not missing.any():
-                done += len(part)
+                self._progress(len(part), sum(len(text) for text, _ in part))
                 continue
             self._encode_part([text for text, _ in part], keys, missing, stores, role, lang)
         # Texts of an earlier part that are not in the store: it was pruned or damaged meanwhile.
@@ -128,8 +128,6 @@ class Encoder:
         if lost:
             keys = [text_key(text) for text in lost]
             self._encode_part(lost, keys, np.ones(len(lost), dtype=bool), stores, role, lang)
-        if done:
-            self._progress(done)
         for store in stores.values():
             store.flush()
 
@@ -155,7 +153,7 @@ class Encoder:
                     for layer, store in stores.items():
                         _check_finite(vectors[layer], self.checkpoint, lang, encoding.dtype)
                         store.append([keys[row] for row in rows], vectors[layer])
-            self._progress(len(batch))
+            self._progress(len(batch), sum(len(texts[row]) for row in batch))
 
     def _forward(
         self,
@@ -210,14 +208,16 @@ def tokenize(
     whole = [prompt + text for text in texts] if prompt else list(texts)
     if encoding.lower_case:
         whole = [text.lower() for text in whole]
-    rows = tokenizer(
-        whole,
-        truncation=True,
-        max_length=encoding.lengths[role],
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )["input_ids"]
+    rows: list[list[int]] = []
+    for start in range(0, len(whole), TOKENISED):
+        rows += tokenizer(
+            whole[start : start + TOKENISED],
+            truncation=True,
+            max_length=encoding.lengths[role],
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
     fallback = next(
         (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,7 @@ class PlannedTask:
     done: Mapping[str, frozenset[str]]  # signature → units that are finished
     texts: int
     todo_texts: int
+    todo_characters: int
 
 
 @dataclass(frozen=True)
@@ -327,12 +328,19 @@ def _planned(
         job.signature: frozenset() if request.fresh else frozenset(job.file(request.out).done())
         for job in jobs
     }
-    counted: set[tuple[str, str]] = {("document", text) for text in kind.pool(loaded.examples)}
-    todo = len(counted) if any(set(units) - done[job.signature] for job in jobs) else 0
-    for unit in units:
-        before = len(counted)
+    counted: set[tuple[str, str]] = set()
+    todo: set[tuple[str, str]] = set()
+
+    def count(role: str, texts: Iterable[str], *, pending: bool) -> None:
+        new = {(role, text) for text in texts} - counted
+        counted.update(new)
+        if pending:
+            todo.update(new)
+
+    unfinished = [any(unit not in done[job.signature] for job in jobs) for unit in units]
+    count("document", kind.pool(loaded.examples), pending=any(unfinished))
+    for unit, pending in zip(units, unfinished, strict=True):
         for role, texts in kind.texts(loaded.examples, unit, request.limit):
-            counted.update((role, text) for text in texts)
-        if any(unit not in done[job.signature] for job in jobs):
-            todo += len(counted) - before
-    return PlannedTask(card, loaded, tuple(jobs), units, done, len(counted), todo)
+            count(role, texts, pending=pending)
+    characters = sum(len(text) for _, text in todo)
+    return PlannedTask(card, loaded, tuple(jobs), units, done, len(counted), len(todo), characters)

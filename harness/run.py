@@ -30,8 +30,8 @@ class Reporter(Interface):
     def planned(self, plan: Plan) -> None:
         """The plan is made; nothing has run."""
 
-    def advance(self, texts: int) -> None:
-        """So many more distinct texts are encoded, or questions read."""
+    def advance(self, texts: int, characters: int) -> None:
+        """So many more distinct texts are encoded, or questions read, of so many characters."""
 
     def finished(self, job: Job, table: pa.Table) -> None:
         """A job's file is complete; ``table`` are its scores."""
@@ -150,7 +150,10 @@ class _LazyReader:
                 device=request.device,
                 batch_tokens=request.batch_tokens,
             )
-        return self._reader.read(pairs, lang=lang, progress=self._progress)
+        mean = sum(len(question) + len(context) for question, context in pairs) // len(pairs)
+        return self._reader.read(
+            pairs, lang=lang, progress=lambda read: self._progress(read, read * mean)
+        )
 
 
 def _meta(

@@ -210,9 +210,7 @@ def test_the_suites_are_those_of_the_contract() -> None:
     suites = read_suites()
     assert list(suites) == ["xtreme-r", "xtreme", "retrieval", "qa", "full", "demo"]
     sizes = {
-        suite: {
-            entry.task: len(read_card(entry.task).select(entry.languages)) for entry in entries
-        }
+        suite: {entry.task: len(read_card(entry.task).select(entry.languages)) for entry in entries}
         for suite, entries in suites.items()
     }
     qa = {"xquad": 12, "mlqa": 7, "tydiqa": 9}

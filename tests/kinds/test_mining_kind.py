@@ -1,0 +1,181 @@
+"""Bitext mining by hand: the threshold of dev, what is kept, missed and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.examples import Mining
+from harness.kinds.mining import KIND
+
+
+class Axes:
+    """Each text is a unit vector along its own axis, plus what it shares with others."""
+
+    def __init__(self, texts: Mapping[str, Mapping[int, float]], width: int = 12) -> None:
+        self.texts = texts
+        self.width = width
+        self.asked: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str], *, role: str, lang: str = "", layer: int = 0) -> Any:
+        assert role == "query"
+        self.asked.append(list(texts))
+        vectors = np.zeros((len(texts), self.width), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for axis, value in self.texts[text].items():
+                vectors[row, axis] = value
+        return vectors
+
+
+def pair(axis: int, cosine: float, name: str) -> dict[str, dict[int, float]]:
+    """A source and an English text at this cosine, orthogonal to everything else."""
+    across = (1 - cosine**2) ** 0.5
+    return {f"de {name}": {axis: 2.0}, f"en {name}": {axis: cosine, axis + 1: across}}
+
+
+def corpora(split: str, names: Sequence[str], gold: Sequence[tuple[str, str]]) -> Mining:
+    return Mining(
+        lang="de",
+        split=split,
+        source={f"de-{name}": f"de {name}" for name in names},
+        english={f"en-{name}": f"en {name}" for name in names},
+        gold=frozenset((f"de-{left}", f"en-{right}") for left, right in gold),
+    )
+
+
+def outcome(parts: Sequence[Mining], encoder: Axes) -> tuple[list[dict[str, Any]], Any, bool]:
+    job: Any = SimpleNamespace(layer=2, limit=None)
+    examples = {"de": {part.split: part for part in parts}}
+    table, flat = KIND.run(job, examples, "de", encoder, None)
+    assert table.schema.equals(KIND.schema)
+    return table.to_pylist(), table, flat
+
+
+def values(table: Any, split: str) -> dict[str, float]:
+    metrics = ["f1", "precision", "recall", "f1_oracle"]
+    return {score.metric: score.value for score in KIND.fold(table, metrics, split)}
+
+
+# With two sentences a side each has two neighbours: its pair at cosine c and another at 0, so both
+# means are c / 2 and the margin is c / (c / 2) = 2 for every pair, however alike.
+def test_the_ratio_is_relative_to_the_neighbourhood() -> None:
+    encoder = Axes(pair(0, 0.9, "a") | pair(2, 0.3, "b"))
+    rows, _, flat = outcome([corpora("dev", "ab", [("a", "a")])], encoder)
+    assert [row["margin"] for row in rows] == pytest.approx([2, 2])
+    assert not flat
+
+
+# Sources share axis 0 with English sentences to different degrees, worked out below.
+SHARED = {
+    "de a": {0: 1.0},
+    "de b": {1: 1.0},
+    "en a": {0: 0.8, 1: 0.6},
+    "en b": {1: 1.0},
+}
+
+
+def test_margins_and_greedy_pairs_by_hand() -> None:
+    # cosines: a-a 0.8, a-b 0, b-a 0.6, b-b 1. Means: de a 0.4, de b 0.8, en a 0.7, en b 0.5.
+    # margins: a-a 0.8/0.55, b-b 1/0.65, b-a 0.6/0.75, a-b 0.
+    rows, _, _ = outcome([corpora("dev", "ab", [("a", "a"), ("b", "b")])], Axes(SHARED))
+    assert [(row["source_id"], row["target_id"]) for row in rows] == [
+        ("de-b", "en-b"),
+        ("de-a", "en-a"),
+    ]
+    assert [row["margin"] for row in rows] == pytest.approx([1 / 0.65, 0.8 / 0.55])
+    assert {row["lang"] for row in rows} == {"de"}
+
+
+def test_threshold_flows_from_dev_to_test() -> None:
+    # dev: b-b (margin 1.538) is gold, a-a (1.455) is not: the threshold lies half way between.
+    # test: the same margins, both gold, and a third pair of which only the source is found.
+    encoder = Axes(SHARED)
+    dev = corpora("dev", "ab", [("b", "b")])
+    test = corpora("test", "ab", [("a", "a"), ("b", "b"), ("a", "b")])
+    rows, table, _ = outcome([dev, test], encoder)
+    assert [(r["split"], r["source_id"], r["target_id"], r["gold"], r["kept"]) for r in rows] == [
+        ("dev", "de-b", "en-b", True, True),
+        ("dev", "de-a", "en-a", False, False),
+        ("test", "de-b", "en-b", True, True),
+        ("test", "de-a", "en-a", True, False),
+        ("test", "de-a", "en-b", True, False),
+    ]
+    assert [row["margin"] is None for row in rows] == [False] * 4 + [True]
+    # At the threshold of dev: 1 kept, right, of 3 gold. The test split's own would keep both.
+    assert values(table, "test") == pytest.approx(
+        {"precision": 1, "recall": 1 / 3, "f1": 2 * 1 / (1 + 3), "f1_oracle": 2 * 2 / (2 + 3)}
+    )
+    assert {score.n for score in KIND.fold(table, ["f1"], "test")} == {3}
+
+
+def test_dev_alone_gives_the_oracle_f1_only() -> None:
+    rows, table, _ = outcome([corpora("dev", "ab", [("b", "b")])], Axes(SHARED))
+    assert [row["kept"] for row in rows] == [True, False]
+    assert values(table, "dev") == {"f1_oracle": 1}
+    (score,) = KIND.fold(table, ["f1", "f1_oracle"], "dev")
+    assert (score.lang, score.direction, score.group, score.n) == ("de", "", "", 1)
+
+
+def test_sentences_that_repeat_are_mined_once_and_dropped() -> None:
+    encoder = Axes(SHARED)
+    twice = Mining(
+        lang="de",
+        split="dev",
+        source={"de-a": "de a", "de-b": "de b", "de-b2": "de b"},
+        english={"en-a": "en a", "en-b": "en b"},
+        gold=frozenset({("de-b", "en-b"), ("de-a", "en-a")}),
+    )
+    rows, table, _ = outcome([twice], encoder)
+    assert encoder.asked == [["de a", "de b", "en a", "en b"]]
+    # The pair of the repeated sentence has no id: its gold pair counts as missed.
+    assert [(r["source_id"], r["target_id"], r["margin"] is None, r["gold"]) for r in rows] == [
+        ("de-a", "en-a", False, True),
+        ("de-b", "en-b", True, True),
+    ]
+    assert values(table, "dev") == pytest.approx({"f1_oracle": 2 * 1 / (1 + 2)})
+
+
+def test_pairs_without_a_positive_margin_are_not_mined() -> None:
+    # Nothing is alike: every cosine is 0, and so is every mean.
+    texts = {"de a": {0: 1.0}, "de b": {1: 1.0}, "en a": {2: 1.0}, "en b": {3: 1.0}}
+    rows, table, _ = outcome([corpora("dev", "ab", [("a", "a")])], Axes(texts))
+    assert [(row["source_id"], row["margin"], row["kept"]) for row in rows] == [
+        ("de-a", None, False)
+    ]
+    assert values(table, "dev") == {"f1_oracle": 0}
+
+
+def test_kept_on_disk_is_what_the_scores_count() -> None:
+    random = np.random.default_rng(3)
+    names = [str(number) for number in range(40)]
+    texts: dict[str, dict[int, float]] = {}
+    for name in names:
+        vector = random.normal(size=12)
+        noisy = vector + random.normal(size=12)
+        texts[f"de {name}"], texts[f"en {name}"] = dict(enumerate(vector)), dict(enumerate(noisy))
+    gold = [(name, name) for name in names[::2]]
+    parts = [corpora("dev", names[:20], gold[:10]), corpora("test", names[20:], gold[10:])]
+    rows, table, _ = outcome(parts, Axes(texts))
+    of_test = [row for row in rows if row["split"] == "test"]
+    right = sum(row["kept"] and row["gold"] for row in of_test)
+    kept, total = (sum(row[key] for row in of_test) for key in ("kept", "gold"))
+    assert total == 10
+    assert 0 < right < kept
+    assert values(table, "test")["f1"] == pytest.approx(2 * right / (kept + total))
+
+
+def test_equal_vectors_are_flagged() -> None:
+    texts = {text: {0: 1.0} for text in SHARED}
+    _, _, flat = outcome([corpora("dev", "ab", [("a", "a")])], Axes(texts))
+    assert flat
+
+
+def test_all_texts_of_every_split_are_announced_dev_first() -> None:
+    parts = {split: corpora(split, "ab", [("a", "a")]) for split in ("dev", "test")}
+    whole = ["de a", "de b", "en a", "en b"]
+    announced = KIND.texts({"de": parts}, "de", 1)
+    assert [(role, list(texts)) for role, texts in announced] == [("query", whole)] * 2

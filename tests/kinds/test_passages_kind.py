@@ -1,0 +1,127 @@
+"""Retrieval from one pool of all languages, worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import harness.kinds.passages
+from harness.examples import Query, Retrieval
+from harness.kinds.passages import KIND, Pool
+
+# The direction of each text, in degrees.
+ANGLES = {"rain": 0, "Regen": 10, "snow": 50, "Schnee": 60, "wind": 90, "wet?": 4, "nass?": 57}
+POOL = ("rain", "snow", "wind", "Regen", "Schnee", "rain")
+EXAMPLES = Retrieval(
+    candidate_ids=("en:0", "en:1", "en:2", "de:0", "de:1", "de:2"),
+    candidates=POOL,
+    candidate_langs=("en", "en", "en", "de", "de", "de"),
+    queries={
+        "en": (Query("q0", "wet?", "demo:p0", (0, 3)), Query("q1", "nass?", "demo:p1", (5,))),
+        "de": (Query("q0", "nass?", "demo:p0", (0, 3)),),
+    },
+)
+
+
+class Angles:
+    """An encoder that knows each text's direction, and remembers what it was asked."""
+
+    def __init__(self, angles: Mapping[str, float] = ANGLES) -> None:
+        self.angles = angles
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def encode(self, texts: Sequence[str], *, role: str, lang: str = "", layer: int = 0) -> Any:
+        self.asked.append((role, list(texts)))
+        radians = np.deg2rad([self.angles[text] for text in texts])
+        return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+
+
+def outcome(unit: str, limit: int | None = None, encoder: Angles | None = None) -> Any:
+    job: Any = SimpleNamespace(layer=2, limit=limit)
+    encoder = encoder or Angles()
+    return KIND.run(job, EXAMPLES, unit, encoder, KIND.prepare(job, EXAMPLES, encoder))
+
+
+def test_the_pool_is_encoded_once_as_distinct_documents() -> None:
+    encoder = Angles()
+    job: Any = SimpleNamespace(layer=2, limit=None)
+    pool = KIND.prepare(job, EXAMPLES, encoder)
+    assert isinstance(pool, Pool)
+    assert encoder.asked == [("document", ["rain", "snow", "wind", "Regen", "Schnee"])]
+    assert pool.rows.tolist() == [0, 1, 2, 3, 4, 0]
+    assert KIND.pool(EXAMPLES) == POOL
+
+
+def test_ranks_by_hand() -> None:
+    # wet? 4°: rain (0 and 5, tied) 4° off, Regen 6, snow 46, Schnee 56, wind 86.
+    # nass? 57°: Schnee 3° off, snow 7, wind 33, Regen 47, rain 57 (0 and 5, tied).
+    table, flat = outcome("en")
+    assert table.schema.equals(KIND.schema)
+    assert not flat
+    first, second = table.to_pylist()
+    assert first == {
+        "example_id": "q0",
+        "lang": "en",
+        "cluster": "demo:p0",
+        "direction": "en-all",
+        "ranks": [1, 3],
+        "relevant": 2,
+        "top_ids": ["en:0", "de:2", "de:0", "en:1", "de:1", "en:2"],
+    }
+    assert second["ranks"] == [6]  # the later of two equal sentences
+    assert second["top_ids"] == ["de:1", "en:1", "en:2", "de:0", "en:0", "de:2"]
+
+
+def test_scores_by_hand() -> None:
+    scores = KIND.fold(
+        outcome("en")[0], ["hit@1", "recall@1", "map@20", "mrr", "same_language@10"], "test"
+    )
+    assert {(s.lang, s.direction, s.group, s.n) for s in scores} == {("en", "en-all", "xx-all", 2)}
+    assert {s.metric: s.value for s in scores} == pytest.approx(
+        {
+            "hit@1": 1 / 2,
+            "recall@1": (1 / 2 + 0) / 2,
+            "map@20": ((1 / 1 + 2 / 3) / 2 + 1 / 6) / 2,
+            "mrr": (1 + 1 / 6) / 2,
+            "same_language@10": 3 / 6,
+        }
+    )
+
+
+def test_one_query_and_a_limit_leave_the_pool_whole() -> None:
+    for unit, limit in (("de", None), ("en", 1)):
+        table, flat = outcome(unit, limit)
+        assert table.num_rows == 1
+        assert not flat
+        assert len(table.column("top_ids")[0]) == 6
+    assert outcome("en", 1)[0].to_pylist() == outcome("en")[0].to_pylist()[:1]
+    assert KIND.texts(EXAMPLES, "en", 1) == [("query", ["wet?"])]
+    assert KIND.texts(EXAMPLES, "en", None) == [("query", ["wet?", "nass?"])]
+
+
+def test_a_large_pool_is_ranked_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = outcome("en")[0].to_pylist()
+    monkeypatch.setattr(harness.kinds.passages, "UNCUT_POOL", 5)
+    assert outcome("en")[0].to_pylist() == whole
+    monkeypatch.setattr(harness.kinds.passages, "DEPTH", 2)
+    first, second = outcome("en")[0].to_pylist()
+    assert (first["ranks"], first["relevant"]) == ([1], 2)
+    assert (second["ranks"], second["relevant"]) == ([], 1)
+    scores = KIND.fold(outcome("en")[0], ["map@20", "recall@10", "mrr"], "test")
+    assert {s.metric: s.value for s in scores} == {
+        "map@20": (1 / 2 + 0) / 2,
+        "recall@10": (1 / 2 + 0) / 2,
+        "mrr": (1 + 0) / 2,
+    }
+
+
+def test_equal_vectors_of_either_side_are_flagged() -> None:
+    flat_pool = Angles(ANGLES | dict.fromkeys(POOL, 7))
+    assert outcome("en", encoder=flat_pool)[1]
+    flat_queries = Angles(ANGLES | {"wet?": 7, "nass?": 7})
+    assert outcome("en", encoder=flat_queries)[1]
+    assert not outcome("de", encoder=flat_queries)[1]
