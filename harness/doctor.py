@@ -12,7 +12,7 @@ from harness import __version__
 from harness.api import cache_folder, find_checkpoint
 from harness.cards import read_card, read_cards
 from harness.errors import HarnessError
-from harness.run import libraries
+from harness.environment import libraries
 
 Facts = dict[str, Any]
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.batching import distinct, halving, token_batches
+from harness.environment import libraries
 from harness.errors import RefusedError
 from harness.loading import depth, encoder_layers, load_encoder
 from harness.pooling import build_steps, pool
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from harness.protocol import Dtype, Encoding, Role
 
 VERSION = 1  # raised when a change here changes a vector: what is stored is then not used
+DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
 BATCH_TOKENS = {"cpu": 1_024, "cuda": 131_072, "mps": 32_768}
@@ -50,7 +52,8 @@ class Backbone:
         """The model in eval mode and its tokenizer."""
         if self._loaded is None:
             model, tokenizer = load_encoder(self.checkpoint, dtype=self.dtype, device=self.device)
-            del encoder_layers(model)[max(self.top, 1) :]
+            # The layer above is kept, for its input: what it would be given is hidden_states[top].
+            del encoder_layers(model)[self.top + 1 :]
             self._loaded = model, tokenizer
         return self._loaded
 
@@ -65,7 +68,7 @@ class Encoder:
         *,
         cache: Path,
         batch_tokens: int | None = None,
-        fresh: bool = False,
+        since: int = 0,
         progress: Callable[[int, int], None] = lambda texts, characters: None,
     ) -> None:
         self.checkpoint = backbone.checkpoint
@@ -74,7 +77,7 @@ class Encoder:
         self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.split(":")[0], 8_192)
         self._backbone = backbone
         self._cache = cache
-        self._fresh = fresh
+        self._since = since
         self._progress = progress
         self._stores: dict[tuple[int, Role], VectorStore] = {}
         self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
@@ -94,8 +97,9 @@ class Encoder:
         unique, inverse = distinct(texts)
         self._fill(unique, role, lang)
         chosen = next(iter(self.encodings)) if layer is None else layer
-        keys = [text_key(text) for text in unique]
-        return self._store(chosen, role).get(keys)[inverse]
+        vectors = self._store(chosen, role).get([text_key(text) for text in unique])
+        # A pool of a million distinct texts is not copied once more.
+        return vectors if len(unique) == len(texts) else vectors[inverse]
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:
         """Take ``texts`` as encoded earlier in this plan.
@@ -180,6 +184,7 @@ class Encoder:
             checkpoint = self.checkpoint
             parts = {
                 "encoder": VERSION,
+                "libraries": {name: libraries()[name] for name in DECIDING},
                 # A folder's digest names it; what the folder is called decides nothing.
                 "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
                 "base": str(self.checkpoint.base),
@@ -191,7 +196,7 @@ class Encoder:
                     self._stores[layer, role] = store
                     return store
             self._stores[layer, role] = VectorStore(
-                self._cache / "vectors", parts, fresh=self._fresh
+                self._cache / "vectors", parts, since=self._since
             )
         return self._stores[layer, role]
 
@@ -254,8 +259,8 @@ def hidden_states(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
 
-    ``hidden_states[k]`` is what transformers means by it: for k below the depth the output of
-    layer k, before any final norm; at the depth, the model's own last hidden state.
+    ``hidden_states[k]`` is what transformers means by it: for k below the depth what layer k + 1
+    is given, before any final norm; at the depth, the model's own last hidden state.
     """
     deepest = depth(model)
     blocks = encoder_layers(model)
@@ -267,17 +272,16 @@ def hidden_states(
         if layer == top:
             raise _LayerReached
 
-    def before_first(_module: Any, args: Any, kwargs: Any) -> None:
-        take(0, args[0] if args else kwargs["hidden_states"])
-
-    def after(layer: int) -> Callable[[Any, Any, Any], None]:
-        return lambda _module, _args, output: take(
-            layer, output[0] if isinstance(output, tuple) else output
+    def given_to(layer: int) -> Callable[[Any, Any, Any], None]:
+        return lambda _module, args, kwargs: take(
+            layer - 1, args[0] if args else kwargs["hidden_states"]
         )
 
-    handles = [blocks[k - 1].register_forward_hook(after(k)) for k in layers if 0 < k < deepest]
-    if layers[0] == 0:
-        handles.append(blocks[0].register_forward_pre_hook(before_first, with_kwargs=True))
+    handles = [
+        blocks[k].register_forward_pre_hook(given_to(k + 1), with_kwargs=True)
+        for k in layers
+        if k < deepest
+    ]
     try:
         # A batch without padding needs no mask, and attention without one takes the faster kernel.
         output = model(input_ids=inputs, attention_mask=None if mask.all() else mask)

@@ -27,6 +27,7 @@ from harness.errors import DataError, IncompleteError, NotFoundError
 Read = TypeVar("Read")
 
 KEY = b"xharness"
+CONSTANT = ("libraries", "harness", "device", "route")  # the same for all units, as a rule
 DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
 
 
@@ -167,6 +168,12 @@ def _joined(metas: Sequence[dict[str, Any]], units: Sequence[str] | None = None)
     names = list(units) if units is not None else [u for m in metas for u in m["languages"]]
     joined["languages"] = names
     joined["timing"] = {unit: timing[unit] for unit in names if unit in timing}
+    # Languages that were added later may have been measured elsewhere: said, not hidden.
+    joined["mixed"] = sorted(
+        {name for meta in metas for name in CONSTANT if meta[name] != metas[0][name]}
+        | {name for meta in metas for name in meta["mixed"]}
+    )
+    joined["data_complete"] = all(meta["data_complete"] for meta in metas)
     joined["degenerate"] = sorted({u for m in metas for u in m["degenerate"]})
     joined["notes"] = sorted({note for meta in metas for note in meta["notes"]})
     joined["data"] = {

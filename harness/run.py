@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
 import pyarrow as pa
 
 from harness.encoder import Backbone, Encoder
+from harness.environment import harness_version, libraries
 from harness.errors import IncompleteError
 from harness.kinds import KINDS
 from harness.loading import load_reader
@@ -20,8 +18,6 @@ from harness.plan import Job, Plan, PlannedTask
 from harness.protocol import Encoding
 from harness.reader import Reader, Reading
 from harness.scoring import note_row, score_file
-
-LIBRARIES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pyarrow")
 
 
 class Reporter(Interface):
@@ -49,8 +45,10 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     reading_tasks = [t for t in plan.tasks if KINDS[t.card.kind].needs == "reader"]
     if encoding_tasks:
         backbone = _backbone(plan, encoding_tasks)
+        since = time.time_ns() if plan.request.fresh else 0
         for task in encoding_tasks:
-            tables += _run_task(plan, task, _encoder(plan, task, backbone, reporter), reporter)
+            encoder = _encoder(plan, task, backbone, since, reporter)
+            tables += _run_task(plan, task, encoder, reporter)
         del backbone
     if reading_tasks:
         reader = _LazyReader(plan, reporter)
@@ -118,13 +116,15 @@ def _backbone(plan: Plan, tasks: Sequence[PlannedTask]) -> Backbone:
     )
 
 
-def _encoder(plan: Plan, task: PlannedTask, backbone: Backbone, reporter: Reporter) -> Encoder:
+def _encoder(
+    plan: Plan, task: PlannedTask, backbone: Backbone, since: int, reporter: Reporter
+) -> Encoder:
     return Encoder(
         backbone,
         [job.how for job in task.jobs if isinstance(job.how, Encoding)],
         cache=plan.request.cache,
         batch_tokens=plan.request.batch_tokens,
-        fresh=plan.request.fresh,
+        since=since,
         progress=reporter.advance,
     )
 
@@ -183,7 +183,9 @@ def _meta(
         "device": plan.request.device,
         "custom": list(job.custom),
         "degenerate": [unit] if degenerate else [],
+        "data_complete": loaded.complete,
         "notes": list(loaded.notes),
+        "mixed": [],
         "route": loaded.route,
         "data": dict(loaded.files),
         "harness": harness_version(),
@@ -204,35 +206,3 @@ def _note(plan: Plan, task: str, note: str) -> pa.Table:
         "seed": plan.request.seed,
     }
     return note_row({**common, **({"lang": unit} if unit else {})}, note)
-
-
-@cache
-def libraries() -> dict[str, str]:
-    """The versions of the libraries that a number may depend on."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
-
-
-@cache
-def harness_version() -> dict[str, str]:
-    """The version of xharness, and the commit where it runs from a checkout."""
-    import subprocess
-
-    from harness import __version__
-
-    root = Path(__file__).parent.parent
-    commit = ""
-    if (root / ".git").exists():
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        commit = done.stdout.strip()
-    return {"version": __version__, "commit": commit}

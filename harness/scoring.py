@@ -125,6 +125,8 @@ def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
     if meta["degenerate"]:
         reasons.append(f"degenerate: all vectors (nearly) equal in {', '.join(meta['degenerate'])}")
     reasons += meta["notes"]
+    if meta["mixed"]:
+        reasons.append(f"languages measured under different {', '.join(meta['mixed'])}")
     if meta["card_hash"] != card.hash:
         reasons.append(
             f"stale: measured under another version of the card ({meta['task_version']})"
@@ -140,9 +142,8 @@ def is_complete(card: TaskCard, meta: dict[str, Any]) -> bool:
         for entry in entries
         if entry.task == card.name
     ] or [set(card.languages)]
-    return meta["limit"] is None and any(
-        languages <= set(meta["languages"]) for languages in wanted
-    )
+    whole = meta["limit"] is None and meta["data_complete"]
+    return whole and any(languages <= set(meta["languages"]) for languages in wanted)
 
 
 def note_row(common: dict[str, Any], note: str) -> pa.Table:

@@ -42,9 +42,13 @@ def fingerprint(parts: dict[str, Any]) -> str:
 
 
 class VectorStore:
-    """Vectors by text key. ``parts`` says what decides a vector besides the text."""
+    """Vectors by text key. ``parts`` says what decides a vector besides the text.
 
-    def __init__(self, root: Path, parts: dict[str, Any], *, fresh: bool = False) -> None:
+    ``since``: a moment (``time.time_ns()``) before which nothing is believed: older segments are
+    removed.
+    """
+
+    def __init__(self, root: Path, parts: dict[str, Any], *, since: int = 0) -> None:
         self.parts = parts
         self.folder = root / fingerprint(parts)
         self.damaged: list[Path] = []
@@ -58,8 +62,10 @@ class VectorStore:
             described = self.folder / "parts.json"
             if not described.exists():
                 _write_atomically(described, json.dumps(parts, indent=1, sort_keys=True).encode())
-            if not fresh:
-                for path in sorted(self.folder.glob("*.arrow")):
+            for path in sorted(self.folder.glob("*.arrow")):
+                if int(path.name.split("-")[0]) < since:
+                    path.unlink(missing_ok=True)
+                else:
                     self._open(path)
         except OSError as error:
             raise _cache_error(self.folder, error) from error

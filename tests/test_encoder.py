@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,13 +101,24 @@ def test_every_layer_is_the_one_transformers_gives(folders: Path, kind: str) -> 
         assert list(together) == list(range(LAYERS + 1)) == list(range(depth(model) + 1))
         for top in range(LAYERS + 1):
             short, _ = Backbone(checkpoint, dtype="float32", device="cpu", top=top).load()
-            assert len(encoder_layers(short)) == max(top, 1)
+            assert len(encoder_layers(short)) == min(top + 1, LAYERS)
             alone = dict(hidden_states(short, inputs, mask, [top]))
             below = dict(hidden_states(short, inputs, mask, range(top + 1)))
             assert list(alone) == [top]
             for got in (together[top], alone[top], below[top]):
                 expected = whole.hidden_states[top][attended]
                 torch.testing.assert_close(got[attended], expected, atol=1e-6, rtol=1e-6)
+
+
+def test_what_a_model_does_between_two_layers_belongs_to_the_lower_one(tmp_path: Path) -> None:
+    # Larger DeBERTa models add a convolution to the output of the first layer.
+    folder = build("deberta-v2", tmp_path, conv_kernel_size=3, conv_act="gelu")
+    model, tokenizer = load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
+    inputs, mask = pad(tokenize(tokenizer, TEXTS[:1], PLAIN, "query"), pad_id(tokenizer), "cpu")
+    with torch.inference_mode():
+        whole = model(input_ids=inputs, output_hidden_states=True).hidden_states
+        for layer, hidden in hidden_states(model, inputs, mask, range(LAYERS + 1)):
+            torch.testing.assert_close(hidden, whole[layer], atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["modernbert", "t5", "llama"])
@@ -200,7 +212,7 @@ def test_all_layers_in_one_pass_are_the_layers_one_by_one(
 
 def test_equal_texts_are_encoded_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
     reported: list[int] = []
-    one = encoder(checkpoint, tmp_path, progress=lambda texts, _characters: reported.append(texts))
+    one = encoder(checkpoint, tmp_path, progress=reported.append)
     sizes = forward_sizes(one)
     vectors = one.encode(["b", "a", "b", "b", "a"], role="query")
     assert sum(sizes) == sum(reported) == 2
@@ -327,16 +339,11 @@ def test_a_model_is_not_loaded_when_all_vectors_are_there(
         raise AssertionError("loaded")
 
     monkeypatch.setattr(harness.encoder, "load_encoder", never)
-    again = encoded(
-        checkpoint,
-        tmp_path,
-        TEXTS[::-1],
-        progress=lambda texts, _characters: reported.append(texts),
-    )
+    again = encoded(checkpoint, tmp_path, TEXTS[::-1], progress=reported.append)
     assert np.array_equal(again[::-1], first)
     assert sum(reported) == len(set(TEXTS))
     with pytest.raises(AssertionError, match="loaded"):
-        encoded(checkpoint, tmp_path, TEXTS, fresh=True)
+        encoded(checkpoint, tmp_path, TEXTS, since=time.time_ns())
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,13 @@ def meta(unit: str, **changes: Any) -> dict[str, Any]:
         "model": "org/name",
         "languages": [unit],
         "degenerate": [],
+        "data_complete": True,
         "notes": [],
+        "mixed": [],
+        "libraries": {"torch": "2"},
+        "harness": {"version": "0"},
+        "device": "cpu",
+        "route": "folder",
         "data": {"all.tsv": "0" * 64},
         "timing": {unit: {"seconds": 1.5}},
         "title": "Tatöba",
@@ -127,6 +133,14 @@ def test_metadata_is_put_together(file: OutcomeFile) -> None:
     timing = {unit: {"seconds": 1.5} for unit in ("de", "zh")}
     assert read_meta(file.path) == expected | {"languages": ["de", "zh"], "timing": timing}
     assert file.meta() == read_meta(file.path)
+
+
+def test_languages_measured_elsewhere_are_said(file: OutcomeFile) -> None:
+    keep(file, "de")
+    file.write_part("zh", rows("zh"), meta("zh", libraries={"torch": "3"}))
+    file.merge(ORDER)
+    keep(file, "ar")
+    assert read_meta(file.path)["mixed"] == ["libraries"]
 
 
 def test_resumed_is_undisturbed_but_for_the_timing(tmp_path: Path) -> None:

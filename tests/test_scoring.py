@@ -41,7 +41,13 @@ def meta(card: TaskCard, unit: str, **changes: Any) -> dict[str, Any]:
         "seed": 3,
         "custom": [],
         "degenerate": [],
+        "data_complete": True,
         "notes": [],
+        "mixed": [],
+        "libraries": {"torch": "2"},
+        "harness": {"version": "0"},
+        "device": "cpu",
+        "route": "folder",
         "data": {},
         "timing": {unit: {"seconds": 1.0}},
     } | changes

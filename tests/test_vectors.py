@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,16 @@ def test_a_segment_is_written_when_enough_is_pending(
     assert store.get(keys(*map(str, range(12))))[:, 0].tolist() == list(range(12))
 
 
-def test_fresh_ignores_what_is_there(tmp_path: Path) -> None:
+def test_nothing_older_than_a_fresh_run_is_believed_then_or_later(tmp_path: Path) -> None:
     written(tmp_path, "a", "b")
-    store = VectorStore(tmp_path, PARTS, fresh=True)
+    since = time.time_ns()
+    store = VectorStore(tmp_path, PARTS, since=since)
     assert store.missing(keys("a", "b")).all()
     store.append(keys("a"), vectors(5))
-    assert store.get(keys("a"))[0, 0] == 5
+    store.flush()
+    for later in (VectorStore(tmp_path, PARTS, since=since), VectorStore(tmp_path, PARTS)):
+        assert later.missing(keys("a", "b")).tolist() == [False, True]
+        assert later.get(keys("a"))[0, 0] == 5
 
 
 @pytest.mark.parametrize("part", sorted(PARTS))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.errors import UsageError
 from harness.examples import Mining
 from harness.kinds.mining import KIND
 
@@ -47,8 +48,10 @@ def corpora(split: str, names: Sequence[str], gold: Sequence[tuple[str, str]]) -
     )
 
 
-def outcome(parts: Sequence[Mining], encoder: Axes) -> tuple[list[dict[str, Any]], Any, bool]:
-    job: Any = SimpleNamespace(layer=2, limit=None)
+def outcome(
+    parts: Sequence[Mining], encoder: Axes, limit: int | None = None
+) -> tuple[list[dict[str, Any]], Any, bool]:
+    job: Any = SimpleNamespace(layer=2, limit=limit, split=parts[-1].split)
     examples = {"de": {part.split: part for part in parts}}
     table, flat = KIND.run(job, examples, "de", encoder, None)
     assert table.schema.equals(KIND.schema)
@@ -110,6 +113,21 @@ def test_threshold_flows_from_dev_to_test() -> None:
         {"precision": 1, "recall": 1 / 3, "f1": 2 * 1 / (1 + 3), "f1_oracle": 2 * 2 / (2 + 3)}
     )
     assert {score.n for score in KIND.fold(table, ["f1"], "test")} == {3}
+
+
+def test_a_limit_cuts_the_sources_that_are_scored_and_neither_pool_nor_dev() -> None:
+    encoder = Axes(SHARED)
+    dev = corpora("dev", "ab", [("b", "b")])
+    test = corpora("test", "ab", [("a", "a"), ("b", "b")])
+    whole, _, _ = outcome([dev, test], encoder)
+    limited, table, _ = outcome([dev, test], encoder, limit=1)
+    assert limited == [r for r in whole if r["split"] == "dev" or r["source_id"] == "de-a"]
+    assert {score.n for score in KIND.fold(table, ["f1"], "test")} == {1}
+
+
+def test_a_limit_without_a_gold_pair_is_refused() -> None:
+    with pytest.raises(UsageError, match="--limit 1 leaves no gold pair of de dev"):
+        outcome([corpora("dev", "ab", [("b", "b")])], Axes(SHARED), limit=1)
 
 
 def test_dev_alone_gives_the_oracle_f1_only() -> None:
