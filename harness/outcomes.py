@@ -27,6 +27,7 @@ from harness.errors import DataError, IncompleteError, NotFoundError
 Read = TypeVar("Read")
 
 KEY = b"xharness"
+FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
 CONSTANT = ("libraries", "harness", "device", "route")  # the same for all units, as a rule
 DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
 
@@ -170,7 +171,7 @@ def _joined(metas: Sequence[dict[str, Any]], units: Sequence[str] | None = None)
     joined["timing"] = {unit: timing[unit] for unit in names if unit in timing}
     # Languages that were added later may have been measured elsewhere: said, not hidden.
     joined["mixed"] = sorted(
-        {name for meta in metas for name in CONSTANT if meta[name] != metas[0][name]}
+        {name for meta in metas for name in CONSTANT if meta.get(name) != metas[0].get(name)}
         | {name for meta in metas for name in meta["mixed"]}
     )
     joined["data_complete"] = all(meta["data_complete"] for meta in metas)
@@ -218,12 +219,15 @@ def _steady(read: Callable[[], Read]) -> Read:
 
 def _meta_of(schema: pa.Schema) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((schema.metadata or {})[KEY])
+    if loaded.get("format") != FORMAT:
+        raise ValueError(f"format {loaded.get('format')}, not {FORMAT}")
     return loaded
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"{path} is not a readable outcome file ({type(error).__name__}): "
+        f"{path} is not an outcome file that this version reads "
+        f"({' '.join(str(error).split())[:120] or type(error).__name__}): "
         "delete it and run `xharness eval` again"
     )
 

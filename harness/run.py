@@ -14,6 +14,7 @@ from harness.environment import harness_version, libraries
 from harness.errors import IncompleteError
 from harness.kinds import KINDS
 from harness.loading import load_reader
+from harness.outcomes import FORMAT
 from harness.plan import Job, Plan, PlannedTask
 from harness.protocol import Encoding
 from harness.reader import Reader, Reading
@@ -162,6 +163,7 @@ def _meta(
     """What stands in the Parquet file under the key ``xharness``."""
     checkpoint, loaded = job.checkpoint, task.loaded
     return {
+        "format": FORMAT,
         "model": checkpoint.id,
         "revision": checkpoint.revision,
         "base": f"{checkpoint.base.id}@{checkpoint.base.revision}" if checkpoint.base else None,

@@ -199,6 +199,9 @@ def _meta(card: TaskCard, unit: str, split: str) -> dict[str, Any]:
         "languages": [unit],
         "timing": {},
         "degenerate": [],
+        "format": 1,
+        "mixed": [],
+        "data_complete": True,
         "notes": [],
         "data": {},
     }

@@ -43,6 +43,7 @@ def meta(card: TaskCard, unit: str, **changes: Any) -> dict[str, Any]:
         "degenerate": [],
         "data_complete": True,
         "notes": [],
+        "format": 1,
         "mixed": [],
         "libraries": {"torch": "2"},
         "harness": {"version": "0"},

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from harness.errors import UsageError
 from harness.examples import Mining
 from harness.kinds.kind import Kind, Score, degenerate, no_pool, nothing, table
 from harness.metrics.mining import (
@@ -54,9 +55,10 @@ def run(
     """Rows of every split; those at or above the threshold chosen on dev are kept."""
     rows: list[dict[str, Any]] = []
     flat = False
+    asked = _first_sources(examples[unit][job.split], job.limit)
     for corpora in examples[unit].values():
         mined, same = _mine(corpora, encoder, job.layer)
-        rows += mined
+        rows += [row for row in mined if row["split"] != job.split or row["source_id"] in asked]
         flat = flat or same
     threshold = _threshold([row for row in rows if row["split"] == "dev"])
     for row in rows:
@@ -95,6 +97,16 @@ def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str,
         rows.append(_row(named, corpora, float(margins[index]), named in corpora.gold))
     rows += [_row(pair, corpora, None, True) for pair in sorted(corpora.gold - found)]
     return rows, degenerate(vectors)
+
+
+def _first_sources(corpora: Mining, limit: int | None) -> set[str]:
+    """The source sentences that are scored: with a limit the first ones, mined among all."""
+    chosen = set(list(corpora.source)[:limit])
+    if not any(source in chosen for source, _ in corpora.gold):
+        raise UsageError(
+            f"--limit {limit} leaves no gold pair of {corpora.lang} {corpora.split}: give more"
+        )
+    return chosen
 
 
 def _row(
