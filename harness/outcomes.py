@@ -218,7 +218,10 @@ def _steady(read: Callable[[], Read]) -> Read:
 
 
 def _meta_of(schema: pa.Schema) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((schema.metadata or {})[KEY])
+    metadata = (schema.metadata or {}).get(KEY)
+    if metadata is None:
+        raise ValueError("no xharness metadata")
+    loaded: dict[str, Any] = json.loads(metadata)
     if loaded.get("format") != FORMAT:
         raise ValueError(f"format {loaded.get('format')}, not {FORMAT}")
     return loaded
@@ -226,7 +229,7 @@ def _meta_of(schema: pa.Schema) -> dict[str, Any]:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"{path} is not an outcome file that this version reads "
+        f"{path} is not a readable outcome file "
         f"({' '.join(str(error).split())[:120] or type(error).__name__}): "
         "delete it and run `xharness eval` again"
     )
