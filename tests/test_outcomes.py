@@ -233,10 +233,10 @@ def test_a_file_cut_in_its_rows(file: OutcomeFile) -> None:
 def test_a_parquet_file_of_something_else(file: OutcomeFile) -> None:
     file.path.parent.mkdir(parents=True)
     pq.write_table(rows("de"), file.path)
-    with pytest.raises(DataError, match="KeyError"):
+    with pytest.raises(DataError, match="no xharness metadata"):
         file.meta()
     pq.write_table(rows("de").replace_schema_metadata({"xharness": "{"}), file.path)
-    with pytest.raises(DataError, match="JSON"):
+    with pytest.raises(DataError, match="Expecting"):
         file.meta()
 
 
