@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cards import TaskCard, read_card, read_suites
-from harness.errors import UsageError, unknown_name
+from harness.errors import DataError, UsageError, unknown_name
 from harness.kinds import KINDS
 from harness.outcomes import OutcomeFile, outcome_file
 from harness.protocol import Dtype, Encoding, Protocol, Role, Track, resolve_encodings, signature
@@ -315,6 +315,24 @@ def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -
     return {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
 
 
+def _done(file: OutcomeFile, loaded: Loaded) -> frozenset[str]:
+    """The units that are finished, on the same data.
+
+    Raises:
+        DataError: they were measured on other data: files without a published checksum can change.
+    """
+    done = frozenset(file.done())
+    if done:
+        before = file.meta()["data"]
+        for path, digest in loaded.files.items():
+            if before.get(path, digest) != digest:
+                raise DataError(
+                    f"{file.path} was measured on another {path} ({before[path][:12]}, now "
+                    f"{digest[:12]}): measure again with --fresh, or name another --out"
+                )
+    return done
+
+
 def _planned(
     card: TaskCard,
     loaded: Loaded,
@@ -325,7 +343,7 @@ def _planned(
     kind = KINDS[card.kind]
     jobs = [replace(job, units=units) for job in jobs]
     done = {
-        job.signature: frozenset() if request.fresh else frozenset(job.file(request.out).done())
+        job.signature: frozenset() if request.fresh else _done(job.file(request.out), loaded)
         for job in jobs
     }
     counted: set[tuple[str, str]] = set()

@@ -142,6 +142,22 @@ def test_a_long_passage_and_a_single_question_work_and_are_marked(
     assert "custom data: tydiqa en has 1 of 440 questions" in ran.stdout
 
 
+def test_results_of_other_data_are_not_taken_for_these(
+    run: Run, reader: Path, tmp_path: Path
+) -> None:
+    question = {"id": "q", "question": "When?", "answers": [{"text": "noon", "answer_start": 21}]}
+    data = tydiqa(tmp_path / "data", [question], "The ferry leaves at  noon.")
+    command = ("eval", reader, "--task", "tydiqa", "--lang", "en", "--data", data)
+    assert run(*command, "--out", tmp_path / "out").code == 0
+    shutil.rmtree(data)
+    tydiqa(data, [question], "The train leaves at  noon.")
+    ran = run(*command, "--out", tmp_path / "out")
+    assert ran.code == 6
+    assert "--fresh" in ran.stderr
+    assert one_line(ran.stderr)
+    assert run(*command, "--out", tmp_path / "out", "--fresh").code == 0
+
+
 def test_gold_without_answers_is_refused_and_never_zero(
     run: Run, reader: Path, tmp_path: Path
 ) -> None:
