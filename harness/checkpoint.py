@@ -100,6 +100,8 @@ def parse_model(text: str) -> tuple[str, str | None]:
     Raises:
         UsageError: nothing before or after the ``@``.
     """
+    if not text.strip():
+        raise UsageError("the model has no name: give a Hub id (org/name) or a folder")
     if Path(text).expanduser().exists():
         return text, None
     name, at, revision = text.rpartition("@")

@@ -427,8 +427,9 @@ def test_mentions_and_candidates_become_one_pool(tmp_path: Path) -> None:
     assert pool.candidate_ids == ("Q1", "Q2")
     assert pool.candidates == ("Someone.", "Someone.")
     assert pool.candidate_langs == ("de", "zh")
-    assert {lang: len(queries) for lang, queries in pool.queries.items()} == {"en": 1, "de": 0}
-    assert (parsed.candidates, parsed.counts) == (2, {"test": {"en": 1, "de": 0}})
+    assert {lang: len(queries) for lang, queries in pool.queries.items()} == {"en": 1}
+    assert "no mentions in de" in parsed.missing["de"]
+    assert (parsed.candidates, parsed.counts) == (2, {"test": {"en": 1}})
 
 
 # The real files

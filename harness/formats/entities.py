@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.cards import TaskCard
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.examples import Query, Retrieval
 from harness.formats.files import Files, Key, LocalFile, Parsed, read_json_lines, take
 from harness.languages import canonical
@@ -23,17 +23,19 @@ def read_mewsli_x(card: TaskCard, split: str, units: tuple[str, ...], files: Fil
         lang, found = mention_queries(record, entities, place)
         if lang in units:
             queries[lang] += found
-    in_order = {unit: tuple(queries[unit]) for unit in units}
+    name = files[Key("", split, "mentions")].name
+    missing = {unit: f"{name} has no mentions in {unit}" for unit in units if not queries[unit]}
+    in_order = {unit: tuple(queries[unit]) for unit in units if unit not in missing}
     _distinct(in_order.values(), files[Key("", split, "mentions")])
     counts = {unit: len(found) for unit, found in in_order.items()}
     pool = Retrieval(tuple(ids), tuple(texts), tuple(langs), in_order)
-    return Parsed(pool, {split: counts}, candidates=len(ids))
+    return Parsed(pool, {split: counts}, candidates=len(ids), missing=missing)
 
 
 def mention_queries(record: Any, entities: dict[str, int], place: str) -> tuple[str, list[Query]]:
     """(language, queries) of one article. DataError for an article without its text."""
     context = take(record, "context", dict, place)
-    lang = canonical(take(context, "language", str, place))
+    lang = _language(context, "language", place)
     text = take(context, "text", str, place)
     if not text:
         raise DataError(
@@ -81,6 +83,13 @@ def description(record: Any, place: str) -> str:
     return _one_line(" ".join(text[begin:stop] for begin, stop in _spans(record, text, place)))
 
 
+def _language(record: Any, key: str, place: str) -> str:
+    try:
+        return canonical(take(record, key, str, place))
+    except UsageError as error:  # the file's mistake, not the user's
+        raise DataError(f"{place}: {error}") from None
+
+
 def _one_line(text: str) -> str:
     # One pass, as the official code has it: three blanks become two.
     return " ".join(text.splitlines()).replace("  ", " ").strip()
@@ -106,7 +115,7 @@ def _candidates(file: LocalFile) -> tuple[dict[str, int], list[str], list[str], 
         if entities.setdefault(entity, len(texts)) != len(texts):
             raise DataError(f"{place}: candidate {entity} given twice")
         texts.append(description(record, place))
-        langs.append(canonical(take(record, "description_language", str, place)))
+        langs.append(_language(record, "description_language", place))
     return entities, list(entities), texts, langs
 
 

@@ -57,7 +57,7 @@ def read_text(file: LocalFile) -> str:
     if not data.strip():
         raise DataError(f"{file.name}: empty: download it again")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # some editors put a mark in front, which is no text
     except UnicodeDecodeError as error:
         where = f"{file.name}: not UTF-8 at byte {error.start}"
         raise DataError(f"{where}: download it again") from None

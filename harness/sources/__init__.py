@@ -51,7 +51,7 @@ def load(card: TaskCard, split: str | None, units: Sequence[str], where: Where) 
         route=fetched.route,
         files=dict(sorted(fetched.digests.items())),
         complete=not differing,
-        missing=missing,
+        missing={**missing, **parsed.missing},
         notes=(*(f"custom data: {text}" for text in differing), *parsed.notes),
     )
 
