@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def eval(
     _check_format(format)
     with _errors():
         from harness import api
-        from harness.console import Display, score_table, stdout
+        from harness.console import Display, stdout
         from harness.run import check_complete, run
 
         request = api.make_request(
@@ -96,22 +97,34 @@ def eval(
         )  # fmt: skip
         import pyarrow as pa
 
+        if dry_run:
+            previews = {model: api.preview(model, request) for model in models}
+            if format == "json":
+                from rich.text import Text
+
+                _print_json(
+                    {
+                        model: [Text.from_markup(line).plain for line in lines]
+                        for model, lines in previews.items()
+                    }
+                )
+            else:
+                lines = [line for preview in previews.values() for line in preview]
+                stdout().print("\n".join(lines), soft_wrap=True)
+            return
         plans, tables = [], []
         with Display(quiet=quiet, verbose=verbose) as display:
-            for model in models:
-                if dry_run:
-                    stdout().print("\n".join(api.preview(model, request)), soft_wrap=True)
-                    continue
-                plans.append(api.plan(model, request))
-                tables.append(run(plans[-1], display))
-        if dry_run:
-            return
+            try:
+                for model in models:
+                    plans.append(api.plan(model, request))
+                    tables.append(run(plans[-1], display))
+            finally:  # the scores of the models before one that failed
+                if tables or format == "json":
+                    rows = [row for table in tables for row in table.to_pylist()]
+                    _print_scores(rows, format, headed=len(models) > 1)
+                if tables and format == "table":
+                    _where(plans[: len(tables)], display)
         scores = pa.concat_tables(tables)
-        if format == "json":
-            _print_json(scores.to_pylist())
-        else:
-            stdout().print(score_table(scores.to_pylist()))
-            _where(plans, display)
         for plan in plans:
             check_complete(plan, scores)
 
@@ -124,19 +137,9 @@ def show(
     """Show the scores of what is on disk; nothing is run."""
     _check_format(format)
     with _errors():
-        from harness.console import score_table, stdout
         from harness.scoring import scores
 
-        rows = scores(path).to_pylist()
-        if format == "json":
-            _print_json(rows)
-            return
-        models: dict[str, list[Any]] = {}
-        for row in rows:
-            models.setdefault(f"{row['model']} at {row['revision']}", []).append(row)
-        for model, members in models.items():
-            stdout().print(f"[bold]{model}[/]")
-            stdout().print(score_table(members))
+        _print_scores(scores(path).to_pylist(), format, headed=True)
 
 
 @app.command(epilog="Example: xharness score predictions/")
@@ -279,6 +282,88 @@ def doctor(
                 stdout().print(f"  {key}: {value}", markup=False, soft_wrap=True)
 
 
+BoardRoot = Annotated[
+    Path, typer.Option("--root", help="Holds leaderboard/ and submissions/.", metavar="DIR")
+]
+
+
+@app.command(epilog="Example: xharness leaderboard --check")
+def leaderboard(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 and name what is stale.")
+    ] = False,
+    root: BoardRoot = Path("."),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Rebuild the leaderboard from outcomes and submissions; prints the files that changed."""
+    with _errors():
+        from harness.api import cache_folder
+        from harness.board.build import leaderboard as rebuilt
+
+        for path in rebuilt(root, check=check, cache=cache_folder(cache_dir) / "board"):
+            typer.echo(path)
+
+
+@app.command(epilog="Example: xharness verify")
+def verify(root: BoardRoot = Path(".")) -> None:
+    """Recompute every score of the leaderboard from its outcomes; exit 1 where one differs."""
+    with _errors():
+        from harness.board.build import verify as verified
+
+        typer.echo(f"{verified(root):,} scores are what the outcomes give")
+
+
+@app.command(epilog="Example: xharness compare org/variant org/base --by-language")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="An id, id@rev, slug or results folder.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
+    by_language: Annotated[
+        bool, typer.Option("--by-language", help="Also every language of every task.")
+    ] = False,
+    root: BoardRoot = Path("."),
+    out: Out = Path("leaderboard/results"),
+    cache_dir: CacheDir = None,
+    format: Format = "table",
+) -> None:
+    """Compare two checkpoints example by example: paired differences with intervals and tests."""
+    _check_format(format)
+    with _errors():
+        from harness.api import cache_folder
+        from harness.board.compare import compare as compared
+        from harness.board.report import compared_data, compared_tables
+        from harness.console import stdout
+        from harness.submission import read_submissions
+
+        found = compared(
+            a, b, results=root / out, submissions=read_submissions(root / "submissions"),
+            cache=cache_folder(cache_dir) / "board",
+        )  # fmt: skip
+        if format == "json":
+            _print_json(compared_data(found))
+            return
+        for line in compared_tables(found, by_language=by_language):
+            stdout().print(line)
+
+
+@app.command(epilog="Example: xharness contrast --format json")
+def contrast(
+    root: BoardRoot = Path("."), cache_dir: CacheDir = None, format: Format = "table"
+) -> None:
+    """The named contrasts between kinds of intermediate training, per base."""
+    _check_format(format)
+    with _errors():
+        from harness.api import cache_folder
+        from harness.board.build import read_contrasts
+        from harness.board.report import contrast_data, contrast_table
+        from harness.console import stdout
+
+        found = read_contrasts(root, cache_folder(cache_dir) / "board")
+        if format == "json":
+            _print_json(contrast_data(found))
+        else:
+            stdout().print(contrast_table(found))
+
+
 cache_app = typer.Typer(
     help="What is kept between runs: downloads and vectors.", no_args_is_help=True
 )
@@ -334,6 +419,24 @@ def _where(plans: list[Any], display: Any) -> None:
         )
 
 
+def _print_scores(rows: list[dict[str, Any]], format: str, *, headed: bool) -> None:
+    """The scores as JSON, or as one table a model, under its name where ``headed``."""
+    if format == "json":
+        _print_json(rows)
+        return
+    from rich.text import Text
+
+    from harness.console import score_table, stdout
+
+    models: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        models.setdefault(f"{row['model']} at {row['revision']}", []).append(row)
+    for model, members in models.items():
+        if headed:
+            stdout().print(Text(model, style="bold"), soft_wrap=True)
+        stdout().print(score_table(members))
+
+
 def _print_notes(notes: Iterable[str]) -> None:
     for note in notes:
         typer.echo(f"note: {note}", err=True)
@@ -362,7 +465,7 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to go on", err=True)
         raise typer.Exit(130) from error
-    except BrokenPipeError as error:
+    except (BrokenPipeError, SystemExit) as error:  # rich exits with 1 where a pipe is closed
         raise typer.Exit(0) from error
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
@@ -390,5 +493,22 @@ def root(
 
 
 def main() -> None:
-    """The console script."""
-    app()
+    """The console script. A usage error is one line too, not typer's box."""
+    if sys.stdout is None:  # closed by the caller: nobody is there to read
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        # typer brings click's errors under a name of its own, which is not public.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(message(), err=True)
+        else:
+            context = getattr(error, "ctx", None)
+            where = context.command_path if context is not None else "xharness"
+            text = " ".join(message().split()).rstrip(".")
+            typer.echo(f"error: {text}; see `{where} --help`", err=True)
+        code = getattr(error, "exit_code", 2)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -11,8 +11,8 @@ from typing import Any
 from harness import __version__
 from harness.api import cache_folder, find_checkpoint
 from harness.cards import read_card, read_cards
-from harness.errors import HarnessError
 from harness.environment import libraries
+from harness.errors import HarnessError
 
 Facts = dict[str, Any]
 

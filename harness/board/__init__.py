@@ -1,0 +1,1 @@
+"""The leaderboard: outcomes and submissions → scores, contrasts, pages."""

@@ -1,0 +1,143 @@
+"""The board as one HTML file that asks nothing of the network."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.board.entries import TRACKS, Entry, Result
+from harness.board.words import at_chance
+from harness.languages import read_languages
+
+if TYPE_CHECKING:
+    from harness.board.build import Board
+
+MOST_DRAWS, LEAST_DRAWS = 200, 40
+BUDGET = 8_000  # draws times checkpoints: some 2.5 MB for a suite of a hundred languages
+UNIT = 1e-4  # of the draws' deviations: a hundredth of a point
+
+
+def write(board: Board) -> str:
+    """`index.html`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.board"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        keep_trailing_newline=True,
+    )
+    from markupsafe import Markup
+
+    return environment.get_template("index.html.j2").render(data=Markup(embedded(page_data(board))))
+
+
+def embedded(data: Any) -> str:
+    """JSON for the inside of a script element: nothing in it can end the element."""
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def page_data(board: Board) -> dict[str, Any]:
+    """What the page sorts, filters and compares."""
+    measured = [entry for entry in board.entries if entry.results]
+    draws = max(LEAST_DRAWS, min(MOST_DRAWS, BUDGET // max(len(measured), 1)))
+    ranks = {
+        standing.track: {row.entry.slug: row.rank for row in standing.rows}
+        for standing in board.standings
+    }
+    why = {
+        standing.track: {row.entry.slug: row.why for row in standing.rows if row.why}
+        for standing in board.standings
+    }
+    tasks: dict[str, dict[str, Any]] = {}
+    checkpoints = []
+    for entry in measured:
+        results = _results(entry, draws)
+        for (track, task), result in _shown(entry).items():
+            known = tasks.get(f"{track}/{task}") or _task(track, result)
+            tasks[f"{track}/{task}"] = known
+            known["languages"] = list(dict.fromkeys([*known["languages"], *result.values]))
+        checkpoints.append(
+            {
+                "slug": entry.slug,
+                "model": entry.model,
+                "kind": entry.kind,
+                "base": entry.base or (entry.submission and entry.submission.base) or "",
+                "standIn": entry.stand_in,
+                "ranks": {t: ranks[t][entry.slug] for t in ranks if entry.slug in ranks[t]},
+                "why": {t: why[t][entry.slug] for t in why if entry.slug in why[t]},
+                "results": results,
+            }
+        )
+    codes = {code for task in tasks.values() for unit in task["languages"]
+             for code in unit.split("-")}  # fmt: skip
+    known_languages = read_languages()
+    order = {track: place for place, track in enumerate(TRACKS)}
+    return {
+        "draws": draws,
+        "unit": UNIT,
+        "tasks": sorted(tasks.values(), key=lambda t: (order[t["track"]], t["task"])),
+        "languages": {
+            code: {
+                "name": known_languages[code].name,
+                "script": known_languages[code].script,
+                "family": known_languages[code].family,
+            }
+            for code in sorted(codes)
+        },
+        "checkpoints": checkpoints,
+        "averaged": {s.track: list(s.tasks) for s in board.standings},
+    }
+
+
+def _shown(entry: Entry) -> dict[tuple[str, str], Result]:
+    """(track, task) → the result that counts; else the first one, listed apart."""
+    found: dict[tuple[str, str], Result] = {}
+    for track in TRACKS:
+        for task, result in entry.tasks(track).items():
+            found[track, task] = result
+    for result in entry.results:
+        if result.values and result.track in TRACKS:
+            found.setdefault((result.track, result.task), result)
+    return found
+
+
+def _task(track: str, result: Result) -> dict[str, Any]:
+    return {
+        "track": track,
+        "task": result.task,
+        "title": result.card.title,
+        "metric": result.metric,
+        "languages": [],
+    }
+
+
+def _results(entry: Entry, count: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for (track, task), result in _shown(entry).items():
+        note = list(result.notes)
+        if result.missing:
+            note.append(f"missing {' '.join(result.missing)}")
+        if result.contaminated:
+            note.append("trained on this task's data")
+        found[f"{track}/{task}"] = {
+            "languages": list(result.values),
+            "values": [round(value.value, 6) for value in result.values.values()],
+            "n": [value.n for value in result.values.values()],
+            "chance": [lang for lang in result.values if at_chance(result, lang)],
+            "deviations": _deviations(list(result.draws.values()), count),
+            "apart": "; ".join(note),
+        }
+    return found
+
+
+def _deviations(draws: Sequence[Any], count: int) -> str:
+    """int16[languages, count], little-endian, base64: draws minus their mean, in ``UNIT``."""
+    stacked = np.stack([np.asarray(line[:count], dtype=np.float64) for line in draws])
+    centred = (stacked - stacked.mean(axis=1, keepdims=True)) / UNIT
+    return b64encode(np.round(centred).clip(-32767, 32767).astype("<i2").tobytes()).decode()

@@ -1,0 +1,36 @@
+"""Published figures: reference rows, beside the board's own and never among them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.languages import task_root
+from harness.strict_yaml import read_model
+
+
+class Figure(BaseModel):
+    """One published score, in percent, with where it stands and why it may not be comparable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model: str
+    task: str
+    metric: str
+    value: float = Field(ge=0, le=100)
+    languages: int = Field(ge=1)
+    source: str
+    caveat: str
+
+
+class Figures(BaseModel):
+    """What tasks/published.yaml holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    figures: list[Figure]
+
+
+def read_figures() -> tuple[Figure, ...]:
+    """The published figures. DataError where the file does not fit."""
+    path = task_root() / "published.yaml"
+    return tuple(read_model(path, Figures, "tasks/published.yaml").figures)

@@ -1,0 +1,43 @@
+"""A folder of tasks in which the demo task of sentence pairs has two languages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import cards, languages
+from harness.board import entries, published
+from harness.languages import task_root
+
+CACHED = (cards._read_card, cards.read_suites, cards.read_checksums, entries.board_units)
+
+
+@pytest.fixture
+def two_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`demo_bitext` in German and Swahili alone."""
+    folder = tmp_path / "tasks"
+    shutil.copytree(task_root(), folder)
+    card = folder / "target" / "demo_bitext.yaml"
+    text = card.read_text(encoding="utf-8")
+    whole = "languages: [de, es, ru, ar, hi, zh, sw]"
+    assert whole in text
+    card.write_text(text.replace(whole, "languages: [de, sw]"), encoding="utf-8")
+    for module in (cards, languages, published):
+        monkeypatch.setattr(module, "task_root", lambda: folder)
+    for function in CACHED:
+        function.cache_clear()
+    yield
+    monkeypatch.undo()
+    for function in CACHED:
+        function.cache_clear()
+
+
+@pytest.fixture
+def root(tmp_path: Path, two_languages: None) -> Path:
+    """An empty root of a board."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder

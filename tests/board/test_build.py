@@ -1,0 +1,328 @@
+"""The board: what is ranked, what is refused, and the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.board.build import (
+    fold_all,
+    leaderboard,
+    read_board,
+    read_scores,
+    render,
+    verify,
+)  # fmt: skip
+from harness.board.fold import fold, fold_key
+from harness.errors import CheckFailed, DataError, NotFoundError
+from harness.outcomes import OutcomeFile
+from harness.scoring import SCHEMA
+from tests.board.boards import (
+    BASE,
+    ENGLISH,
+    MANY,
+    answers,
+    bitext,
+    hand_worked,
+    hits,
+    measure,
+    revision,
+    submit,
+)  # fmt: skip
+
+
+def ranked(root: Path, track: str = "frozen") -> dict[str, int | None]:
+    board = read_board(root)
+    return {
+        row.entry.slug: row.rank
+        for standing in board.standings
+        if standing.track == track
+        for row in standing.rows
+    }
+
+
+# The same bytes
+
+
+def test_same_inputs_same_bytes(root: Path) -> None:
+    one = render(read_board(hand_worked(root / "one")))
+    two = render(read_board(hand_worked(root / "two", (MANY, BASE, ENGLISH))))
+    assert one == two
+    names = ("README.md", "index.html", "scores.parquet", "checkpoints/base.md")
+    assert {f"leaderboard/{name}" for name in names} <= set(one)
+
+
+def test_cache_changes_nothing_but_time(root: Path, tmp_path: Path) -> None:
+    hand_worked(root)
+    cold = render(read_board(root))
+    assert render(read_board(root, tmp_path / "kept")) == cold
+    assert render(read_board(root, tmp_path / "kept")) == cold
+
+
+def test_one_more_checkpoint_folds_only_that_one(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_worked(root)
+    fold_all(root / "leaderboard/results", tmp_path / "kept")
+    measure(root, "hand/more", bitext(MANY))
+    folded: list[Path] = []
+    whole = fold.__globals__["_fold"]
+
+    def counting(file: OutcomeFile) -> Any:
+        folded.append(file.path)
+        return whole(file)
+
+    monkeypatch.setitem(fold.__globals__, "_fold", counting)
+    assert len(fold_all(root / "leaderboard/results", tmp_path / "kept")) == 4
+    assert [path.parent.parent.name for path in folded] == ["hand__more"]
+
+
+def test_kept_fold_goes_with_bytes_and_card(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = measure(root, BASE, bitext(BASE))
+    before = fold_key(path)
+    assert fold_key(path) == before
+    path.write_bytes(path.read_bytes() + b" ")
+    assert fold_key(path) != before
+
+
+def test_damaged_kept_fold_is_made_again(root: Path, tmp_path: Path) -> None:
+    hand_worked(root)
+    wanted = render(read_board(root, tmp_path / "kept"))
+    for path in (tmp_path / "kept").glob("*.parquet"):
+        path.write_bytes(b"PAR1")
+    assert render(read_board(root, tmp_path / "kept")) == wanted
+
+
+# Check and verify
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "index.html", "checkpoints/base.md", "figures/contrasts.svg", "scores.parquet"],
+)
+def test_check_finds_one_changed_byte(root: Path, name: str) -> None:
+    leaderboard(hand_worked(root))
+    assert leaderboard(root, check=True) == []
+    path = root / "leaderboard" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(CheckFailed, match=f"leaderboard/{name}"):
+        leaderboard(root, check=True)
+    assert path.read_bytes() == bytes(content)  # a check writes nothing
+    assert leaderboard(root) == [path]
+    leaderboard(root, check=True)
+
+
+def test_check_finds_a_page_too_many_and_one_too_few(root: Path) -> None:
+    leaderboard(hand_worked(root))
+    stray = root / "leaderboard/checkpoints/gone.md"
+    stray.write_text("x")
+    (root / "leaderboard/checkpoints/base.md").unlink()
+    with pytest.raises(CheckFailed, match=r"base\.md.*gone\.md"):
+        leaderboard(root, check=True)
+    leaderboard(root)
+    assert not stray.exists()
+
+
+def test_verify_recomputes(root: Path) -> None:
+    leaderboard(hand_worked(root))
+    verify(root)
+    path = root / "leaderboard/scores.parquet"
+    rows = pq.read_table(path).to_pylist()
+    place = next(i for i, row in enumerate(rows) if row["value"] == 1.0 and row["lang"] == "de")
+    rows[place]["value"] = 0.99
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+    with pytest.raises(CheckFailed, match=r"de .*value is 0\.99, recomputed 1\.0"):
+        verify(root)
+
+
+def test_verify_finds_a_changed_outcome(root: Path) -> None:
+    leaderboard(hand_worked(root))
+    for path in (root / "leaderboard/results").rglob("*.parquet"):
+        if "english" in str(path):
+            path.unlink()
+    with pytest.raises(CheckFailed, match="has no outcomes"):
+        verify(root)
+
+
+def test_nothing_to_build_from(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="xharness eval"):
+        leaderboard(tmp_path)
+    with pytest.raises(NotFoundError, match="xharness leaderboard"):
+        verify(tmp_path)
+
+
+def test_damaged_outcomes_are_named(root: Path) -> None:
+    path = measure(root, BASE, bitext(BASE))
+    path.write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=path.name):
+        leaderboard(root)
+
+
+# scores.parquet
+
+
+def test_columns_of_scores(root: Path) -> None:
+    table = read_scores(hand_worked(root))
+    assert table.schema.equals(SCHEMA)
+    rows = [r for r in table.to_pylist() if r["model"] == ENGLISH and r["metric"] == "recall@10"]
+    german = next(r for r in rows if r["direction"] == "en-de")
+    assert german == german | {
+        "base": BASE, "objective": "extractive-qa", "train_languages": ["en"],
+        "contaminated": False, "track": "frozen", "task": "demo_bitext", "value": 1.0, "low": 1.0,
+        "high": 1.0, "n": 4, "provenance": "measured", "complete": True, "note": "",
+    }  # fmt: skip
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
+
+
+# What is never ranked
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limit": 4},
+        {"custom": ["layer 3 (protocol: 8)"]},
+        {"degenerate": ["de"]},
+        {"split": "dev"},
+        {"card_hash": "0" * 64},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_listed_apart_and_never_ranked(root: Path, change: dict[str, Any]) -> None:
+    hand_worked(root)
+    measure(root, "hand/other", bitext(MANY), **change)
+    assert set(ranked(root)) == {"base", "english-qa", "multilingual-qa"}
+    leaderboard(root)
+    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
+    apart = text[text.index("## Listed apart") : text.index("## Coverage")]
+    assert "hand/other" in apart
+
+
+def test_a_mean_over_missing_languages_is_refused(root: Path) -> None:
+    hand_worked(root)
+    measure(root, "hand/partly", {"de": hits("de", [1, 1, 1, 1])})
+    board = read_board(root)
+    (entry,) = [e for e in board.entries if e.model == "hand/partly"]
+    (result,) = entry.results
+    assert (result.macro, result.missing) == (None, ("sw",))
+    assert entry.slug not in ranked(root)
+    leaderboard(root)
+    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
+    assert "no mean, missing: sw" in text
+
+
+def test_a_mean_over_missing_tasks_is_refused(root: Path) -> None:
+    hand_worked(root)
+    passages = {
+        unit: [
+            {"example_id": f"{unit}{i}", "lang": unit, "cluster": f"p:{i}",
+             "direction": f"{unit}-all", "ranks": [1], "relevant": 1, "top_ids": [f"{unit}:a"]}
+            for i in range(3)
+        ]
+        for unit in ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    }  # fmt: skip
+    measure(root, BASE, passages, task="demo_passages")
+    found = read_board(root).standings[0]
+    assert found.tasks == ("demo_bitext", "demo_passages")
+    assert {row.entry.slug: (row.rank, row.why) for row in found.rows} == {
+        "base": (1, ""),
+        "english-qa": (None, "missing: demo_passages"),
+        "multilingual-qa": (None, "missing: demo_passages"),
+    }
+    (row,) = [row for row in found.rows if row.entry.slug == "base"]
+    assert row.mean is not None
+    assert row.mean.value == pytest.approx((0 + 1) / 2)
+
+
+def test_tracks_are_never_mixed(root: Path) -> None:
+    hand_worked(root)
+    measure(root, "hand/own", bitext(MANY), track="native", protocol="native")
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    measure(root, BASE, {u: answers(u, [1.0, 0.5]) for u in units}, task="demo_qa", layer=None)
+    assert set(ranked(root, "native")) == {f"hand__own-{revision('hand/own')[:12]}"}
+    assert set(ranked(root, "own-head")) == {"base"}
+    assert set(ranked(root)) == {"base", "english-qa", "multilingual-qa"}
+
+
+def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> None:
+    hand_worked(root)
+    submit(root, "hand/seen", base=ENGLISH, objective="extractive-qa", languages=["en", "de"])
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"],
+           contaminated=["demo_bitext"])  # fmt: skip
+    measure(root, "hand/seen", bitext(MANY))
+    board = read_board(root)
+    rows = {row.entry.slug: row for row in board.standings[0].rows}
+    for slug in ("english-qa", "seen"):
+        assert (rows[slug].rank, rows[slug].why) == (None, "contaminated: demo_bitext")
+    assert rows["multilingual-qa"].rank == 1
+    named = {one.name: one for one in board.contrasts if one.track == "frozen"}
+    assert named["multilingual QA − base"].a == ("multilingual-qa",)
+    assert named["English QA − base"].difference is None
+    assert "trained on its data" in named["English QA − base"].left_out[0]
+    assert {row["contaminated"] for row in board.scores.to_pylist()
+            if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
+
+
+def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
+    board = read_board(hand_worked(root))
+    published = {one.model for one in board.published}
+    assert published
+    assert not published & {row.entry.model for s in board.standings for row in s.rows}
+    assert not published & set(board.scores.column("model").to_pylist())
+    text = render(board)["leaderboard/README.md"].decode()
+    before, _, after = text.partition("## Published figures")
+    assert not any(model in before for model in published)
+    assert all(model in after for model in published)
+
+
+def test_stand_ins_are_said_to_be_no_evidence(root: Path) -> None:
+    hand_worked(root)
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"], stand_in=True)
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert "stand-ins made to try the board with" in text
+    assert "hand/english-qa](checkpoints/english-qa.md) *(stand-in)*" in text
+
+
+def test_without_variants_the_answer_says_what_is_missing(root: Path) -> None:
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert "cannot be answered yet: no variant with its base is on the board" in text
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"])
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert "cannot be answered yet: English QA: not measured whole (frozen)" in text
+    assert "not measured" in text[text.index("## Coverage") :]
+
+
+def test_seeds_are_averaged(root: Path) -> None:
+    for seed, line in ((0, [1, 1, 1, 1]), (1, [0, 0, 0, 0])):
+        measure(root, BASE, {u: hits(u, line) for u in ("de", "sw")}, track="tuned", seed=seed)
+    (row,) = read_board(root).standings[0].rows
+    assert row.mean is not None
+    assert row.mean.value == 0.5
+    assert len(row.tasks["demo_bitext"].seeds) == 2
+
+
+def test_broken_subset_is_flagged(root: Path) -> None:
+    def rows(good: int, broken: str = "") -> Callable[[str], list[dict[str, Any]]]:
+        return lambda unit: answers(unit, [0.0] * 20 if unit == broken else
+                                    [1.0] * good + [0.0] * (20 - good))  # fmt: skip
+
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    for name, line in (("a", rows(12)), ("b", rows(14)), ("c", rows(13, "hi")), ("d", rows(11))):
+        measure(root, f"hand/{name}", {u: line(u) for u in units}, task="demo_qa", layer=None)
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    (line,) = [
+        line
+        for line in text[text.index("## To look into") :].splitlines()
+        if line.startswith("| own-head")
+    ]
+    assert "hand&#95;&#95;c-" in line
+    assert "| hi | 0.0 |" in line

@@ -1,0 +1,68 @@
+"""`compare A B`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.board.compare import compare
+from harness.errors import IncompleteError, NotFoundError
+from harness.submission import read_submissions
+from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit
+
+
+@pytest.mark.parametrize("name", [ENGLISH, f"{ENGLISH}@{revision(ENGLISH)[:12]}", "english-qa"])
+def test_by_id_revision_slug(root: Path, name: str) -> None:
+    hand_worked(root)
+    (found,) = compare(
+        name, BASE, results=root / "leaderboard/results",
+        submissions=read_submissions(root / "submissions"),
+    )  # fmt: skip
+    assert (found.track, found.metric) == ("frozen", "recall@10")
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+    assert {p.name: p.estimate.difference for p in found.difference.languages} == {"de": 1, "sw": 0}
+
+
+def test_by_folder(root: Path) -> None:
+    one = measure(root, ENGLISH, bitext(ENGLISH)).parent
+    two = measure(root, BASE, bitext(BASE)).parent
+    (found,) = compare(str(one), str(two), results=root / "none")
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+
+
+def test_the_usual_layer_is_compared_where_it_is_there(root: Path) -> None:
+    hand_worked(root)
+    for model in (ENGLISH, BASE):
+        measure(root, model, bitext(BASE), layer=3, custom=["layer 3 (protocol: 8)"])
+    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+    assert found.remarks == ()
+
+
+def test_what_is_unranked_is_said(root: Path) -> None:
+    for model in (ENGLISH, BASE):
+        measure(root, model, bitext(model), limit=4)
+    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    assert found.remarks == ("demo_bitext: first 4 queries a language",)
+
+
+def test_contaminated_is_left_out(root: Path) -> None:
+    hand_worked(root)
+    submit(root, MANY, base=BASE, objective="extractive-qa", languages=["de"],
+           contaminated=["demo_bitext"])  # fmt: skip
+    with pytest.raises(IncompleteError, match="not measured on a common task"):
+        compare(
+            MANY, BASE, results=root / "leaderboard/results",
+            submissions=read_submissions(root / "submissions"),
+        )  # fmt: skip
+
+
+def test_unknown_and_ambiguous(root: Path) -> None:
+    hand_worked(root)
+    results = root / "leaderboard/results"
+    with pytest.raises(NotFoundError, match="no outcomes of hand/none"):
+        compare("hand/none", BASE, results=results)
+    measure(root, BASE, bitext(BASE), revision="f" * 40)
+    with pytest.raises(NotFoundError, match="at 2 revisions"):
+        compare(ENGLISH, BASE, results=results)

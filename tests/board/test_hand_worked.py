@@ -1,0 +1,103 @@
+"""A board small enough for a pencil.
+
+Four English sentences, each with a German and a Swahili translation; 1 is a hit in the top ten.
+
+                     German    Swahili   mean
+    base             0 0 0 0   0 0 0 0    0.0
+    English QA       1 1 1 1   0 0 0 0   50.0
+    multilingual QA  1 1 1 1   1 1 0 0   75.0
+
+English QA − base: every sentence adds 1 in German and 0 in Swahili, so any resample of the four has
+a difference of (1 + 0) / 2 = +50.0. Of the 16 ways to flip four signs two reach it: p = 1/8.
+Multilingual QA − base: German 1 in any resample; Swahili is the share of the first two sentences
+among the four drawn, which is 0 in 1 of 16 resamples and 1 in another, more than 2.5 % each: from
+(1 + 0) / 2 to (1 + 1) / 2. Again p = 1/8.
+Multilingual − English QA: German 0, Swahili from 0 to 1, mean 1/2: +25.0 from 0.0 to +50.0. Half of
+the flips have the first two signs equal: p = 1/2.
+Holm over the three: 3/8, 3/8 (2/8 would be below the one before) and 1/2.
+With four sentences p is at least 1/8, so no two checkpoints can be separated: all share rank 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.board.build import leaderboard, read_board
+from tests.board.boards import hand_worked
+
+
+def lines(text: str, *words: str) -> list[str]:
+    """The lines of a text that hold all the words."""
+    return [line for line in text.splitlines() if all(word in line for word in words)]
+
+
+@pytest.fixture
+def readme(root: Path) -> str:
+    leaderboard(hand_worked(root))
+    return (root / "leaderboard" / "README.md").read_text(encoding="utf-8")
+
+
+def test_answer(readme: str) -> None:
+    (first,) = lines(readme, "intermediate training on English QA", "On hand/base")
+    assert "changed (not separable from zero) cross-lingual retrieval" in first
+    assert "demo&#95;bitext in 2 languages" in first
+    assert "**+50.0 points [+50.0, +50.0] (Holm p = 0." in first
+    assert "multilingual QA by +75.0 points [+50.0, +100.0] (Holm p = 0." in first
+    (second,) = lines(readme, "Multilingual against English QA differ")
+    assert "+25.0 points [0.0, +50.0] (Holm p = 0." in second
+    assert "English NLI − base (English NLI: no checkpoint submitted)" in second
+    assert "describes these checkpoints in these languages" in second
+
+
+def test_contrast_table(readme: str) -> None:
+    found = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in lines(readme, "recall@10, frozen |")
+    ]
+    assert [row[1:5] for row in found] == [
+        ["English QA − base", "recall@10, frozen", "**+50.0**", "[+50.0, +50.0]"],
+        ["multilingual QA − base", "recall@10, frozen", "**+75.0**", "[+50.0, +100.0]"],
+        ["multilingual QA − English QA", "recall@10, frozen", "**+25.0**", "[0.0, +50.0]"],
+    ]
+    assert [row[6] for row in found] == ["n/a"] * 3  # no language is seen in one and none unseen
+    assert all(row[7].startswith("descriptive: 1 against 1 checkpoint") for row in found)
+
+
+def test_ranking(readme: str) -> None:
+    ranking = [line for line in lines(readme, "| 1 | [hand/")]
+    assert [line.split("[")[1].split("]")[0] for line in ranking] == [
+        "hand/multilingual-qa", "hand/english-qa", "hand/base",
+    ]  # fmt: skip
+    assert "**75.0** [" in ranking[0]
+    assert "**50.0** [50.0, 50.0]" in ranking[1]
+    assert "**0.0** [0.0, 0.0]" in ranking[2]
+
+
+def test_p_values(root: Path) -> None:
+    board = read_board(hand_worked(root))
+    found = {one.name: one for one in board.contrasts if one.difference is not None}
+    assert [one.p for one in found.values()] == pytest.approx([1 / 8, 1 / 8, 1 / 2], abs=0.02)
+    assert [one.holm for one in found.values()] == pytest.approx([3 / 8, 3 / 8, 1 / 2], abs=0.05)
+    tuned = [one for one in board.contrasts if one.track == "tuned"]
+    assert len(tuned) == 4
+    assert all(one.why and one.holm is None for one in tuned)
+
+
+def test_heat_map_tells_the_numbers(root: Path) -> None:
+    leaderboard(hand_worked(root))
+    svg = (root / "leaderboard/figures/frozen-demo_bitext.svg").read_text(encoding="utf-8")
+    assert "<title>multilingual-qa, Swahili: 50.0</title>" in svg
+    assert "english-qa: mean 50.0" in svg
+    forest = (root / "leaderboard/figures/contrasts.svg").read_text(encoding="utf-8")
+    assert "multilingual QA − base on base: +75.0 points, +50.0 to +100.0" in forest
+
+
+def test_page_of_a_checkpoint(root: Path) -> None:
+    leaderboard(hand_worked(root))
+    page = (root / "leaderboard/checkpoints/multilingual-qa.md").read_text(encoding="utf-8")
+    (swahili,) = lines(page, "| sw |")
+    assert "| en-sw | 4 | 50.0 |" in swahili
+    assert "xharness eval hand/multilingual-qa@" in page
+    assert "[hand/base](base.md)" in page

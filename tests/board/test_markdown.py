@@ -1,0 +1,123 @@
+"""What goes into Markdown, SVG and HTML has no meaning there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from markdown_it import MarkdownIt
+
+from harness.board.build import read_board, render
+from harness.board.markdown import cell, command, table
+from harness.board.page import embedded
+from tests.board.boards import BASE, MANY, bitext, hand_worked, measure, submit
+
+EVIL = "a|b`c`<script>alert(1)</script>\n# *x* [y](javascript:z) </script> $z$"
+
+
+def test_cell_is_one_line_without_meaning() -> None:
+    text = cell(EVIL)
+    assert not set("|`<>\n*[]$~\\") & set(text)
+    html = MarkdownIt().enable("table").render(f"| a |\n| - |\n| {text} |\n")
+    assert html.count("<td") == 1
+    assert not re.search(r"<(script|a|em|code)\b", html)
+
+
+def test_table_has_as_many_cells_as_headers() -> None:
+    html = MarkdownIt().enable("table").render(table(("a", "b|c"), [(EVIL, 1), ("x", EVIL)]))
+    assert html.count("<td") == 4
+    assert html.count("<th") == 2 + 1  # and one thead
+
+
+def test_hostile_names_stay_text(root: Path) -> None:
+    hand_worked(root)
+    measure(root, EVIL, bitext(MANY))
+    submit(root, BASE, notes=['"<img src=x onerror=alert(1)> | `b`"'])
+    files = render(read_board(root))
+    for name, content in files.items():
+        if name.endswith(".md"):
+            html = MarkdownIt().enable("table").render(content.decode())
+            assert not re.search(r"<(script|img src=x|em>x)", html), name
+            for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL):
+                assert row.count("<td") <= 12
+        if name.endswith(".svg"):
+            tree = ElementTree.fromstring(content.decode())
+            assert tree.find("{http://www.w3.org/2000/svg}title") is not None
+            assert tree.find("{http://www.w3.org/2000/svg}desc") is not None
+    page = files["leaderboard/index.html"].decode()
+    assert page.count("<script") == 2
+    assert page.count("</script>") == 2
+
+
+def test_embedded_json_cannot_end_its_element() -> None:
+    text = embedded({"a": "</script><!--<script>&"})
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == {"a": "</script><!--<script>&"}
+
+
+def test_tables_render_with_a_cell_for_every_header(root: Path) -> None:
+    text = render(read_board(hand_worked(root)))["leaderboard/README.md"].decode()
+    html = MarkdownIt().enable("table").render(text)
+    tables = re.findall(r"<table>(.*?)</table>", html, re.DOTALL)
+    assert len(tables) >= 8
+    for one in tables:
+        headers = one.count("<th>") + one.count("<th ")
+        for row in re.findall(r"<tr>(.*?)</tr>", one, re.DOTALL)[1:]:
+            assert row.count("<td") == headers
+
+
+def test_every_link_and_picture_is_there(root: Path) -> None:
+    files = render(read_board(hand_worked(root)))
+    for name, content in files.items():
+        if not name.endswith(".md"):
+            continue
+        for target in re.findall(r"\]\(([^)]+)\)", content.decode()):
+            path = (Path("/") / name).parent / target
+            where = Path("/" + "/".join(_resolved(path.parts[1:]))).relative_to("/").as_posix()
+            assert where in files or (root / where).exists(), f"{name}: {target}"
+
+
+def _resolved(parts: tuple[str, ...]) -> list[str]:
+    found: list[str] = []
+    for part in parts:
+        if part == "..":
+            found.pop()
+        else:
+            found.append(part)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "--task demo_bitext --protocol standard"),
+        ({"limit": 5}, "--limit 5"),
+        ({"seed": 7}, "--seed 7"),
+        ({"custom": ["layer 3 (protocol: 8)"]}, "--layer 8"),
+        ({"split": "dev"}, "--split dev"),
+    ],
+)
+def test_command_of_a_row(root: Path, changes: dict[str, object], words: str) -> None:
+    measure(root, BASE, bitext(BASE), **changes)
+    (result,) = read_board(root).entries[0].results
+    assert words in command(result)
+    assert command(result).startswith("xharness eval hand/base@")
+
+
+def test_command_names_the_languages_of_a_part(root: Path) -> None:
+    measure(root, BASE, {"de": bitext(BASE)["de"]})
+    (result,) = read_board(root).entries[0].results
+    assert "--lang de" in command(result)
+
+
+def test_sources_name_no_outside_request(root: Path) -> None:
+    files = render(read_board(hand_worked(root)))
+    page = files["leaderboard/index.html"].decode()
+    assert "default-src 'none'" in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    for name, content in files.items():
+        if name.endswith(".svg"):
+            assert not re.search(r"https?://(?!www\.w3\.org)", content.decode())

@@ -1,0 +1,182 @@
+"""The page in a real browser: sorted, filtered and compared with the keyboard and without."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.board.build import leaderboard
+from tests.board.boards import BASE, MANY, answers, hand_worked, hits, measure, submit
+from tests.board.chromium import Browser, find
+
+PROGRAM = find()
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium found")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    started = Browser(tmp_path_factory.mktemp("profile"), PROGRAM or "")
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def url(root: Path) -> str:
+    hand_worked(root)
+    # A fourth checkpoint whose paired difference to the base is known: one sentence of four.
+    submit(root, "hand/nli", base=BASE, objective="nli", languages=["en"], stand_in=True)
+    measure(root, "hand/nli", {"de": hits("de", [1, 0, 0, 0]), "sw": hits("sw", [1, 0, 0, 0])})
+    measure(root, "hand/partly", {"de": hits("de", [1, 1, 1, 1])})
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    measure(root, MANY, {u: answers(u, [1.0, 0.5]) for u in units}, task="demo_qa", layer=None)
+    leaderboard(root)
+    return (root / "leaderboard/index.html").as_uri()
+
+
+def cells(browser: Browser, table: str, column: int) -> list[str]:
+    script = (
+        f"[...document.querySelectorAll('#{table} tbody tr')]"
+        f".map(row => row.children[{column}].firstChild?.textContent ?? '')"
+    )
+    return list(browser.run(script))
+
+
+def choose(browser: Browser, name: str, value: str) -> None:
+    browser.run(
+        f"{{ const s = document.getElementById('{name}'); s.value = '{value}';"
+        " s.dispatchEvent(new Event(s.type === 'search' ? 'input' : 'change')); }"
+    )
+
+
+def test_opens_without_a_request_or_a_problem(browser: Browser, url: str) -> None:
+    browser.open(url)
+    assert [request.split("#")[0] for request in browser.requests] == [url]
+    assert browser.problems == []
+    assert browser.run("document.title") == "xharness leaderboard"
+
+
+def test_scores_are_those_of_the_board(browser: Browser, url: str) -> None:
+    browser.open(url)
+    assert cells(browser, "scores", 1) == [
+        "hand/multilingual-qa", "hand/english-qa", "hand/nli", "hand/base", "hand/partly",
+    ]  # fmt: skip
+    values = cells(browser, "scores", 4)
+    assert values[0].startswith("75.0 ± ")
+    assert values[1] == "50.0 ± 0.0"
+    assert values[3:] == ["0.0 ± 0.0", "—"]
+    assert cells(browser, "scores", 6)[4] == "missing sw; languages missing: demo_bitext"
+    assert browser.run("document.querySelectorAll('#scores .mark').length") == 1  # the stand-in
+
+
+def test_sorts_by_click_and_says_so(browser: Browser, url: str) -> None:
+    browser.open(url)
+    browser.run("document.querySelector('#scores [data-column=name]').click()")
+    names = cells(browser, "scores", 1)
+    assert names == sorted(names)
+    assert browser.run("document.querySelector('#scores [aria-sort]').ariaSort") == "ascending"
+    browser.run("document.querySelector('#scores [data-column=name]').click()")
+    assert cells(browser, "scores", 1) == sorted(names, reverse=True)
+
+
+def test_sorts_by_keyboard_and_keeps_the_focus(browser: Browser, url: str) -> None:
+    browser.open(url)
+    browser.run("document.getElementById('name').focus()")
+    focused = ""
+    for _ in range(6):  # past the region that scrolls and the columns before
+        browser.press("Tab", 9)
+        focused = browser.run("document.activeElement.dataset.column || ''")
+        if focused == "name":
+            break
+    assert focused == "name"
+    browser.press("Enter", 13)
+    names = cells(browser, "scores", 1)
+    assert names == sorted(names)
+    assert browser.run("document.activeElement.dataset.column") == "name"
+
+
+def test_filters(browser: Browser, url: str) -> None:
+    browser.open(url)
+    choose(browser, "language", "sw")
+    values = dict(zip(cells(browser, "scores", 0), cells(browser, "scores", 3), strict=True))
+    assert values["hand/multilingual-qa"].startswith("50.0 ± ")
+    assert values["hand/english-qa"] == "0.0 ± 0.0"
+    choose(browser, "language", "all")
+    choose(browser, "family", "Indo-European")
+    assert cells(browser, "scores", 3)[:2] == ["100.0 ± 0.0"] * 2
+    choose(browser, "family", "all")
+    choose(browser, "kind", "English QA")
+    assert cells(browser, "scores", 1) == ["hand/english-qa"]
+    choose(browser, "kind", "all")
+    choose(browser, "name", "NLI")
+    assert cells(browser, "scores", 1) == ["hand/nli"]
+    choose(browser, "name", "")
+    choose(browser, "script", "Latn")
+    assert len(cells(browser, "scores", 1)) == 5
+    choose(browser, "script", "all")
+    choose(browser, "track", "own-head")
+    assert cells(browser, "scores", 1) == ["hand/multilingual-qa"]
+    assert cells(browser, "scores", 4)[0].startswith("75.0")
+
+
+def test_difference_of_two_checkpoints(browser: Browser, url: str) -> None:
+    browser.open(url)
+    choose(browser, "a", "english-qa")
+    choose(browser, "b", "base")
+    assert browser.run("document.getElementById('verdict').textContent") == (
+        "hand/english-qa − hand/base: +50.0 points [+50.0, +50.0], A is higher."
+        " Mean of demo_bitext in 2 languages."
+    )
+    assert cells(browser, "differences", 0) == ["German", "Swahili"]
+    assert cells(browser, "differences", 5) == ["+100.0", "0.0"]
+    assert cells(browser, "differences", 6) == ["[+100.0, +100.0]", "[0.0, 0.0]"]
+    choose(browser, "a", "nli")
+    assert cells(browser, "differences", 5) == ["+25.0", "+25.0"]
+    assert "not separable from zero" in browser.run(
+        "document.getElementById('verdict').textContent"
+    )
+    choose(browser, "b", "nli")
+    assert "two different" in browser.run("document.getElementById('verdict').textContent")
+
+
+def test_what_was_chosen_is_in_the_address(browser: Browser, url: str) -> None:
+    browser.open(f"{url}#track=frozen&language=sw&a=multilingual-qa&b=english-qa")
+    assert browser.run("document.getElementById('language').value") == "sw"
+    assert cells(browser, "differences", 5) == ["+50.0"]
+    choose(browser, "b", "base")
+    assert "b=base" in browser.run("location.hash")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_phone_width_and_both_themes(
+    browser: Browser, url: str, tmp_path: Path, dark: bool
+) -> None:
+    browser.open(url, width=390, height=800, dark=dark)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    style = "getComputedStyle(document.body)"
+    ground, text = (browser.run(f"{style}.{name}") for name in ("backgroundColor", "color"))
+    assert ground == ("rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)")
+    assert text == ("rgb(240, 246, 252)" if dark else "rgb(31, 35, 40)")
+    picture = Path(os.environ.get("XHARNESS_SCREENSHOTS", tmp_path)) / f"page-{dark}.png"
+    browser.screenshot(picture)
+    assert picture.stat().st_size > 10_000
+
+
+def test_controls_have_names(browser: Browser, url: str) -> None:
+    browser.open(url)
+    unnamed = "[...document.querySelectorAll('select,input')].filter(c => !c.labels.length).length"
+    assert browser.run(unnamed) == 0
+    assert browser.run("document.querySelectorAll('table caption').length") == 2
+
+
+def test_hostile_name_does_nothing(browser: Browser, root: Path) -> None:
+    hand_worked(root)
+    evil = "</script><img src=x onerror=document.title='evil'>"
+    measure(root, evil, {u: hits(u, [1, 1, 1, 0]) for u in ("de", "sw")})
+    leaderboard(root)
+    browser.open((root / "leaderboard/index.html").as_uri())
+    assert browser.run("document.title") == "xharness leaderboard"
+    assert browser.run("document.querySelectorAll('img').length") == 0
+    assert evil in cells(browser, "scores", 1)
