@@ -33,7 +33,7 @@ class Silent:
 
 
 def evaluate(
-    model: str | os.PathLike[str] | Iterable[str],
+    model: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     tasks: str | Iterable[str] | None = None,
     *,
     languages: str | Iterable[str] | None = None,
@@ -59,7 +59,11 @@ def evaluate(
     told = reporter or Silent()
     tables = []
     plans = []
-    for name in [os.fspath(model)] if isinstance(model, (str, os.PathLike)) else list(model):
+    given = [model] if isinstance(model, (str, os.PathLike)) else model
+    names = [os.fspath(name) for name in given]
+    if not names:
+        raise UsageError("no model: give a Hub id (org/name) or a folder")
+    for name in dict.fromkeys(names):
         plans.append(plan(name, request))
         tables.append(run(plans[-1], told))
     scores = pa.concat_tables(tables)

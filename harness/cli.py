@@ -112,17 +112,19 @@ def eval(
                 lines = [line for preview in previews.values() for line in preview]
                 stdout().print("\n".join(lines), soft_wrap=True)
             return
+        models = list(dict.fromkeys(models))
         plans, tables = [], []
-        with Display(quiet=quiet, verbose=verbose) as display:
-            try:
+        display = Display(quiet=quiet, verbose=verbose)
+        try:
+            with display:
                 for model in models:
                     plans.append(api.plan(model, request))
                     tables.append(run(plans[-1], display))
-            finally:  # the scores of the models before one that failed
-                if tables or format == "json":
-                    rows = [row for table in tables for row in table.to_pylist()]
-                    _print_scores(rows, format, headed=len(models) > 1)
-                if tables and format == "table":
+        finally:  # also the scores of the models before one that failed
+            if tables:
+                rows = [row for table in tables for row in table.to_pylist()]
+                _print_scores(rows, format, headed=len(models) > 1)
+                if format == "table":
                     _where(plans[: len(tables)], display)
         scores = pa.concat_tables(tables)
         for plan in plans:

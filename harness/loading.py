@@ -35,6 +35,8 @@ ENCODERS: Mapping[str, str] = {
 # A checkpoint may hold more than the encoder (heads, a decoder); a configuration that describes
 # many times more than the file holds is refused before memory is taken for it.
 LARGEST_RATIO = 4
+# Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
+ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
 SMALLEST_SUSPECT = 50_000_000  # parameters
 
 
@@ -223,8 +225,9 @@ def _rerooted(skeleton: Any, vetted: Vetted) -> dict[str, str]:
     """New names for tensors that lie under a prefix which transformers does not look under.
 
     A model with a head keeps its encoder under a name of its own (``transformer.`` in decoder-only
-    readers). Where the word embeddings show exactly one such prefix it is taken off; whether all
-    weights are then there is for the coverage check to say.
+    readers), and wrappers put theirs in front. Where the word embeddings show exactly one such
+    prefix it is taken off; whether all weights are then there is for the coverage check to say.
+    Under any other name the weights are somebody else's, and nothing matches.
     """
     embeddings = skeleton.get_input_embeddings()
     anchor = next(name for name, module in skeleton.named_modules() if module is embeddings)
@@ -235,6 +238,8 @@ def _rerooted(skeleton: Any, vetted: Vetted) -> dict[str, str]:
     if len(ends) != 1:
         return {}
     prefix = ends[0].removesuffix(anchor)
+    if not set(prefix.strip(".").split(".")) <= {*ROOTS, skeleton.base_model_prefix}:
+        return {}
     return {name: name.removeprefix(prefix) for name in vetted.tensors if name.startswith(prefix)}
 
 

@@ -95,7 +95,7 @@ def _run_task(
                 seconds = time.monotonic() - started
                 file.write_part(unit, rows, _meta(plan, task, job, unit, degenerate, seconds))
         file.merge(task.card.languages)
-        tables.append(score_file(file))
+        tables.append(score_file(file, task.units))
         reporter.finished(job, tables[-1])
     return tables
 

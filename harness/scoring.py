@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,14 @@ def scores(path: str | Path) -> pa.Table:
     return pa.concat_tables([score_file(file) for file in files])
 
 
-def score_file(file: OutcomeFile) -> pa.Table:
-    """The scores of one outcome file (finished parts of an unfinished one included)."""
+def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Table:
+    """The scores of one outcome file (finished parts of an unfinished one included).
+
+    ``units``: only these of the languages in it.
+    """
     meta = file.meta()
+    if units is not None:
+        meta["languages"] = [unit for unit in meta["languages"] if unit in units]
     card = read_card(meta["task"])
     kind = KINDS[card.kind]
     per_language = [

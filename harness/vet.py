@@ -139,7 +139,7 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
             request = f"pin its safetensors conversion pull request ({pinned}), or "
             raise RefusedError(
                 f"{label} has no weights but pickles ({pickles[0]}), which can run code: "
-                f"{'' if local else request}run `xharness convert {label}`"
+                f"{'' if local else request}convert it to safetensors where you trust it"
             )
         if foreign:
             raise RefusedError(

@@ -203,6 +203,12 @@ def renamed(folder: Path, rename: Any) -> Path:
     return folder
 
 
+def test_under_somebody_elses_prefix_nothing_matches(tmp_path: Path) -> None:
+    folder = renamed(build("bert", tmp_path / "m"), lambda name: f"foo.{name}")
+    with pytest.raises(RefusedError, match=r"weights are not in the checkpoint"):
+        load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
+
+
 def test_one_foreign_prefix_is_taken_off(tmp_path: Path, folders: Path) -> None:
     expected = hidden(*encoder(built(folders, "bert")))
     folder = renamed(build("bert", tmp_path / "m"), lambda name: f"module.encoder.{name}")

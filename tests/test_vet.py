@@ -92,7 +92,10 @@ def test_shards_count_where_there_is_an_index_and_no_single_file() -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["config.json", "pytorch_model.bin"], ["pickles", "org/m@refs/pr/N", "xharness convert"]),
+        (
+            ["config.json", "pytorch_model.bin"],
+            ["pickles", "org/m@refs/pr/N", "convert it to safetensors"],
+        ),
         ([".gitattributes"], ["has no weights", ".gitattributes"]),
         ([], ["has no weights", "nothing"]),
         (["config.json", "tf_model.h5"], ["only tf_model.h5"]),
@@ -110,7 +113,9 @@ def test_listing_refused(names: list[str], words: list[str]) -> None:
 
 
 def test_listing_of_a_local_folder_offers_conversion_alone() -> None:
-    with pytest.raises(RefusedError, match=r"^\./m has no weights but pickles .*xharness convert"):
+    with pytest.raises(
+        RefusedError, match=r"^\./m has no weights but pickles .*convert it to safetensors"
+    ):
         vet_listing("./m", ["config.json", "pytorch_model.bin"], local=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -145,13 +146,30 @@ def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str
     from multiprocessing import get_context
 
     # Spawned, not forked: Arrow and BLAS have threads by now, which a fork does not survive.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
+    with _one_blas_thread(), pool:
         folded = pool.map(_fold, files, [cache] * len(files), chunksize=4)
         return list(zip(folded, names, strict=True))
 
 
 def _fold(file: OutcomeFile, cache: Path | None) -> Folded:
     return fold(file, cache)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """For processes started meanwhile: their products are small, and there is one a core."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _one_thread() -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.board import build
 from harness.board.build import (
     fold_all,
     leaderboard,
@@ -326,3 +327,16 @@ def test_broken_subset_is_flagged(root: Path) -> None:
     ]
     assert "hand&#95;&#95;c-" in line
     assert "| hi | 0.0 |" in line
+
+
+def test_several_processes_fold_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        rows = {"en": answers("en", [1.0, 0.5, number / 4])}
+        measure(tmp_path, f"hand/{number}", rows, task="demo_qa", layer=None)
+    results = tmp_path / "leaderboard/results"
+    alone = fold_all(results)
+    monkeypatch.setattr(build, "FEW", 1)
+    monkeypatch.setattr(build.os, "cpu_count", lambda: 2)
+    several = fold_all(results)
+    assert [name for _, name in several] == [name for _, name in alone]
+    assert all(a.table.equals(b.table) for (a, _), (b, _) in zip(alone, several, strict=True))

@@ -14,6 +14,7 @@ import typer
 
 from harness import __version__
 from harness.cli import app
+from tests.checkpoints import build
 from tests.e2e.conftest import Run
 
 
@@ -135,3 +136,67 @@ def test_doctor_examines_a_checkpoint(run: Run) -> None:
     facts = json.loads(ran.stdout)
     assert facts["xharness/demo"]["layers"].startswith("4;")
     assert facts["data"]["demo_bitext"] == "there"
+
+
+def test_models_are_told_apart_and_kept_when_a_later_one_fails(run: Run, tmp_path: Path) -> None:
+    command = ("--task", "demo_bitext", "--lang", "de", "--out", tmp_path / "out")
+    other = build("bert", tmp_path / "other")
+    both = run("eval", "xharness/demo", other, "xharness/demo", *command)
+    assert re.findall(r"(?m)^(\S+) at local:", both.stdout) == ["xharness-demo-v1", "other"]
+    assert both.stdout.count("demo_bitext") == 2  # a model named twice is one model
+    failed = run("eval", "xharness/demo", "./no-such-folder", *command, "--format", "json")
+    assert failed.code == 3
+    assert {row["task"] for row in json.loads(failed.stdout)} == {"demo_bitext"}
+    assert failed.stderr.rstrip().splitlines()[-1].startswith("error: ./no-such-folder")
+
+
+def test_a_dry_run_in_json_is_json(run: Run, tmp_path: Path) -> None:
+    asked = ("eval", "xharness/demo", "--suite", "demo", "--out", tmp_path, "--dry-run")
+    (lines,) = json.loads(run(*asked, "--format", "json").stdout).values()
+    assert "\n".join(lines) == run(*asked).stdout.rstrip("\n")
+
+
+def test_a_nameless_model_is_a_usage_error(run: Run) -> None:
+    ran = run("eval", "", "--suite", "demo")
+    assert (ran.code, ran.stderr) == (
+        2,
+        "error: the model has no name: give a Hub id (org/name) or a folder\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evl"], "'eval'"),
+        (["eval"], "Missing argument"),
+        (["eval", "x", "--limit", "many"], "--limit"),
+        (["cache", "list"], "No such command"),
+    ],
+)
+def test_a_usage_error_is_one_line(words: list[str], message: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "harness", *words], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert ran.stderr.startswith("error: ")
+    assert message in ran.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell with >&-")
+@pytest.mark.parametrize("end", [">&-", "| true"])
+def test_a_closed_stdout_is_no_traceback(end: str) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m harness tasks {end}'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_evaluate_needs_a_model() -> None:
+    from harness import evaluate
+    from harness.errors import UsageError
+
+    with pytest.raises(UsageError, match="no model"):
+        evaluate([])

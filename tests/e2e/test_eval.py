@@ -148,6 +148,9 @@ def test_languages_are_added_to_a_finished_file(run: Run, tmp_path: Path) -> Non
     assert file.meta()["languages"] == ["ru"]
     assert run(*one, "--lang", "deu").code == 0  # the files' own code is understood
     assert find(tmp_path)[0].meta()["languages"] == ["de", "ru"]
+    # What a run prints is what was asked for, whatever else the file holds.
+    printed = json.loads(run(*one, "--lang", "ru", "--format", "json").stdout)
+    assert {row["lang"] for row in printed} == {"ru", "macro"}
 
 
 def test_limit_cuts_queries_and_not_the_pool(run: Run, results: Path, tmp_path: Path) -> None:
