@@ -48,10 +48,14 @@ class OutcomeFile:
 
     def done(self) -> dict[str, Path]:
         """Unit → the file that holds it, for all units that are finished."""
+        # The parts are listed first: what another run merges meanwhile is then in the merged file.
+        try:
+            parts = sorted(self.parts.glob("*.parquet"))
+        except FileNotFoundError:  # removed while it was listed
+            parts = []
         found = {unit: self.path for unit in self._merged_units()}
-        if self.parts.is_dir():
-            for part in sorted(self.parts.glob("*.parquet")):
-                found.setdefault(part.stem, part)
+        for part in parts:
+            found.setdefault(part.stem, part)
         return found
 
     def read(self, unit: str) -> pa.Table:

@@ -212,7 +212,7 @@ def test_all_layers_in_one_pass_are_the_layers_one_by_one(
 
 def test_equal_texts_are_encoded_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
     reported: list[int] = []
-    one = encoder(checkpoint, tmp_path, progress=reported.append)
+    one = encoder(checkpoint, tmp_path, progress=lambda texts, _characters: reported.append(texts))
     sizes = forward_sizes(one)
     vectors = one.encode(["b", "a", "b", "b", "a"], role="query")
     assert sum(sizes) == sum(reported) == 2
@@ -339,7 +339,12 @@ def test_a_model_is_not_loaded_when_all_vectors_are_there(
         raise AssertionError("loaded")
 
     monkeypatch.setattr(harness.encoder, "load_encoder", never)
-    again = encoded(checkpoint, tmp_path, TEXTS[::-1], progress=reported.append)
+    again = encoded(
+        checkpoint,
+        tmp_path,
+        TEXTS[::-1],
+        progress=lambda texts, _characters: reported.append(texts),
+    )
     assert np.array_equal(again[::-1], first)
     assert sum(reported) == len(set(TEXTS))
     with pytest.raises(AssertionError, match="loaded"):
