@@ -447,7 +447,14 @@ def _print_notes(notes: Iterable[str]) -> None:
 def _print_json(value: Any) -> None:
     import json
 
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    from harness.console import discard_stdout
+
+    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
 
 
 def _check_format(format: str) -> None:
@@ -467,7 +474,7 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to go on", err=True)
         raise typer.Exit(130) from error
-    except (BrokenPipeError, SystemExit) as error:  # rich exits with 1 where a pipe is closed
+    except BrokenPipeError as error:
         raise typer.Exit(0) from error
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""

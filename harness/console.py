@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -276,7 +277,22 @@ def _count(number: int, what: str) -> str:
 
 def stdout() -> Console:
     """The console for data: wide enough for whole rows where it is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    return _Output(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+class _Output(Console):
+    """A console whose reader may leave: the command goes on and ends with its own exit code."""
+
+    def on_broken_pipe(self) -> None:
+        """Print into nothing from now on (rich would end the program with 1)."""
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Send what is still printed nowhere: the reader of a pipe has left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def task_table(

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -16,6 +17,8 @@ from harness import __version__
 from harness.cli import app
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
+
+Process = Callable[..., "subprocess.Popen[str]"]
 
 
 def commands() -> dict[str, click.Command]:
@@ -192,6 +195,22 @@ def test_a_closed_stdout_is_no_traceback(end: str) -> None:
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_reader_that_leaves_does_not_make_an_incomplete_run_a_success(
+    process: Process, tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    command = ("eval", "xharness/demo", "--task", "lareqa", "--data", tmp_path / "data")
+    running = process(*command, "--out", tmp_path / "out", "--format", form)
+    assert running.stdout is not None
+    running.stdout.close()
+    assert running.stderr is not None
+    errors = running.stderr.read()
+    assert running.wait() == 5
+    assert "lareqa" in errors
+    assert "Traceback" not in errors
 
 
 def test_evaluate_needs_a_model() -> None:
