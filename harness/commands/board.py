@@ -1,0 +1,84 @@
+"""Commands about the leaderboard and its statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import BoardRoot, CacheDir, Format, Out
+from harness.commands.outputs import check_format, errors, print_json
+
+
+def leaderboard(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 and name what is stale.")
+    ] = False,
+    root: BoardRoot = Path("."),
+    cache_dir: CacheDir = None,
+) -> None:
+    """Rebuild the leaderboard from outcomes and submissions; prints the files that changed."""
+    with errors():
+        from harness.api import cache_folder
+        from harness.board.build import leaderboard as rebuilt
+
+        for path in rebuilt(root, check=check, cache=cache_folder(cache_dir) / "board"):
+            typer.echo(path)
+
+
+def verify(root: BoardRoot = Path(".")) -> None:
+    """Recompute every score of the leaderboard from its outcomes; exit 1 where one differs."""
+    with errors():
+        from harness.board.build import verify as verified
+
+        typer.echo(f"{verified(root):,} scores are what the outcomes give")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="An id, id@rev, slug or results folder.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
+    by_language: Annotated[
+        bool, typer.Option("--by-language", help="Also every language of every task.")
+    ] = False,
+    root: BoardRoot = Path("."),
+    out: Out = Path("leaderboard/results"),
+    cache_dir: CacheDir = None,
+    format: Format = "table",
+) -> None:
+    """Compare two checkpoints example by example: paired differences with intervals and tests."""
+    check_format(format)
+    with errors():
+        from harness.api import cache_folder
+        from harness.board.compare import compare as compared
+        from harness.board.report import compared_data, compared_tables
+        from harness.console import stdout
+        from harness.submission import read_submissions
+
+        found = compared(
+            a, b, results=root / out, submissions=read_submissions(root / "submissions"),
+            cache=cache_folder(cache_dir) / "board",
+        )  # fmt: skip
+        if format == "json":
+            print_json(compared_data(found))
+            return
+        for line in compared_tables(found, by_language=by_language):
+            stdout().print(line)
+
+
+def contrast(
+    root: BoardRoot = Path("."), cache_dir: CacheDir = None, format: Format = "table"
+) -> None:
+    """The named contrasts between kinds of intermediate training, per base."""
+    check_format(format)
+    with errors():
+        from harness.api import cache_folder
+        from harness.board.build import read_contrasts
+        from harness.board.report import contrast_data, contrast_table
+        from harness.console import stdout
+
+        found = read_contrasts(root, cache_folder(cache_dir) / "board")
+        if format == "json":
+            print_json(contrast_data(found))
+        else:
+            stdout().print(contrast_table(found))

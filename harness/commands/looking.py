@@ -1,0 +1,120 @@
+"""Commands about tasks, downloads and this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import CacheDir, Data, Format, Langs, Offline, Split, SuiteName, Tasks
+from harness.commands.outputs import check_format, errors, print_json
+
+
+def tasks(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A task or suite.")] = None,
+    format: Format = "table",
+) -> None:
+    """List the tasks and suites, or show one card."""
+    check_format(format)
+    with errors():
+        from harness.cards import read_card, read_cards, read_suites
+        from harness.console import card_lines, stdout, task_table
+
+        suites = read_suites()
+        if name is not None and name not in suites:
+            card = read_card(name)
+            if format == "json":
+                print_json(card.model_dump(mode="json") | {"hash": card.hash})
+            else:
+                stdout().print("\n".join(card_lines(card)), soft_wrap=True)
+            return
+        chosen = {name: suites[name]} if name is not None else suites
+        cards = read_cards()
+        if format == "json":
+            print_json(
+                {
+                    suite: [entry.model_dump(mode="json") for entry in entries]
+                    for suite, entries in chosen.items()
+                }
+            )
+            return
+        stdout().print(task_table(chosen, cards, everything=name is None))
+
+
+def prefetch(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL[@REV]]...", help="Hub ids.")
+    ] = None,
+    suite: SuiteName = None,
+    tasks: Tasks = None,
+    langs: Langs = None,
+    split: Split = None,
+    cache_dir: CacheDir = None,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Checkpoints only.")] = False,
+) -> None:
+    """Download checkpoints and task data, for a later run with --offline."""
+    with errors():
+        from harness import api
+
+        request = api.make_request(
+            suite=suite, tasks=tasks or (), languages=langs or (), split=split,
+            cache_dir=cache_dir, device="cpu",
+        )  # fmt: skip
+        for line in api.prefetch(models or (), request, with_data=not no_data):
+            typer.echo(line)
+
+
+def doctor(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Also vet this checkpoint.")
+    ] = None,
+    data: Data = None,
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+    format: Format = "table",
+) -> None:
+    """Check this machine, its caches and data, and whether a checkpoint can be evaluated."""
+    check_format(format)
+    with errors():
+        from harness.console import stdout
+        from harness.doctor import examine
+
+        findings = examine(model, data=data, cache_dir=cache_dir, offline=offline)
+        if format == "json":
+            print_json(findings)
+            return
+        for topic, facts in findings.items():
+            stdout().print(f"[bold]{topic}[/]")
+            for key, value in facts.items():
+                stdout().print(f"  {key}: {value}", markup=False, soft_wrap=True)
+
+
+def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
+    """List what the cache holds, with sizes and ages."""
+    check_format(format)
+    with errors():
+        from harness.api import cache_folder
+        from harness.console import cache_table, stdout
+        from harness.storage import entries
+
+        found = entries(cache_folder(cache_dir))
+        if format == "json":
+            print_json([entry.as_dict() for entry in found])
+        else:
+            stdout().print(cache_table(found, cache_folder(cache_dir)))
+
+
+def cache_prune(
+    older_than: Annotated[
+        float, typer.Option(help="Days without use; 0 removes all vectors.", min=0.0)
+    ] = 30.0,
+    cache_dir: CacheDir = None,
+) -> None:
+    """Remove vectors that were not used lately. Downloads and results are not touched."""
+    with errors():
+        from harness.api import cache_folder
+        from harness.console import megabytes
+        from harness.storage import prune
+
+        freed, removed = prune(cache_folder(cache_dir), days=older_than)
+        typer.echo(f"removed {removed} vector stores, {megabytes(freed) if removed else '0 MB'}")

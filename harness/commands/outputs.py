@@ -1,0 +1,74 @@
+"""What every command does alike: errors as one line with an exit code, JSON, notes, scores."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from harness.errors import HarnessError, UsageError
+
+
+def print_scores(rows: list[dict[str, Any]], format: str, *, headed: bool) -> None:
+    """The scores as JSON, or as one table a model, under its name where ``headed``."""
+    if format == "json":
+        print_json(rows)
+        return
+    from rich.text import Text
+
+    from harness.console import score_table, stdout
+
+    models: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        models.setdefault(f"{row['model']} at {row['revision']}", []).append(row)
+    for model, members in models.items():
+        if headed:
+            stdout().print(Text(model, style="bold"), soft_wrap=True)
+        stdout().print(score_table(members))
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def print_json(value: Any) -> None:
+    import json
+
+    from harness.console import discard_stdout
+
+    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+
+
+def check_format(format: str) -> None:
+    if format not in ("table", "json"):
+        with errors():
+            raise UsageError(f"--format {format}: give table or json")
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Turn an error that a user is meant to read into one line and its exit code."""
+    try:
+        yield
+    except HarnessError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        typer.echo("interrupted: run the same command again to go on", err=True)
+        raise typer.Exit(130) from error
+    except BrokenPipeError as error:
+        raise typer.Exit(0) from error
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        reason = error.strerror or str(error)
+        typer.echo(f"error: cannot use{where}: {reason}; check path, rights and space", err=True)
+        raise typer.Exit(5) from error
