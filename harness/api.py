@@ -174,18 +174,21 @@ def train(
 ) -> Path:
     """Train a base on intermediate tasks and return the folder of the checkpoint.
 
-    ``base``: a Hub id, ``id@revision``, or a folder. ``intermediate``: names of cards, or paths of
-    one's own. What is None comes from their recipes. A killed training goes on where it was.
+    ``base``: a Hub id, ``id@revision``, or a folder. ``intermediate``: names of cards or suites, or
+    paths of cards of one's own. What is None comes from their recipes. A killed training goes on
+    where it was.
 
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes.
     """
-    from harness.train.cards import LoraRecipe, read_intermediate
+    from harness.train.cards import LoraRecipe, read_intermediate, read_intermediate_suites
     from harness.train.lora import parse_layers
     from harness.train.run import DTYPES, Order, check_target, recipes
     from harness.train.run import train as trained
 
-    names = list(dict.fromkeys(_listed(intermediate)))
+    suites = read_intermediate_suites()
+    asked = _listed(intermediate)
+    names = list(dict.fromkeys(name for one in asked for name in suites.get(one, (one,))))
     if not names:
         raise UsageError("no intermediate task: give --intermediate")
     if dtype not in DTYPES:

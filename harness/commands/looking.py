@@ -12,15 +12,28 @@ from harness.commands.outputs import check_format, errors, print_json
 
 def tasks(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A task or suite.")] = None,
+    intermediate: Annotated[
+        bool, typer.Option("--intermediate", "-i", help="Those of `xharness train`.")
+    ] = False,
     format: Format = "table",
 ) -> None:
-    """List the tasks and suites, or show one card."""
+    """List the tasks and suites, or show one card; target tasks, or the intermediate ones."""
     check_format(format)
     with errors():
-        from harness.cards import read_card, read_cards, read_suites
+        from harness.cards import card_names, read_card, read_cards, read_suites
         from harness.console import card_lines, stdout, task_table
+        from harness.train import listing
+        from harness.train.cards import intermediate_names
 
         suites = read_suites()
+        # A few names are those of a target and of an intermediate task: the target first.
+        target = name in (*suites, *card_names())
+        if intermediate or (name in (*intermediate_names(), *listing.suites()) and not target):
+            if format == "json":
+                print_json(listing.data(name))
+            else:
+                stdout().print(listing.shown(name), soft_wrap=True)
+            return
         if name is not None and name not in suites:
             card = read_card(name)
             if format == "json":

@@ -9,12 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, RootModel, model_validator
 
 from harness.cards import Commit, Name, PlainPath, SourceFile, Strict, read_checksums, task_root
 from harness.errors import DataError, NotFoundError, unknown_name
 from harness.languages import read_languages
-from harness.strict_yaml import read_model
+from harness.strict_yaml import read_document, read_model, validated
 from harness.submission import WITHOUT_CARD, Objective
 
 Head = Literal["span", "classification", "multiple_choice", "tagging", "dual_encoder", "mlm"]
@@ -27,13 +27,14 @@ FORMATS: Mapping[Head, frozenset[str]] = {
     "multiple_choice": frozenset(["records"]),
     "tagging": frozenset(["conll"]),
     "dual_encoder": frozenset(["squad", "tydiqa", "parallel_records", "parallel_lines"]),
-    "mlm": frozenset(["squad", "tydiqa", "lines"]),
+    "mlm": frozenset(["squad", "tydiqa", "records", "lines"]),
 }
 # What a reader of records must be told a column for.
 COLUMNS: Mapping[Head, frozenset[str]] = {
     "classification": frozenset(["first", "label"]),
     "multiple_choice": frozenset(["prompt", "choices", "label"]),
     "dual_encoder": frozenset(["texts"]),
+    "mlm": frozenset(["text"]),
 }
 Columns = Mapping[Name, str | list[str]]
 
@@ -42,11 +43,13 @@ class TrainingFile(SourceFile):
     """A file of examples. ``columns``: what we read → the file's column, or several of them.
 
     A column is a path into the record: ``a.b`` an entry within, ``a.*.b`` that entry of every
-    item of a list. Without a ``header`` the columns of tables are numbers, from 0.
+    item of a list. Without a ``header`` the columns of tables are numbers, from 0; where fields
+    are not ``quoted`` a quotation mark is text.
     """
 
     columns: Columns = Field(default_factory=dict)
     header: bool = True
+    quoted: bool = True
 
 
 class TrainingHub(Strict):
@@ -108,10 +111,10 @@ class Recipe(Strict):
 class LoraRecipe(Strict):
     """Low-rank adapters on every linear layer of some encoder layers; all else is frozen.
 
-    ``layers``: the first and the last, from 0.
+    ``layers``: the first and the last, from 0; all of them for None.
     """
 
-    layers: tuple[int, int] | None = None
+    layers: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
     rank: int = Field(default=16, ge=1, le=1024)
     alpha: int = Field(default=32, gt=0)
 
@@ -199,6 +202,10 @@ class IntermediateCard(Strict):
         return template.format(lang=unit, code=code, context=code, question=code)
 
 
+class IntermediateSuites(RootModel[Mapping[str, Annotated[list[str], Field(min_length=2)]]]):
+    """What intermediate_suites.yaml holds."""
+
+
 def read_intermediate(name: str) -> IntermediateCard:
     """One card by the task's name, or by the path of a card of one's own (``….yaml``).
 
@@ -224,6 +231,20 @@ def _read(name: str) -> IntermediateCard:
     return card
 
 
+@cache
+def read_intermediate_suites() -> dict[str, tuple[str, ...]]:
+    """Name → intermediate tasks that are trained together. DataError for an unknown task."""
+    document = read_document(
+        task_root() / "intermediate_suites.yaml", "tasks/intermediate_suites.yaml"
+    )
+    suites = validated(document, IntermediateSuites).root
+    for suite, names in suites.items():
+        for name in names:
+            if name not in intermediate_names():
+                raise DataError(f"{document.place((suite,))}: no intermediate task {name}")
+    return {suite: tuple(names) for suite, names in suites.items()}
+
+
 def intermediate_names() -> list[str]:
     """The names of all intermediate tasks; no card is parsed."""
     return sorted(path.stem for path in (task_root() / "intermediate").glob("*.yaml"))
@@ -242,10 +263,14 @@ def _problems(card: IntermediateCard) -> Iterable[str]:
         yield f"format {card.source.format} gives no examples of kind {card.kind}: give {names}"
     if card.deal is not None and card.deal.items not in card.languages:
         yield f"deal.items {card.deal.items} is not among languages"
+    if card.lora is not None and card.lora.layers is not None:
+        first, last = card.lora.layers
+        if not 0 <= first <= last:
+            yield f"lora.layers {first}, {last}: the first, then the last, from 0"
     if card.kind == "classification" and len(card.labels) < 2:
         yield "classification needs at least two labels"
     for value, label in card.label_names.items():
-        if label not in card.labels:
+        if card.kind == "classification" and label not in card.labels:
             yield f"label_names: {value} stands for {label}, which is not among labels"
     yield from _column_problems(card)
     targets = (*_target_names(), *WITHOUT_CARD)

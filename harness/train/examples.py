@@ -74,6 +74,7 @@ class Text:
 
 
 Example = Span | Classified | Choice | Tagged | Matched | Text
+Found = dict[str, list[Example]]  # language → its examples, in the order of the files
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import RefusedError
+from harness.errors import DataError, RefusedError
 from harness.layers import max_positions
 from harness.reader import pad_token, takes_token_types
 from harness.train.cards import Recipe
@@ -159,10 +159,10 @@ def classification_features(examples: Sequence[Classified], codec: Codec) -> Fea
 
 
 def choice_features(examples: Sequence[Choice], codec: Codec) -> Features:
-    """Every choice behind its prompt. DataError-free: all rows must have equally many choices."""
+    """Every choice behind its prompt. DataError where the rows have not equally many."""
     widths = {len(one.choices) for one in examples}
     if len(widths) != 1:
-        raise RefusedError(f"rows have {sorted(widths)} choices: one head takes one number")
+        raise DataError(f"questions with {sorted(widths)} choices: they have to have equally many")
     prompts = [one.prompt for one in examples for _ in one.choices]
     choices = [choice for one in examples for choice in one.choices]
     labels = np.array([one.label for one in examples], dtype=np.int64)
@@ -220,7 +220,12 @@ def matched_features(examples: Sequence[Matched], codec: Codec) -> Features:
 
 
 def text_features(examples: Sequence[Text], codec: Codec) -> Features:
-    """Texts in pieces that fit; which tokens are masked is drawn anew at every step."""
+    """Texts in pieces that fit; which tokens are masked is drawn anew at every step.
+
+    RefusedError for a tokenizer that has no token to mask with.
+    """
+    if codec.tokenizer.mask_token_id is None:
+        raise RefusedError("its tokenizer has no mask token: no masked language modelling")
     limit = codec.length(codec.recipe.max_length)
     tokens: list[npt.NDArray[np.int32]] = []
     sources: list[int] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RefusedError
+from harness.loading import ENCODERS
 
 if TYPE_CHECKING:
     import torch
@@ -33,20 +34,25 @@ class HeadSpec:
 
 
 def make_model(
-    encoder: Any, heads: Sequence[HeadSpec], own: Mapping[str, torch.Tensor], *, seed: int
+    encoder: Any, heads: Sequence[HeadSpec], own: Mapping[str, torch.Tensor], *, pad: int, seed: int
 ) -> torch.nn.Module:
     """The encoder with fresh heads, ready to train in float32; all heads share the encoder.
 
     ``encoder``: what ``loading.load_encoder`` gives. ``own``: other tensors of the checkpoint, by
     name; its pooler and its masked language model head go on from there, every other head starts
-    from ``seed``.
+    from ``seed``. ``pad``: the id of padding, for a configuration that names none.
 
     Raises:
         RefusedError: transformers has no such head for the architecture.
     """
     import torch
 
+    _check_encoder(encoder)
     encoder.requires_grad_(True)
+    if encoder.config.pad_token_id is None:
+        encoder.config.pad_token_id = (
+            pad  # where a decoder-only classifier looks for the last token
+        )
     tasks: dict[str, torch.nn.Module] = {}
     for spec in heads:
         with torch.random.fork_rng(devices=[]):
@@ -57,6 +63,15 @@ def make_model(
                 tasks[spec.task] = _with_head(encoder, spec, own)
     model: torch.nn.Module = _trained()(encoder, tasks)
     return model
+
+
+def _check_encoder(encoder: Any) -> None:
+    """RefusedError for an encoder that could not be saved as a model of its own."""
+    if encoder.config.is_encoder_decoder and type(encoder).__name__ not in ENCODERS.values():
+        raise RefusedError(
+            f"the encoder of {encoder.config.model_type} is no model of its own in transformers, "
+            "so that it could not be saved: choose an encoder"
+        )
 
 
 def _with_head(encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]) -> Any:
@@ -83,7 +98,7 @@ def _with_head(encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]) ->
         ) from None
     place = model.base_model_prefix
     fresh: Any = getattr(model, place, None)
-    if type(fresh) is not type(encoder):
+    if type(fresh) is not type(encoder) or encoder.config.is_encoder_decoder:
         raise RefusedError(
             f"a {spec.kind.replace('_', ' ')} head of {config.model_type} does not sit on its "
             "plain encoder: choose a dual encoder task, or another base"

@@ -10,12 +10,12 @@ from harness.layers import depth, encoder_layers
 from harness.train.cards import LoraRecipe
 
 
-def parse_layers(text: str) -> tuple[int, int]:
+def parse_layers(text: str) -> list[int]:
     """``0-3`` or ``2`` → the first and the last layer. UsageError for anything else."""
     match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", text.strip())
     if match is None or int(match[2] or match[1]) < int(match[1]):
         raise UsageError(f"--lora-layers {text}: give the first and the last layer, such as 0-3")
-    return int(match[1]), int(match[2] or match[1])
+    return [int(match[1]), int(match[2] or match[1])]
 
 
 def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
@@ -46,7 +46,11 @@ def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return get_peft_model(encoder, options)
+        wrapped = get_peft_model(encoder, options)
+    # A pooler belongs to the head: it may be as fresh as that.
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler.requires_grad_(True)
+    return wrapped
 
 
 def merge(wrapped: Any) -> None:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint import Checkpoint, resolve
-from harness.loading import quiet
+from harness.errors import RefusedError
+from harness.loading import load_encoder, quiet
 from harness.submission import Submission
 from harness.train.cards import IntermediateCard
 from harness.train.curve import Curve, svg
+from harness.weights import WEIGHTS
 
 RECORD = "training.json"  # there last: a folder with it is finished
-WEIGHTS = "model.safetensors"
+FINAL = "final"  # where the target's files are before they are moved
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Made:
 
 def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out: Path) -> None:
     """Save everything beside the target, then move it there, the record last."""
-    final = work / "final"
+    final = work / FINAL
     shutil.rmtree(final, ignore_errors=True)
     final.mkdir(parents=True)
     _save_model(made.cards, model, final)
@@ -45,13 +47,40 @@ def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out:
     (final / "loss.tsv").write_bytes(curve.path.read_bytes())
     (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
     revision = resolve(str(final), offline=True).revision
-    record = _record(made, revision)
-    _write_json(final / RECORD, record)
     submission = _submission(made, out.name, revision)
     (final / "submission.yaml").write_text(submission, encoding="utf-8")
     (final / "README.md").write_text(_model_card(made, out.name, retrieval), encoding="utf-8")
+    names = sorted(path.name for path in final.iterdir())
+    _write_json(final / RECORD, {**_record(made, revision), "made": names})
+    _check(final, model.encoder)
     _move(final, out)
     shutil.rmtree(work)
+
+
+def remove(out: Path, work: Path) -> None:
+    """Take away what an earlier training left in the target, and nothing else."""
+    names: set[str] = set()
+    for record in (out / RECORD, work / FINAL / RECORD):
+        if record.is_file():
+            names |= set(json.loads(record.read_text(encoding="utf-8")).get("made", ()))
+    for name in (RECORD, *sorted(names)):
+        path = out / Path(name).name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _check(folder: Path, encoder: Any) -> None:
+    """RefusedError unless the folder loads as what was trained, value by value."""
+    import torch
+
+    loaded, _ = load_encoder(resolve(str(folder), offline=True), dtype="float32", device="cpu")
+    trained = dict(encoder.named_parameters())
+    for name, parameter in loaded.named_parameters():
+        if not torch.equal(parameter, trained[name]):
+            raise RefusedError(f"{name} does not load from {folder} as it was trained")
 
 
 def _save_model(cards: Sequence[IntermediateCard], model: Any, folder: Path) -> None:

@@ -14,11 +14,13 @@ from harness.formats.files import read_json, read_rows, read_text
 FIELD_LIMIT = 1 << 20
 
 
-def read_records(file: LocalFile, *, header: bool) -> Iterator[tuple[str, Any]]:
+def read_records(
+    file: LocalFile, *, header: bool = True, quoted: bool = True
+) -> Iterator[tuple[str, Any]]:
     """(place, record) of a file, by its ending. DataError where it is not what it ends in."""
     name = file.name.removesuffix(".gz")
     if name.endswith((".tsv", ".csv", ".txt")):
-        yield from _table(file, "," if name.endswith(".csv") else "\t", header)
+        yield from _table(file, "," if name.endswith(".csv") else "\t", header, quoted)
     elif name.endswith(".json"):
         records = read_json(file)
         if not isinstance(records, list):
@@ -29,10 +31,16 @@ def read_records(file: LocalFile, *, header: bool) -> Iterator[tuple[str, Any]]:
         yield from read_rows(file)
 
 
-def _table(file: LocalFile, delimiter: str, header: bool) -> Iterator[tuple[str, Any]]:
-    """Rows as column → text. Quotes count, and a quoted field may hold line ends."""
+def _table(
+    file: LocalFile, delimiter: str, header: bool, quoted: bool
+) -> Iterator[tuple[str, Any]]:
+    """Rows as column → text. A quoted field may hold line ends."""
     csv.field_size_limit(FIELD_LIMIT)
-    reader = csv.reader(io.StringIO(read_text(file), newline=""), delimiter=delimiter)
+    reader = csv.reader(
+        io.StringIO(read_text(file), newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+    )
     names: Sequence[str] | None = None
     try:
         for row in reader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from harness.checkpoint import Checkpoint
 from harness.environment import harness_version, libraries
 from harness.errors import UsageError
 from harness.loading import load_encoder
+from harness.reader import pad_token
 from harness.sources import Where
 from harness.train.batches import Steps, TaskData
 from harness.train.cards import IntermediateCard, LoraRecipe, Recipe
@@ -24,7 +24,7 @@ from harness.train.examples import TrainingSet
 from harness.train.features import Codec, encode
 from harness.train.heads import HeadSpec, make_model
 from harness.train.lora import adapted, merge
-from harness.train.output import RECORD, Made, write
+from harness.train.output import RECORD, Made, remove, write
 from harness.train.progress import Silent
 from harness.train.reading import read
 from harness.train.schedule import Share, make_schedule
@@ -76,7 +76,9 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
     with _own_randomness():
         encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
         tasks = _features(order, sets, encoder, tokenizer)
-        model = make_model(encoder, _heads(order, sets), _own_tensors(order.base), seed=order.seed)
+        own = _own_tensors(order.base)
+        pad = pad_token(tokenizer)
+        model = make_model(encoder, _heads(order, sets), own, pad=pad, seed=order.seed)
         wrapped = None if order.lora is None else adapted(encoder, order.lora, seed=order.seed)
         steps = _steps(order, tasks)
         recipe = order.recipes[order.cards[0].name]
@@ -202,7 +204,7 @@ def _finished(order: Order, settings: Mapping[str, Any]) -> bool:
 def _begin(order: Order, work: Path, settings: Mapping[str, Any]) -> None:
     """The work folder, with the settings; with ``fresh`` nothing of an earlier training stays."""
     if order.fresh and order.out.is_dir():
-        shutil.rmtree(order.out)
+        remove(order.out, work)
     work.mkdir(parents=True, exist_ok=True)
     text = json.dumps(settings, ensure_ascii=False, indent=2)
     (work / f"{SETTINGS}.new").write_text(text, encoding="utf-8")
