@@ -55,9 +55,11 @@ def train(
 
         from harness import api
         from harness.train.progress import Progress
+        from harness.train.run import process
 
         command = shlex.join(["xharness", *sys.argv[1:]])
-        with Progress(quiet=quiet) as progress:
+        first = process()[0] == 0  # of several processes one speaks
+        with Progress(quiet=quiet or not first) as progress:
             made = api.train(
                 base, intermediate, out, seed=seed, max_examples=max_examples,
                 max_steps=max_steps, epochs=epochs, lr=lr, batch_size=batch_size,
@@ -65,5 +67,6 @@ def train(
                 device=device, data=data, cache_dir=cache_dir, offline=offline, fresh=fresh,
                 command=command, reporter=progress,
             )  # fmt: skip
-        typer.echo(made)
+        if first:
+            typer.echo(made)
         progress.say(f"next: xharness eval {shlex.quote(str(made))}")

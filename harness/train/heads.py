@@ -189,12 +189,12 @@ def _dual_encoder() -> Any:
                 query_ids, text_ids = gathered(query_ids), gathered(text_ids)
                 # Of the scale every process has the whole gradient.
                 scale = scale.detach() + (scale - scale.detach()) / world
-            # Every process has the whole loss but only its own part of the gradient, and the
-            # parts are averaged: the factor makes their sum of it.
-            loss = world * in_batch_loss(
+            loss = in_batch_loss(
                 query, text, query_ids, text_ids, scale, symmetric=self.symmetric
             )
-            return {"loss": loss}
+            # Every process has the whole loss but only its own part of the gradient, and the
+            # parts are averaged: their sum is wanted, and the value as it is.
+            return {"loss": loss + (world - 1) * (loss - loss.detach())}
 
     return DualEncoder
 

@@ -41,6 +41,8 @@ def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
         if isinstance(module, torch.nn.Linear)
     }
     targets = [name for name, module in encoder.named_modules() if id(module) in chosen]
+    if not targets:
+        raise RefusedError("its layers have no linear modules that an adapter could sit on")
     options = LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=targets
     )

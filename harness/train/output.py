@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint import Checkpoint, resolve
-from harness.errors import RefusedError
+from harness.errors import HarnessError, IncompleteError, RefusedError
 from harness.loading import load_encoder, quiet
 from harness.submission import Submission
 from harness.train.cards import IntermediateCard
@@ -35,9 +35,30 @@ class Made:
 
 
 def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out: Path) -> None:
-    """Save everything beside the target, then move it there, the record last."""
+    """Save everything beside the target, then move it there, the record last.
+
+    Raises:
+        IncompleteError: no space; the last step is kept, and the same command goes on from it.
+        RefusedError: the folder does not load as it was trained.
+    """
     final = work / FINAL
     shutil.rmtree(final, ignore_errors=True)
+    try:
+        _fill(made, model, tokenizer, curve, final, out.name)
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # safetensors has an error of its own for a full disk
+        reason = " ".join(str(error).split())[:160]
+        raise IncompleteError(
+            f"the checkpoint cannot be written to {final} ({reason}): free space and run the same "
+            "command again"
+        ) from error
+    _check(final, model.encoder)
+    _move(final, out)
+    shutil.rmtree(work)
+
+
+def _fill(made: Made, model: Any, tokenizer: Any, curve: Curve, final: Path, name: str) -> None:
     final.mkdir(parents=True)
     _save_model(made.cards, model, final)
     _save_tokenizer(tokenizer, final)
@@ -47,14 +68,11 @@ def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out:
     (final / "loss.tsv").write_bytes(curve.path.read_bytes())
     (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
     revision = resolve(str(final), offline=True).revision
-    submission = _submission(made, out.name, revision)
+    submission = _submission(made, name, revision)
     (final / "submission.yaml").write_text(submission, encoding="utf-8")
-    (final / "README.md").write_text(_model_card(made, out.name, retrieval), encoding="utf-8")
+    (final / "README.md").write_text(_model_card(made, name, retrieval), encoding="utf-8")
     names = sorted(path.name for path in final.iterdir())
     _write_json(final / RECORD, {**_record(made, revision), "made": names})
-    _check(final, model.encoder)
-    _move(final, out)
-    shutil.rmtree(work)
 
 
 def remove(out: Path, work: Path) -> None:

@@ -73,6 +73,7 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
         return order.out
     if first:
         _begin(order, work, settings)
+    _meet(order)
     with _own_randomness():
         encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
         tasks = _features(order, sets, encoder, tokenizer)
@@ -176,6 +177,14 @@ def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
 def process() -> tuple[int, int]:
     """This process's number and how many there are, as accelerate and torchrun say it."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _meet(order: Order) -> None:
+    """Several processes wait for each other here: the first one has tidied up."""
+    if process()[1] > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=order.device == "cpu").wait_for_everyone()
 
 
 def _finished(order: Order, settings: Mapping[str, Any]) -> bool:

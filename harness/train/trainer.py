@@ -11,6 +11,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from harness.errors import HarnessError, IncompleteError
+from harness.loading import quiet
 from harness.train.batches import Steps
 from harness.train.cards import Recipe
 from harness.train.curve import Curve
@@ -62,7 +63,8 @@ def run_steps(
         return
     trainer = _trainer(model, steps, settings, folder, curve, told)
     try:
-        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+        with quiet():
+            trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     except HarnessError:
         raise
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
@@ -182,7 +184,8 @@ def _trainer(
             torch.manual_seed(_mixed(settings.seed, number, steps.rank))
             learning_rate = self._get_learning_rate()
             loss = super().training_step(model, inputs, num_items_in_batch)
-            value = float(loss)
+            mean = self.accelerator.reduce(loss, "mean") if steps.world > 1 else loss
+            value = float(mean)
             _check(value, "loss", number + 1, folder)
             curve.add(number + 1, inputs["task"], value, learning_rate)
             told.stepped(number + 1, total, inputs["task"], value, len(steps.schedule[number].rows))
