@@ -135,8 +135,10 @@ def answer_tokens(
         offsets = windows.offsets[begin + first : begin + stop]
         from_, to = example.start, example.start + len(example.answer)
         if offsets[0, 0] <= from_ and offsets[-1, 1] >= to:
-            starts[window] = first + np.searchsorted(offsets[:, 0], from_, side="right") - 1
-            ends[window] = first + np.searchsorted(offsets[:, 1], to, side="left")
+            start = first + np.searchsorted(offsets[:, 0], from_, side="right") - 1
+            end = first + np.searchsorted(offsets[:, 1], to, side="left")
+            # An answer of one character in several pieces (bytes), which all have its offsets.
+            starts[window], ends[window] = min(start, end), max(start, end)
     return starts, ends
 
 

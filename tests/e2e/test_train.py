@@ -1,0 +1,442 @@
+"""`xharness train` through the real command: what it leaves, resume, and bad input."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from harness.submission import Submission
+from harness.train.cards import intermediate_names, read_intermediate
+from tests.checkpoints import build
+from tests.e2e.conftest import Run
+from tests.train.cards import CARD, source
+from tests.train.laying import lay, sentences, squad
+
+FEW = ("--max-steps", "2", "--batch-size", "3", "--offline", "--device", "cpu")
+# A card for each kind of head and format, with files whose official checksums are not known.
+CARDS = (
+    "squad_v2",
+    "squad_v1_tenth_pairs",
+    "xnli",
+    "cosmos_qa",
+    "ccg",
+    "mlm_wikipedia",
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("bert", tmp_path_factory.mktemp("base") / "bert")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for name in CARDS:
+        lay(read_intermediate(name), folder)
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Path]:
+    """A card of one's own beside its data."""
+
+    def made(texts: dict[str, str], **change: Any) -> Path:
+        for path, text in texts.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text, encoding="utf-8")
+        card = tmp_path / "own.yaml"
+        card.write_text(yaml.safe_dump(CARD | change))
+        return card
+
+    return made
+
+
+def pairs_card(own: Callable[..., Path], **change: Any) -> Path:
+    """A dual encoder over English and German sentences."""
+    return own(
+        {f"par/{lang}.txt": "\n".join(sentences(lang)) + "\n" for lang in ("en", "de")},
+        kind="dual_encoder", objective="contrastive", labels=[], languages=["en", "de"],
+        symmetric=True, deal={"items": "en", "partners": True},
+        source=source("parallel_lines", "par/{code}.txt"),
+        **{"recipe": {"batch_size": 3, "max_length": 32, "question_length": 32}, **change},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_kind_of_head_trains(
+    name: str, run: Run, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.sources import layout
+
+    monkeypatch.setattr(layout, "read_checksums", dict)
+    card = read_intermediate(name)
+    out = tmp_path / "made"
+    ran = run("train", base, "-i", name, "--out", out, "--data", data, *FEW)
+    assert (ran.code, ran.stdout.strip()) == (0, str(out)), ran.stderr
+    assert "loss" in ran.stderr
+    assert f"next: xharness eval {out}" in ran.stderr
+    architecture = json.loads((out / "config.json").read_text())["architectures"][0]
+    assert (
+        architecture
+        == {
+            "span": "BertForQuestionAnswering",
+            "dual_encoder": "BertModel",
+            "classification": "BertForSequenceClassification",
+            "multiple_choice": "BertForMultipleChoice",
+            "tagging": "BertForTokenClassification",
+            "mlm": "BertForMaskedLM",
+        }[card.kind]
+    )
+    before = load_file(base / "model.safetensors")
+    after = {
+        key.removeprefix("bert."): value
+        for key, value in load_file(out / "model.safetensors").items()
+    }
+    changed = [key for key, value in before.items() if key in after and (after[key] != value).any()]
+    assert len(changed) > 20
+    assert not (out / ".training").exists()
+    record = json.loads((out / "training.json").read_text())
+    assert record["tasks"][name]["files"]
+    assert (out / "loss.tsv").read_text().count("\n") == 3
+    submission = Submission.model_validate(yaml.safe_load((out / "submission.yaml").read_text()))
+    assert submission.objective == card.objective
+    assert submission.contaminated == sorted(card.contaminates)
+    assert submission.base == "bert"
+    assert submission.revision == record["revision"]
+
+
+def test_the_result_is_an_ordinary_checkpoint(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    import transformers
+
+    card = pairs_card(own)
+    out = tmp_path / "made"
+    ran = run("train", base, "-i", card, "--out", out, "--data", tmp_path, *FEW)
+    assert ran.code == 0, ran.stderr
+    _, info = transformers.AutoModel.from_pretrained(out, output_loading_info=True)
+    assert not info["unexpected_keys"]
+    assert {key.split(".")[0] for key in info["missing_keys"]} <= {"pooler"}
+    transformers.AutoTokenizer.from_pretrained(out)
+    # Native is what it was trained with.
+    results = tmp_path / "results"
+    ran = run(
+        "eval", out, "--task", "demo_bitext", "--protocol", "native", "--out", results, "--offline",
+        "--format", "json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    assert {row["track"] for row in json.loads(ran.stdout)} == {"native"}
+    ran = run("doctor", out, "--format", "json")
+    assert json.loads((out / "sentence_bert_config.json").read_text())["max_seq_length"] == 32
+    card_text = (out / "README.md").read_text()
+    assert "xharness train" in card_text or "pytest" in card_text
+    assert "| seed | 0 |" in card_text
+    # The same command says so and does nothing; another one does not mix in.
+    stamp = (out / "model.safetensors").stat().st_mtime_ns
+    again = run("train", base, "-i", card, "--out", out, "--data", tmp_path, *FEW)
+    assert (again.code, again.stdout.strip()) == (0, str(out))
+    assert (out / "model.safetensors").stat().st_mtime_ns == stamp
+    other = run("train", base, "-i", card, "--out", out, "--data", tmp_path, "--seed", "1", *FEW)
+    assert other.code == 2
+    assert "holds another training (seed was 0, is 1)" in other.stderr
+    (out / "mine.txt").write_text("kept")
+    fresh = run(
+        "train", base, "-i", card, "--out", out, "--data", tmp_path, "--seed", "1", "--fresh", *FEW
+    )
+    assert fresh.code == 0
+    assert (out / "mine.txt").read_text() == "kept"
+    assert json.loads((out / "training.json").read_text())["settings"]["seed"] == 1
+
+
+def test_equal_trainings_have_equal_digests(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    from harness.checkpoint import resolve
+
+    card = pairs_card(own)
+    for name in ("a", "b"):
+        run("train", base, "-i", card, "--out", tmp_path / name, "--data", tmp_path, *FEW, "-q")
+    one, two = (resolve(str(tmp_path / name)).revision for name in ("a", "b"))
+    assert one == two
+    assert one == json.loads((tmp_path / "a" / "training.json").read_text())["revision"]
+
+
+def test_killed_and_resumed_ends_with_the_same_weights(
+    run: Run,
+    process: Callable[..., Any],
+    base: Path,
+    own: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    card = pairs_card(own)
+    options = ["--data", tmp_path, "--offline", "--device", "cpu", "--epochs", "150"]
+
+    def command(out: str) -> list[object]:
+        return ["train", base, "-i", card, "--out", tmp_path / out, *options]
+
+    killed = process(*command("killed"))
+    work = tmp_path / "killed" / ".training"
+    deadline = time.monotonic() + 120
+    while not (work / "checkpoint-45" / "complete").is_file():
+        assert killed.poll() is None, killed.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "killed" / "config.json").exists()  # nothing that looks finished
+    ran = run(*command("killed"))
+    assert ran.code == 0, ran.stderr
+    assert "going on after step" in ran.stderr
+    whole = run(*command("whole"))
+    assert whole.code == 0, whole.stderr
+    for name in ("model.safetensors", "loss.tsv", "loss.svg"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_several_tasks_one_per_step(run: Run, base: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "made"
+    ran = run(
+        "train", base, "-i", "squad_v2", "-i", "cosmos_qa", "-i", "ccg", "--out", out,
+        "--data", data, "--offline", "--device", "cpu", "--epochs", "2", "--batch-size", "2", "-q",
+    )  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    tasks = [line.split("\t")[1] for line in (out / "loss.tsv").read_text().splitlines()[1:]]
+    assert sorted(tasks) == ["ccg"] * 6 + ["cosmos_qa"] * 6 + ["squad_v2"] * 6
+    assert tasks != sorted(tasks)
+    assert json.loads((out / "config.json").read_text())["architectures"] == [
+        "BertForQuestionAnswering"  # a reader is what it can be
+    ]
+    submission = yaml.safe_load((out / "submission.yaml").read_text())
+    assert submission["objective"] == "multitask"
+
+
+def test_adapters_are_merged_away(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    card = pairs_card(own)
+    out = tmp_path / "made"
+    ran = run(
+        "train", base, "-i", card, "--out", out, "--data", tmp_path, "--lora-layers", "0-1",
+        "--lr", "0.01", *FEW,
+    )  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    before, after = load_file(base / "model.safetensors"), load_file(out / "model.safetensors")
+    assert set(after) <= set(before)
+    changed = {key for key in after if (after[key] != before[key]).any()}
+    assert changed
+    assert all("layer.0." in key or "layer.1." in key for key in changed)
+    assert not list(out.glob("adapter*"))
+    assert json.loads((out / "training.json").read_text())["settings"]["lora"]["layers"] == [0, 1]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_step(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    card = pairs_card(own)
+    out = tmp_path / "made"
+    ran = run(
+        "train", base, "-i", card, "--out", out, "--data", tmp_path, "--lr", "1e30",
+        "--max-steps", "8", "--offline", "--device", "cpu",
+    )  # fmt: skip
+    assert ran.code == 5
+    last = ran.stderr.strip().splitlines()[-1]
+    assert "nan at step" in last
+    assert "is kept in" in last
+    assert "lower --lr" in last
+    assert list((out / ".training").glob("checkpoint-*/complete"))
+    assert not (out / "model.safetensors").exists()
+
+
+def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
+    run: Run,
+    base: Path,
+    own: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from harness.train import trainer
+
+    card = pairs_card(own)
+    stored = trainer._store
+    calls: list[Path] = []
+
+    def full(model: Any, folder: Path) -> None:
+        calls.append(folder)
+        if len(calls) == 3:
+            (folder / "model.safetensors").write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        stored(model, folder)
+
+    def command(out: str) -> list[object]:
+        return [
+            "train", base, "-i", card, "--out", tmp_path / out, "--data", tmp_path, "--max-steps",
+            "6", "--batch-size", "3", "--offline", "--device", "cpu",
+        ]  # fmt: skip
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "_store", full)
+        ran = run(*command("full"))
+    assert ran.code == 5
+    assert "step 3 cannot be saved" in ran.stderr
+    assert "No space left on device" in ran.stderr
+    assert "step 2 is kept" in ran.stderr
+    assert run(*command("full")).code == 0
+    assert run(*command("whole")).code == 0
+    names = [tmp_path / out / "model.safetensors" for out in ("full", "whole")]
+    assert names[0].read_bytes() == names[1].read_bytes()
+
+
+def test_bfloat16_is_another_training(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    card = pairs_card(own)
+    out = tmp_path / "made"
+    ran = run(
+        "train", base, "-i", card, "--out", out, "--data", tmp_path, "--dtype", "bfloat16", *FEW
+    )
+    assert ran.code == 0, ran.stderr
+    assert {str(v.dtype) for v in load_file(out / "model.safetensors").values()} == {
+        "torch.float32"
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["-i", "squadv2"], 2, "unknown intermediate task 'squadv2': did you mean squad_v2"),
+        (["-i", "squad_v2", "--epochs", "0"], 2, "--epochs 0"),
+        (["-i", "squad_v2", "--lr", "-1"], 2, "--lr -1"),
+        (["-i", "squad_v2", "--dtype", "int8"], 2, "unknown dtype 'int8'"),
+        (["-i", "squad_v2", "--lora-layers", "x"], 2, "--lora-layers x"),
+        (["-i", "squad_v2", "--lora-layers", "2-9"], 2, "layers 2-9 of 3"),
+        (["-i", "squad_v1_tenth_pairs", "-i", "squad_v2"], 2, "give --lr"),
+        (["-i", "nothing.yaml"], 3, "no card nothing.yaml"),
+        (["-i", "hellaswag"], 5, "no data for hellaswag"),
+        ([], 2, "Missing option '--intermediate'"),
+    ],
+)
+def test_bad_options(
+    options: list[str], code: int, message: str, run: Run, base: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "made"
+    if not options:
+        ran = run("train", base, "--out", out)
+        assert ran.code == code
+        return
+    ran = run("train", base, *options, "--out", out, "--data", data, "--offline")
+    assert ran.code == code
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert not (out / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("a\tb\nx\ty\n", 6, "no column 'label'"),
+        ("a\tb\tlabel\n", 6, "no examples in own/en.tsv"),
+        ("a\tb\tlabel\nx\ty\tmaybe\n", 6, "label 'maybe'"),
+    ],
+)
+def test_bad_data(
+    text: str,
+    code: int,
+    message: str,
+    run: Run,
+    base: Path,
+    own: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    card = own({"own/en.tsv": text})
+    ran = run("train", base, "-i", card, "--out", tmp_path / "made", "--data", tmp_path, *FEW)
+    assert ran.code == code
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_bad_bases_and_targets(run: Run, base: Path, data: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "config.json").write_text("{}")
+    options = ("-i", "squad_v2", "--data", data, "--offline")
+    ran = run("train", empty, *options, "--out", tmp_path / "a")
+    assert ran.code == 4
+    assert "has no weights" in ran.stderr
+    ran = run("train", tmp_path / "nothing", *options, "--out", tmp_path / "a")
+    assert ran.code == 3
+    decoder = build("qwen2", tmp_path / "qwen2")
+    ran = run(
+        "train", decoder, "-i", "cosmos_qa", "--data", data, "--offline", "--out", tmp_path / "a"
+    )
+    assert ran.code == 4
+    assert "no multiple choice head for qwen2" in ran.stderr
+    ran = run("train", base, *options, "--out", base)
+    assert ran.code == 2
+    assert "holds other files" in ran.stderr
+    assert (base / "model.safetensors").is_file()
+
+
+def test_a_base_that_lacks_encoder_weights_is_refused(run: Run, data: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    broken = build("bert", tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    tensors.pop("encoder.layer.1.output.dense.weight")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    ran = run(
+        "train", broken, "-i", "squad_v2", "--data", data, "--offline", "--out", tmp_path / "a"
+    )
+    assert ran.code == 4
+    assert "1 of" in ran.stderr
+    assert "encoder.layer.1.output.dense.weight" in ran.stderr
+
+
+def test_a_trained_reader_answers(run: Run, base: Path, tmp_path: Path) -> None:
+    """A few questions can be learnt by heart: the labels are where the answers are."""
+    from harness.checkpoint import resolve
+    from harness.reader import Reader, Reading
+
+    (tmp_path / "s.json").write_text(json.dumps(squad("en")))
+    card = tmp_path / "own.yaml"
+    card.write_text(
+        yaml.safe_dump(
+            CARD
+            | {
+                "kind": "span", "objective": "extractive-qa", "labels": [],
+                "source": source("squad", "s.json"),
+                "recipe": {"max_length": 96, "batch_size": 6, "epochs": 120.0, "lr": 3e-3},
+            }
+        )
+    )  # fmt: skip
+    out = tmp_path / "made"
+    ran = run("train", base, "-i", card, "--out", out, "--data", tmp_path, "--offline", "-q")
+    assert ran.code == 0, ran.stderr
+    losses = [
+        float(line.split("\t")[2]) for line in (out / "loss.tsv").read_text().splitlines()[1:]
+    ]
+    assert losses[0] > 2
+    assert losses[-1] < 0.2
+    assert resolve(str(out)).has_qa_head
+    del Reader, Reading
+
+
+def test_intermediate_tasks_are_listed(run: Run) -> None:
+    ran = run("tasks", "--intermediate")
+    assert all(name in ran.stdout for name in intermediate_names())
+    assert "all_nine" in ran.stdout
+    one = run("tasks", "mlqa_multilingual")
+    assert "each item of en once, in one language, spread evenly" in one.stdout
+    assert json.loads(run("tasks", "squad_v1", "--format", "json").stdout)["kind"] == "span"
+    assert set(json.loads(run("tasks", "english_small", "--format", "json").stdout)) == {
+        "squad_v1_tenth", "xnli_dev_en", "pawsx_dev_en", "social_iqa_dev",
+    }  # fmt: skip
+    assert "span_qa" in run("tasks", "mlqa").stdout  # a target task first
+    assert run("tasks", "nothing").code == 2
