@@ -56,12 +56,13 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Matched:
-    """A query and the text that belongs to it."""
+    """A query and the text that belongs to it, in ``lang``; the query may be in another."""
 
     item: str
     lang: str
     query: str
     text: str
+    query_lang: str
 
 
 @dataclass(frozen=True)
@@ -93,5 +94,11 @@ class TrainingSet:
 
     @property
     def languages(self) -> dict[str, int]:
-        """Language → examples."""
-        return dict(Counter(example.lang for example in self.examples))
+        """Language → examples; a pair of two languages counts in both."""
+        counts = Counter(example.lang for example in self.examples)
+        counts.update(
+            example.query_lang
+            for example in self.examples
+            if isinstance(example, Matched) and example.query_lang != example.lang
+        )
+        return dict(counts)

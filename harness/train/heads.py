@@ -189,9 +189,7 @@ def _dual_encoder() -> Any:
                 query_ids, text_ids = gathered(query_ids), gathered(text_ids)
                 # Of the scale every process has the whole gradient.
                 scale = scale.detach() + (scale - scale.detach()) / world
-            loss = in_batch_loss(
-                query, text, query_ids, text_ids, scale, symmetric=self.symmetric
-            )
+            loss = in_batch_loss(query, text, query_ids, text_ids, scale, symmetric=self.symmetric)
             # Every process has the whole loss but only its own part of the gradient, and the
             # parts are averaged: their sum is wanted, and the value as it is.
             return {"loss": loss + (world - 1) * (loss - loss.detach())}

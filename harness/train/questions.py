@@ -90,4 +90,4 @@ def _with_sentence(one: Span) -> Matched:
     assert one.start is not None
     sentence = sentence_at(one.context, one.start, one.start + len(one.answer))
     text = f"{sentence}{one.context}".replace("\n", "")
-    return Matched(one.item, one.lang, one.question.strip(), text)
+    return Matched(one.item, one.lang, one.question.strip(), text, one.lang)

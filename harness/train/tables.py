@@ -142,7 +142,7 @@ def _pairs(card: IntermediateCard, rows: Mapping[str, list[list[str]]]) -> Found
             wanted.setdefault(text, (row, place))
     return {
         lang: [
-            Matched(f"{row}.{place}", lang, text, rows[lang][row][place])
+            Matched(f"{row}.{place}", lang, text, rows[lang][row][place], anchor)
             for text, (row, place) in wanted.items()
         ]
         for lang in rows

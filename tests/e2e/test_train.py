@@ -114,10 +114,15 @@ def test_every_kind_of_head_trains(
 
 
 def test_the_result_is_an_ordinary_checkpoint(
-    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+    run: Run,
+    base: Path,
+    own: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import transformers
 
+    monkeypatch.setattr("sys.argv", ["/bin/xharness", "train", "BASE", "--out", "x"])
     card = pairs_card(own)
     out = tmp_path / "made"
     ran = run("train", base, "-i", card, "--out", out, "--data", tmp_path, *FEW)
@@ -134,11 +139,11 @@ def test_the_result_is_an_ordinary_checkpoint(
     )  # fmt: skip
     assert ran.code == 0, ran.stderr
     assert {row["track"] for row in json.loads(ran.stdout)} == {"native"}
-    ran = run("doctor", out, "--format", "json")
     assert json.loads((out / "sentence_bert_config.json").read_text())["max_seq_length"] == 32
     card_text = (out / "README.md").read_text()
-    assert "xharness train" in card_text or "pytest" in card_text
+    assert "xharness train BASE --out x" in card_text
     assert "| seed | 0 |" in card_text
+    assert "language: ['de', 'en']" in card_text
     # The same command says so and does nothing; another one does not mix in.
     stamp = (out / "model.safetensors").stat().st_mtime_ns
     again = run("train", base, "-i", card, "--out", out, "--data", tmp_path, *FEW)
@@ -177,15 +182,15 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     tmp_path: Path,
 ) -> None:
     card = pairs_card(own)
-    options = ["--data", tmp_path, "--offline", "--device", "cpu", "--epochs", "150"]
+    options = ["--data", tmp_path, "--offline", "--device", "cpu", "--epochs", "12"]
 
     def command(out: str) -> list[object]:
         return ["train", base, "-i", card, "--out", tmp_path / out, *options]
 
     killed = process(*command("killed"))
     work = tmp_path / "killed" / ".training"
-    deadline = time.monotonic() + 120
-    while not (work / "checkpoint-45" / "complete").is_file():
+    deadline = time.monotonic() + 240
+    while not (work / "checkpoint-8" / "complete").is_file():
         assert killed.poll() is None, killed.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -402,7 +407,6 @@ def test_a_base_that_lacks_encoder_weights_is_refused(run: Run, data: Path, tmp_
 def test_a_trained_reader_answers(run: Run, base: Path, tmp_path: Path) -> None:
     """A few questions can be learnt by heart: the labels are where the answers are."""
     from harness.checkpoint import resolve
-    from harness.reader import Reader, Reading
 
     (tmp_path / "s.json").write_text(json.dumps(squad("en")))
     card = tmp_path / "own.yaml"
@@ -412,7 +416,7 @@ def test_a_trained_reader_answers(run: Run, base: Path, tmp_path: Path) -> None:
             | {
                 "kind": "span", "objective": "extractive-qa", "labels": [],
                 "source": source("squad", "s.json"),
-                "recipe": {"max_length": 96, "batch_size": 6, "epochs": 120.0, "lr": 3e-3},
+                "recipe": {"max_length": 96, "batch_size": 6, "epochs": 50.0, "lr": 5e-3},
             }
         )
     )  # fmt: skip
@@ -425,7 +429,6 @@ def test_a_trained_reader_answers(run: Run, base: Path, tmp_path: Path) -> None:
     assert losses[0] > 2
     assert losses[-1] < 0.2
     assert resolve(str(out)).has_qa_head
-    del Reader, Reading
 
 
 def test_intermediate_tasks_are_listed(run: Run) -> None:

@@ -140,12 +140,12 @@ def test_the_first_piece_of_a_word_carries_its_tag(bert: tuple[Any, Any]) -> Non
 
 def test_equal_texts_have_equal_numbers(bert: tuple[Any, Any]) -> None:
     texts = [("q", "t"), ("r", "t"), ("q", "u")]
-    pairs = [Matched(str(at), "en", query, text) for at, (query, text) in enumerate(texts)]
+    pairs = [Matched(str(at), "en", query, text, "en") for at, (query, text) in enumerate(texts)]
     made = codec(bert, max_length=12, question_length=10)
     features = encode("dual_encoder", pairs, made)
     assert features.labels["query_ids"].tolist() == [0, 1, 0]
     assert features.labels["text_ids"].tolist() == [0, 0, 1]
-    long = encode("dual_encoder", [Matched("1", "en", "a " * 30, "b " * 30)], made)
+    long = encode("dual_encoder", [Matched("1", "en", "a " * 30, "b " * 30, "en")], made)
     assert [side.lengths.tolist() for side in long.sides] == [[10], [12]]
 
 

@@ -108,7 +108,7 @@ def test_a_candidate_is_the_answers_sentence_and_its_context(tmp_path: Path) -> 
     lay(one, tmp_path)
     pair = found(one, tmp_path)[1]
     context = " ".join(SENTENCES["en"][:2])
-    assert pair == Matched("q1", "en", "en 1?", SENTENCES["en"][1] + context)
+    assert pair == Matched("q1", "en", "en 1?", SENTENCES["en"][1] + context, "en")
 
 
 def test_tydiqa_ids_repeat_and_one_file_may_hold_all_languages(tmp_path: Path) -> None:
@@ -174,7 +174,10 @@ def test_parallel_rows_become_pairs_each_text_once(tmp_path: Path) -> None:
     for lang in one.languages:
         rows = [(f"{lang} a", f"{lang} b"), (f"{lang} a", f"{lang} c")]
         write(tmp_path / f"xnli/dev-{lang}.tsv", "".join(f"{p}\t{h}\tneutral\r\n" for p, h in rows))
-    pairs = found(one, tmp_path)
+    made = read(one, Where(tmp_path, tmp_path, offline=True))
+    pairs = [pair for pair in made.examples if isinstance(pair, Matched)]
+    assert made.languages["en"] == 3
+    assert sum(made.languages.values()) == 6
     assert [pair.query for pair in pairs] == ["en a", "en b", "en c"]
     for pair in pairs:
         assert pair.lang != "en"
