@@ -77,7 +77,10 @@ class Submission(BaseModel):
     ``languages``: those of the intermediate training data, ``multilingual`` where they are many
     and not named. ``contaminated``: target tasks whose data it was trained on; what its base was
     trained on is added by ``contamination``. ``stand_in``: made to try the board with, no evidence
-    about any objective.
+    about any objective. ``recipe``, ``seed``: how it was trained, and the seed of that training;
+    checkpoints of one recipe and base differ in the seed alone, and count as one. ``matched``: the
+    design that it belongs to; checkpoints of one design were made alike but for the languages of
+    their data, and are contrasted with each other alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -93,6 +96,9 @@ class Submission(BaseModel):
     licence: str | None = None
     protocol: Literal["standard", "native"] = "standard"
     stand_in: bool = False
+    recipe: str | None = Field(default=None, max_length=80, pattern=r"^[A-Za-z0-9][\w.+-]*$")
+    seed: int | None = Field(default=None, ge=0)
+    matched: str | None = Field(default=None, max_length=80, pattern=r"^[A-Za-z0-9][\w.+-]*$")
     notes: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -103,6 +109,10 @@ class Submission(BaseModel):
             raise ValueError(f"objective {self.objective} needs the languages of its data")
         if self.base_revision is not None and self.base is None:
             raise ValueError("base_revision without base")
+        if (self.recipe is None) != (self.seed is None):
+            raise ValueError("recipe and seed go together: the training, and the seed of it")
+        if self.recipe is not None and self.base is None:
+            raise ValueError("recipe without base: seeds are of one recipe on one base")
         return self
 
     @property
@@ -115,11 +125,12 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
     """Slug → submission, by slug; nothing where the folder is not there.
 
     Raises:
-        DataError: a file does not fit, two files submit the same checkpoint, or bases go round in
-            a circle.
+        DataError: a file does not fit, two files submit the same checkpoint or the same seed of a
+            recipe, or bases go round in a circle.
     """
     found: dict[str, Submission] = {}
     owners: dict[tuple[str, str | None], str] = {}
+    seeds: dict[tuple[str | None, str, int | None], str] = {}
     for path in sorted(folder.glob("*.yaml")):
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", path.stem):
             raise DataError(f"submissions/{path.name}: name it with letters, digits, . _ and -")
@@ -131,6 +142,14 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
                 f" {owners[key]}.yaml already: keep one"
             )
         owners[key] = path.stem
+        if submission.recipe is not None:
+            run = (submission.base, submission.recipe, submission.seed)
+            if run in seeds:
+                raise DataError(
+                    f"submissions/{path.name}: seed {submission.seed} of {submission.recipe} is"
+                    f" {seeds[run]}.yaml already: give another seed or recipe"
+                )
+            seeds[run] = path.stem
         found[path.stem] = submission
     for slug in found:
         contamination(slug, found)

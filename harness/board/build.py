@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.board.contrasts import Contrast, named_contrasts
-from harness.board.differences import Gain, gains
 from harness.board.entries import TRACKS, Entry, make_entries
 from harness.board.fold import Folded, fold, score_rows
+from harness.board.gains import Gain, gains
 from harness.board.published import Figure, read_figures
 from harness.board.standings import Standing, standing
+from harness.board.variants import variants
 from harness.errors import CheckFailed, DataError, NotFoundError
 from harness.outcomes import DAMAGE, OutcomeFile, find
 from harness.scoring import SCHEMA
@@ -33,9 +34,10 @@ FEW = 8  # files that are folded in this process: starting others costs a second
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """All that the pages are rendered from."""
+    """All that the pages are rendered from. ``shown``: the entries, with seeds put together."""
 
     entries: tuple[Entry, ...]
+    shown: tuple[Entry, ...]
     scores: pa.Table
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
@@ -44,7 +46,7 @@ class Board:
     @cached_property
     def gains(self) -> list[Gain]:
         """Every checkpoint against its base."""
-        return gains(self.entries)
+        return gains(self.shown, self.entries)
 
     def entry(self, slug: str) -> Entry:
         """The checkpoint with a slug."""
@@ -125,9 +127,11 @@ def read_board(root: Path, cache: Path | None = None) -> Board:
             f"no outcomes under {root / RESULTS} and no submissions: run `xharness eval` first"
         )
     entries = make_entries(folded, submissions)
-    standings = [standing(track, entries) for track in TRACKS]
+    shown = variants(entries)
+    standings = [standing(track, shown) for track in TRACKS]
     return Board(
         entries=entries,
+        shown=shown,
         scores=_score_table(folded, entries),
         standings=tuple(one for one in standings if one is not None),
         contrasts=named_contrasts(entries, root / RESULTS, cache),
@@ -179,12 +183,12 @@ def _one_thread() -> None:
 
 def render(board: Board) -> dict[str, bytes]:
     """Path under the root → content, of everything that is generated."""
-    from harness.board import figures, markdown, page
+    from harness.board import figures, page, pages, readme
 
     files: dict[str, bytes] = {SCORES: _parquet(board.scores)}
-    for name, text in (figures.draw(board) | markdown.write(board)).items():
+    texts = {"README.md": readme.write(board), "index.html": page.write(board)}
+    for name, text in (figures.draw(board) | pages.write(board) | texts).items():
         files[f"leaderboard/{name}"] = text.encode()
-    files["leaderboard/index.html"] = page.write(board).encode()
     return dict(sorted(files.items()))
 
 

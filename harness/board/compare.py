@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.board.contrasts import Difference, differ
+from harness.board.differences import Difference, differ
 from harness.board.entries import TRACKS, Result, make_entries, read_result
 from harness.board.fold import Folded, fold
 from harness.errors import IncompleteError, NotFoundError

@@ -119,7 +119,10 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A checkpoint on the board, or a submission without outcomes yet."""
+    """A checkpoint on the board, or a submission without outcomes yet.
+
+    ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
+    """
 
     slug: str
     model: str
@@ -128,6 +131,7 @@ class Entry:
     base: str | None
     contaminated: frozenset[str]
     results: tuple[Result, ...]
+    members: tuple[Entry, ...] = ()
 
     @property
     def name(self) -> str:

@@ -58,7 +58,8 @@ def contrast_table(found: Sequence[Contrast]) -> Table:
         rests += "; stand-ins" * one.stand_ins
         table.add_row(
             escape(one.base), one.name, measure, points(one.difference.estimate.difference),
-            escape(span(*one.interval)), p_value(one.holm), escape(rests),
+            escape(span(*one.interval)),
+            p_value(one.holm) if one.confirmatory else f"{p_value(one.p)} (p)", escape(rests),
         )  # fmt: skip
     return table
 

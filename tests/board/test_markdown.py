@@ -11,8 +11,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from harness.board.build import read_board, render
-from harness.board.markdown import cell, command, table
+from harness.board.markdown import cell, table
 from harness.board.page import embedded
+from harness.board.pages import command
 from tests.board.boards import BASE, MANY, bitext, hand_worked, measure, submit
 
 EVIL = "a|b`c`<script>alert(1)</script>\n# *x* [y](javascript:z) </script> $z$"
