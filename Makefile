@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install eval test test-slow lint types wheel-check clean
+.PHONY: install eval test test-slow bench lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -25,6 +25,11 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Speed beside its targets, on synthetic data: some twenty minutes on a machine at rest.
+bench: install
+	$(BIN)/python benchmarks/bench_contrast.py
+	$(BIN)/python benchmarks/bench_board.py
 
 lint: install
 	$(BIN)/ruff check .
