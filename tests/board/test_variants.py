@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from harness.board.build import leaderboard, read_board
+from harness.board.compare import compare
 from harness.board.entries import Entry
-from tests.board.boards import BASE, bitext, hits, measure, submit
+from harness.submission import read_submissions
+from tests.board.boards import BASE, answers, bitext, hits, measure, submit
 
 FOUND = {"en": (1, 2, 3), "many": (4, 5, 6)}
 LANGUAGES = {"en": ["en"], "many": ["de", "sw"]}
@@ -65,8 +67,6 @@ def test_a_single_seed_stays_a_checkpoint(seeded: Path) -> None:
 
 def test_a_task_that_a_seed_lacks_is_not_averaged(seeded: Path) -> None:
     units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
-    from tests.board.boards import answers
-
     for seed in (1, 2):
         rows = {unit: answers(unit, [1.0, 0.5]) for unit in units}
         measure(seeded, f"hand/en-{seed}", rows, task="demo_qa", layer=None)
@@ -107,6 +107,23 @@ def test_gains_over_seeds(seeded: Path) -> None:
     df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)  # four sentences, three seeds
     reach = t.ppf(0.975, df) * (item + seed) ** 0.5
     assert (gain.low, gain.high) == pytest.approx((0.625 - reach, 0.625 + reach))
+
+
+def test_compare_takes_recipes(seeded: Path) -> None:
+    (found,) = compare(
+        "many", "en", results=seeded / "leaderboard/results",
+        submissions=read_submissions(seeded / "submissions"),
+    )  # fmt: skip
+    assert found.difference.estimate.difference == pytest.approx(0.375)
+    assert found.over is not None
+    assert found.over.claim == "recipe"
+    assert found.interval == (found.over.low, found.over.high)
+    (found,) = compare(
+        "many-1", "en-1", results=seeded / "leaderboard/results",
+        submissions=read_submissions(seeded / "submissions"),
+    )  # fmt: skip
+    assert found.over is None
+    assert found.difference.estimate.difference == pytest.approx(0.375)
 
 
 def test_pages_of_a_variant_and_its_seeds(seeded: Path) -> None:
