@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import board, evaluating, looking
+from harness.commands import board, evaluating, intake, looking
 
 app = typer.Typer(
     name="xharness",
@@ -36,6 +36,11 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     looking.tasks: "xharness tasks lareqa",
     looking.prefetch: "xharness prefetch sentence-transformers/LaBSE --suite xtreme-r",
     looking.doctor: "xharness doctor sentence-transformers/all-MiniLM-L6-v2",
+    intake.submit: (
+        "xharness submit org/model --base org/base --objective extractive-qa --language en"
+        " --dataset 'SQuAD v1.1'"
+    ),
+    intake.validate: "xharness validate submissions/org__model.yaml",
     board.leaderboard: "xharness leaderboard --check",
     board.verify: "xharness verify",
     board.compare: "xharness compare org/variant org/base --by-language",

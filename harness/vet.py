@@ -123,6 +123,13 @@ def counted(names: Iterable[str]) -> list[str]:
     return sorted(chosen)
 
 
+def only_pickles(names: Collection[str]) -> bool:
+    """Whether a repository has weights, but none of them as safetensors."""
+    return any(name.endswith(PICKLES) for name in names) and not any(
+        name.endswith(".safetensors") for name in names
+    )
+
+
 def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> None:
     """Refuse a repository (or local folder) by its file names alone, before anything is downloaded.
 
@@ -135,11 +142,11 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
         pickles = sorted(name for name in names if name.endswith(PICKLES))
         foreign = sorted(name for name in names if name.endswith((*FOREIGN, ".safetensors")))
         if pickles:
-            pinned = f"{label.split('@')[0]}@refs/pr/N"
-            request = f"pin its safetensors conversion pull request ({pinned}), or "
+            name = label if local else label.split("@")[0]
+            request = f"pin its safetensors conversion pull request ({name}@refs/pr/N), or run "
             raise RefusedError(
                 f"{label} has no weights but pickles ({pickles[0]}), which can run code: "
-                f"{'' if local else request}convert it to safetensors where you trust it"
+                f"{'run ' if local else request}`xharness convert {name} FOLDER`"
             )
         if foreign:
             raise RefusedError(

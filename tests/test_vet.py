@@ -94,7 +94,7 @@ def test_shards_count_where_there_is_an_index_and_no_single_file() -> None:
     [
         (
             ["config.json", "pytorch_model.bin"],
-            ["pickles", "org/m@refs/pr/N", "convert it to safetensors"],
+            ["pickles", "org/m@refs/pr/N", "`xharness convert org/m FOLDER`"],
         ),
         ([".gitattributes"], ["has no weights", ".gitattributes"]),
         ([], ["has no weights", "nothing"]),
@@ -114,7 +114,8 @@ def test_listing_refused(names: list[str], words: list[str]) -> None:
 
 def test_listing_of_a_local_folder_offers_conversion_alone() -> None:
     with pytest.raises(
-        RefusedError, match=r"^\./m has no weights but pickles .*convert it to safetensors"
+        RefusedError,
+        match=r"^\./m has no weights but pickles [^;]*: run `xharness convert \./m FOLDER`$",
     ):
         vet_listing("./m", ["config.json", "pytorch_model.bin"], local=True)
 

@@ -15,12 +15,14 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests.hub.pulls import DISCUSSIONS, Pull, listed
 
 API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?")
 RESOLVE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -35,15 +37,21 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     gated: bool = False
     needs_login: bool = False
+    card: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An answer in place of the real one, to requests whose path contains ``where``."""
+    """An answer in place of the real one, to requests whose path contains ``where``.
+
+    With ``cut`` it is the real one, but the connection ends after so many bytes of the body; at 0
+    there is no answer at all.
+    """
 
     where: str
     status: int
     headers: Mapping[str, str]
+    cut: int | None = None
 
 
 class Hub:
@@ -55,6 +63,9 @@ class Hub:
         self.requests: list[str] = []
         self.failures: list[Failure] = []
         self.damaged: set[str] = set()
+        self.shortened: set[str] = set()
+        self.ranges = True
+        self.pulls: dict[tuple[str, str], list[Pull]] = {}
         self.after_info: Callable[[], object] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(
@@ -100,9 +111,12 @@ class Hub:
         kind: str = "models",
         gated: bool = False,
         needs_login: bool = False,
+        card: Mapping[str, Any] | None = None,
+        commit: str | None = None,
     ) -> str:
         """Commit a folder (or files by name) to a branch of a repository; returns the commit.
 
+        ``card``: what its README declares. ``commit``: its id, where that is known beforehand.
         ``gated``: files are refused, the listing is not. ``needs_login``: all is refused, as for
         private repositories, whose existence the Hub does not admit.
         """
@@ -116,12 +130,13 @@ class Hub:
         digest = hashlib.sha1(f"{kind} {name}".encode(), usedforsecurity=False)
         for path, data in sorted(files.items()):
             digest.update(f"{path}\0{len(data)}\0".encode() + data)
-        commit = digest.hexdigest()
+        commit = commit or digest.hexdigest()
         repository = self.repositories.setdefault((kind, name), Repository())
         repository.commits[commit] = dict(files)
         repository.branches[branch] = commit
         repository.gated = gated
         repository.needs_login = needs_login
+        repository.card = card or repository.card
         return commit
 
     def fail(
@@ -129,6 +144,10 @@ class Hub:
     ) -> None:
         """Let the next ``times`` requests whose path contains ``where`` answer ``status``."""
         self.failures.extend([Failure(where, status, headers or {})] * times)
+
+    def cut(self, where: str, *, after: int = 0, times: int = 1) -> None:
+        """Cut the connection of such requests after so many bytes of the answer's body."""
+        self.failures.extend([Failure(where, 200, {}, after)] * times)
 
 
 @dataclass(frozen=True)
@@ -138,6 +157,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    cut: int | None = None
 
 
 def _error(status: int, code: str, message: str) -> Answer:
@@ -161,12 +181,19 @@ def _large(path: str, data: bytes) -> dict[str, Any] | None:
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
 
 
-def answer(hub: Hub, path: str) -> Answer:
-    """The answer to a GET of ``path`` (quoted, without the query)."""
+def failing(hub: Hub, path: str) -> Answer | None:
+    """The failure that was asked for in place of the answer, once."""
     for failure in hub.failures:
         if failure.where in path:
             hub.failures.remove(failure)
+            if failure.cut is not None:
+                return replace(answer(hub, path), cut=failure.cut)
             return Answer(failure.status, failure.headers)
+    return None
+
+
+def answer(hub: Hub, path: str) -> Answer:
+    """The answer to a GET of ``path`` (quoted, without the query)."""
     if match := API.fullmatch(path):
         kind, name, part, revision, _ = match.groups()
         return _api(hub, kind, unquote(name), part, unquote(revision or "main"))
@@ -196,6 +223,7 @@ def _api(hub: Hub, kind: str, name: str, part: str | None, revision: str) -> Ans
             "private": False,
             "gated": "manual" if repository.gated else False,
             "tags": [],
+            "cardData": dict(repository.card),
             "downloads": 0,
             "likes": 0,
             "siblings": [
@@ -243,6 +271,8 @@ def _file(hub: Hub, kind: str, name: str, revision: str, path: str) -> Answer:
     tag = large["sha256"] if large else _object_id(data)
     if path in hub.damaged:
         data = bytes([data[0] ^ 1]) + data[1:]
+    if path in hub.shortened:
+        data = data[: len(data) // 2]
     headers = {
         "ETag": f'"{tag}"',
         "X-Repo-Commit": commit,
@@ -265,20 +295,33 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def _answer(self, *, with_body: bool) -> None:
             path = urlsplit(self.path).path
             hub.requests.append(f"{self.command} {path}")
-            found = answer(hub, path)
+            found = failing(hub, path) or self._pulls(path) or answer(hub, path)
             status, body, headers = found.status, found.body, dict(found.headers)
             span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            if span and status == 200:
+            if span and status == 200 and hub.ranges:
                 first, last = int(span[1]), int(span[2] or len(body) - 1)
                 headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
                 status, body = 206, body[first : last + 1]
+            if found.cut == 0:
+                self.close_connection = True
+                return
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if with_body:
-                self.wfile.write(body)
+                self.wfile.write(body[: found.cut])
+            if found.cut is not None:
+                self.close_connection = True
+
+        def _pulls(self, path: str) -> Answer | None:
+            match = DISCUSSIONS.fullmatch(path)
+            if match is None:
+                return None
+            name = unquote(match[2])
+            query = dict(parse_qsl(urlsplit(self.path).query))
+            return _json(listed(name, hub.pulls.get((match[1], name), []), query))
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -1,0 +1,44 @@
+"""A submission as the text of its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from harness.strict_yaml import parse, validated
+from harness.submission import Submission
+
+
+def as_yaml(submission: Submission) -> str:
+    """The submission as a file that reads back as the same, without fields that say nothing."""
+    fields = {
+        key: value
+        for key, value in submission.model_dump().items()
+        if value not in (None, [], False)
+    }
+    text = yaml.dump(
+        fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100,
+    )  # fmt: skip
+    if validated(parse(text.encode(), "submission"), Submission) != submission:
+        raise AssertionError(f"a submission does not read back: {text!r}")
+    return str(text)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text that could be taken for something else is quoted, short lists stay on a line."""
+
+    def text_node(self, data: str) -> yaml.ScalarNode:
+        plain = data.replace("/", "").replace(" ", "").replace("-", "").isalpha()
+        words = data.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+        ends = data[:1].isalpha() and data[-1:].isalnum()
+        style = None if plain and ends and not words else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    def list_node(self, data: list[Any]) -> yaml.SequenceNode:
+        short = sum(len(str(item)) + 4 for item in data) < 80
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=short)
+
+
+_Dumper.add_representer(str, _Dumper.text_node)
+_Dumper.add_representer(list, _Dumper.list_node)
