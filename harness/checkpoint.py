@@ -157,12 +157,12 @@ def _local(name: str, path: Path, fetch: Fetch) -> Checkpoint:
     if not path.is_dir():
         raise UsageError(f"{name} is a file: give the folder that holds config.json and weights")
     folder = path.resolve()
-    names = _file_names(folder)
+    names = file_names(folder)
     vet_listing(name, names, local=True)
     return _described(folder.name, f"local:{_digest(folder, names)}", folder, fetch)
 
 
-def _file_names(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     """Files of a folder and of its module folders, as a repository lists them."""
     names = []
     for path in folder.iterdir():

@@ -41,6 +41,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
         " --dataset 'SQuAD v1.1'"
     ),
     intake.validate: "xharness validate submissions/org__model.yaml",
+    intake.convert: "xharness convert org/model ./model-safetensors",
     board.leaderboard: "xharness leaderboard --check",
     board.verify: "xharness verify",
     board.compare: "xharness compare org/variant org/base --by-language",

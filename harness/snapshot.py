@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.hub_api import explained, model_info, quiet
-from harness.vet import counted, vet_listing
+from harness.vet import counted, pickles_in, vet_listing
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -67,7 +67,7 @@ def snapshot(
         raise NotFoundError(
             f"{wanted} is not in the cache at {root}: run `xharness prefetch {wanted}` online first"
         )
-    return _download(name, revision, root)
+    return _download(_pending(name, revision, root), revision, root)
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,32 @@ def commit_of(info: ModelInfo) -> str:
     return str(info.sha)
 
 
-def _download(name: str, revision: str | None, root: Path) -> Snapshot:
+def pickled(name: str, revision: str | None, *, cache: Path | None = None) -> Snapshot:
+    """The files of a model whose weights are only pickled, those pickles included.
+
+    For `xharness convert` alone: nothing else reads what this downloads. Raises as ``snapshot``
+    does, and UsageError where there are safetensors.
+    """
+    from huggingface_hub import constants
+
+    _check_names(name, revision)
+    root = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    info = model_info(name, revision)
+    files = {file.rfilename: file for file in info.siblings or ()}
+    if any(file.endswith(".safetensors") for file in files):
+        raise UsageError(f"{info.id} has safetensors already: evaluate it as it is")
+    pickles = pickles_in(files)
+    if not pickles:
+        vet_listing(f"{info.id}@{commit_of(info)[:12]}", files)
+    wanted = tuple(sorted({*counted(files), *pickles}))
+    folder = _storage(info.id, root) / "snapshots" / commit_of(info)
+    missing = tuple(files[file] for file in wanted if not (folder / file).is_file())
+    return _download(Pending(info.id, commit_of(info), wanted, missing), revision, root)
+
+
+def _download(found: Pending, revision: str | None, root: Path) -> Snapshot:
     from huggingface_hub import snapshot_download
 
-    found = _pending(name, revision, root)
     name, commit, missing = found.id, found.commit, found.missing
     folder = _storage(name, root) / "snapshots" / commit
     _check_space(name, missing, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -29,14 +30,12 @@ class _Dumper(yaml.SafeDumper):
     """Text that could be taken for something else is quoted, short lists stay on a line."""
 
     def text_node(self, data: str) -> yaml.ScalarNode:
-        plain = data.replace("/", "").replace(" ", "").replace("-", "").isalpha()
-        words = data.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
-        ends = data[:1].isalpha() and data[-1:].isalnum()
-        style = None if plain and ends and not words else '"'
+        # PyYAML quotes what it would read as no text; numbers without a point are more than that.
+        style = '"' if re.match(r"[-+.\d]", data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def list_node(self, data: list[Any]) -> yaml.SequenceNode:
-        short = sum(len(str(item)) + 4 for item in data) < 80
+        short = sum(len(str(item)) + 2 for item in data) < 85
         return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=short)
 
 

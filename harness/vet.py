@@ -51,6 +51,8 @@ COUNTED = frozenset(
     }
 )
 MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
+PICKLE, ADAPTER_PICKLE = "pytorch_model.bin", "adapter_model.bin"
+SHARDED = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 FOREIGN = (".h5", ".msgpack", ".gguf", ".onnx", ".ot", ".mlmodel")
 
@@ -128,6 +130,23 @@ def only_pickles(names: Collection[str]) -> bool:
     return any(name.endswith(PICKLES) for name in names) and not any(
         name.endswith(".safetensors") for name in names
     )
+
+
+def pickles_in(names: Iterable[str]) -> list[str]:
+    """The pickles that `xharness convert` reads, sorted: a model's, its modules', an adapter's.
+
+    One file where it is there beside shards of the same weights.
+    """
+    names = set(names)
+    found = []
+    for name in names:
+        folder, slash, base = name.rpartition("/")
+        if folder and not MODULE_FOLDER.fullmatch(folder):
+            continue
+        whole = f"{folder}{slash}{PICKLE}"
+        if base in (PICKLE, ADAPTER_PICKLE) or (SHARDED.fullmatch(base) and whole not in names):
+            found.append(name)
+    return sorted(found)
 
 
 def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> None:

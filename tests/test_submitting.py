@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError
 from harness.submission import Submission, read_submissions
-from harness.submission_yaml import as_yaml
-from harness.submitting import Proposal, Stated, propose, write
-from tests.checkpoints import build, build_adapter, build_sentence_transformer
+from harness.submitting import Stated, propose, write
+from tests.checkpoints import build
 from tests.hub.inprocess import point
-from tests.hub.pulls import Pull
 from tests.hub.server import Hub
 
 QA = Stated(objective="extractive-qa", languages=("en",), datasets=("SQuAD v1.1",))

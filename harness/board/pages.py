@@ -123,6 +123,8 @@ def _facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
         ("contaminated", ", ".join(sorted(entry.contaminated)) or "none known"),
         ("licence", submission.licence or "not given"),
     ]
+    if submission.conversion:
+        facts.append(("safetensors", f"from {submission.conversion}: published as a pickle"))
     return facts + [("note", note) for note in submission.notes]
 
 

@@ -13,6 +13,7 @@ from harness.board.markdown import Raw, code, environment, picture, table
 from harness.board.pages import command, name, scored
 from harness.board.standings import Row, Standing, gate
 from harness.board.variants import recipe_of
+from harness.board.waiting import waiting_table
 from harness.board.words import at_chance, p_value, percent, points, span
 from harness.cards import read_card
 from harness.contrast import Estimate, Part
@@ -47,6 +48,7 @@ def write(board: Board) -> str:
         apart=_apart_table(board.entries),
         flagged=_flagged_table(board.standings),
         coverage=_coverage_table(board),
+        waiting=waiting_table(board.entries),
         published=_published_table(board),
         commands=_command_table(board.entries),
     )  # fmt: skip
@@ -270,24 +272,24 @@ def _flagged_table(standings: Sequence[Standing]) -> Raw | None:
     return table(headers, rows, left=4) if rows else None
 
 
-def _coverage_table(board: Board) -> Raw:
+def _coverage_table(board: Board) -> Raw | None:
     cards = {r.task: r.card for entry in board.entries for r in entry.results}
     tasks = sorted(cards)
     sizes = {task: len(board_units(task, tuple(cards[task].languages))) for task in tasks}
     rows = []
-    for entry in board.entries:
-        revision = entry.revision or "pending"
-        cells: list[object] = [name(entry), entry.kind, code(revision[:18])]
+    for entry in (entry for entry in board.entries if entry.results):
+        cells: list[object] = [name(entry), entry.kind, code((entry.revision or "")[:18])]
         for task in tasks:
             found = [r for r in entry.results if r.task == task]
             whole = sorted({r.track for r in found if r.regular})
             partial = max((len(r.values) for r in found), default=0)
             cells.append(", ".join(whole) or (f"{partial} of {sizes[task]}" if found else "—"))
         seen = ", ".join(sorted(entry.contaminated)) or "—"
-        cells += [seen, "measured" if entry.results else "not measured"]
+        made = entry.submission.conversion if entry.submission else None
+        cells += [seen, f"measured, safetensors from {made}" if made else "measured"]
         rows.append(cells)
     headers = ("checkpoint", "kind", "revision", *tasks, "trained on", "provenance")
-    return table(headers, rows, left=len(headers))
+    return table(headers, rows, left=len(headers)) if rows else None
 
 
 def _published_table(board: Board) -> Raw:

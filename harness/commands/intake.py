@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import BoardRoot
+from harness.commands.options import BoardRoot, CacheDir
 from harness.commands.outputs import errors, print_notes
 
 
@@ -94,3 +94,20 @@ def validate(
         if found:
             many = f"{len(found)} problem{'s' * (len(found) > 1)}"
             raise CheckFailed(f"{many} in {len(files)} files: correct them and run again")
+
+
+def convert(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL[@REV]", help="A folder, or a Hub id, with pickles only.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    cache_dir: CacheDir = None,
+) -> None:
+    """Convert pickled weights to safetensors, in a process without network or token."""
+    with errors():
+        from harness.api import cache_folder, hub_cache
+        from harness.convert import convert as converted
+
+        made = converted(model, out, cache=hub_cache(cache_folder(cache_dir)))
+        print_notes([f"the pickle was opened with: {'; '.join(made.isolation)}"])
+        typer.echo(f"{out} is {made.checkpoint.revision}")
