@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -106,8 +106,16 @@ def first_bytes(name: str, commit: str, file: str, count: int) -> bytes:
     return asked(ask, name, commit)
 
 
-def asked(ask: Callable[[], Answer], name: str, revision: str | None) -> Answer:
+def asked(
+    ask: Callable[[], Answer],
+    name: str,
+    revision: str | None,
+    *,
+    statuses: Collection[int] = RETRIED,
+) -> Answer:
     """The answer to a question about a repository, asked again after overload and cut connections.
+
+    ``statuses``: those that mean overload; none where the client itself asks again after them.
 
     Raises:
         HarnessError: the last failure, explained.
@@ -116,18 +124,20 @@ def asked(ask: Callable[[], Answer], name: str, revision: str | None) -> Answer:
         try:
             return ask()
         except Exception as error:
-            if not _passing(error) or attempt == RETRIES:
+            if not _passing(error, statuses) or attempt == RETRIES:
                 raise explained(error, name, revision) from error
             time.sleep(_pause(error, attempt))
     raise AssertionError("the last attempt returns or raises")
 
 
-def _passing(error: Exception) -> bool:
+def _passing(error: BaseException, statuses: Collection[int]) -> bool:
     """Whether another try may succeed. A Hub that takes no connection at all is not waited for."""
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in RETRIED
+        return error.response.status_code in statuses
     names = {kind.__name__ for kind in type(error).__mro__}
     cut = {"TimeoutException", "NetworkError", "RemoteProtocolError", "JSONDecodeError"}
     return bool(names & cut) and "ConnectError" not in names

@@ -50,7 +50,7 @@ def problems(paths: Iterable[Path]) -> list[str]:
                     submissions[path.stem] = Submission.model_validate(document.value)
         for path in inside:
             if path.stem in submissions:
-                found += _among(path.stem, documents[path], submissions)
+                found += conflicts(path.stem, documents[path], submissions)
     return found
 
 
@@ -94,8 +94,10 @@ def _contaminations(document: Document) -> Iterator[str]:
             )
 
 
-def _among(slug: str, document: Document, submissions: Mapping[str, Submission]) -> Iterator[str]:
-    """What is wrong with a submission beside the others of its folder."""
+def conflicts(
+    slug: str, document: Document, submissions: Mapping[str, Submission]
+) -> Iterator[str]:
+    """What is wrong with a submission beside the others (all of ``submissions`` but its own)."""
     own = submissions[slug]
     others = {name: one for name, one in submissions.items() if name != slug}
     for name, one in others.items():
@@ -103,6 +105,11 @@ def _among(slug: str, document: Document, submissions: Mapping[str, Submission])
             yield (
                 f"{document.place(('model',))}: model: {own.model} is submitted by {name}.yaml"
                 " already: keep one"
+            )
+        if own.recipe is not None and _training(one) == _training(own):
+            yield (
+                f"{document.place(('seed',))}: seed: {own.seed} of {own.recipe} is {name}.yaml"
+                " already: give another seed or recipe"
             )
     try:
         contamination(slug, submissions)
@@ -125,3 +132,7 @@ def _among(slug: str, document: Document, submissions: Mapping[str, Submission])
             f"{document.place(('base',))}: base: {own.base} is not submitted: did you mean"
             f" {near[0]}?"
         )
+
+
+def _training(submission: Submission) -> tuple[str | None, str | None, int | None]:
+    return submission.base, submission.recipe, submission.seed

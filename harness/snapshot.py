@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
-from harness.hub_api import explained, model_info, quiet
+from harness.hub_api import asked, model_info, quiet
 from harness.vet import counted, pickles_in, vet_listing
 
 if TYPE_CHECKING:
@@ -181,13 +181,14 @@ def _download(found: Pending, revision: str | None, root: Path) -> Snapshot:
     name, commit, missing = found.id, found.commit, found.missing
     folder = _storage(name, root) / "snapshots" / commit
     _check_space(name, missing, root)
-    try:
-        with quiet():
-            snapshot_download(
-                name, revision=commit, cache_dir=root, allow_patterns=list(found.wanted)
-            )
-    except Exception as error:
-        raise explained(error, name, commit) from error
+
+    def fetch() -> str:
+        return snapshot_download(
+            name, revision=commit, cache_dir=root, allow_patterns=list(found.wanted)
+        )
+
+    with quiet():
+        asked(fetch, name, commit, statuses=())
     damaged = [file.rfilename for file in missing if not intact(folder / file.rfilename, file)]
     if damaged:
         raise DataError(

@@ -31,7 +31,7 @@ class _Dumper(yaml.SafeDumper):
 
     def text_node(self, data: str) -> yaml.ScalarNode:
         # PyYAML quotes what it would read as no text; numbers without a point are more than that.
-        style = '"' if re.match(r"[-+.\d]", data) else None
+        style = '"' if re.fullmatch(r"[-+.\d][-+.\d_eE]*", data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def list_node(self, data: list[Any]) -> yaml.SequenceNode:

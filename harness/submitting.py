@@ -13,6 +13,7 @@ from harness.errors import HarnessError, UsageError
 from harness.hub_api import model_info
 from harness.intake import Seen, look_at
 from harness.languages import canonical
+from harness.problems import conflicts
 from harness.strict_yaml import Document, misfits, validated
 from harness.submission import (
     CONVERT,
@@ -27,6 +28,7 @@ from harness.submission import (
 from harness.submission_yaml import as_yaml
 
 FOLDER = "submissions"
+STATED = "submission"  # what messages call a file that is not written yet
 MAX_TEXT = 200  # characters of a text from a model card
 MAX_LISTED = 50  # data sets or languages from a model card
 
@@ -42,6 +44,9 @@ class Stated:
     contaminated: tuple[str, ...] = ()
     licence: str | None = None
     protocol: str = "standard"
+    recipe: str | None = None
+    seed: int | None = None
+    matched: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -71,6 +76,7 @@ def propose(model: str, stated: Stated, root: Path, *, replace: bool = False) ->
         RefusedError: the checkpoint would not be evaluated, with the reason.
         DataError: a submission that is there already does not fit.
     """
+    _check_values(stated)
     submissions = read_submissions(root / FOLDER)
     seen = look_at(model)
     path = root / FOLDER / f"{_slug(seen, submissions)}.yaml"
@@ -80,15 +86,36 @@ def propose(model: str, stated: Stated, root: Path, *, replace: bool = False) ->
     fields = _fields(seen, stated, remarks)
     fields |= _base(seen, stated, submissions, remarks)
     fields["contaminated"] = _contaminated(fields["datasets"], stated.contaminated, remarks)
-    document = Document("submission", {key: value for key, value in fields.items() if value}, {})
-    if found := misfits(document, Submission):
-        raise UsageError("; ".join(line.removeprefix("submission: ") for _, line in found))
-    submission = validated(document, Submission)
+    submission = _checked(fields)
     after = {**submissions, path.stem: submission}
+    found = list(conflicts(path.stem, Document(STATED, fields, {}), after))
+    if found:
+        raise UsageError("; ".join(line.removeprefix(f"{STATED}: ") for line in found))
     inherited = contamination(path.stem, after) - set(submission.contaminated)
     if inherited:
         remarks.append(f"also contaminated: {', '.join(sorted(inherited))}, by base or same data")
     return Proposal(path, submission, tuple(remarks))
+
+
+def _check_values(stated: Stated) -> None:
+    """Refuse what can be no value of its field, before anything is asked of the network."""
+    given = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in vars(stated).items()
+        if value not in (None, ()) and key != "base"
+    }
+    found = misfits(Document(STATED, {"model": "org/name", **given}, {}), Submission)
+    # Fields that do not go together may still be made to by the model card.
+    if wrong := [line.removeprefix(f"{STATED}: ") for path, line in found if path]:
+        raise UsageError("; ".join(wrong))
+
+
+def _checked(fields: Mapping[str, Any]) -> Submission:
+    said = {key: value for key, value in fields.items() if value not in (None, [])}
+    document = Document(STATED, said, {})
+    if found := misfits(document, Submission):
+        raise UsageError("; ".join(line.removeprefix(f"{STATED}: ") for _, line in found))
+    return validated(document, Submission)
 
 
 def write(proposal: Proposal) -> None:
@@ -127,6 +154,9 @@ def _fields(seen: Seen, stated: Stated, remarks: list[str]) -> dict[str, Any]:
         ),
         "protocol": stated.protocol,
         "conversion": seen.conversion,
+        "recipe": stated.recipe,
+        "seed": stated.seed,
+        "matched": stated.matched,
         "notes": notes,
     }  # fmt: skip
 

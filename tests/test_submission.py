@@ -53,7 +53,10 @@ def test_pending_without_revision(tmp_path: Path) -> None:
         ("model: org/x\nobjective: nli\n", "needs the languages"),
         ("model: org/x\nobjective: none\nlanguages: [en]\n", "without intermediate"),
         ("model: org/x\nobjective: nli\nlanguages: [xx1]\n", "unknown language"),
-        ("model: org/x\nobjective: none\ncontaminated: [tydqa]\n", "not a target task"),
+        (
+            "model: org/x\nobjective: none\ncontaminated: [tydqa]\n",
+            "unknown target task .* did you mean tydiqa",
+        ),
         (f"model: org/x\nobjective: none\nbase_revision: {COMMIT}\n", "without base"),
         ("model: org/x\nobjective: none\nstand_in: 1\n", "stand_in"),
     ],

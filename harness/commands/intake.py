@@ -33,6 +33,13 @@ def submit(
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the checkpoint.")] = None,
     protocol: Annotated[str, typer.Option(help="standard or native.")] = "standard",
+    recipe: Annotated[
+        str | None, typer.Option(help="How it was trained, where several seeds of that are there.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of that training.")] = None,
+    matched: Annotated[
+        str | None, typer.Option(help="The design of checkpoints made alike that it belongs to.")
+    ] = None,
     notes: Annotated[
         list[str] | None, typer.Option("--note", help="For readers of the board; repeatable.")
     ] = None,
@@ -60,6 +67,9 @@ def submit(
             contaminated=tuple(contaminated or ()),
             licence=licence,
             protocol=protocol,
+            recipe=recipe,
+            seed=seed,
+            matched=matched,
             notes=tuple(notes or ()),
         )
         if create_pr:

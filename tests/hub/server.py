@@ -55,7 +55,12 @@ class Failure:
 
 
 class Hub:
-    """The server; ``requests`` holds ``"METHOD path"`` of every request, in order."""
+    """The server; ``requests`` holds ``"METHOD path"`` of every request, in order.
+
+    ``damaged`` and ``shortened``: files (``path``, or ``org/name/path`` of one repository) that
+    come with another first byte, or as their first half. ``ranges``: whether ranges are understood.
+    ``sent``: bytes of bodies so far.
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
@@ -65,6 +70,7 @@ class Hub:
         self.damaged: set[str] = set()
         self.shortened: set[str] = set()
         self.ranges = True
+        self.sent = 0
         self.pulls: dict[tuple[str, str], list[Pull]] = {}
         self.after_info: Callable[[], object] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -269,9 +275,9 @@ def _file(hub: Hub, kind: str, name: str, revision: str, path: str) -> Answer:
     data = files[path]
     large = _large(path, data)
     tag = large["sha256"] if large else _object_id(data)
-    if path in hub.damaged:
+    if {path, f"{name}/{path}"} & hub.damaged:
         data = bytes([data[0] ^ 1]) + data[1:]
-    if path in hub.shortened:
+    if {path, f"{name}/{path}"} & hub.shortened:
         data = data[: len(data) // 2]
     headers = {
         "ETag": f'"{tag}"',
@@ -312,6 +318,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if with_body:
                 self.wfile.write(body[: found.cut])
+                hub.sent += len(body[: found.cut])
             if found.cut is not None:
                 self.close_connection = True
 
