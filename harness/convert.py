@@ -154,7 +154,7 @@ def _opened(folder: Path, pickles: Sequence[str], target: Path, source: str) -> 
             f"{pickles[0]} is refused: the process that read it ended with {done.returncode}"
             f" ({lines[-1][:200]})"
         ) from None
-    if "refused" in answer:
+    if answer["refused"]:
         raise RefusedError(f"{pickles[0]} is refused: {answer['refused']}")
     return tuple(answer["isolation"])
 

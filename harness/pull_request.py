@@ -69,15 +69,13 @@ def plan(root: Path, path: Path, submission: Submission) -> PullRequest:
     """The pull request that submits ``path``, a file under ``root``; nothing is run."""
     top = check_repository(root)
     revision = (submission.revision or "")[:12]
-    what = [f"model: {submission.model}@{revision}", f"kind: {kind_of(submission)}"]
-    if submission.base:
-        what.append(f"base: {submission.base}")
+    base = f", from {submission.base}" if submission.base else ""
     return PullRequest(
         root=top,
         file=path.resolve().relative_to(top.resolve()).as_posix(),
         branch=f"submit/{path.stem}",
         title=f"Submit {submission.model}",
-        body="\n".join(f"- {line}" for line in what),
+        body=f"{submission.model}@{revision}: {kind_of(submission)}{base}",
     )
 
 

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,24 +35,28 @@ class Refused(Exception):
 def main() -> None:
     """Give up everything that is not needed, then convert the job's files one after another."""
     job = json.load(sys.stdin)
-    target = Path(job["target"])
     had = [sandbox.leave_network(), sandbox.refuse_calls()]
     import torch
 
     torch.set_num_threads(1)
-    had.append(sandbox.refuse_events(target))
+    had.append(sandbox.refuse_events(Path(job["target"])))
     had.append(sandbox.bound(job["memory"], job["seconds"], job["most"]))
-    answer: dict[str, Any] = {"isolation": [text for text in had if text]}
+    print(json.dumps({"isolation": [text for text in had if text], "refused": attempt(job)}))
+
+
+def attempt(job: Mapping[str, Any]) -> str:
+    """Convert the job's files; why one of them is refused, or nothing."""
     try:
         for file in job["files"]:
-            convert(Path(file["pickle"]), target / file["name"], file["metadata"], job["most"])
+            place = Path(job["target"]) / file["name"]
+            convert(Path(file["pickle"]), place, file["metadata"], job["most"])
     except Refused as error:
-        answer["refused"] = str(error)
+        return str(error)
     except MemoryError:
-        answer["refused"] = "it needs more memory than a checkpoint of its size"
+        return "it needs more memory than a checkpoint of its size"
     except Exception as error:
-        answer["refused"] = f"{type(error).__name__}: {_reason(str(error))}"
-    print(json.dumps(answer))
+        return f"{type(error).__name__}: {_reason(str(error))}"
+    return ""
 
 
 def convert(pickle: Path, target: Path, metadata: dict[str, str], most: int) -> None:

@@ -102,8 +102,11 @@ def validate(
         for problem in found:
             typer.echo(problem)
         if found:
+            named = [path for path in files if any(p.startswith(f"{path}:") for p in found)]
             many = f"{len(found)} problem{'s' * (len(found) > 1)}"
-            raise CheckFailed(f"{many} in {len(files)} files: correct them and run again")
+            raise CheckFailed(
+                f"{many} in {len(named)} of {len(files)} files: correct them and run again"
+            )
 
 
 def convert(
