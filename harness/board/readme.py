@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.board.answer import answer
+from harness.board.differences import Difference
 from harness.board.entries import Entry, board_units
 from harness.board.figures import layer_curves
 from harness.board.gains import Gain
@@ -61,7 +62,7 @@ def _contrast_table(board: Board) -> Raw | None:
             continue
         low, high = one.interval
         estimate = Estimate(one.difference.estimate.difference, low, high, one.p or 1.0, 0)
-        did, above = one.difference.seen_less_unseen, one.difference.above_chance
+        did = one.difference.seen_less_unseen
         notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
         notes += ["stand-ins"] * one.stand_ins
         notes += [f"left out: {left}" for left in one.left_out]
@@ -69,7 +70,7 @@ def _contrast_table(board: Board) -> Raw | None:
             (
                 base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
                 _span(low, high), _adjusted(one),
-                "all" if above is None else Raw(f"{_with_span(above.estimate)}, {above.name}"),
+                _above_chance(one.difference),
                 "n/a" if did is None else _with_span(did),
                 "; ".join(notes),
             )
@@ -93,6 +94,12 @@ def _open_questions(board: Board) -> list[str]:
         reasons = [f"{', '.join(names)} ({why})" for why, names in whys.items()]
         listed.append(f"{base}, {what}: {'; '.join(reasons)}")
     return listed
+
+
+def _above_chance(difference: Difference) -> str:
+    if (part := difference.above_chance) is not None:
+        return Raw(f"{_with_span(part.estimate)}, {part.name}")
+    return "none" if difference.at_chance else "all"
 
 
 def _adjusted(one: Contrast) -> str:
