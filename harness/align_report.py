@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from rich.markup import escape
 from rich.table import Table
 
 from harness.align import LEAST_WORDS, METRICS, RESAMPLES, Alignment, Row
@@ -89,13 +90,13 @@ def alignment_tables(found: Alignment) -> Iterator[str | Table]:
         rows = found.of(unit)
         if not rows:
             continue
-        langs = {row.lang: row.pairs for row in found.rows if row.unit == unit}
-        del langs[rows[0].lang]
-        span = f"{min(langs.values()):,} to {max(langs.values()):,}"
-        each = f" ({span} each)" if len(langs) > 1 else ""
-        plural = "s" * (len(langs) != 1)
+        sizes = [row.pairs for row in found.rows if row.unit == unit and row.layer == 0][:-1]
+        least, most = min(sizes), max(sizes)
+        span = f"{least:,} to {most:,}" if least != most else f"{most:,}"
+        each = f" ({span} each)" if len(sizes) > 1 else ""
         yield (
-            f"\n[bold]{unit}[/]: {len(langs)} language{plural}, {rows[0].pairs:,} pairs{each};"
+            f"\n[bold]{unit}[/]: {len(sizes)} language{'s' * (len(sizes) != 1)},"
+            f" {rows[0].pairs:,} pairs{each};"
             f" by chance recall@10 is {percent(rows[0].values['chance'])}"
         )
         yield _table(rows, found.standard_layer)
@@ -105,6 +106,7 @@ def alignment_tables(found: Alignment) -> Iterator[str | Table]:
             reasons.setdefault(why, []).append(lang)
         listed = "; ".join(f"{' '.join(langs)} ({why})" for why, langs in reasons.items())
         yield f"\nno words (fewer than {LEAST_WORDS} pairs) of: {listed}"
+    yield from (f"[yellow]{escape(note)}[/]" for note in found.notes)
     yield (
         "\n[dim]gap: the cosine of translations less that of random pairs. Both near 1 is"
         " anisotropy, not alignment. rank: the translation's median rank in percent of its pool,"
