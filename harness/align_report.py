@@ -12,7 +12,8 @@ from uuid import uuid4
 from rich.markup import escape
 from rich.table import Table
 
-from harness.align import LEAST_WORDS, METRICS, RESAMPLES, Alignment, Row
+from harness.align import LEAST_WORDS, Alignment
+from harness.alignment import METRICS, RESAMPLES, Row
 from harness.board.figures import alignment_chart
 from harness.console import percent
 from harness.errors import UsageError

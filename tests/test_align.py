@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.align import METRICS, align, choose_words, measure, summarise
+from harness.align import align, choose_words
+from harness.alignment import METRICS, measure, summarise
 from harness.errors import UsageError
 from harness.examples import Bitext
 
