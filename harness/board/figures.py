@@ -57,7 +57,7 @@ def forest(contrasts: Sequence[Contrast]) -> str:
     least = min(0.0, *(low for _, _, low, _ in rows))
     most = max(0.0, *(high for _, _, _, high in rows))
     ticks = _ticks(least, most)
-    left, width, top, step = 300, 300, 46, 42
+    left, width, top, step = 340, 300, 46, 42
     height = top + step * len(rows) + 34
 
     def x(points: float) -> float:
@@ -72,9 +72,9 @@ def forest(contrasts: Sequence[Contrast]) -> str:
     told = []
     for index, (one, value, low, high) in enumerate(rows):
         y = top + step * index + 14
-        body.append(_text(16, y + 1, _short(one.name, 40), "text"))
+        body.append(_text(16, y + 1, _short(one.name, 48), "text"))
         where = f"{one.base} · {one.track} · {one.metric}{' · stand-ins' * one.stand_ins}"
-        body.append(_text(16, y + 17, _short(where, 48), "faint", size=11))
+        body.append(_text(16, y + 17, _short(where, 56), "faint", size=11))
         body.append(
             f'<path class="bar" stroke-width="2" d="M{x(low):.1f} {y}H{x(high):.1f}'
             f'M{x(low):.1f} {y - 4}v8M{x(high):.1f} {y - 4}v8"/>'

@@ -103,7 +103,7 @@ def _above_chance(difference: Difference) -> str:
 
 
 def _adjusted(one: Contrast) -> str:
-    return p_value(one.holm) if one.confirmatory else f"{p_value(one.p)} (exploratory)"
+    return p_value(one.holm) if one.confirmatory else f"{p_value(one.p)}, unadjusted"
 
 
 def _count(board: Board, one: Contrast) -> str:
@@ -114,8 +114,10 @@ def _side(board: Board, slugs: Sequence[str]) -> str:
     """How many checkpoints a side has; seeds of one recipe are told as such."""
     entries = [board.entry(slug) for slug in slugs]
     origins = {recipe_of(entry) or entry.slug for entry in entries}
+    if len(origins) == 1 < len(entries):
+        return f"{len(entries)} seeds"
     text = f"{len(origins)} checkpoint{'s' * (len(origins) > 1)}"
-    return text if len(origins) == len(entries) else f"{text} ({len(entries)} seeds)"
+    return text if len(origins) == len(entries) else f"{text} in {len(entries)} seeds"
 
 
 def _breakdown(board: Board, one: Contrast) -> dict[str, object]:
@@ -149,11 +151,12 @@ def _estimate(part: Part) -> tuple[str, Raw, str]:
 
 
 def _with_span(estimate: Estimate) -> Raw:
-    return Raw(f"{points(estimate.difference)} {span(estimate.low, estimate.high)}")
+    return Raw(f"{points(estimate.difference)} {_span(estimate.low, estimate.high)}")
 
 
 def _span(low: float | None, high: float | None) -> Raw:
-    return Raw(span(low, high))  # brackets around numbers are no link
+    # Brackets around numbers are no link; a narrow column breaks a line at any blank.
+    return Raw(span(low, high).replace(" ", "&nbsp;"))
 
 
 def _chance(board: Board, one: Contrast) -> set[tuple[str, str]]:
