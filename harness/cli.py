@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import board, evaluating, intake, looking
+from harness.commands import aligning, board, evaluating, intake, looking
 
 app = typer.Typer(
     name="xharness",
@@ -36,6 +36,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     looking.tasks: "xharness tasks lareqa",
     looking.prefetch: "xharness prefetch sentence-transformers/LaBSE --suite xtreme-r",
     looking.doctor: "xharness doctor sentence-transformers/all-MiniLM-L6-v2",
+    aligning.align: "xharness align sentence-transformers/LaBSE --lang de --lang sw",
     intake.submit: (
         "xharness submit org/model --base org/base --objective extractive-qa --language en"
         " --dataset 'SQuAD v1.1'"

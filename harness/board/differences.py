@@ -32,8 +32,9 @@ STATISTICS = ("chance", "contrast", "mined", "multiplicity", "paired", "resampli
 class Difference:
     """A − B over some tasks: the mean over languages, then tasks, and its breakdowns.
 
-    ``above_chance``: the mean without the languages in which every run is at chance, where there
-    are some: those say nothing, and pull a mean over all languages to zero.
+    ``at_chance``: how many cells (a language of a task) every run is at chance in; they say
+    nothing, and pull a mean over all languages to zero. ``above_chance``: the mean without them,
+    where there are some and others are left.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Difference:
     seen: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     seen_less_unseen: Estimate | None = None
+    at_chance: int = 0
     above_chance: Part | None = None
     item_variance: float = 0.0
     clusters: int = 0
@@ -92,6 +94,7 @@ def differ(
     draws = resample(comparisons, np.random.default_rng(SEED), resamples)
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
     seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
+    chance = _at_chance([*a, *b])
     difference = Difference(
         label=contrast.label(draws),
         estimate=contrast.macro(draws),
@@ -108,7 +111,8 @@ def differ(
         seen=seen,
         unseen=unseen,
         seen_less_unseen=contrast.difference_in_differences(draws, seen, unseen),
-        above_chance=contrast.without(draws, _at_chance([*a, *b])),
+        at_chance=len(chance & set(draws.columns)),
+        above_chance=contrast.without(draws, chance),
         item_variance=contrast.item_variance(draws) if resamples > 1 else 0.0,
         clusters=draws.clusters,
     )
@@ -176,6 +180,7 @@ def _from_json(loaded: dict[str, object]) -> Difference:
         seen=tuple(loaded["seen"]),  # type: ignore[arg-type]
         unseen=tuple(loaded["unseen"]),  # type: ignore[arg-type]
         seen_less_unseen=Estimate(**did) if isinstance(did, dict) else None,
+        at_chance=int(loaded["at_chance"]),  # type: ignore[call-overload]
         above_chance=parts([above])[0] if above is not None else None,
         item_variance=float(loaded["item_variance"]),  # type: ignore[arg-type]
         clusters=int(loaded["clusters"]),  # type: ignore[call-overload]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.board.answer import answer
+from harness.board.differences import Difference
 from harness.board.entries import Entry, board_units
 from harness.board.figures import layer_curves
 from harness.board.gains import Gain
@@ -63,7 +64,7 @@ def _contrast_table(board: Board) -> Raw | None:
             continue
         low, high = one.interval
         estimate = Estimate(one.difference.estimate.difference, low, high, one.p or 1.0, 0)
-        did, above = one.difference.seen_less_unseen, one.difference.above_chance
+        did = one.difference.seen_less_unseen
         notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
         notes += ["stand-ins"] * one.stand_ins
         notes += [f"left out: {left}" for left in one.left_out]
@@ -71,7 +72,7 @@ def _contrast_table(board: Board) -> Raw | None:
             (
                 base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
                 _span(low, high), _adjusted(one),
-                "all" if above is None else Raw(f"{_with_span(above.estimate)}, {above.name}"),
+                _above_chance(one.difference),
                 "n/a" if did is None else _with_span(did),
                 "; ".join(notes),
             )
@@ -97,8 +98,14 @@ def _open_questions(board: Board) -> list[str]:
     return listed
 
 
+def _above_chance(difference: Difference) -> str:
+    if (part := difference.above_chance) is not None:
+        return Raw(f"{_with_span(part.estimate)}, {part.name}")
+    return "none" if difference.at_chance else "all"
+
+
 def _adjusted(one: Contrast) -> str:
-    return p_value(one.holm) if one.confirmatory else f"{p_value(one.p)} (exploratory)"
+    return p_value(one.holm) if one.confirmatory else f"{p_value(one.p)}, unadjusted"
 
 
 def _count(board: Board, one: Contrast) -> str:
@@ -109,8 +116,10 @@ def _side(board: Board, slugs: Sequence[str]) -> str:
     """How many checkpoints a side has; seeds of one recipe are told as such."""
     entries = [board.entry(slug) for slug in slugs]
     origins = {recipe_of(entry) or entry.slug for entry in entries}
+    if len(origins) == 1 < len(entries):
+        return f"{len(entries)} seeds"
     text = f"{len(origins)} checkpoint{'s' * (len(origins) > 1)}"
-    return text if len(origins) == len(entries) else f"{text} ({len(entries)} seeds)"
+    return text if len(origins) == len(entries) else f"{text} in {len(entries)} seeds"
 
 
 def _breakdown(board: Board, one: Contrast) -> dict[str, object]:
@@ -144,11 +153,12 @@ def _estimate(part: Part) -> tuple[str, Raw, str]:
 
 
 def _with_span(estimate: Estimate) -> Raw:
-    return Raw(f"{points(estimate.difference)} {span(estimate.low, estimate.high)}")
+    return Raw(f"{points(estimate.difference)} {_span(estimate.low, estimate.high)}")
 
 
 def _span(low: float | None, high: float | None) -> Raw:
-    return Raw(span(low, high))  # brackets around numbers are no link
+    # Brackets around numbers are no link; a narrow column breaks a line at any blank.
+    return Raw(span(low, high).replace(" ", "&nbsp;"))
 
 
 def _chance(board: Board, one: Contrast) -> set[tuple[str, str]]:

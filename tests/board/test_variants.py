@@ -135,4 +135,4 @@ def test_pages_of_a_variant_and_its_seeds(seeded: Path) -> None:
     assert [row.split("**")[1] for row in rows] == ["50.0", "62.5", "75.0"]
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "[many](checkpoints/many.md) (3 seeds)" in readme
-    assert "recipe: 1 checkpoint (3 seeds) against 1 checkpoint (3 seeds)" in readme
+    assert "recipe: 3 seeds against 3 seeds; demo&#95;bitext" in readme
