@@ -39,7 +39,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     aligning.align: "xharness align sentence-transformers/LaBSE --lang de --lang sw",
     intake.submit: (
         "xharness submit org/model --base org/base --objective extractive-qa --language en"
-        " --dataset 'SQuAD v1.1'"
+        " --dataset SQuAD"
     ),
     intake.validate: "xharness validate submissions/org__model.yaml",
     intake.convert: "xharness convert org/model ./model-safetensors",

@@ -30,8 +30,10 @@ class _Dumper(yaml.SafeDumper):
     """Text that could be taken for something else is quoted, short lists stay on a line."""
 
     def text_node(self, data: str) -> yaml.ScalarNode:
-        # PyYAML quotes what it would read as no text; numbers without a point are more than that.
-        style = '"' if re.fullmatch(r"[-+.\d][-+.\d_eE]*", data) else None
+        # PyYAML quotes what it would read as no text; numbers without a point are more than that,
+        # and some line ends come back from double quotes alone.
+        number = re.fullmatch(r"[-+.\d][-+.\d_eE]*", data)
+        style = '"' if number or not data.isprintable() else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def list_node(self, data: list[Any]) -> yaml.SequenceNode:
