@@ -65,7 +65,7 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
         folder, source = found.folder, f"{found.id}@{found.commit}"
         names = file_names(folder)
     pickles = pickles_in(names)
-    if any(file.endswith(".safetensors") for file in names):
+    if any(file.endswith(".safetensors") for file in counted(names)):
         raise UsageError(f"{model} has safetensors already: evaluate it as it is")
     if not pickles:
         raise RefusedError(f"{model} has no pytorch_model.bin: there is nothing to convert")

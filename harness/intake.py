@@ -95,7 +95,7 @@ def _converted(info: ModelInfo) -> tuple[str, ModelInfo]:
             if not file.endswith((".safetensors", ".safetensors.index.json"))
             and own.get(file) != files.get(file)
         ]
-        if only_pickles(files) or not any(file.endswith(".safetensors") for file in files):
+        if not any(file.endswith(".safetensors") for file in counted(files)):
             why = f"{reference} adds no safetensors"
         elif changed:
             why = f"{reference} has another {changed[0]} than {info.sha[:12] if info.sha else ''}"

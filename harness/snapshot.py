@@ -164,7 +164,7 @@ def pickled(name: str, revision: str | None, *, cache: Path | None = None) -> Sn
     root = Path(cache or constants.HF_HUB_CACHE).expanduser()
     info = model_info(name, revision)
     files = {file.rfilename: file for file in info.siblings or ()}
-    if any(file.endswith(".safetensors") for file in files):
+    if any(file.endswith(".safetensors") for file in counted(files)):
         raise UsageError(f"{info.id} has safetensors already: evaluate it as it is")
     pickles = pickles_in(files)
     if not pickles:

@@ -126,10 +126,9 @@ def counted(names: Iterable[str]) -> list[str]:
 
 
 def only_pickles(names: Collection[str]) -> bool:
-    """Whether a repository has weights, but none of them as safetensors."""
-    return any(name.endswith(PICKLES) for name in names) and not any(
-        name.endswith(".safetensors") for name in names
-    )
+    """Whether a repository has weights that `xharness convert` reads, and none as safetensors."""
+    ready = any(name.endswith(".safetensors") for name in counted(names))
+    return bool(pickles_in(names)) and not ready
 
 
 def pickles_in(names: Iterable[str]) -> list[str]:

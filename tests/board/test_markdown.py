@@ -122,3 +122,14 @@ def test_sources_name_no_outside_request(root: Path) -> None:
     for name, content in files.items():
         if name.endswith(".svg"):
             assert not re.search(r"https?://(?!www\.w3\.org)", content.decode())
+
+
+def test_a_row_says_where_converted_weights_come_from(root: Path) -> None:
+    hand_worked(root)
+    submit(root, BASE, conversion="refs/pr/3")
+    files = {name: content.decode() for name, content in render(read_board(root)).items()
+             if name.endswith(".md")}  # fmt: skip
+    assert files["leaderboard/README.md"].count("measured, safetensors from refs/pr/3") == 1
+    assert "| safetensors | from refs/pr/3: published as a pickle |" in files[
+        "leaderboard/checkpoints/base.md"
+    ]  # fmt: skip
