@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import aligning, board, evaluating, intake, looking
+from harness.commands import aligning, board, evaluating, intake, looking, publishing
 
 app = typer.Typer(
     name="xharness",
@@ -47,6 +47,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     board.verify: "xharness verify",
     board.compare: "xharness compare org/variant org/base --by-language",
     board.contrast: "xharness contrast --format json",
+    publishing.publish: "xharness publish org/name --to org/results --dry-run",
 }
 CACHE_COMMANDS: Mapping[str, tuple[Callable[..., None], str]] = {
     "ls": (looking.cache_ls, "xharness cache ls"),

@@ -185,7 +185,7 @@ def render(board: Board) -> dict[str, bytes]:
     """Path under the root → content, of everything that is generated."""
     from harness.board import figures, page, pages, readme
 
-    files: dict[str, bytes] = {SCORES: _parquet(board.scores)}
+    files: dict[str, bytes] = {SCORES: parquet_bytes(board.scores)}
     texts = {"README.md": readme.write(board), "index.html": page.write(board)}
     for name, text in (figures.draw(board) | pages.write(board) | texts).items():
         files[f"leaderboard/{name}"] = text.encode()
@@ -209,7 +209,8 @@ def _score_table(folded: Sequence[tuple[Folded, str]], entries: Sequence[Entry])
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
 
-def _parquet(table: pa.Table) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as one Parquet file, the same bytes every time."""
     sink = io.BytesIO()
     pq.write_table(table.combine_chunks(), sink, compression="zstd", row_group_size=1 << 20)
     return sink.getvalue()

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.hub.pulls import DISCUSSIONS, Pull, listed
+from tests.hub.writing import Request, Writing, respond
 
 API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?")
 RESOLVE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -54,7 +55,7 @@ class Failure:
     cut: int | None = None
 
 
-class Hub:
+class Hub(Writing):
     """The server; ``requests`` holds ``"METHOD path"`` of every request, in order.
 
     ``damaged`` and ``shortened``: files (``path``, or ``org/name/path`` of one repository) that
@@ -63,6 +64,7 @@ class Hub:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.renamed: dict[str, str] = {}
         self.requests: list[str] = []
@@ -298,10 +300,22 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def do_HEAD(self) -> None:
             self._answer(with_body=False)
 
+        def do_POST(self) -> None:
+            self._answer(with_body=True)
+
+        def do_PUT(self) -> None:
+            self._answer(with_body=True)
+
         def _answer(self, *, with_body: bool) -> None:
             path = urlsplit(self.path).path
             hub.requests.append(f"{self.command} {path}")
-            found = failing(hub, path) or self._pulls(path) or answer(hub, path)
+            request = Request(self.command, self.path, self.headers, self._sent())
+            found = (
+                failing(hub, path)
+                or respond(hub, request)
+                or self._pulls(path)
+                or answer(hub, path)
+            )
             status, body, headers = found.status, found.body, dict(found.headers)
             span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
             if span and status == 200 and hub.ranges:
@@ -329,6 +343,16 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             name = unquote(match[2])
             query = dict(parse_qsl(urlsplit(self.path).query))
             return _json(listed(name, hub.pulls.get((match[1], name), []), query))
+
+        def _sent(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            whole = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                whole += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return whole
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
