@@ -47,6 +47,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     board.verify: "xharness verify",
     board.compare: "xharness compare org/variant org/base --by-language",
     board.contrast: "xharness contrast --format json",
+    publishing.refresh: "xharness refresh --max-parameters 300000000 --dry-run",
     publishing.publish: "xharness publish org/name --to org/results --dry-run",
 }
 CACHE_COMMANDS: Mapping[str, tuple[Callable[..., None], str]] = {

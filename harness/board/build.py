@@ -15,6 +15,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.attempts import read_attempts
 from harness.board.contrasts import Contrast, named_contrasts
 from harness.board.entries import TRACKS, Entry, make_entries
 from harness.board.fold import Folded, fold, score_rows
@@ -53,18 +54,25 @@ class Board:
         return next(entry for entry in self.entries if entry.slug == slug)
 
 
-def leaderboard(root: Path, *, check: bool = False, cache: Path | None = None) -> list[Path]:
+def leaderboard(
+    root: Path,
+    *,
+    check: bool = False,
+    cache: Path | None = None,
+    submissions: Mapping[str, Submission] | None = None,
+) -> list[Path]:
     """Rebuild `leaderboard/` under ``root`` from its outcomes and submissions.
 
     Returns the files that were written because they are new or changed; files of pages that no
     longer exist are removed. ``cache``: a folder where folds and contrasts are kept.
+    ``submissions``: those to show, where not all of `submissions/` can be read.
 
     Raises:
         CheckFailed: with ``check``, something on disk is not what would be written; names it.
         NotFoundError: there are neither outcomes nor submissions.
         DataError: an outcome file is damaged, or a submission does not fit.
     """
-    files = render(read_board(root, cache))
+    files = render(read_board(root, cache, submissions))
     stale = [root / name for name, content in files.items() if not _same(root / name, content)]
     gone = [path for path in _generated(root) if path.relative_to(root).as_posix() not in files]
     if check:
@@ -118,15 +126,19 @@ def read_contrasts(root: Path, cache: Path | None = None) -> tuple[Contrast, ...
     return read_board(root, cache).contrasts
 
 
-def read_board(root: Path, cache: Path | None = None) -> Board:
+def read_board(
+    root: Path, cache: Path | None = None, submissions: Mapping[str, Submission] | None = None
+) -> Board:
     """Fold the outcomes and work out standings and contrasts."""
-    submissions: Mapping[str, Submission] = read_submissions(root / "submissions")
+    if submissions is None:
+        submissions = read_submissions(root / "submissions")
+    attempts = read_attempts(root)
     folded = fold_all(root / RESULTS, cache)
-    if not folded and not submissions:
+    if not folded and not submissions and not attempts:
         raise NotFoundError(
             f"no outcomes under {root / RESULTS} and no submissions: run `xharness eval` first"
         )
-    entries = make_entries(folded, submissions)
+    entries = make_entries(folded, submissions, attempts)
     shown = variants(entries)
     standings = [standing(track, shown) for track in TRACKS]
     return Board(

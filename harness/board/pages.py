@@ -27,6 +27,7 @@ def write(board: Board) -> dict[str, str]:
             entry=entry,
             facts=_facts(board, entry),
             results=[_result_section(result) for result in entry.results],
+            absent=_absent_table(entry),
         )
     page = environment().get_template("variant.md.j2")
     for entry in board.shown:
@@ -103,6 +104,14 @@ def _seed_table(entry: Entry) -> Raw:
     return table(headers, rows, left=1)
 
 
+def _absent_table(entry: Entry) -> Raw | None:
+    """Tasks without a result, with the reason."""
+    if entry.attempt is None:
+        return None
+    rows = [*entry.attempt.without.items(), *entry.attempt.missing.items()]
+    return table(("task", "why"), sorted(rows), left=2) if rows else None
+
+
 def _facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
     submission = entry.submission
     facts: list[tuple[str, object]] = [
@@ -112,6 +121,8 @@ def _facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
     if entry.results:
         meta = entry.results[0].folded.meta
         facts.append(("parameters", f"{meta['parameters']:,}" if meta.get("parameters") else "—"))
+    if entry.why:
+        facts.append(("not measured" if not entry.results else "not measured whole", entry.why))
     if submission is None:
         return [*facts, ("submission", "none: nothing is known of its training")]
     base = submission.base or "—"

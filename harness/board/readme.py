@@ -296,7 +296,8 @@ def _coverage_table(board: Board) -> Raw | None:
             cells.append(", ".join(whole) or (f"{partial} of {sizes[task]}" if found else "—"))
         seen = ", ".join(sorted(entry.contaminated)) or "—"
         made = entry.submission.conversion if entry.submission else None
-        cells += [seen, f"measured, safetensors from {made}" if made else "measured"]
+        state = f"measured, safetensors from {made}" if made else "measured"
+        cells += [seen, f"{state}; not whole: {entry.why}" if entry.why else state]
         rows.append(cells)
     headers = ("checkpoint", "kind", "revision", *tasks, "trained on", "provenance")
     return table(headers, rows, left=len(headers)) if rows else None

@@ -12,19 +12,25 @@ from harness.submission import Submission
 
 def waiting_table(entries: Sequence[Entry]) -> Raw | None:
     """What is still to be measured, by base and kind; a base comes before what started from it."""
-    waiting = [(e, e.submission) for e in entries if e.submission is not None and not e.results]
-    waiting.sort(key=lambda one: (_origin(one[1]).lower(), one[0].kind != "none", one[0].kind))
+    waiting = [entry for entry in entries if not entry.results]
+    waiting.sort(key=lambda e: (_origin(e.submission).lower(), e.kind != "none", e.kind))
     rows = [
-        (_origin(submission), entry.kind, name(entry), ", ".join(submission.datasets) or "—",
-         ", ".join(sorted(entry.contaminated)) or "—", code((entry.revision or "pending")[:18]))
-        for entry, submission in waiting
+        (_origin(entry.submission), entry.kind, name(entry),
+         ", ".join(entry.submission.datasets if entry.submission else ()) or "—",
+         ", ".join(sorted(entry.contaminated)) or "—", code((entry.revision or "pending")[:18]),
+         entry.why or "not tried yet")
+        for entry in waiting
     ]  # fmt: skip
-    headers = ("base", "kind", "checkpoint", "data sets", "trained on targets", "revision")
+    headers = (
+        "base", "kind", "checkpoint", "data sets", "trained on targets", "revision", "why not"
+    )  # fmt: skip
     return table(headers, rows, left=len(headers)) if rows else None
 
 
-def _origin(submission: Submission) -> str:
+def _origin(submission: Submission | None) -> str:
     """The base that a submission names; a base is listed under itself."""
+    if submission is None:  # its file cannot be read
+        return "—"
     if submission.base is not None:
         return submission.base
     return submission.model if submission.objective == "none" else "—"

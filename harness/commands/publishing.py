@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import BoardRoot, CacheDir
+from harness.commands.options import BoardRoot, CacheDir, Data, Offline, SuiteName
 from harness.commands.outputs import errors
 from harness.errors import NotFoundError, UsageError
 
@@ -60,6 +60,65 @@ def publish(
             _logged_in(author)
         for one in todo:
             typer.echo(f"sent: {send(one)}")
+
+
+def refresh(
+    slugs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SLUG]...", help="Submissions, tried even if they failed before."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    suite: SuiteName = None,
+    max_parameters: Annotated[
+        int | None, typer.Option(help="Leave larger checkpoints pending.", min=1)
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop after so long; the rest stays pending.", min=0.0)
+    ] = None,
+    data: Data = None,
+    root: BoardRoot = Path("."),
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Hand what does not fit to Hugging Face Jobs (--yes).")
+    ] = False,
+    yes: Yes = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be evaluated, and stop.")
+    ] = False,
+) -> None:
+    """Evaluate what is submitted and not measured, or stale, and rebuild the leaderboard."""
+    with errors():
+        from harness import api
+        from harness.refresh import worker
+        from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
+        from harness.refresh.refresh import Limits, Refresh
+
+        request = api.make_request(
+            suite=suite, engine=engine, data=data, out=root / "leaderboard" / "results",
+            cache_dir=cache_dir, offline=offline, device="cpu",
+        )  # fmt: skip
+        todo = Refresh(
+            root=root, request=request, limits=Limits(max_parameters, max_minutes),
+            cache_dir=cache_dir, chosen=tuple(slugs or ()),
+            say=lambda line: typer.echo(line, err=True),
+        )  # fmt: skip
+        if dry_run:
+            for item in todo.items():
+                what = ", ".join(item.left.units) if item.due else item.reason
+                typer.echo(f"{item.slug}: {item.state}{f': {what}' if what else ''}")
+        else:
+            worker.shield()
+            for item, attempt in todo.run():
+                why = f": {attempt.reason}" if attempt.reason else ""
+                typer.echo(f"{item.slug}: {attempt.status}{why}")
+        if jobs:
+            for line in hand_over_pending(todo, send=yes and not dry_run):
+                typer.echo(line)
+        if not dry_run:
+            for path in rebuild(root, cache=request.cache / "board"):
+                typer.echo(f"changed: {path}", err=True)
+            check_failures(todo)
 
 
 def _heading(found: object) -> str:
