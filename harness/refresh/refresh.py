@@ -116,9 +116,11 @@ class Refresh:
             if self.limits.minutes is not None:
                 left = self.limits.minutes * 60 - (self.now() - start)
             attempt = self._done(item, left) if item.due else self._undone(item)
-            if attempt.status == "failed" and item.due and attempt is not item.before:
-                self.failed.append(item.slug)
+            before = self.attempts.get(item.slug)
             self._keep(item.slug, attempt)
+            known = attempt.final and self.attempts[item.slug] is before
+            if item.due and attempt.status == "failed" and not known:
+                self.failed.append(item.slug)
             write_attempts(self.root, self.attempts)
             yield item, self.attempts[item.slug]
         write_attempts(self.root, self.attempts)
