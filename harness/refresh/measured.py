@@ -15,6 +15,7 @@ from harness.cards import TaskCard
 from harness.errors import DataError
 from harness.kinds import KINDS
 from harness.outcomes import find, read_meta
+from harness.protocol import PROTOCOL_VERSION
 from harness.strict_yaml import read_model
 from harness.submission import Submission, read_submissions
 
@@ -23,10 +24,15 @@ Wanted = Sequence[tuple[TaskCard, tuple[str, ...]]]  # cards and their units, as
 
 @dataclass(frozen=True)
 class Left:
-    """What is left to measure: task → units. ``stale``: tasks measured under an older card."""
+    """What is left to measure: task → units.
+
+    ``stale``: tasks measured under another card or protocol. ``replaced``: those of them whose rows
+    lie where the new ones go.
+    """
 
     units: Mapping[str, frozenset[str]]
     stale: tuple[str, ...]
+    replaced: frozenset[str]
 
 
 def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
@@ -54,6 +60,7 @@ def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
     """What of the wanted tasks has no outcomes on disk of this revision under its protocol."""
     done: dict[str, frozenset[str]] = {}
     old: set[str] = set()
+    replaced: set[str] = set()
     cards = {card.name: card for card, _ in wanted}
     for path in _merged(submission, results):
         meta = read_meta(path)
@@ -65,6 +72,8 @@ def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
             continue
         if meta["card_hash"] != card.hash:
             old.add(card.name)
+        elif meta.get("protocol_version", 1) != PROTOCOL_VERSION:
+            replaced.add(card.name)
         else:
             done[card.name] = frozenset(meta["languages"])
     units = {
@@ -72,7 +81,8 @@ def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
     }
     return Left(
         {task: left for task, left in units.items() if left},
-        tuple(task for task in cards if task in old and task not in done),
+        tuple(task for task in cards if task in old | replaced and task not in done),
+        frozenset(replaced),
     )
 
 
@@ -86,7 +96,7 @@ def track(card: TaskCard, submission: Submission) -> str:
 def tried_with(submission: Submission, wanted: Wanted) -> str:
     """A digest of what decides how an attempt ends, besides the checkpoint."""
     parts = {
-        "version": __version__,
+        "version": [__version__, PROTOCOL_VERSION],
         "protocol": submission.protocol,
         "cards": {card.name: card.hash for card, _ in wanted},
     }

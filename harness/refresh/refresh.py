@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ class Refresh:
             state = "measured"
         elif left.stale:
             state = "stale"
-            reason = f"the cards of {', '.join(left.stale)} are newer"
+            reason = f"card or protocol of {', '.join(left.stale)} changed since"
         # Who names a submission wants it tried, whatever was before.
         if state in ("to measure", "stale") and before is not None and not self.chosen:
             if before.final and submission.revision is not None:
@@ -298,12 +298,14 @@ class Refresh:
                     self._missing[card.name] = dict.fromkeys(units, str(error))
         return {task: why for task in left.units if (why := self._missing[task])}
 
-    def _arguments(self, item: Item, found: Checkpoint, tasks: Sequence[str] | Any) -> list[str]:
+    def _arguments(self, item: Item, found: Checkpoint, tasks: Iterable[str]) -> list[str]:
         request, model = self.request, item.submission.model
         words = [model if model == api.DEMO_MODEL else f"{model}@{found.revision}"]
         if request.suite is not None:
             words += ["--suite", request.suite]
         words += [word for task in tasks for word in ("--task", task)]
+        if item.left.replaced.intersection(tasks):
+            words.append("--fresh")
         words += ["--protocol", item.submission.protocol, "--out", str(self.root / RESULTS)]
         if request.data is not None:
             words += ["--data", str(request.data)]

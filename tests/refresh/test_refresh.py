@@ -200,15 +200,19 @@ def test_what_failed_for_now_is_tried_again(hub: Hub, root: Path, worker: Worker
     assert read_attempts(root)["a"].reason == ""
 
 
-def test_stale_rows_are_measured_again(hub: Hub, root: Path, worker: Worker) -> None:
+@pytest.mark.parametrize(
+    ("changes", "fresh"), [({"card_hash": "0" * 64}, False), ({"protocol_version": 0}, True)]
+)
+def test_stale_rows_are_measured_again(
+    hub: Hub, root: Path, worker: Worker, changes: dict[str, Any], fresh: bool
+) -> None:
     submit(root, "a")
-    worker.endings["org/a"] = lambda model, revision: worker.measures(
-        model, revision, card_hash="0" * 64
-    )
+    worker.endings["org/a"] = lambda model, revision: worker.measures(model, revision, **changes)
     assert refresh(root, worker)[1]["a"].reason == "demo_bitext came out without rows"
     assert states(root, worker) == {"a": "stale"}
     del worker.endings["org/a"]
     assert refresh(root, worker)[1]["a"].status == "measured"
+    assert ["--fresh" in words for words in worker.calls] == [False, fresh]
     assert states(root, worker) == {"a": "measured"}
 
 
