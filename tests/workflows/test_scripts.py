@@ -157,7 +157,7 @@ HOSTILE = {
     "a new submission": ("cp submissions/a.yaml submissions/b.yaml", "removes a submission"),
     "a submission less": ("rm submissions/a.yaml", "removes a submission"),
     "another kind of file": ("echo x > submissions/.x.yaml", "it changes submissions/.x.yaml"),
-    "a module": ("git -C leaderboard init -q m && git -C leaderboard/m commit -q --allow-empty -m x",
+    "a module": ("git init -q leaderboard/m; git -C leaderboard/m commit -q --allow-empty -m x",
                  "it links"),
 }  # fmt: skip
 
