@@ -49,6 +49,14 @@ class Attempt(BaseModel):
     stopped: bool = False
     job: str | None = None
 
+    def __str__(self) -> str:
+        """In a line: ``measured, without xquad (does not apply), mewsli_x (no data)``."""
+        if self.reason:
+            return f"{self.status}: {self.reason}"
+        left_out = [f"{task} (does not apply)" for task in self.without]
+        left_out += [f"{task} (no data)" for task in self.missing]
+        return f"{self.status}, without {', '.join(left_out)}" if left_out else self.status
+
     @property
     def final(self) -> bool:
         """Whether the same again cannot end otherwise."""

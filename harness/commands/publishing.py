@@ -110,8 +110,7 @@ def refresh(
         else:
             worker.shield()
             for item, attempt in todo.run():
-                why = f": {attempt.reason}" if attempt.reason else ""
-                typer.echo(f"{item.slug}: {attempt.status}{why}")
+                typer.echo(f"{item.slug}: {attempt}")
         if jobs:
             for line in hand_over_pending(todo, send=yes and not dry_run):
                 typer.echo(line)

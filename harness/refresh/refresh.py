@@ -119,7 +119,8 @@ class Refresh:
             before = self.attempts.get(item.slug)
             self._keep(item.slug, attempt)
             known = attempt.final and self.attempts[item.slug] is before
-            if item.due and attempt.status == "failed" and not known:
+            tried = item.due and attempt is not item.before
+            if tried and attempt.status == "failed" and not known:
                 self.failed.append(item.slug)
             write_attempts(self.root, self.attempts)
             yield item, self.attempts[item.slug]
@@ -190,7 +191,11 @@ class Refresh:
         }
         lacking = {task: next(iter(why.values())) for task, why in missing.items()}
         if not todo:
-            return self._row(item, "measured", missing=lacking)
+            if len(lacking) < len(choose_cards(self.request)):
+                return self._row(item, "measured", missing=lacking)
+            task, why = next(iter(lacking.items()))
+            reason = f"no data for {', '.join(lacking)} ({task}: {why})"
+            return self._row(item, "pending", reason=reason, missing=lacking)
         self.say(f"{item.slug}: {item.submission.model}, {', '.join(todo)}")
         found = self._checkpoint(item)
         if isinstance(found, Attempt):
@@ -205,7 +210,7 @@ class Refresh:
             cache=self.request.cache,
             hub_cache=_hub_cache(self.request.cache),
             seconds=None if seconds is None else seconds - (self.now() - started),
-            echo=lambda line: self.say(f"  {line}"),
+            echo=lambda line: self.say(f"  | {line}"),
         )
         without = dict(item.before.without if item.before else {})
         for task, note in ended.notes.items():

@@ -126,7 +126,8 @@ def read_notes(output: bytes) -> dict[str, str]:
 def _follow(worker: subprocess.Popen[bytes], last: deque[str], echo: Callable[[str], None]) -> None:
     assert worker.stderr is not None
     while line := worker.stderr.readline(1 << 16):
-        text = line.decode(errors="replace").rstrip()
+        # A worker's text may be a stranger's: terminals and build logs obey what they are shown.
+        text = "".join(c for c in line.decode(errors="replace").rstrip() if c.isprintable())
         last.append(text)
         echo(text)
 
@@ -142,8 +143,7 @@ def _reason(code: int, last: Sequence[str]) -> str:
     if said is None:
         lines = [line for line in last if line.strip()]
         said = f"the evaluation failed with exit code {code}: {lines[-1] if lines else 'no reason'}"
-    text = " ".join(said.removeprefix("error: ").split())
-    return "".join(c for c in text if c.isprintable())[:500]
+    return " ".join(said.removeprefix("error: ").split())[:500]
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

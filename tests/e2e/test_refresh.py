@@ -31,7 +31,7 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
         assert set(hub.tokens) == {TOKEN}  # the worker asked nothing
     assert running.returncode == 5
     assert "pickle: failed: org/pickle@" in out
-    assert "good: measured\n" in out
+    assert "good: measured, without demo_qa (does not apply)\n" in out
     assert err.splitlines()[-1].startswith("error: failed: pickle (pickle: org/pickle@")
     assert (root / "submissions" / "good.yaml").read_text().splitlines()[:3] == [
         "# kept", "model: org/good", f"revision: {commit}",
@@ -42,7 +42,7 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
     attempts = json.loads((root / "leaderboard" / "attempts.json").read_text())
     assert list(attempts["good"]["without"]) == ["demo_qa"]
     board = (root / "leaderboard" / "README.md").read_text()
-    assert "not measured: org/pickle@" in board
+    assert "| org/pickle@" in board
     assert TOKEN not in out + err + board
 
 

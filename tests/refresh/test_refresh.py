@@ -143,10 +143,10 @@ def test_one_failure_stops_no_other(hub: Hub, root: Path, worker: Worker) -> Non
     rebuild(root, cache=root.parent / "folds")
     board = (root / "leaderboard" / "README.md").read_text()
     for reason in (
-        "not measured: org/absent is not on",
-        "not measured: it was ended",
-        "not measured: submissions/broken.yaml:1: unknown key modl",
-        "not measured: submissions/twice.yaml: org/b is submitted by b.yaml already",
+        "org/absent is not on",
+        "it was ended",
+        "submissions/broken.yaml:1: unknown key modl",
+        "submissions/twice.yaml: org/b is submitted by b.yaml already",
     ):
         assert reason in board, reason
     assert "| measured |" in board
@@ -195,6 +195,9 @@ def test_what_failed_for_now_is_tried_again(hub: Hub, root: Path, worker: Worker
     with pytest.raises(IncompleteError, match="the disk is full"):
         check_failures(made)
     assert refresh(root, worker)[1]["a"].since == since
+    made, done = refresh(root, worker, minutes=0)
+    assert done["a"].reason == "the disk is full"
+    check_failures(made)  # nothing was tried
     del worker.endings["org/a"]
     assert refresh(root, worker)[1]["a"].status == "measured"
     assert read_attempts(root)["a"].reason == ""
@@ -241,7 +244,7 @@ def test_what_does_not_fit_is_left_pending_without_its_download(
     assert "of memory, this machine has" in refresh(root, worker, memory=1 << 20)[1]["a"].reason
     assert (root / "submissions" / "a.yaml").read_text().count("revision") == 0
     rebuild(root, cache=root.parent / "folds")
-    assert "not measured: does not fit:" in (root / "leaderboard" / "README.md").read_text()
+    assert "does not fit:" in (root / "leaderboard" / "README.md").read_text()
     assert refresh(root, worker)[1]["a"].status == "measured"
 
 
@@ -277,6 +280,31 @@ def test_a_local_checkpoint_waits_for_its_owner(hub: Hub, root: Path, worker: Wo
     (folder / "local__mine" / "local:aaaaaa").rename(folder / "local__mine" / ("a" * 12))
     made = Refresh(root=root, request=make_request(tasks=["demo_bitext"], device="cpu"))
     assert [item.state for item in made.items()] == ["measured"]
+
+
+def test_data_that_is_not_to_be_had(hub: Hub, root: Path, worker: Worker, tmp_path: Path) -> None:
+    """Nothing is downloaded for it; what is measured without it is measured."""
+    submit(root, "a")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    def once(*tasks: str) -> Attempt:
+        asked = make_request(tasks=tasks, data=empty, cache_dir=tmp_path / "cache", device="cpu")
+        made = Refresh(root=root, request=asked, evaluate=worker, say=lambda line: None)
+        ((_, attempt),) = made.run()
+        return attempt
+
+    attempt = once("lareqa")
+    assert attempt.status == "pending"
+    assert attempt.reason.startswith("no data for lareqa (lareqa: ")
+    assert hub.requests == []
+    attempt = once("lareqa", "demo_bitext")
+    assert attempt.status == "measured"
+    assert list(attempt.missing) == ["lareqa"]
+    assert str(attempt).endswith("lareqa (no data)")
+    hub.requests.clear()
+    assert once("lareqa", "demo_bitext") == attempt
+    assert hub.requests == []
 
 
 def test_unknown_slug_and_rows_of_submissions_that_are_gone(

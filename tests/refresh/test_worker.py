@@ -122,6 +122,11 @@ def test_why_it_ended(fake: Path, code: str, exit_code: int, reason: str) -> Non
     assert (ended.exit_code, ended.reason, ended.stopped) == (exit_code, reason, False)
 
 
+def test_its_text_cannot_command_a_terminal(fake: Path) -> None:
+    _, said = run(fake, "import sys; print('\\x1b[2Jerror: \\u202ex', file=sys.stderr)")
+    assert said == ["[2Jerror: x"]
+
+
 def test_notes_are_the_rows_without_a_score() -> None:
     rows = [
         {"task": "a", "value": 1.0, "note": ""},
