@@ -91,8 +91,9 @@ def refresh(
     with errors():
         from harness import api
         from harness.refresh import worker
+        from harness.refresh.items import Limits
         from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
-        from harness.refresh.refresh import Limits, Refresh
+        from harness.refresh.refresh import Refresh
 
         request = api.make_request(
             suite=suite, engine=engine, data=data, out=root / "leaderboard" / "results",

@@ -15,51 +15,12 @@ from harness.checkpoint import Checkpoint
 from harness.errors import HarnessError, NotFoundError
 from harness.plan import Request, choose_cards
 from harness.refresh import worker
-from harness.refresh.fitting import memory, misfit
-from harness.refresh.measured import (
-    Left,
-    Wanted,
-    left_of,
-    read_each,
-    still_holds,
-    tried_with,
-)  # fmt: skip
+from harness.refresh.items import Item, Limits, decide
+from harness.refresh.measured import Left, left_of, read_each
 from harness.refresh.pinning import pin
-from harness.submission import Submission
 
 Evaluate = Callable[..., worker.Ended]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What this machine takes on. ``minutes``: of the whole refresh. ``memory``: bytes."""
-
-    parameters: int | None = None
-    minutes: float | None = None
-    memory: int | None = field(default_factory=memory)
-
-
-@dataclass(frozen=True)
-class Item:
-    """A submission and what is to be done about it.
-
-    ``state``: ``measured``, ``to measure``, ``stale`` (to measure again), ``failed`` (and not to be
-    tried again) or ``pending`` (and not to be tried here); ``reason`` says why.
-    """
-
-    slug: str
-    submission: Submission
-    state: str
-    reason: str
-    left: Left
-    tried: str
-    before: Attempt | None  # None also where another harness, card or revision was tried
-
-    @property
-    def due(self) -> bool:
-        """Whether it is to be evaluated now."""
-        return self.state in ("to measure", "stale")
 
 
 @dataclass
@@ -97,7 +58,15 @@ class Refresh:
         self.failed = list(broken)
         wanted = choose_cards(self.request)
         found = [
-            self._item(slug, one, wanted)
+            decide(
+                slug,
+                one,
+                wanted,
+                self.root / RESULTS,
+                self.attempts.get(slug),
+                self.limits,
+                anyway=bool(self.chosen),
+            )
             for slug, one in submissions.items()
             if not self.chosen or slug in self.chosen
         ]
@@ -125,35 +94,6 @@ class Refresh:
             write_attempts(self.root, self.attempts)
             yield item, self.attempts[item.slug]
         write_attempts(self.root, self.attempts)
-
-    def _item(self, slug: str, submission: Submission, wanted: Wanted) -> Item:
-        tried = tried_with(submission, wanted)
-        before = self.attempts.get(slug)
-        if not still_holds(before, submission, tried):
-            before = None
-        left = left_of(submission, wanted, self.root / RESULTS)
-        if before is not None:
-            kept = {task: units for task, units in left.units.items() if task not in before.without}
-            left = replace(left, units=kept)
-        state, reason = "to measure", ""
-        if not left.units:
-            state = "measured"
-        elif left.stale:
-            state = "stale"
-            reason = f"card or protocol of {', '.join(left.stale)} changed since"
-        # Who names a submission wants it tried, whatever was before.
-        if state in ("to measure", "stale") and before is not None and not self.chosen:
-            if before.final and submission.revision is not None:
-                state, reason = "failed", before.reason
-            elif before.job is not None:
-                state, reason = "pending", before.reason
-            elif before.parameters is not None and (why := self._misfit(before.parameters)):
-                state, reason = "pending", why
-        local = (submission.revision or "").startswith("local:")
-        if state in ("to measure", "stale") and local and submission.model != api.DEMO_MODEL:
-            state = "pending"
-            reason = "a local checkpoint: measure it with `xharness eval FOLDER` where it lies"
-        return Item(slug, submission, state, reason, left, tried, before)
 
     def _undone(self, item: Item) -> Attempt:
         """The row of a submission that is left as it is."""
@@ -257,7 +197,7 @@ class Refresh:
             )
         if revision is not None and found.revision != revision:
             raise NotFoundError(f"{submission.model} is at {found.revision} now, not {revision}")
-        if why := self._misfit(found.parameters):
+        if why := self.limits.misfit(found.parameters):
             return self._row(
                 item, "pending", reason=why, revision=found.revision, parameters=found.parameters
             )
@@ -277,15 +217,11 @@ class Refresh:
         weights = sum(
             file.size or 0 for file in listed.missing if file.rfilename.endswith(".safetensors")
         )
-        if why := self._misfit(weights // 4, about=True):
+        if why := self.limits.misfit(weights // 4, about=True):
             return self._row(
                 item, "pending", reason=why, revision=listed.commit, parameters=weights // 4
             )
         return listed.commit
-
-    def _misfit(self, parameters: int, *, about: bool = False) -> str:
-        limits = self.limits
-        return misfit(parameters, most=limits.parameters, memory=limits.memory, about=about)
 
     def _fetched(self, left: Left) -> dict[str, dict[str, str]]:
         """Task → unit → why its data is not to be had; what can be had is on disk after."""
@@ -321,7 +257,7 @@ class Refresh:
     def _row(self, item: Item, status: str, **fields: Any) -> Attempt:
         before = item.before
         given = {
-            "revision": item.submission.revision,
+            "revision": item.submission.revision or (before.revision if before else None),
             "tried": item.tried,
             "without": before.without if before else {},
             "parameters": before.parameters if before else None,

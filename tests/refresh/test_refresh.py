@@ -15,8 +15,9 @@ from harness.attempts import Attempt, read_attempts
 from harness.board.build import leaderboard
 from harness.cards import read_card
 from harness.errors import IncompleteError, NotFoundError
+from harness.refresh.items import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
-from harness.refresh.refresh import Limits, Refresh
+from harness.refresh.refresh import Refresh
 from harness.refresh.worker import Ended
 from harness.submission import read_submissions
 from tests.board.boards import hits, measure
@@ -239,8 +240,11 @@ def test_what_does_not_fit_is_left_pending_without_its_download(
     assert "more than --max-parameters 1,000" in done["a"].reason
     assert not [line for line in hub.requests if "/resolve/" in line]
     hub.requests.clear()
-    refresh(root, worker, parameters=1000)
+    commit = done["a"].revision
+    _, done = refresh(root, worker, parameters=2000)
     assert hub.requests == []  # its size is known by now
+    assert commit is not None
+    assert (done["a"].revision, "2,000" in done["a"].reason) == (commit, True)
     assert "of memory, this machine has" in refresh(root, worker, memory=1 << 20)[1]["a"].reason
     assert (root / "submissions" / "a.yaml").read_text().count("revision") == 0
     rebuild(root, cache=root.parent / "folds")

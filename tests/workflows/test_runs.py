@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,9 @@ def test_release(runner: Runner) -> None:
     assert runner.calls == ["install", "wheel-check", "test"]
     built = sorted(path.name for path in (runner.work / "dist").iterdir())
     assert built == [f"xharness-{__version__}-py3-none-any.whl", f"xharness-{__version__}.tar.gz"]
+    with zipfile.ZipFile(runner.work / "dist" / built[0]) as wheel:
+        metadata = wheel.read(f"xharness-{__version__}.dist-info/METADATA").decode()
+    assert metadata.startswith("Metadata-Version: 2.4\n")  # newer ones are refused when uploaded
 
 
 @pytest.mark.parametrize(
