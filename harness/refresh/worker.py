@@ -35,6 +35,7 @@ SET = {
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+INSIDE = "harness.refresh.inside"
 GRACE = 10.0  # seconds between asking a worker to end and ending it
 LONGEST = 64 << 20  # bytes of scores that are read; the largest suite gives some 5 MB
 _SET_DUMPABLE = 4  # prctl(2)
@@ -88,7 +89,7 @@ def evaluate(
     """
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile() as scores:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "harness", "eval", *arguments, "--offline", "--format", "json"],
+            [sys.executable, "-m", INSIDE, "eval", *arguments, "--offline", "--format", "json"],
             stdin=subprocess.DEVNULL,
             stdout=scores,
             stderr=subprocess.PIPE,

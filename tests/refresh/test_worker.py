@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.refresh import worker
 from harness.refresh.worker import Ended, evaluate, read_notes, shield
+from tests.hub.server import Hub
 
 SECRETS = (
     "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY",
@@ -23,17 +25,16 @@ SECRETS = (
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose `python -m harness` is what a test writes into it."""
-    (tmp_path / "harness").mkdir()
-    (tmp_path / "harness" / "__init__.py").touch()
+    """A module that takes the place of the worker's: what a test writes into it is run."""
+    monkeypatch.setattr(worker, "INSIDE", "fake_worker")
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "harness" / "__main__.py"
+    return tmp_path / "fake_worker.py"
 
 
 def run(fake: Path, code: str, seconds: float | None = 60) -> tuple[Ended, list[str]]:
     fake.write_text(code)
     said: list[str] = []
-    cache = fake.parent.parent / "cache"
+    cache = fake.parent / "cache"
     ended = evaluate(
         ["org/x"], cache=cache, hub_cache=cache / "hub", seconds=seconds, echo=said.append
     )
@@ -41,7 +42,7 @@ def run(fake: Path, code: str, seconds: float | None = 60) -> tuple[Ended, list[
 
 
 def test_no_token_is_in_its_reach(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = fake.parent.parent / "home"
+    home = fake.parent / "home"
     (home / ".cache" / "huggingface").mkdir(parents=True)
     (home / ".cache" / "huggingface" / "token").write_text("secret")
     monkeypatch.setenv("HOME", str(home))
@@ -89,8 +90,35 @@ def test_the_environment_of_its_parent_is_closed() -> None:
     assert done.stdout == "0 False\n1 True\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="has network namespaces")
+def test_it_has_no_network() -> None:
+    """Not even what runs on this machine can be reached, whatever HF_HUB_OFFLINE says."""
+    code = (
+        "import socket, sys\n"
+        "from harness import cli\n"
+        "from harness.refresh import inside\n"
+        "from harness.sandbox import leave_network\n"
+        "def reach():\n"
+        "    try:\n        socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)\n"
+        "        print('reached')\n"
+        "    except OSError:\n        print('cut off')\n"
+        "reach()\n"
+        "cli.main = reach\n"
+        "inside.run()\n"
+        "print(bool(leave_network()))\n"
+    )
+    with Hub() as hub:
+        port = hub.url.rsplit(":", 1)[1]
+        done = subprocess.run(
+            [sys.executable, "-c", code, port], capture_output=True, text=True, check=True
+        )
+    if done.stdout.endswith("False\n"):
+        pytest.skip("this system allows no network namespaces")
+    assert done.stdout == "reached\ncut off\nTrue\n"
+
+
 def test_it_is_stopped_in_time_with_all_that_it_started(fake: Path) -> None:
-    left = fake.parent.parent / "left"
+    left = fake.parent / "left"
     start = time.monotonic()
     ended, _ = run(
         fake,
