@@ -146,5 +146,9 @@ def _confirm(what: str) -> None:
     """Ask on a terminal. UsageError where there is none, or the answer is no."""
     if not sys.stdin.isatty():
         raise UsageError("nothing was sent: give --yes to send it, --dry-run to only look")
-    if not typer.confirm(f"{what}?", err=True):
+    try:
+        agreed = typer.confirm(f"{what}?", err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
         raise UsageError("nothing was sent")

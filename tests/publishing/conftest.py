@@ -90,11 +90,11 @@ def publish(
 ) -> Callable[..., Ran]:
     """Run `xharness publish … --to DATA_SET` on the board, with a token unless told otherwise."""
 
-    def ran(*words: object, token: str | None = TOKEN, board: Path = root) -> Ran:
+    def ran(*words: object, token: str | None = TOKEN, board: Path = root, keys: str = "") -> Ran:
         point(monkeypatch, hub, tmp_path / "home", token)
         args = ["publish", *words, "--to", DATA_SET, "--root", board]
         environment = {"XHARNESS_CACHE": str(tmp_path / "cache")}
-        result = CliRunner().invoke(app, [str(arg) for arg in args], env=environment)
+        result = CliRunner().invoke(app, [str(arg) for arg in args], env=environment, input=keys)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)

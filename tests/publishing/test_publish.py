@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,26 @@ def test_without_yes_and_a_terminal_nothing_is_sent(publish: Publish, hub: Hub) 
         2, "error: nothing was sent: give --yes to send it, --dry-run to only look\n"
     )  # fmt: skip
     assert written(hub) == []
+
+
+@pytest.mark.parametrize(("answer", "sent"), [("y\n", 3), ("n\n", 0), ("\n", 0), ("", 0)])
+def test_on_a_terminal_it_asks(
+    publish: Publish, hub: Hub, monkeypatch: pytest.MonkeyPatch, answer: str, sent: int
+) -> None:
+    from harness.commands import publishing
+
+    ask = publishing._confirm
+
+    def at_a_terminal(what: str) -> None:
+        assert what == "send 3 pull requests"
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+        ask(what)
+
+    monkeypatch.setattr(publishing, "_confirm", at_a_terminal)
+    ran = publish(keys=answer)
+    assert ran.code == (0 if sent else 2)
+    assert ran.out.count("sent: ") == sent
+    assert sum(len(pulls) for pulls in hub.pulls.values()) == sent
 
 
 def test_without_a_token_nothing_is_sent(publish: Publish, hub: Hub) -> None:
