@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install eval test test-slow lint types wheel-check clean
+.PHONY: install install-validate eval refresh board-check test test-slow bench lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -17,14 +17,36 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+# What `xharness validate` imports, from the lock: seconds where the whole takes minutes.
+VALIDATE := annotated-doc annotated-types click markdown-it-py mdurl pydantic pydantic_core \
+	Pygments PyYAML rich shellingham typer typing-inspection typing_extensions
+install-validate: requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	for name in $(VALIDATE); do grep -i "^$$name==" requirements.lock || exit 1; done >$(VENV)/validate.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/validate.lock
+
 eval: install
 	$(BIN)/xharness eval $(MODEL) --suite $(SUITE) $(ARGS)
+
+# Evaluates what is submitted and not measured, and rebuilds leaderboard/.
+refresh: install
+	$(BIN)/xharness refresh $(ARGS)
+
+# Is leaderboard/ what its rows give? Nothing to check as long as there is none.
+board-check: install
+	! test -e leaderboard/scores.parquet || $(BIN)/xharness leaderboard --check
+	! test -e leaderboard/scores.parquet || $(BIN)/xharness verify
 
 test: install
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Speed beside its targets, on synthetic data: some twenty minutes on a machine at rest.
+bench: install
+	$(BIN)/python benchmarks/bench_contrast.py
+	$(BIN)/python benchmarks/bench_board.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError
 from harness.native import Native, read_native
-from harness.snapshot import HUB_ID, snapshot
+from harness.snapshot import HUB_ID, Snapshot, snapshot
 from harness.vet import (
     ADAPTER_CONFIG,
     MODULE_FOLDER,
@@ -22,6 +23,9 @@ from harness.vet import (
     vet_tokenizer,
 )
 from harness.weights import INDEX, WEIGHTS
+
+# How the files of a Hub id at a revision are had.
+Fetch = Callable[[str, str | None], Snapshot]
 
 # Where a question-answering head is not a linear layer called qa_outputs.
 QA_HEADS: Mapping[str, tuple[str, ...]] = {
@@ -113,12 +117,18 @@ def parse_model(text: str) -> tuple[str, str | None]:
 
 
 def resolve(
-    model: str, *, cache: Path | None = None, offline: bool = False, revision: str | None = None
+    model: str,
+    *,
+    cache: Path | None = None,
+    offline: bool = False,
+    revision: str | None = None,
+    fetch: Fetch | None = None,
 ) -> Checkpoint:
     """The checkpoint that ``model`` names: a Hub id (``@revision`` or ``revision=``) or a folder.
 
     Files of a Hub id are downloaded to ``cache`` (a huggingface cache folder; None: the
-    default one) unless they are there; ``offline`` makes no request at all.
+    default one) unless they are there; ``offline`` makes no request at all. ``fetch`` takes the
+    place of both: how the files of a Hub id are had.
 
     Raises:
         UsageError: no possible model or revision.
@@ -131,27 +141,28 @@ def resolve(
     if pinned and revision and pinned != revision:
         raise UsageError(f"two revisions for {name}: {pinned} and {revision}")
     revision = revision or pinned
+    fetch = fetch or partial(snapshot, cache=cache, offline=offline)
     path = Path(name).expanduser()
     if path.exists() or name.startswith((".", "/", "~")) or name.endswith("/"):
         if revision:
             raise UsageError(f"{name} is a folder, which has no revision {revision!r}")
-        return _local(name, path, cache, offline)
-    found = snapshot(name, revision, cache=cache, offline=offline)
-    return _described(found.id, found.commit, found.folder, cache, offline)
+        return _local(name, path, fetch)
+    found = fetch(name, revision)
+    return _described(found.id, found.commit, found.folder, fetch)
 
 
-def _local(name: str, path: Path, cache: Path | None, offline: bool) -> Checkpoint:
+def _local(name: str, path: Path, fetch: Fetch) -> Checkpoint:
     if not path.exists():
         raise NotFoundError(f"{name} does not exist: give a folder, or a Hub id (org/name)")
     if not path.is_dir():
         raise UsageError(f"{name} is a file: give the folder that holds config.json and weights")
     folder = path.resolve()
-    names = _file_names(folder)
+    names = file_names(folder)
     vet_listing(name, names, local=True)
-    return _described(folder.name, f"local:{_digest(folder, names)}", folder, cache, offline)
+    return _described(folder.name, f"local:{_digest(folder, names)}", folder, fetch)
 
 
-def _file_names(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     """Files of a folder and of its module folders, as a repository lists them."""
     names = []
     for path in folder.iterdir():
@@ -171,15 +182,13 @@ def _digest(folder: Path, names: list[str]) -> str:
     return whole.hexdigest()
 
 
-def _described(
-    name: str, revision: str, folder: Path, cache: Path | None, offline: bool
-) -> Checkpoint:
+def _described(name: str, revision: str, folder: Path, fetch: Fetch) -> Checkpoint:
     local = revision.startswith("local:")
     try:
         native = read_native(folder)
         own = folder / (native.transformer if native else "")
         if (own / ADAPTER_CONFIG).is_file():
-            return _adapter(name, revision, folder, own, native, cache, offline)
+            return _adapter(name, revision, folder, own, native, fetch)
         vetted = vet(own)
         vet_tokenizer(own)
     except RefusedError as error:
@@ -207,8 +216,7 @@ def _adapter(
     folder: Path,
     own: Path,
     native: Native | None,
-    cache: Path | None,
-    offline: bool,
+    fetch: Fetch,
 ) -> Checkpoint:
     local = revision.startswith("local:")
     if (own / WEIGHTS).is_file() or (own / INDEX).is_file():
@@ -223,15 +231,11 @@ def _adapter(
         raise RefusedError(f"its base {base_name[:80]!r} is no Hub id: set base_model_name_or_path")
     try:
         if local and Path(base_name).is_dir():
-            base = resolve(base_name, cache=cache, offline=offline)
+            base = _local(base_name, Path(base_name), fetch)
         else:
-            found = snapshot(
-                base_name,
-                base_revision if isinstance(base_revision, str) and base_revision else None,
-                cache=cache,
-                offline=offline,
-            )
-            base = _described(found.id, found.commit, found.folder, cache, offline)
+            given = base_revision if isinstance(base_revision, str) and base_revision else None
+            found = fetch(base_name, given)
+            base = _described(found.id, found.commit, found.folder, fetch)
     except HarnessError as error:
         raise RefusedError(f"its base cannot be used: {error}") from error
     if base.base is not None:

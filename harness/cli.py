@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import board, evaluating, looking, training
+from harness.commands import (
+    aligning,
+    board,
+    evaluating,
+    intake,
+    looking,
+    publishing,
+    training,
+)
 
 app = typer.Typer(
     name="xharness",
@@ -37,10 +45,19 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     looking.tasks: "xharness tasks lareqa",
     looking.prefetch: "xharness prefetch sentence-transformers/LaBSE --suite xtreme-r",
     looking.doctor: "xharness doctor sentence-transformers/all-MiniLM-L6-v2",
+    aligning.align: "xharness align sentence-transformers/LaBSE --lang de --lang sw",
+    intake.submit: (
+        "xharness submit org/model --base org/base --objective extractive-qa --language en"
+        " --dataset SQuAD"
+    ),
+    intake.validate: "xharness validate submissions/org__model.yaml",
+    intake.convert: "xharness convert org/model ./model-safetensors",
     board.leaderboard: "xharness leaderboard --check",
     board.verify: "xharness verify",
     board.compare: "xharness compare org/variant org/base --by-language",
     board.contrast: "xharness contrast --format json",
+    publishing.refresh: "xharness refresh --max-parameters 300000000 --dry-run",
+    publishing.publish: "xharness publish org/name --to org/results --dry-run",
 }
 CACHE_COMMANDS: Mapping[str, tuple[Callable[..., None], str]] = {
     "ls": (looking.cache_ls, "xharness cache ls"),

@@ -7,6 +7,7 @@ about these languages, not about languages at large.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -85,6 +86,21 @@ def by_group(draws: Draws, groups: Mapping[str, Collection[str]]) -> list[Part]:
     return _adjusted(parts)
 
 
+def without(draws: Draws, columns: Collection[tuple[str, str]]) -> Part | None:
+    """The macro difference without some (task, language) columns.
+
+    None where none of them is there, or none would be left.
+    """
+    chosen = [column for column in draws.columns if column not in columns]
+    if not chosen or len(chosen) == len(draws.columns):
+        return None
+    weights = _mean_weights(draws, [column in chosen for column in draws.columns])
+    langs = tuple(dict.fromkeys(lang for _, lang in chosen))
+    estimate = _estimate(draws, weights)
+    name = f"{len(chosen)} of {len(draws.columns)}"
+    return Part(_label(chosen), name, langs, estimate, estimate.p)
+
+
 def difference_in_differences(
     draws: Draws, seen: Collection[str], unseen: Collection[str]
 ) -> Estimate | None:
@@ -130,10 +146,11 @@ def macro_weights(
         (langs is None or lang in langs) and (tasks is None or task in tasks)
         for task, lang in draws.columns
     ]
-    per_task: dict[str, int] = {}
-    for (task, _), use in zip(draws.columns, chosen, strict=True):
-        if use:
-            per_task[task] = per_task.get(task, 0) + 1
+    return _mean_weights(draws, chosen)
+
+
+def _mean_weights(draws: Draws, chosen: Sequence[bool]) -> Floats:
+    per_task = Counter(task for (task, _), use in zip(draws.columns, chosen, strict=True) if use)
     return np.array(
         [
             1 / (per_task[task] * len(per_task)) if use else 0.0
@@ -152,7 +169,11 @@ def item_variance(draws: Draws) -> float:
 
 def label(draws: Draws) -> str:
     """The tasks that the draws average over: `mean of lareqa and tatoeba`, or the one task."""
-    tasks = list(dict.fromkeys(task for task, _ in draws.columns))
+    return _label(draws.columns)
+
+
+def _label(columns: Iterable[tuple[str, str]]) -> str:
+    tasks = list(dict.fromkeys(task for task, _ in columns))
     if len(tasks) == 1:
         return tasks[0]
     return f"mean of {', '.join(tasks[:-1])} and {tasks[-1]}"

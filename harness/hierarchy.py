@@ -142,11 +142,12 @@ def _level(side: Side) -> Claim:
 
 
 def _units(side: Side) -> Sequence[float]:
-    """The scores that vary: of checkpoints, seeds averaged, or of the seeds of a single one."""
-    origins = dict.fromkeys(run.origin for run in side.runs)
-    if len(origins) == 1:
-        return [run.score for run in side.runs]
-    return [
-        float(np.mean([run.score for run in side.runs if run.origin == origin]))
-        for origin in origins
-    ]
+    """The scores that vary: of checkpoints, seeds averaged, or of the seeds of a single one.
+
+    Runs of one origin and seed (a checkpoint whose target head was trained several times) are one.
+    """
+    groups: dict[str | int, list[float]] = {}
+    single = len({run.origin for run in side.runs}) == 1
+    for run in side.runs:
+        groups.setdefault(run.seed if single else run.origin, []).append(run.score)
+    return [float(np.mean(scores)) for scores in groups.values()]

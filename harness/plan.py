@@ -11,7 +11,16 @@ from harness.cards import TaskCard, read_card, read_suites
 from harness.errors import DataError, UsageError, unknown_name
 from harness.kinds import KINDS
 from harness.outcomes import OutcomeFile, outcome_file
-from harness.protocol import Dtype, Encoding, Protocol, Role, Track, resolve_encodings, signature
+from harness.protocol import (
+    PROTOCOL_VERSION,
+    Dtype,
+    Encoding,
+    Protocol,
+    Role,
+    Track,
+    resolve_encodings,
+    signature,
+)
 from harness.reader import Reading
 
 if TYPE_CHECKING:
@@ -316,14 +325,21 @@ def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -
 
 
 def _done(file: OutcomeFile, loaded: Loaded) -> frozenset[str]:
-    """The units that are finished, on the same data.
+    """The units that are finished, on the same data and under the same protocols.
 
     Raises:
-        DataError: they were measured on other data: files without a published checksum can change.
+        DataError: they were measured on other data (files without a published checksum can change)
+            or under another version of the protocols.
     """
     done = frozenset(file.done())
     if done:
-        before = file.meta()["data"]
+        meta = file.meta()
+        before, version = meta["data"], meta.get("protocol_version", 1)
+        if version != PROTOCOL_VERSION:
+            raise DataError(
+                f"{file.path} was measured under version {version} of the protocols, now "
+                f"{PROTOCOL_VERSION}: measure again with --fresh, or name another --out"
+            )
         for path, digest in loaded.files.items():
             if before.get(path, digest) != digest:
                 raise DataError(

@@ -19,6 +19,10 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 ProtocolName = Literal["standard", "native"]
 Track = Literal["frozen", "native", "own-head", "tuned"]
 
+# Raised when a protocol comes to mean something else (a layer rule, windows, normalisation) though
+# the parts of its signature stay the same: rows of another version are stale.
+PROTOCOL_VERSION = 1
+
 ROLES: tuple[Role, ...] = get_args(Role)
 
 

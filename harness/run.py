@@ -16,7 +16,7 @@ from harness.kinds import KINDS
 from harness.loading import load_reader
 from harness.outcomes import FORMAT
 from harness.plan import Job, Plan, PlannedTask
-from harness.protocol import Encoding
+from harness.protocol import PROTOCOL_VERSION, Encoding
 from harness.reader import Reader, Reading
 from harness.scoring import note_row, score_file
 
@@ -175,6 +175,7 @@ def _meta(
         "kind": job.card.kind,
         "track": job.track,
         "protocol": job.protocol,
+        "protocol_version": PROTOCOL_VERSION,
         "signature": job.signature,
         "resolved": job.resolved,
         "languages": [unit],

@@ -13,6 +13,7 @@ from harness.errors import NotFoundError
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
 from harness.outcomes import OutcomeFile, find
+from harness.protocol import PROTOCOL_VERSION
 
 MACRO = "macro"  # the `lang` of a row that is the unweighted mean over the languages
 
@@ -135,6 +136,11 @@ def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
     if meta["card_hash"] != card.hash:
         reasons.append(
             f"stale: measured under another version of the card ({meta['task_version']})"
+        )
+    if meta.get("protocol_version", 1) != PROTOCOL_VERSION:
+        reasons.append(
+            f"stale: measured under version {meta.get('protocol_version', 1)} of the protocols, now"
+            f" {PROTOCOL_VERSION}"
         )
     return reasons
 

@@ -6,19 +6,18 @@ anything is downloaded, and compared with the listed digests after.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError
-from harness.vet import counted, vet_listing
+from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
+from harness.hub_api import asked, model_info, quiet
+from harness.vet import counted, pickles_in, vet_listing
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REVISION = re.compile(r"(?!.*\.\.)[\w][\w./-]{0,249}")
-RETRIED = (408, 429, 500, 502, 503, 504)
-RETRIES = 4
-LONGEST_PAUSE = 300.0  # seconds
 SPARE = 256 << 20  # bytes of disk left free
 
 
@@ -71,7 +67,7 @@ def snapshot(
         raise NotFoundError(
             f"{wanted} is not in the cache at {root}: run `xharness prefetch {wanted}` online first"
         )
-    return _download(name, revision, root)
+    return _download(_pending(name, revision, root), revision, root)
 
 
 @dataclass(frozen=True)
@@ -138,10 +134,8 @@ def _cached(name: str, revision: str, root: Path, *, trust_disk: bool) -> Snapsh
 
 
 def _pending(name: str, revision: str | None, root: Path) -> Pending:
-    info = _info(name, revision)
-    commit = info.sha or ""
-    if not COMMIT.fullmatch(commit):
-        raise NotFoundError(f"the Hub names no commit for {name}: try again later")
+    info = model_info(name, revision)
+    commit = commit_of(info)
     name = info.id  # a renamed repository answers under its new name
     files = {file.rfilename: file for file in info.siblings or ()}
     vet_listing(f"{name}@{commit[:12]}", files)
@@ -151,18 +145,51 @@ def _pending(name: str, revision: str | None, root: Path) -> Pending:
     return Pending(name, commit, tuple(wanted), missing)
 
 
-def _download(name: str, revision: str | None, root: Path) -> Snapshot:
+def commit_of(info: ModelInfo) -> str:
+    """The commit (40 hex digits) that the Hub's answer is about. NotFoundError without one."""
+    if not COMMIT.fullmatch(info.sha or ""):
+        raise NotFoundError(f"the Hub names no commit for {info.id}: try again later")
+    return str(info.sha)
+
+
+def pickled(name: str, revision: str | None, *, cache: Path | None = None) -> Snapshot:
+    """The files of a model whose weights are only pickled, those pickles included.
+
+    For `xharness convert` alone: nothing else reads what this downloads. Raises as ``snapshot``
+    does, and UsageError where there are safetensors.
+    """
+    from huggingface_hub import constants
+
+    _check_names(name, revision)
+    root = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    info = model_info(name, revision)
+    files = {file.rfilename: file for file in info.siblings or ()}
+    if any(file.endswith(".safetensors") for file in counted(files)):
+        raise UsageError(f"{info.id} has safetensors already: evaluate it as it is")
+    pickles = pickles_in(files)
+    if not pickles:
+        vet_listing(f"{info.id}@{commit_of(info)[:12]}", files)
+    wanted = tuple(sorted({*counted(files), *pickles}))
+    folder = _storage(info.id, root) / "snapshots" / commit_of(info)
+    missing = tuple(files[file] for file in wanted if not (folder / file).is_file())
+    return _download(Pending(info.id, commit_of(info), wanted, missing), revision, root)
+
+
+def _download(found: Pending, revision: str | None, root: Path) -> Snapshot:
     from huggingface_hub import snapshot_download
 
-    found = _pending(name, revision, root)
     name, commit, missing = found.id, found.commit, found.missing
     folder = _storage(name, root) / "snapshots" / commit
     _check_space(name, missing, root)
-    try:
-        snapshot_download(name, revision=commit, cache_dir=root, allow_patterns=list(found.wanted))
-    except Exception as error:
-        raise _explained(error, name, commit) from error
-    damaged = [file.rfilename for file in missing if not _intact(folder / file.rfilename, file)]
+
+    def fetch() -> str:
+        return snapshot_download(
+            name, revision=commit, cache_dir=root, allow_patterns=list(found.wanted)
+        )
+
+    with quiet():
+        asked(fetch, name, commit, statuses=())
+    damaged = [file.rfilename for file in missing if not intact(folder / file.rfilename, file)]
     if damaged:
         raise DataError(
             f"{name}: {', '.join(damaged)} came with another digest than listed, and was deleted: "
@@ -171,77 +198,6 @@ def _download(name: str, revision: str | None, root: Path) -> Snapshot:
     # snapshot_download notes no branch where it is given a commit; later offline runs need it.
     _note(_storage(name, root) / "refs" / (revision or "main"), commit)
     return Snapshot(name, commit, folder)
-
-
-def _info(name: str, revision: str | None) -> ModelInfo:
-    """Commit and files of the revision: the one request that this call is retried for."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    for attempt in range(RETRIES + 1):
-        try:
-            return HfApi().model_info(name, revision=revision, files_metadata=True, timeout=30)
-        except Exception as error:
-            passing = isinstance(error, HfHubHTTPError) and error.response.status_code in RETRIED
-            if not passing or attempt == RETRIES:
-                raise _explained(error, name, revision) from error
-            time.sleep(_pause(error, attempt))
-    raise AssertionError("unreachable")
-
-
-def _pause(error: Any, attempt: int) -> float:
-    """Seconds until the next try: what the server asks for, else doubling from one."""
-    asked = str(error.response.headers.get("Retry-After", ""))
-    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else float(2**attempt)
-
-
-def _explained(error: Exception, name: str, revision: str | None) -> HarnessError:
-    """The error in this project's terms, in one line with the remedy."""
-    from huggingface_hub import constants, errors
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    endpoint = constants.ENDPOINT
-    if isinstance(error, HFValidationError):
-        return UsageError(f"{name!r} is no Hub id: write org/name")
-    if isinstance(error, GatedRepoError):
-        return NotFoundError(
-            f"{name} is gated: accept its conditions at {endpoint}/{name}, then `hf auth login`"
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        return NotFoundError(
-            f"{name} is not on {endpoint}, or is private: check the id, or `hf auth login`"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return NotFoundError(
-            f"{name} has no revision {revision!r}: see {endpoint}/{name}/commits/main"
-        )
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return NotFoundError(
-                f"{endpoint} refuses {name} (HTTP {status}): check access with `hf auth whoami`"
-            )
-        return NotFoundError(f"{endpoint} answers HTTP {status} for {name}: try again later")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return IncompleteError(f"the disk is full while downloading {name}: free some, run again")
-    # The HTTP library is not the same in all versions of huggingface_hub; its base class is.
-    unreachable = (errors.HTTPError, ConnectionError, TimeoutError)  # type: ignore[attr-defined]
-    if isinstance(error, unreachable):
-        return NotFoundError(
-            f"cannot reach {endpoint} for {name} ({type(error).__name__}): check the network, or "
-            "use --offline with what is cached"
-        )
-    reason = " ".join(str(error).split())[:200]
-    return IncompleteError(f"the download of {name} broke off, run again to resume: {reason}")
 
 
 def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
@@ -255,7 +211,7 @@ def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
         )
 
 
-def _intact(path: Path, file: RepoSibling) -> bool:
+def intact(path: Path, file: RepoSibling) -> bool:
     """Whether a fresh file has the digest that was listed; one that has not is deleted."""
     with path.open("rb") as stream:
         if file.lfs is not None:

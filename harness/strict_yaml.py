@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import DataError
+from harness.errors import DataError, unknown_name
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
@@ -32,11 +32,16 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: its value, and the line (from 1) of every key path in it."""
+    """A parsed file: its value, and the line (from 1) of every key path in it.
+
+    ``problems``: what is there that may not be, as ``file:line: problem``; without it the value is
+    what the file says.
+    """
 
     name: str
     value: Any
     lines: dict[KeyPath, int]
+    problems: tuple[str, ...] = ()
 
     def place(self, path: KeyPath) -> str:
         """``file:line`` of the key path, or of the nearest part of it that is in the file."""
@@ -56,22 +61,43 @@ def validated(document: Document, model: type[Model]) -> Model:
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
-        raise DataError(_explain(document, error, model)) from None
+        found = [problem for _, problem in _problems(document, error, model)]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    raise DataError(f"{found[0]}{more}")
+
+
+def misfits(document: Document, model: type[Model]) -> list[tuple[KeyPath, str]]:
+    """Key path and ``file:line: problem`` of everything in the document that does not fit."""
+    try:
+        model.model_validate(document.value)
+    except ValidationError as error:
+        return _problems(document, error, model)
+    return []
 
 
 def read_document(path: Path, name: str | None = None) -> Document:
     """Parse a file. DataError where it is not strict YAML, UTF-8, or small enough."""
+    return _strict(scan_file(path, name))
+
+
+def parse(data: bytes, name: str) -> Document:
+    """Parse bytes. DataError where they are not strict YAML, UTF-8, or few enough."""
+    return _strict(scan(data, name))
+
+
+def scan_file(path: Path, name: str | None = None) -> Document:
+    """Parse a file, collecting problems. DataError where reading cannot go on to its end."""
     name = name or path.name
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror}") from None
-    return parse(data, name)
+    return scan(data, name)
 
 
-def parse(data: bytes, name: str) -> Document:
-    """Parse bytes. DataError where they are not strict YAML, UTF-8, or few enough."""
+def scan(data: bytes, name: str) -> Document:
+    """Parse bytes, collecting problems. DataError where reading cannot go on to their end."""
     if len(data) > MAX_BYTES:
         raise DataError(f"{name}: larger than {MAX_BYTES // 1024} KiB: shorten it")
     try:
@@ -86,7 +112,13 @@ def parse(data: bytes, name: str) -> Document:
         line = "" if mark is None else f":{mark.line + 1}"
         problem = getattr(error, "problem", None) or "not YAML"
         raise DataError(f"{name}{line}: {' '.join(str(problem).split())}") from None
-    return Document(name, value, reader.lines)
+    return Document(name, value, reader.lines, tuple(reader.problems))
+
+
+def _strict(document: Document) -> Document:
+    if document.problems:
+        raise DataError(document.problems[0])
+    return document
 
 
 class _Reader:
@@ -95,6 +127,7 @@ class _Reader:
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.lines: dict[KeyPath, int] = {}
+        self.problems: list[str] = []
         self.events: Iterator[Any] = iter(yaml.parse(text, Loader=_LOADER))
 
     def document(self) -> Any:
@@ -112,11 +145,12 @@ class _Reader:
         if len(path) > MAX_DEPTH:
             raise self.refused(event, f"nested deeper than {MAX_DEPTH}")
         if isinstance(event, yaml.AliasEvent):
-            raise self.refused(event, f"alias *{event.anchor}: write the value out")
+            self.note(event, f"alias *{event.anchor}: write the value out")
+            return None
         if event.anchor is not None:
-            raise self.refused(event, f"anchor &{event.anchor}: remove it")
+            self.note(event, f"anchor &{event.anchor}: remove it")
         if event.tag is not None:
-            raise self.refused(event, f"tag {event.tag}: remove it, cards are plain data")
+            self.note(event, f"tag {event.tag}: remove it, cards are plain data")
         self.lines.setdefault(path, _line(event))
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(path)
@@ -130,12 +164,12 @@ class _Reader:
             if not isinstance(event, yaml.ScalarEvent):
                 raise self.refused(event, "a key that is not text")
             if event.anchor is not None or event.tag is not None:
-                raise self.refused(event, "a key with an anchor or a tag: write plain text")
+                self.note(event, "a key with an anchor or a tag: write plain text")
             key: str = event.value
             if key == "<<":
-                raise self.refused(event, "merge key <<: write the values out")
+                self.note(event, "merge key <<: write the values out")
             if key in found:
-                raise self.refused(event, f"key {key!r} given twice")
+                self.note(event, f"key {key!r} given twice")
             self.lines[(*path, key)] = _line(event)
             found[key] = self.node(next(self.events), (*path, key))
         return found
@@ -145,6 +179,9 @@ class _Reader:
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             found.append(self.node(event, (*path, len(found))))
         return found
+
+    def note(self, event: Any, why: str) -> None:
+        self.problems.append(f"{self.name}:{_line(event)}: {why}")
 
     def refused(self, event: Any, why: str) -> DataError:
         return DataError(f"{self.name}:{_line(event)}: {why}")
@@ -169,17 +206,25 @@ def _scalar(event: Any) -> Any:
     return text
 
 
-def _explain(document: Document, error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing that does not fit, in one line."""
+def _problems(
+    document: Document, error: ValidationError, model: type[BaseModel]
+) -> list[tuple[KeyPath, str]]:
+    """Everything that does not fit, each in one line."""
     errors = error.errors(include_url=False)
-    # An unknown key first: a misspelt one makes the right one look absent too.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    path: KeyPath = first["loc"]
-    key = ".".join(str(part) for part in path) or "the whole file"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(str(path[-1]), list(model.model_fields), n=1)
-        hint = f": did you mean {near[0]}?" if near else ": remove it"
-        return f"{document.place(path)}: unknown key {key}{hint}{more}"
-    what = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
-    return f"{document.place(path)}: {key}: {what}{more}"
+    # Unknown keys first: a misspelt one makes the right one look absent too.
+    errors.sort(key=lambda one: one["type"] != "extra_forbidden")
+    found = []
+    for one in errors:
+        path: KeyPath = one["loc"]
+        key = ".".join(str(part) for part in path) or "the whole file"
+        if one["type"] == "extra_forbidden":
+            near = get_close_matches(str(path[-1]), list(model.model_fields), n=1)
+            hint = f"did you mean {near[0]}?" if near else "remove it"
+            found.append((path, f"{document.place(path)}: unknown key {key}: {hint}"))
+            continue
+        what = str(one["msg"]).removeprefix("Value error, ")
+        if one["type"] == "literal_error" and isinstance(one["input"], str):
+            known = re.findall(r"'([^']+)'", one["ctx"]["expected"])
+            what = str(unknown_name("value", one["input"][:80], known))
+        found.append((path, f"{document.place(path)}: {key}: {' '.join(what.split())}"))
+    return found

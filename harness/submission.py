@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from harness.cards import card_names
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UsageError, unknown_name
 from harness.languages import canonical
 from harness.strict_yaml import read_model
 
@@ -31,8 +31,10 @@ Objective = Literal[
     "multitask",
 ]
 MULTILINGUAL = "multilingual"
+CONVERT = "xharness convert"  # where safetensors come from that are nowhere published
 # XTREME-R's targets that have no card here; a submission may still say that it has seen them.
 WITHOUT_CARD = ("xnli", "pawsx", "xcopa", "udpos", "wikiann")
+SLUG = re.compile(r"[A-Za-z0-9][\w.-]*")
 # Training on the first shows the second too: the same questions, or the same text.
 SAME_DATA: Mapping[str, tuple[str, ...]] = {
     "xquad": ("lareqa",),
@@ -61,10 +63,15 @@ def _language(code: str) -> str:
 
 
 def _target(task: str) -> str:
-    known = (*card_names(), *WITHOUT_CARD)
+    known = targets()
     if task not in known:
-        raise ValueError(f"{task!r} is not a target task: known are {', '.join(known)}")
+        raise ValueError(str(unknown_name("target task", task, known)))
     return task
+
+
+def targets() -> tuple[str, ...]:
+    """The target tasks that a checkpoint may have been trained on."""
+    return (*card_names(), *WITHOUT_CARD)
 
 
 Revision = Annotated[str | None, AfterValidator(_revision)]
@@ -76,8 +83,13 @@ class Submission(BaseModel):
     ``revision``: a commit, ``local:<sha256>``, or nothing while the submission is pending.
     ``languages``: those of the intermediate training data, ``multilingual`` where they are many
     and not named. ``contaminated``: target tasks whose data it was trained on; what its base was
-    trained on is added by ``contamination``. ``stand_in``: made to try the board with, no evidence
-    about any objective.
+    trained on is added by ``contamination``. ``conversion``: where its safetensors come from, when
+    its authors published a pickle only: the Hub's pull request at whose commit it is pinned, or
+    ``xharness convert``. ``stand_in``: made to try the board with, no evidence about any
+    objective. ``recipe``, ``seed``: how it was trained, and the seed of that training;
+    checkpoints of one recipe and base differ in the seed alone, and count as one. ``matched``: the
+    design that it belongs to; checkpoints of one design were made alike but for the languages of
+    their data, and are contrasted with each other alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -92,17 +104,19 @@ class Submission(BaseModel):
     contaminated: list[Annotated[str, AfterValidator(_target)]] = Field(default_factory=list)
     licence: str | None = None
     protocol: Literal["standard", "native"] = "standard"
+    conversion: str | None = Field(
+        default=None, pattern=r"^(refs/pr/[1-9]\d{0,5}|xharness convert)$"
+    )
     stand_in: bool = False
+    recipe: str | None = Field(default=None, max_length=80, pattern=r"^[A-Za-z0-9][\w.+-]*$")
+    seed: int | None = Field(default=None, ge=0)
+    matched: str | None = Field(default=None, max_length=80, pattern=r"^[A-Za-z0-9][\w.+-]*$")
     notes: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _holds_together(self) -> Submission:
-        if self.objective == "none" and (self.languages or self.datasets):
-            raise ValueError("objective none is a checkpoint without intermediate training data")
-        if self.objective != "none" and not self.languages:
-            raise ValueError(f"objective {self.objective} needs the languages of its data")
-        if self.base_revision is not None and self.base is None:
-            raise ValueError("base_revision without base")
+        if found := contradictions(self.model_dump()):
+            raise ValueError(found[0][1])
         return self
 
     @property
@@ -111,17 +125,59 @@ class Submission(BaseModel):
         return self.revision is None
 
 
+def contradictions(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Fields that do not go together, each with what is wrong; values may be of any type."""
+    objective, base, revision = (fields.get(key) for key in ("objective", "base", "revision"))
+    found = []
+    for key in ("languages", "datasets"):
+        if objective == "none" and fields.get(key):
+            found.append(
+                (key, f"objective none is a checkpoint without intermediate training data: {key}")
+            )
+    if objective not in (None, "none") and not fields.get("languages"):
+        found.append(("objective", f"objective {objective} needs the languages of its data"))
+    if fields.get("base_revision") is not None and base is None:
+        found.append(("base_revision", "base_revision without base"))
+    if base is not None and (base, fields.get("base_revision")) == (fields.get("model"), revision):
+        found.append(("base", f"{base} is its own base"))
+    recipe, seed = fields.get("recipe"), fields.get("seed")
+    if (recipe is None) != (seed is None):
+        missing, given = ("seed", "recipe") if seed is None else ("recipe", "seed")
+        why = f"recipe and seed go together: the training, and the seed of it; {missing} is missing"
+        found.append((given, why))
+    if recipe is not None and base is None:
+        found.append(("recipe", "recipe without base: seeds are of one recipe on one base"))
+    if fields.get("conversion") is not None and revision is None:
+        found.append(("conversion", "conversion of a checkpoint that is not pinned to a revision"))
+    return found
+
+
+def target_data(datasets: Iterable[object]) -> list[tuple[int, str]]:
+    """Place and target task of every data set that is named after a target task."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", name.lower())
+
+    return [
+        (place, task)
+        for place, name in enumerate(datasets)
+        for task in targets()
+        if plain(task) in plain(str(name))
+    ]
+
+
 def read_submissions(folder: Path) -> dict[str, Submission]:
     """Slug → submission, by slug; nothing where the folder is not there.
 
     Raises:
-        DataError: a file does not fit, two files submit the same checkpoint, or bases go round in
-            a circle.
+        DataError: a file does not fit, two files submit the same checkpoint or the same seed of a
+            recipe, or bases go round in a circle.
     """
     found: dict[str, Submission] = {}
     owners: dict[tuple[str, str | None], str] = {}
+    seeds: dict[tuple[str | None, str, int | None], str] = {}
     for path in sorted(folder.glob("*.yaml")):
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", path.stem):
+        if not SLUG.fullmatch(path.stem):
             raise DataError(f"submissions/{path.name}: name it with letters, digits, . _ and -")
         submission = read_model(path, Submission, f"submissions/{path.name}")
         key = (submission.model, submission.revision)
@@ -131,6 +187,14 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
                 f" {owners[key]}.yaml already: keep one"
             )
         owners[key] = path.stem
+        if submission.recipe is not None:
+            run = (submission.base, submission.recipe, submission.seed)
+            if run in seeds:
+                raise DataError(
+                    f"submissions/{path.name}: seed {submission.seed} of {submission.recipe} is"
+                    f" {seeds[run]}.yaml already: give another seed or recipe"
+                )
+            seeds[run] = path.stem
         found[path.stem] = submission
     for slug in found:
         contamination(slug, found)

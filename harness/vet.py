@@ -51,6 +51,8 @@ COUNTED = frozenset(
     }
 )
 MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
+PICKLE, ADAPTER_PICKLE = "pytorch_model.bin", "adapter_model.bin"
+SHARDED = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 FOREIGN = (".h5", ".msgpack", ".gguf", ".onnx", ".ot", ".mlmodel")
 
@@ -123,6 +125,29 @@ def counted(names: Iterable[str]) -> list[str]:
     return sorted(chosen)
 
 
+def only_pickles(names: Collection[str]) -> bool:
+    """Whether a repository has weights that `xharness convert` reads, and none as safetensors."""
+    ready = any(name.endswith(".safetensors") for name in counted(names))
+    return bool(pickles_in(names)) and not ready
+
+
+def pickles_in(names: Iterable[str]) -> list[str]:
+    """The pickles that `xharness convert` reads, sorted: a model's, its modules', an adapter's.
+
+    One file where it is there beside shards of the same weights.
+    """
+    names = set(names)
+    found = []
+    for name in names:
+        folder, slash, base = name.rpartition("/")
+        if folder and not MODULE_FOLDER.fullmatch(folder):
+            continue
+        whole = f"{folder}{slash}{PICKLE}"
+        if base in (PICKLE, ADAPTER_PICKLE) or (SHARDED.fullmatch(base) and whole not in names):
+            found.append(name)
+    return sorted(found)
+
+
 def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> None:
     """Refuse a repository (or local folder) by its file names alone, before anything is downloaded.
 
@@ -135,11 +160,11 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
         pickles = sorted(name for name in names if name.endswith(PICKLES))
         foreign = sorted(name for name in names if name.endswith((*FOREIGN, ".safetensors")))
         if pickles:
-            pinned = f"{label.split('@')[0]}@refs/pr/N"
-            request = f"pin its safetensors conversion pull request ({pinned}), or "
+            name = label if local else label.split("@")[0]
+            request = f"pin its safetensors conversion pull request ({name}@refs/pr/N), or run "
             raise RefusedError(
                 f"{label} has no weights but pickles ({pickles[0]}), which can run code: "
-                f"{'' if local else request}convert it to safetensors where you trust it"
+                f"{'run ' if local else request}`xharness convert {name} FOLDER`"
             )
         if foreign:
             raise RefusedError(

@@ -52,22 +52,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     Raises:
         RefusedError: the file breaks any of it.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(8)
-            length = int.from_bytes(start, "little")
-            if len(start) < 8 or length > MAX_HEADER or 8 + length > size:
-                raise RefusedError(
-                    f"{path.name} is not a whole safetensors file: its header would be "
-                    f"{length:,} bytes, the file is {size:,}"
-                )
-            data = file.read(length)
-    except OSError as error:
-        raise RefusedError(f"{path.name} cannot be read: {error.strerror}") from error
-    header = parse_json(data, f"the header of {path.name}")
-    if not isinstance(header, dict):
-        raise RefusedError(f"the header of {path.name} is not a JSON object")
+    header, length, size = _read_header(path)
     header.pop("__metadata__", None)
     tensors: dict[str, Tensor] = {}
     ranges: list[tuple[int, int, str]] = []
@@ -89,6 +74,39 @@ def read_header(path: Path) -> dict[str, Tensor]:
             "truncated or damaged; delete it and download again"
         )
     return tensors
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself: text by key, nothing where it says nothing.
+
+    Raises:
+        RefusedError: the header is broken.
+    """
+    metadata = _read_header(path)[0].get("__metadata__")
+    if not isinstance(metadata, dict):
+        return {}
+    return {key: value for key, value in metadata.items() if isinstance(value, str)}
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The header of a safetensors file as JSON, its length and the file's size in bytes."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > MAX_HEADER or 8 + length > size:
+                raise RefusedError(
+                    f"{path.name} is not a whole safetensors file: its header would be "
+                    f"{length:,} bytes, the file is {size:,}"
+                )
+            data = file.read(length)
+    except OSError as error:
+        raise RefusedError(f"{path.name} cannot be read: {error.strerror}") from error
+    header = parse_json(data, f"the header of {path.name}")
+    if not isinstance(header, dict):
+        raise RefusedError(f"the header of {path.name} is not a JSON object")
+    return header, length, size
 
 
 def _tensor(name: str, entry: Any, file: str) -> tuple[Tensor, int, int]:

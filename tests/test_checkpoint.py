@@ -343,7 +343,7 @@ def test_revision_that_moves_between_two_requests(hub: Hub, tmp_path: Path, tiny
     [
         (
             {"config.json": b"{}", "pytorch_model.bin": b"\x80\x02."},
-            ["pickles (pytorch_model.bin)", "org/m@refs/pr/N", "convert it to safetensors"],
+            ["pickles (pytorch_model.bin)", "org/m@refs/pr/N", "`xharness convert org/m FOLDER`"],
         ),
         ({".gitattributes": b"*.bin lfs"}, ["has no weights: it holds .gitattributes"]),
     ],

@@ -15,6 +15,7 @@ from harness.contrast import (
     macro,
     macro_weights,
     seen_unseen,
+    without,
 )
 from harness.errors import UsageError
 from harness.multiplicity import benjamini_hochberg
@@ -196,3 +197,16 @@ def test_identical_runs() -> None:
     zero = np.zeros((30, 2))
     estimate = macro(resample([paired(zero, zero + 1, ("de", "hi"))], np.random.default_rng(0), 99))
     assert (estimate.difference, estimate.low, estimate.high, estimate.p) == (0, 0, 0, 1)
+
+
+def test_without_columns_by_hand() -> None:
+    # de +1 in every example, hi 0, ru +1/2: without hi the mean is 3/4.
+    sums = np.array([[1.0, 0.0, 0.5]] * 4)
+    langs = ("de", "hi", "ru")
+    draws = resample([paired(sums, np.ones((4, 3)), langs)], np.random.default_rng(0), 500)
+    part = without(draws, {("t", "hi")})
+    assert part is not None
+    assert (part.name, part.languages) == ("2 of 3", ("de", "ru"))
+    assert part.estimate.difference == pytest.approx(0.75)
+    assert without(draws, {("other", "hi")}) is None
+    assert without(draws, {("t", lang) for lang in langs}) is None

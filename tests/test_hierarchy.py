@@ -111,3 +111,11 @@ def test_refusals() -> None:
         hierarchical(seeds(0.1), Side(seeds(0.1, 0.2).runs, fixed=True), 0.1, 50)
     with pytest.raises(UsageError, match="item variance nan"):
         hierarchical(seeds(0.1), BASE, float("nan"), 50)
+
+
+def test_targets_of_one_training_seed_are_one_run() -> None:
+    # Seed 0 was tuned twice, .4 and .6: it counts once, as .5, beside .5 and .8.
+    runs = [(0, 0.4), (0, 0.6), (1, 0.5), (2, 0.8)]
+    a = Side(tuple(Replicate("a", "xlmr", seed, score) for seed, score in runs))
+    variance = float(np.var([0.5, 0.5, 0.8], ddof=1))
+    assert hierarchical(a, BASE, 0.0, 10).se == pytest.approx(sqrt(variance / 3))

@@ -228,6 +228,7 @@ def test_nothing_is_said_of_rows_that_may_be_ranked() -> None:
         ({"degenerate": ["de", "fr"]}, "degenerate: all vectors (nearly) equal in de, fr"),
         ({"notes": ["custom data: 3 of 5 pairs"]}, "custom data: 3 of 5 pairs"),
         ({"card_hash": "0" * 64, "task_version": 7}, "stale: "),
+        ({"protocol_version": 0}, "stale: measured under version 0 of the protocols"),
         ({"split": "dev"}, "split dev"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

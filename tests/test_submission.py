@@ -53,7 +53,10 @@ def test_pending_without_revision(tmp_path: Path) -> None:
         ("model: org/x\nobjective: nli\n", "needs the languages"),
         ("model: org/x\nobjective: none\nlanguages: [en]\n", "without intermediate"),
         ("model: org/x\nobjective: nli\nlanguages: [xx1]\n", "unknown language"),
-        ("model: org/x\nobjective: none\ncontaminated: [tydqa]\n", "not a target task"),
+        (
+            "model: org/x\nobjective: none\ncontaminated: [tydqa]\n",
+            "unknown target task .* did you mean tydiqa",
+        ),
         (f"model: org/x\nobjective: none\nbase_revision: {COMMIT}\n", "without base"),
         ("model: org/x\nobjective: none\nstand_in: 1\n", "stand_in"),
     ],
@@ -116,3 +119,25 @@ def test_submission_of_a_revision() -> None:
 )
 def test_kind_in_words(objective: str, languages: list[str], words: str) -> None:
     assert kind_of(Submission(model="x", objective=objective, languages=languages)) == words  # type: ignore[arg-type]
+
+
+SEEDED = "model: org/x\nbase: org/b\nobjective: nli\nlanguages: [en]\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [("recipe: r\n", "go together"), ("seed: 1\n", "go together"), ("seed: -1\n", "seed")],
+)
+def test_recipe_and_seed_go_together(tmp_path: Path, fields: str, words: str) -> None:
+    write(tmp_path, "x", SEEDED + fields)
+    with pytest.raises(DataError, match=words):
+        read_submissions(tmp_path)
+
+
+def test_a_seed_of_a_recipe_is_submitted_once(tmp_path: Path) -> None:
+    write(tmp_path, "a", SEEDED + "recipe: r\nseed: 1\n")
+    write(tmp_path, "b", SEEDED.replace("org/x", "org/y") + "recipe: r\nseed: 2\n")
+    assert len(read_submissions(tmp_path)) == 2
+    write(tmp_path, "c", SEEDED.replace("org/x", "org/z") + "recipe: r\nseed: 2\n")
+    with pytest.raises(DataError, match=r"seed 2 of r is b\.yaml already"):
+        read_submissions(tmp_path)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from harness.errors import RefusedError
 from harness.vet import (
     counted,
+    only_pickles,
+    pickles_in,
     read_config,
     vet,
     vet_adapter,
@@ -94,7 +96,7 @@ def test_shards_count_where_there_is_an_index_and_no_single_file() -> None:
     [
         (
             ["config.json", "pytorch_model.bin"],
-            ["pickles", "org/m@refs/pr/N", "convert it to safetensors"],
+            ["pickles", "org/m@refs/pr/N", "`xharness convert org/m FOLDER`"],
         ),
         ([".gitattributes"], ["has no weights", ".gitattributes"]),
         ([], ["has no weights", "nothing"]),
@@ -114,7 +116,8 @@ def test_listing_refused(names: list[str], words: list[str]) -> None:
 
 def test_listing_of_a_local_folder_offers_conversion_alone() -> None:
     with pytest.raises(
-        RefusedError, match=r"^\./m has no weights but pickles .*convert it to safetensors"
+        RefusedError,
+        match=r"^\./m has no weights but pickles [^;]*: run `xharness convert \./m FOLDER`$",
     ):
         vet_listing("./m", ["config.json", "pytorch_model.bin"], local=True)
 
@@ -380,3 +383,16 @@ def test_adapter_refused(tmp_path: Path, change: dict[str, Any], word: str) -> N
         return
     with pytest.raises(RefusedError, match=word):
         vet_adapter(tmp_path)
+
+
+def test_pickles_that_are_converted() -> None:
+    shards = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+    assert pickles_in([*shards, "pytorch_model.bin.index.json", "optimizer.pt"]) == shards
+    assert pickles_in([*shards, "pytorch_model.bin"]) == ["pytorch_model.bin"]
+    assert pickles_in(["2_Dense/pytorch_model.bin", "onnx/pytorch_model.bin", "x.bin"]) == [
+        "2_Dense/pytorch_model.bin"
+    ]
+    assert pickles_in(["adapter_model.bin", "../pytorch_model.bin"]) == ["adapter_model.bin"]
+    assert only_pickles(["pytorch_model.bin", "onnx/model.safetensors"])
+    assert not only_pickles(["pytorch_model.bin", "model.safetensors"])
+    assert not only_pickles(["training_args.bin", ".gitattributes"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.board.markdown import cell
 from harness.board.words import p_value, points, span
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ OTHERS = {"multilingual QA − base": "multilingual QA", "English NLI − base":
 
 def answer(board: Board) -> list[str]:
     """Two sentences as Markdown: what the contrasts say, and how far that carries."""
-    from harness.board.markdown import cell
-
     frozen = [one for one in board.contrasts if one.track == "frozen"]
     bases = list(dict.fromkeys(one.base for one in frozen))
     answered = {
@@ -69,8 +68,6 @@ def answer(board: Board) -> list[str]:
 
 
 def _not_yet(frozen: list[Contrast]) -> list[str]:
-    from harness.board.markdown import cell
-
     why = sorted({one.why for one in frozen if one.name == FIRST})
     reason = cell("; ".join(why)) if why else "no variant with its base is on the board"
     return [
@@ -94,7 +91,11 @@ def _size(one: Contrast) -> str:
     assert one.difference is not None
     holm = p_value(one.holm)
     sign = "Holm p " + (holm if holm.startswith("<") else f"= {holm}")
-    return f"{points(one.difference.estimate.difference)} points {span(*one.interval)} ({sign})"
+    size = f"{points(one.difference.estimate.difference)} points {span(*one.interval)} ({sign})"
+    if (above := one.difference.above_chance) is None:
+        return size
+    at_chance = f"{span(above.estimate.low, above.estimate.high)} where not at chance, {above.name}"
+    return f"{size[:-1]}; {points(above.estimate.difference)} {at_chance})"
 
 
 def _over(board: Board, one: Contrast) -> str:
@@ -107,8 +108,6 @@ def _over(board: Board, one: Contrast) -> str:
 
 def _other_kinds(board: Board, base: str, tasks: set[str]) -> list[str]:
     """The other objectives over the same tasks, exploratory: the largest gain of each kind."""
-    from harness.board.markdown import cell
-
     named = {"English QA", "multilingual QA", "English NLI"}
     kinds: dict[str, str] = {}
     for gain in board.gains:

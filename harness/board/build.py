@@ -15,12 +15,14 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.attempts import read_attempts
 from harness.board.contrasts import Contrast, named_contrasts
-from harness.board.differences import Gain, gains
 from harness.board.entries import TRACKS, Entry, make_entries
 from harness.board.fold import Folded, fold, score_rows
+from harness.board.gains import Gain, gains
 from harness.board.published import Figure, read_figures
 from harness.board.standings import Standing, standing
+from harness.board.variants import variants
 from harness.errors import CheckFailed, DataError, NotFoundError
 from harness.outcomes import DAMAGE, OutcomeFile, find
 from harness.scoring import SCHEMA
@@ -33,9 +35,10 @@ FEW = 8  # files that are folded in this process: starting others costs a second
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """All that the pages are rendered from."""
+    """All that the pages are rendered from. ``shown``: the entries, with seeds put together."""
 
     entries: tuple[Entry, ...]
+    shown: tuple[Entry, ...]
     scores: pa.Table
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
@@ -44,25 +47,32 @@ class Board:
     @cached_property
     def gains(self) -> list[Gain]:
         """Every checkpoint against its base."""
-        return gains(self.entries)
+        return gains(self.shown, self.entries)
 
     def entry(self, slug: str) -> Entry:
         """The checkpoint with a slug."""
         return next(entry for entry in self.entries if entry.slug == slug)
 
 
-def leaderboard(root: Path, *, check: bool = False, cache: Path | None = None) -> list[Path]:
+def leaderboard(
+    root: Path,
+    *,
+    check: bool = False,
+    cache: Path | None = None,
+    submissions: Mapping[str, Submission] | None = None,
+) -> list[Path]:
     """Rebuild `leaderboard/` under ``root`` from its outcomes and submissions.
 
     Returns the files that were written because they are new or changed; files of pages that no
     longer exist are removed. ``cache``: a folder where folds and contrasts are kept.
+    ``submissions``: those to show, where not all of `submissions/` can be read.
 
     Raises:
         CheckFailed: with ``check``, something on disk is not what would be written; names it.
         NotFoundError: there are neither outcomes nor submissions.
         DataError: an outcome file is damaged, or a submission does not fit.
     """
-    files = render(read_board(root, cache))
+    files = render(read_board(root, cache, submissions))
     stale = [root / name for name, content in files.items() if not _same(root / name, content)]
     gone = [path for path in _generated(root) if path.relative_to(root).as_posix() not in files]
     if check:
@@ -116,18 +126,24 @@ def read_contrasts(root: Path, cache: Path | None = None) -> tuple[Contrast, ...
     return read_board(root, cache).contrasts
 
 
-def read_board(root: Path, cache: Path | None = None) -> Board:
+def read_board(
+    root: Path, cache: Path | None = None, submissions: Mapping[str, Submission] | None = None
+) -> Board:
     """Fold the outcomes and work out standings and contrasts."""
-    submissions: Mapping[str, Submission] = read_submissions(root / "submissions")
+    if submissions is None:
+        submissions = read_submissions(root / "submissions")
+    attempts = read_attempts(root)
     folded = fold_all(root / RESULTS, cache)
-    if not folded and not submissions:
+    if not folded and not submissions and not attempts:
         raise NotFoundError(
             f"no outcomes under {root / RESULTS} and no submissions: run `xharness eval` first"
         )
-    entries = make_entries(folded, submissions)
-    standings = [standing(track, entries) for track in TRACKS]
+    entries = make_entries(folded, submissions, attempts)
+    shown = variants(entries)
+    standings = [standing(track, shown) for track in TRACKS]
     return Board(
         entries=entries,
+        shown=shown,
         scores=_score_table(folded, entries),
         standings=tuple(one for one in standings if one is not None),
         contrasts=named_contrasts(entries, root / RESULTS, cache),
@@ -179,12 +195,12 @@ def _one_thread() -> None:
 
 def render(board: Board) -> dict[str, bytes]:
     """Path under the root → content, of everything that is generated."""
-    from harness.board import figures, markdown, page
+    from harness.board import figures, page, pages, readme
 
-    files: dict[str, bytes] = {SCORES: _parquet(board.scores)}
-    for name, text in (figures.draw(board) | markdown.write(board)).items():
+    files: dict[str, bytes] = {SCORES: parquet_bytes(board.scores)}
+    texts = {"README.md": readme.write(board), "index.html": page.write(board)}
+    for name, text in (figures.draw(board) | pages.write(board) | texts).items():
         files[f"leaderboard/{name}"] = text.encode()
-    files["leaderboard/index.html"] = page.write(board).encode()
     return dict(sorted(files.items()))
 
 
@@ -205,7 +221,8 @@ def _score_table(folded: Sequence[tuple[Folded, str]], entries: Sequence[Entry])
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
 
-def _parquet(table: pa.Table) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as one Parquet file, the same bytes every time."""
     sink = io.BytesIO()
     pq.write_table(table.combine_chunks(), sink, compression="zstd", row_group_size=1 << 20)
     return sink.getvalue()

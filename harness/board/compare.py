@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.board.contrasts import Difference, differ
+from harness.board.differences import Difference, differ
 from harness.board.entries import TRACKS, Result, make_entries, read_result
 from harness.board.fold import Folded, fold
-from harness.errors import IncompleteError, NotFoundError
+from harness.errors import IncompleteError, NotFoundError, UsageError
+from harness.hierarchy import Hierarchical, Replicate, Side, hierarchical
 from harness.outcomes import find
 from harness.resampling import RESAMPLES
 from harness.submission import Submission, contamination
@@ -17,14 +18,33 @@ from harness.submission import Submission, contamination
 
 @dataclass(frozen=True)
 class Compared:
-    """A − B in one track. ``remarks``: what a reader must know, such as rows that are unranked."""
+    """A − B in one track.
+
+    ``over``: with seeds as a further source of chance, where a side is a recipe. ``remarks``: what
+    a reader must know, such as rows that are unranked.
+    """
 
     a: str
     b: str
     track: str
     metric: str
     difference: Difference
+    over: Hierarchical | None
     remarks: tuple[str, ...]
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The 95 % interval: over seeds and items where there are enough seeds, else over items."""
+        if self.over is not None and self.over.p is not None:
+            return self.over.low, self.over.high
+        return self.difference.estimate.low, self.difference.estimate.high
+
+    @property
+    def p(self) -> float:
+        """The p-value that goes with the interval."""
+        if self.over is not None and self.over.p is not None:
+            return self.over.p
+        return self.difference.estimate.p
 
 
 def compare(
@@ -38,55 +58,96 @@ def compare(
 ) -> list[Compared]:
     """The paired differences of two checkpoints over the tasks that both were measured on.
 
-    ``a``, ``b``: an id, ``id@revision``, a slug, or a results folder. One entry per track and
-    metric; tasks that one side was trained on are left out and said so. Layers, splits and limits
-    other than the usual ones are compared where both sides have the same, and said so.
+    ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
+    the mean over its seeds. One entry per track and metric; tasks that one side was trained on are
+    left out and said so. Layers, splits and limits other than the usual ones are compared where
+    both sides have the same, and said so.
 
     Raises:
         NotFoundError: a name has no outcomes.
         IncompleteError: nothing was measured on both in the same way.
     """
     known = submissions or {}
-    sides = [_side(name, results, known, cache) for name in (a, b)]
-    pairs: dict[tuple[str, str], dict[str, tuple[Result, Result]]] = {}
+    sides = [_runs(name, results, known, cache) for name in (a, b)]
+    groups: dict[tuple[str, str], dict[str, How]] = {}
     remarks: dict[tuple[str, str], list[str]] = {}
+    every = [run for side in sides for run in side]
     # The usual layer, split and whole set of queries first: others only where these are not there.
-    for how, first in sorted(sides[0].items(), key=lambda item: len(item[1].notes)):
-        second = sides[1].get(how)
+    for how, first in sorted(every[0].items(), key=lambda item: len(item[1].notes)):
         group = (first.track, first.metric)
-        if second is None or first.task in pairs.get(group, {}):
+        if first.task in groups.get(group, {}) or any(how not in run for run in every):
             continue
-        if first.contaminated or second.contaminated:
-            name = a if first.contaminated else b
-            remarks.setdefault(group, []).append(f"{first.task} left out: {name} was trained on it")
+        said = remarks.setdefault(group, [])
+        seen = [name for name, side in zip((a, b), sides, strict=True)
+                if any(run[how].contaminated for run in side)]  # fmt: skip
+        if seen:
+            said.append(f"{first.task} left out: {seen[0]} was trained on it")
             continue
-        said = [f"{first.task}: {note}" for r in (first, second) for note in r.notes]
-        missing = sorted(set(first.missing) ^ set(second.missing))
-        if missing:
-            said.append(f"{first.task}: only in one run, left out: {' '.join(missing)}")
-        pairs.setdefault(group, {})[first.task] = (first, second)
-        remarks.setdefault(group, []).extend(dict.fromkeys(said))
-    if not pairs:
+        found = [run[how] for run in every]
+        said += dict.fromkeys(f"{first.task}: {note}" for one in found for note in one.notes)
+        lacking = [frozenset(one.missing) for one in found]
+        if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
+            said.append(f"{first.task}: not in every run, left out: {' '.join(missing)}")
+        groups.setdefault(group, {})[first.task] = how
+    groups = {group: tasks for group, tasks in groups.items() if tasks}
+    if not groups:
         raise IncompleteError(
             f"{a} and {b} were not measured on a common task, track, layer, split and limit: "
             "run `xharness eval` on both alike"
         )
-    return [
-        Compared(
-            a, b, track, metric,
-            differ(
-                [{task: pair[0] for task, pair in tasks.items()}],
-                [{task: pair[1] for task, pair in tasks.items()}],
-                Path(),
-                cache,
-                resamples=resamples,
-            ),
-            tuple(remarks.get((track, metric), ())),
+    found_differences = []
+    for (track, metric), tasks in sorted(
+        groups.items(), key=lambda item: (TRACKS.index(item[0][0]), item[0][1])
+    ):
+        chosen = [
+            [{task: run[how] for task, how in tasks.items()} for run in side] for side in sides
+        ]
+        difference = differ(chosen[0], chosen[1], Path(), cache, resamples=resamples)
+        over = _over(a, b, track, chosen, difference)
+        found_differences.append(
+            Compared(a, b, track, metric, difference, over, tuple(remarks[track, metric]))
         )
-        for (track, metric), tasks in sorted(
-            pairs.items(), key=lambda item: (TRACKS.index(item[0][0]), item[0][1])
-        )
-    ]  # fmt: skip
+    return found_differences
+
+
+def _over(
+    a: str, b: str, track: str, chosen: Sequence[Sequence[Mapping[str, Result]]], found: Difference
+) -> Hierarchical | None:
+    """Seeds and items together, where a side is a recipe of several seeds."""
+    sides = []
+    for name, runs in zip((a, b), chosen, strict=True):
+        scores = [[r.macro.value for r in run.values() if r.macro is not None] for run in runs]
+        if any(len(of_run) < len(run) for of_run, run in zip(scores, runs, strict=True)):
+            return None  # languages are missing: the means would be over different ones
+        replicates = [
+            Replicate(name, "", seed, sum(of_run) / len(of_run))
+            for seed, of_run in enumerate(scores)
+        ]
+        sides.append(Side(tuple(replicates), fixed=len(runs) == 1 and track == "frozen"))
+    if all(len(side.runs) == 1 for side in sides) or found.clusters < 2:
+        return None
+    return hierarchical(sides[0], sides[1], found.item_variance, found.clusters)
+
+
+def _runs(
+    name: str, results: Path, submissions: Mapping[str, Submission], cache: Path | None
+) -> list[dict[How, Result]]:
+    """The run that a name stands for, or one for each seed of a recipe."""
+    seeds = [slug for slug, one in submissions.items() if one.recipe == name]
+    if name in submissions or not seeds:
+        return [_side(name, results, submissions, cache)]
+    bases = sorted({str(submissions[slug].base) for slug in seeds})
+    if len(bases) > 1:
+        raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
+    there = {file.path.parent.name for file in find(results)} if results.is_dir() else set()
+    measured = [
+        slug
+        for slug in seeds
+        if (submissions[slug].revision or "pending").removeprefix("local:")[:12] in there
+    ]
+    if not measured:
+        raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
+    return [_side(slug, results, submissions, cache) for slug in measured]
 
 
 How = tuple[str, str, int | None, str, int | None]

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import uuid4
 
-import numpy as np
-import pyarrow as pa
-
-from harness import contrast
-from harness.board.entries import Entry, Result, board_units
-from harness.board.fold import fold_key
-from harness.contrast import Estimate, Part
+from harness.board.differences import Difference, differ
+from harness.board.entries import Entry, Result
+from harness.board.variants import recipe_of, training_seed
 from harness.hierarchy import Hierarchical, Replicate, Side, hierarchical, shares
-from harness.mined import pair_mining
 from harness.multiplicity import holm
-from harness.outcomes import OutcomeFile
-from harness.paired import pair_runs
-from harness.resampling import RESAMPLES, Comparison, resample
 from harness.submission import MULTILINGUAL
 
-SEED = 20_200_526  # of the resampling: fixed, so that a board is the same every time
-GROUPS: tuple[contrast.GroupedBy, ...] = ("family", "script", "resource")
 # Confirmatory, per base (A − B); "base" is the checkpoint without intermediate training.
 FAMILY = (
     ("English QA", "base"),
@@ -34,21 +21,8 @@ FAMILY = (
     ("English NLI", "base"),
 )
 MEASURES = (("frozen", "recall@10"), ("tuned", "f1"))
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A − B over some tasks: the mean over languages, then tasks, and its breakdowns."""
-
-    label: str
-    estimate: Estimate
-    languages: tuple[Part, ...]
-    groups: Mapping[str, tuple[Part, ...]]
-    seen: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
-    seen_less_unseen: Estimate | None = None
-    item_variance: float = 0.0
-    clusters: int = 0
+# Kinds that are also trained in one language and in several: exploratory, without adjustment.
+BESIDE = ("QA retrieval", "NLI", "contrastive", "multitask", "MLM")
 
 
 @dataclass(frozen=True)
@@ -57,7 +31,8 @@ class Contrast:
 
     ``a``, ``b``: slugs of the checkpoints on either side; ``over``: what the difference is with
     checkpoints or seeds as further sources of chance, where there are enough of them; ``holm``: p
-    adjusted over the answered contrasts of the base; ``left_out``: what was not used, and why.
+    adjusted over the answered contrasts of the base, None for one that is exploratory (not
+    ``confirmatory``); ``left_out``: what was not used, and why.
     """
 
     base: str
@@ -72,6 +47,7 @@ class Contrast:
     why: str
     left_out: tuple[str, ...]
     stand_ins: bool
+    confirmatory: bool = True
 
     @property
     def p(self) -> float | None:
@@ -113,6 +89,14 @@ def named_contrasts(
         values = {(one.name, one.track): one.p for one in asked if one.p is not None}
         adjusted = dict(zip(values, holm(list(values.values())), strict=True))
         found += [replace(one, holm=adjusted.get((one.name, one.track))) for one in asked]
+        found += [
+            replace(one, confirmatory=False)
+            for what in BESIDE
+            for a, b in [(f"{MULTILINGUAL} {what}", f"English {what}")]
+            if a in kinds and b in kinds
+            for one in [_answer(base, a, b, *MEASURES[0], kinds, results, kept)]
+            if one.difference is not None
+        ]
     return tuple(found)
 
 
@@ -150,6 +134,7 @@ def _answer(
             if usable:
                 have.append(entry)
         sides.append(have)
+    left_out += _keep_matched(sides)
     blank = Contrast(
         base, name, track, metric, (), (), None, None, None, "", tuple(left_out), False
     )
@@ -169,7 +154,7 @@ def _answer(
     runs = [[run for entry in side for run in _runs(entry, track, tasks)] for side in sides]
     measured = [
         Side(
-            tuple(Replicate(slug, base, seed, _score(run)) for slug, seed, run in of_side),
+            tuple(Replicate(origin, base, seed, _score(run)) for origin, seed, run in of_side),
             # With frozen vectors nothing is drawn at random for the base itself.
             fixed=kind == "base" and track == "frozen",
         )
@@ -208,16 +193,40 @@ def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[str]
     return usable, left_out
 
 
+def _keep_matched(sides: list[list[Entry]]) -> list[str]:
+    """Where both sides have checkpoints of one design, keep those alone; says what is left out."""
+    designs = [{e.submission.matched for e in side if e.submission} - {None} for side in sides]
+    shared = designs[0] & designs[1]
+    if not shared:
+        return []
+    left_out = []
+    for side in sides:
+        others = [e for e in side if e.submission is None or e.submission.matched not in shared]
+        left_out += [f"{entry.slug}: not of the matched design" for entry in others]
+        side[:] = [entry for entry in side if entry not in others]
+    return left_out
+
+
 def _runs(
     entry: Entry, track: str, tasks: Sequence[str]
 ) -> list[tuple[str, int, dict[str, Result]]]:
-    """(slug, seed, task → result) of each seed that all the tasks were run with, else the first."""
+    """(origin, seed, task → result) of each seed that all the tasks were run with.
+
+    Checkpoints of one recipe are one origin, and their training seeds its seeds. Where no seed has
+    all the tasks, the first of each.
+    """
+    recipe, trained = recipe_of(entry), training_seed(entry)
+    origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
     found = entry.tasks(track)
     seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
     common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
     if not common:
-        return [(entry.slug, 0, {task: next(iter(seeds[task].values())) for task in tasks})]
-    return [(entry.slug, seed, {task: seeds[task][seed] for task in tasks}) for seed in common]
+        first = {task: next(iter(seeds[task].values())) for task in tasks}
+        return [(origin, trained or 0, first)]
+    return [
+        (origin, seed if trained is None else trained, {task: seeds[task][seed] for task in tasks})
+        for seed in common
+    ]
 
 
 def _score(run: Mapping[str, Result]) -> float:
@@ -229,127 +238,3 @@ def _trained(side: Sequence[Entry]) -> frozenset[str]:
     """The languages that the intermediate data of a side names; none for `multilingual`."""
     named = [set(e.submission.languages) for e in side if e.submission is not None]
     return frozenset(set[str]().union(*named) - {MULTILINGUAL})
-
-
-def differ(
-    a: Sequence[Mapping[str, Result]],
-    b: Sequence[Mapping[str, Result]],
-    results: Path,
-    kept: Path | None = None,
-    *,
-    trained: tuple[Collection[str], Collection[str]] = ((), ()),
-    weights: tuple[list[float] | None, list[float] | None] = (None, None),
-    resamples: int = RESAMPLES,
-) -> Difference:
-    """The paired difference of two sides, each of one or more runs, task by task.
-
-    ``a``, ``b``: task → result, per run; all have the same tasks. ``weights``: of each run in its
-    side's mean, equal ones where not given. ``results``: the folder
-    that their paths are under. ``trained``: languages of the intermediate data of either side.
-    """
-    key = _key(a, b, results, trained, weights, resamples)
-    path = kept / f"{key}.json" if kept else None
-    if path and path.exists():
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    comparisons: list[Comparison] = []
-    for task, first in a[0].items():
-        card = first.card
-        rows_a, rows_b = ([_rows(run[task], results) for run in side] for side in (a, b))
-        if card.kind == "mining":
-            comparisons.append(
-                pair_mining(rows_a[0], rows_b[0], first.folded.meta["split"], task=task)
-            )
-            continue
-        comparisons.append(
-            pair_runs(
-                rows_a,
-                rows_b,
-                first.metric,
-                card.kind,
-                task=task,
-                direction="en-xx" if card.kind == "bitext" else None,
-                weights_a=weights[0],
-                weights_b=weights[1],
-            )
-        )
-    draws = resample(comparisons, np.random.default_rng(SEED), resamples)
-    langs = list(dict.fromkeys(lang for _, lang in draws.columns))
-    seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
-    difference = Difference(
-        label=contrast.label(draws),
-        estimate=contrast.macro(draws),
-        languages=tuple(contrast.by_language(draws)),
-        groups={
-            by: tuple(
-                sorted(
-                    contrast.by_group(draws, contrast.language_groups(langs, by)),
-                    key=lambda part: part.name,
-                )
-            )
-            for by in GROUPS
-        },
-        seen=seen,
-        unseen=unseen,
-        seen_less_unseen=contrast.difference_in_differences(draws, seen, unseen),
-        item_variance=contrast.item_variance(draws) if resamples > 1 else 0.0,
-        clusters=draws.clusters,
-    )
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-        temporary.write_text(json.dumps(asdict(difference)), encoding="utf-8")
-        temporary.replace(path)
-    return difference
-
-
-def _rows(result: Result, results: Path) -> pa.Table:
-    file = OutcomeFile(results / result.path)
-    wanted = board_units(result.task, tuple(result.card.languages))
-    there = file.done()
-    return pa.concat_tables([file.read(unit) for unit in wanted if unit in there])
-
-
-def _key(
-    a: Sequence[Mapping[str, Result]],
-    b: Sequence[Mapping[str, Result]],
-    results: Path,
-    trained: tuple[Collection[str], Collection[str]],
-    weights: tuple[list[float] | None, list[float] | None],
-    resamples: int,
-) -> str:
-    named = [
-        [{task: fold_key(results / result.path) for task, result in run.items()} for run in side]
-        for side in (a, b)
-    ]
-    here = Path(__file__).parent
-    code = [here / "contrasts.py", *(here.parent / f"{name}.py" for name in STATISTICS)]
-    digests = [sha256(path.read_bytes()).hexdigest() for path in code]
-    text = json.dumps([named, [sorted(side) for side in trained], weights, resamples, digests])
-    return sha256(text.encode()).hexdigest()
-
-
-STATISTICS = ("contrast", "mined", "multiplicity", "paired", "resampling")
-
-
-def _from_json(loaded: dict[str, object]) -> Difference:
-    def parts(lines: object) -> tuple[Part, ...]:
-        return tuple(
-            Part(
-                line["task"], line["name"], tuple(line["languages"]),
-                Estimate(**line["estimate"]), line["q"],
-            )
-            for line in lines  # type: ignore[attr-defined]
-        )  # fmt: skip
-
-    did = loaded["seen_less_unseen"]
-    return Difference(
-        label=str(loaded["label"]),
-        estimate=Estimate(**loaded["estimate"]),  # type: ignore[arg-type]
-        languages=parts(loaded["languages"]),
-        groups={by: parts(lines) for by, lines in loaded["groups"].items()},  # type: ignore[attr-defined]
-        seen=tuple(loaded["seen"]),  # type: ignore[arg-type]
-        unseen=tuple(loaded["unseen"]),  # type: ignore[arg-type]
-        seen_less_unseen=Estimate(**did) if isinstance(did, dict) else None,
-        item_variance=float(loaded["item_variance"]),  # type: ignore[arg-type]
-        clusters=int(loaded["clusters"]),  # type: ignore[call-overload]
-    )

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 import numpy as np
 import numpy.typing as npt
 
+from harness.attempts import Attempt
 from harness.board.draws import interval
 from harness.board.fold import Folded, Parts, official
 from harness.cards import TaskCard, read_suites
@@ -119,7 +120,11 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A checkpoint on the board, or a submission without outcomes yet."""
+    """A checkpoint on the board, or a submission without outcomes yet.
+
+    ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
+    ``attempt``: what the last refresh made of it, where something is not measured.
+    """
 
     slug: str
     model: str
@@ -128,6 +133,8 @@ class Entry:
     base: str | None
     contaminated: frozenset[str]
     results: tuple[Result, ...]
+    members: tuple[Entry, ...] = ()
+    attempt: Attempt | None = None
 
     @property
     def name(self) -> str:
@@ -143,6 +150,11 @@ class Entry:
     def kind(self) -> str:
         """Its objective in words, `not submitted` without a submission."""
         return "not submitted" if self.submission is None else kind_of(self.submission)
+
+    @property
+    def why(self) -> str:
+        """Why it is not measured, or not whole, as far as that is known."""
+        return self.attempt.reason if self.attempt is not None else ""
 
     def tasks(self, track: str) -> Mapping[str, Result]:
         """Task → the result that stands for it in a track: the mean over seeds of regular ones."""
@@ -248,9 +260,15 @@ def unit_of(row: Mapping[str, object]) -> str:
 
 
 def make_entries(
-    folded: Iterable[tuple[Folded, str]], submissions: Mapping[str, Submission]
+    folded: Iterable[tuple[Folded, str]],
+    submissions: Mapping[str, Submission],
+    attempts: Mapping[str, Attempt] | None = None,
 ) -> tuple[Entry, ...]:
-    """Every checkpoint with outcomes, and every submission without any, by slug."""
+    """Every checkpoint with outcomes, and every submission without any, by slug.
+
+    ``attempts``: by slug of the submission; one that nothing is known of besides is an entry too.
+    """
+    attempts = attempts or {}
     groups: dict[tuple[str, str], list[tuple[Folded, str]]] = {}
     for one, path in folded:
         groups.setdefault((one.meta["model"], one.meta["revision"]), []).append((one, path))
@@ -276,13 +294,22 @@ def make_entries(
                 results=tuple(
                     sorted(results, key=lambda r: (_place(r.track), r.task, r.layer or 0, r.path))
                 ),
+                attempt=attempts.get(name),
             )
         )
     for slug, submission in submissions.items():
         if slug not in used:
             base, seen = base_of(slug, submissions), contamination(slug, submissions)
             entries.append(
-                Entry(slug, submission.model, submission.revision, submission, base, seen, ())
+                Entry(
+                    slug, submission.model, submission.revision, submission, base, seen, (),
+                    attempt=attempts.get(slug),
+                )
+            )  # fmt: skip
+    for slug, attempt in attempts.items():
+        if slug not in used and slug not in submissions:  # its file cannot be read
+            entries.append(
+                Entry(slug, attempt.model, None, None, None, frozenset(), (), attempt=attempt)
             )
     return tuple(sorted(entries, key=lambda entry: entry.slug))
 

@@ -13,6 +13,7 @@ from harness.board.standings import Standing
 from harness.languages import read_languages
 
 if TYPE_CHECKING:
+    from harness.align import Alignment
     from harness.board.build import Board
 
 # An image cannot know the theme of the page around it, only the system's: so it brings its ground.
@@ -56,7 +57,7 @@ def forest(contrasts: Sequence[Contrast]) -> str:
     least = min(0.0, *(low for _, _, low, _ in rows))
     most = max(0.0, *(high for _, _, _, high in rows))
     ticks = _ticks(least, most)
-    left, width, top, step = 300, 300, 46, 42
+    left, width, top, step = 340, 300, 46, 42
     height = top + step * len(rows) + 34
 
     def x(points: float) -> float:
@@ -71,9 +72,9 @@ def forest(contrasts: Sequence[Contrast]) -> str:
     told = []
     for index, (one, value, low, high) in enumerate(rows):
         y = top + step * index + 14
-        body.append(_text(16, y + 1, _short(one.name, 40), "text"))
+        body.append(_text(16, y + 1, _short(one.name, 48), "text"))
         where = f"{one.base} · {one.track} · {one.metric}{' · stand-ins' * one.stand_ins}"
-        body.append(_text(16, y + 17, _short(where, 48), "faint", size=11))
+        body.append(_text(16, y + 17, _short(where, 56), "faint", size=11))
         body.append(
             f'<path class="bar" stroke-width="2" d="M{x(low):.1f} {y}H{x(high):.1f}'
             f'M{x(low):.1f} {y - 4}v8M{x(high):.1f} {y - 4}v8"/>'
@@ -175,6 +176,69 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
         value = best.macro.value if best.macro else 0.0
         told.append(f"{entry.slug}: best at layer {best.layer} with {100 * value:.1f}")
     return _svg(left + width + 30, top + high + 44 + 18 * len(lines) + 4, title, told, body)
+
+
+def alignment_chart(found: Alignment) -> str:
+    """Two panels over the layers, a colour for words and one for sentences.
+
+    Left the cosine of translations (solid) and of random pairs (dashed), right recall@10 with its
+    95 % intervals; a ring marks the layer of the standard protocol.
+    """
+    units = [(unit, rows) for unit in ("words", "sentences") if (rows := found.of(unit))]
+    deepest, wide, high, top = found.depth, 270, 220, 78
+    cosines = [
+        row.values[name] for _, rows in units for row in rows for name in ("cosine", "random")
+    ]
+    recalls = [100 * row.intervals["recall@10"][1] for _, rows in units for row in rows]
+    known = [value for value in recalls if value == value]  # nan: nothing was ranked
+    panels = (
+        (56, "cosine", ("cosine", "random"), 1.0, _ticks(min(0.0, *cosines), max(cosines))),
+        (400, "recall@10 in percent", ("recall@10",), 100.0, _ticks(0.0, max(known, default=1.0))),
+    )
+    body = [_text(16, 26, _short(f"{found.model}: alignment by layer", 80), "text", weight=600)]
+    told = []
+    for left, title, metrics, scale, ticks in panels:
+
+        def at(layer: int, value: float, left: int = left, ticks: list[float] = ticks) -> str:
+            share = (value - ticks[0]) / (ticks[-1] - ticks[0])
+            return f"{left + wide * layer / max(deepest, 1):.1f} {top + high * (1 - share):.1f}"
+
+        body.append(_text(left, top - 22, title, "faint", size=12))
+        for tick in ticks:
+            y = float(at(0, tick).split()[1])
+            body.append(f'<path class="grid" d="M{left} {y:.1f}h{wide}"/>')
+            body.append(_text(left - 8, y + 4, f"{tick:g}", "faint", "end", 11))
+        for layer in range(0, deepest + 1, max(1, deepest // 6)):
+            x = float(at(layer, ticks[0]).split()[0])
+            body.append(_text(x, top + high + 18, str(layer), "faint", "middle", 11))
+        for (unit, rows), colour in zip(units, LINES, strict=False):
+            for metric in metrics:
+                drawn = [row for row in rows if row.values[metric] == row.values[metric]]
+                if not drawn:
+                    continue
+                dash = ' stroke-dasharray="6 3"' if metric == "random" else ""
+                path = "L".join(at(row.layer, scale * row.values[metric]) for row in drawn)
+                pen = f'fill="none" stroke="{colour}" stroke-width="2"'
+                body.append(f'<path {pen}{dash} d="M{path}"/>')
+                for row in drawn:
+                    if metric == "recall@10":
+                        low, above = (at(row.layer, scale * v) for v in row.intervals[metric])
+                        body.append(f'<path stroke="{colour}" d="M{low}L{above}"/>')
+                    if row.layer == found.standard_layer:
+                        across, down = at(row.layer, scale * row.values[metric]).split()
+                        body.append(f'<circle cx="{across}" cy="{down}" r="5" {pen}/>')
+                best = max(drawn, key=lambda row: row.values[metric])
+                told.append(
+                    f"{unit}, {metric}: highest at layer {best.layer}, {best.values[metric]:.3f}"
+                )
+    key = top + high + 44
+    for index, ((unit, _), colour) in enumerate(zip(units, LINES, strict=False)):
+        x = 56 + 110 * index
+        body.append(f'<path stroke="{colour}" stroke-width="3" d="M{x} {key - 4}h24"/>')
+        body.append(_text(x + 32, key, unit, "text", size=12))
+    told_dash = "dashed: random pairs · ring: layer of the standard protocol"
+    body.append(_text(56 + 110 * len(units), key, told_dash, "faint", size=11))
+    return _svg(700, key + 18, f"{found.model}: alignment by layer", told, body)
 
 
 def _svg(width: float, height: float, title: str, told: Sequence[str], body: Sequence[str]) -> str:

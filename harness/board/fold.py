@@ -93,7 +93,7 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     for another.
 
     Raises:
-        DataError: the file is damaged.
+        DataError: the file is damaged, or its rows cannot be of one run.
     """
     if kept is None or not file.path.exists() or file.parts.is_dir():
         return _fold(file)
@@ -139,7 +139,12 @@ def _fold(file: OutcomeFile) -> Folded:
     cells: list[tuple[Score, Floats]] = []
     added: dict[tuple[str, str, str], Parts] = {}
     for unit in _units(file, meta, card):
-        found, parts = _CELLS[card.kind](unit, card, meta["split"])
+        try:
+            found, parts = _CELLS[card.kind](unit, card, meta["split"])
+        except ValueError as error:
+            raise DataError(
+                f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
+            ) from error
         cells += found
         lang, direction, metric = _headline(card, [score for score, _ in found])
         added[lang, direction, metric] = parts[direction]

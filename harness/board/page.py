@@ -44,7 +44,7 @@ def embedded(data: Any) -> str:
 
 def page_data(board: Board) -> dict[str, Any]:
     """What the page sorts, filters and compares."""
-    measured = [entry for entry in board.entries if entry.results]
+    measured = [entry for entry in board.shown if entry.results]
     draws = max(LEAST_DRAWS, min(MOST_DRAWS, BUDGET // max(len(measured), 1)))
     ranks = {
         standing.track: {row.entry.slug: row.rank for row in standing.rows}
@@ -69,6 +69,7 @@ def page_data(board: Board) -> dict[str, Any]:
                 "kind": entry.kind,
                 "base": entry.base or (entry.submission and entry.submission.base) or "",
                 "standIn": entry.stand_in,
+                "seeds": len(entry.members) or 1,
                 "ranks": {t: ranks[t][entry.slug] for t in ranks if entry.slug in ranks[t]},
                 "why": {t: why[t][entry.slug] for t in why if entry.slug in why[t]},
                 "results": results,

@@ -17,7 +17,7 @@ from harness.contrast import Part
 
 def compared_data(found: Iterable[Compared]) -> list[dict[str, Any]]:
     """As JSON: differences in [−1, 1]."""
-    return [asdict(one) for one in found]
+    return [asdict(one) | {"p": one.p, "interval": one.interval} for one in found]
 
 
 def contrast_data(found: Iterable[Contrast]) -> list[dict[str, Any]]:
@@ -35,7 +35,8 @@ def compared_tables(found: Sequence[Compared], *, by_language: bool) -> list[Tab
         shown.append(
             f"[bold]{escape(one.a)} − {escape(one.b)}[/] {one.track}, {one.metric},"
             f" {escape(one.difference.label)}: [bold]{points(estimate.difference)}[/] points"
-            f" {escape(span(estimate.low, estimate.high))} p {p_value(estimate.p)}"
+            f" {escape(span(*one.interval))} p {p_value(one.p)}"
+            + (f" [dim]({one.over.claim}: seeds and items)[/]" if one.over is not None else "")
         )
         shown += [f"  [yellow]note[/] {escape(remark)}" for remark in one.remarks]
         for by, parts in one.difference.groups.items():
@@ -58,7 +59,8 @@ def contrast_table(found: Sequence[Contrast]) -> Table:
         rests += "; stand-ins" * one.stand_ins
         table.add_row(
             escape(one.base), one.name, measure, points(one.difference.estimate.difference),
-            escape(span(*one.interval)), p_value(one.holm), escape(rests),
+            escape(span(*one.interval)),
+            p_value(one.holm) if one.confirmatory else f"{p_value(one.p)} (p)", escape(rests),
         )  # fmt: skip
     return table
 

@@ -36,7 +36,9 @@ def verify(root: BoardRoot = Path(".")) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="An id, id@rev, slug or results folder.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="An id, id@rev, slug, recipe or results folder.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     by_language: Annotated[
         bool, typer.Option("--by-language", help="Also every language of every task.")

@@ -271,6 +271,27 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
 
 
+def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
+    """100 candidates: ten hits are chance. German 50 → 80, Swahili 5 → 12, both of them chance."""
+    found = {BASE: {"de": 50, "sw": 5}, ENGLISH: {"de": 80, "sw": 12}}
+    for model, counts in found.items():
+        rows = {u: hits(u, [1] * n + [0] * (100 - n)) for u, n in counts.items()}
+        measure(root, model, rows)
+    submit(root, BASE)
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"])
+    board = read_board(root)
+    (one,) = [one for one in board.contrasts if one.difference is not None]
+    assert one.difference is not None
+    assert one.difference.estimate.difference == pytest.approx((0.30 + 0.07) / 2)
+    assert one.difference.at_chance == 1
+    assert one.difference.above_chance is not None
+    assert one.difference.above_chance.estimate.difference == pytest.approx(0.30)
+    text = render(board)["leaderboard/README.md"].decode()
+    assert "| +30.0 [" in text
+    assert "1 of 2 | n/a |" in text
+    assert "where not at chance, 1 of 2)" in text
+
+
 def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
     board = read_board(hand_worked(root))
     published = {one.model for one in board.published}

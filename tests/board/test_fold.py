@@ -17,6 +17,7 @@ from harness.board.draws import (
     weights,
 )  # fmt: skip
 from harness.board.fold import fold
+from harness.errors import DataError
 from harness.metrics.mining import best_threshold
 from harness.outcomes import OutcomeFile
 from harness.scoring import score_file
@@ -149,3 +150,11 @@ def test_interval_has_the_width_of_theory() -> None:
         )
         widths.append(float((high - low)[0]))
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 900), rel=0.05)
+
+
+def test_rows_that_contradict_each_other_are_named(root: Path) -> None:
+    rows = hits("de", [1, 1, 0, 0])
+    rows[1]["top_ids"] = rows[0]["top_ids"]  # one candidate, right for two sentences
+    path = measure(root, "hand/x", {"de": rows, "sw": hits("sw", [1, 0, 0, 0])})
+    with pytest.raises(DataError, match=f"{path.name} contradicts itself"):
+        fold(OutcomeFile(path))

@@ -11,8 +11,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from harness.board.build import read_board, render
-from harness.board.markdown import cell, command, table
+from harness.board.markdown import cell, table
 from harness.board.page import embedded
+from harness.board.pages import command
 from tests.board.boards import BASE, MANY, bitext, hand_worked, measure, submit
 
 EVIL = "a|b`c`<script>alert(1)</script>\n# *x* [y](javascript:z) </script> $z$"
@@ -121,3 +122,14 @@ def test_sources_name_no_outside_request(root: Path) -> None:
     for name, content in files.items():
         if name.endswith(".svg"):
             assert not re.search(r"https?://(?!www\.w3\.org)", content.decode())
+
+
+def test_a_row_says_where_converted_weights_come_from(root: Path) -> None:
+    hand_worked(root)
+    submit(root, BASE, conversion="refs/pr/3")
+    files = {name: content.decode() for name, content in render(read_board(root)).items()
+             if name.endswith(".md")}  # fmt: skip
+    assert files["leaderboard/README.md"].count("measured, safetensors from refs/pr/3") == 1
+    assert "| safetensors | from refs/pr/3: published as a pickle |" in files[
+        "leaderboard/checkpoints/base.md"
+    ]  # fmt: skip

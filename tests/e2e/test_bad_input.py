@@ -192,3 +192,15 @@ def test_a_cache_that_cannot_be_used(run: Run, tmp_path: Path, cache: Path) -> N
     assert ran.code == 5
     assert "--cache-dir" in ran.stderr
     assert one_line(ran.stderr)
+
+
+def test_rows_of_another_protocol_version_are_not_taken_for_these(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("eval", "xharness/demo", "--suite", "demo", "--task", "demo_mining")
+    assert run(*command, "--out", tmp_path).code == 0
+    monkeypatch.setattr("harness.plan.PROTOCOL_VERSION", 2)
+    ran = run(*command, "--out", tmp_path)
+    assert ran.code == 6
+    assert "under version 1 of the protocols, now 2" in ran.stderr
+    assert run(*command, "--out", tmp_path, "--fresh").code == 0

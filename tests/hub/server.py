@@ -15,12 +15,15 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests.hub.pulls import DISCUSSIONS, Pull, listed
+from tests.hub.writing import Request, Writing, respond
 
 API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.*))?)?")
 RESOLVE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -35,26 +38,42 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     gated: bool = False
     needs_login: bool = False
+    card: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An answer in place of the real one, to requests whose path contains ``where``."""
+    """An answer in place of the real one, to requests whose path contains ``where``.
+
+    With ``cut`` it is the real one, but the connection ends after so many bytes of the body; at 0
+    there is no answer at all.
+    """
 
     where: str
     status: int
     headers: Mapping[str, str]
+    cut: int | None = None
 
 
-class Hub:
-    """The server; ``requests`` holds ``"METHOD path"`` of every request, in order."""
+class Hub(Writing):
+    """The server; ``requests`` holds ``"METHOD path"`` of every request, in order.
+
+    ``damaged`` and ``shortened``: files (``path``, or ``org/name/path`` of one repository) that
+    come with another first byte, or as their first half. ``ranges``: whether ranges are understood.
+    ``sent``: bytes of bodies so far.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.renamed: dict[str, str] = {}
         self.requests: list[str] = []
         self.failures: list[Failure] = []
         self.damaged: set[str] = set()
+        self.shortened: set[str] = set()
+        self.ranges = True
+        self.sent = 0
+        self.pulls: dict[tuple[str, str], list[Pull]] = {}
         self.after_info: Callable[[], object] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(
@@ -100,9 +119,12 @@ class Hub:
         kind: str = "models",
         gated: bool = False,
         needs_login: bool = False,
+        card: Mapping[str, Any] | None = None,
+        commit: str | None = None,
     ) -> str:
         """Commit a folder (or files by name) to a branch of a repository; returns the commit.
 
+        ``card``: what its README declares. ``commit``: its id, where that is known beforehand.
         ``gated``: files are refused, the listing is not. ``needs_login``: all is refused, as for
         private repositories, whose existence the Hub does not admit.
         """
@@ -116,12 +138,13 @@ class Hub:
         digest = hashlib.sha1(f"{kind} {name}".encode(), usedforsecurity=False)
         for path, data in sorted(files.items()):
             digest.update(f"{path}\0{len(data)}\0".encode() + data)
-        commit = digest.hexdigest()
+        commit = commit or digest.hexdigest()
         repository = self.repositories.setdefault((kind, name), Repository())
         repository.commits[commit] = dict(files)
         repository.branches[branch] = commit
         repository.gated = gated
         repository.needs_login = needs_login
+        repository.card = card or repository.card
         return commit
 
     def fail(
@@ -129,6 +152,10 @@ class Hub:
     ) -> None:
         """Let the next ``times`` requests whose path contains ``where`` answer ``status``."""
         self.failures.extend([Failure(where, status, headers or {})] * times)
+
+    def cut(self, where: str, *, after: int = 0, times: int = 1) -> None:
+        """Cut the connection of such requests after so many bytes of the answer's body."""
+        self.failures.extend([Failure(where, 200, {}, after)] * times)
 
 
 @dataclass(frozen=True)
@@ -138,6 +165,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    cut: int | None = None
 
 
 def _error(status: int, code: str, message: str) -> Answer:
@@ -161,12 +189,19 @@ def _large(path: str, data: bytes) -> dict[str, Any] | None:
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
 
 
-def answer(hub: Hub, path: str) -> Answer:
-    """The answer to a GET of ``path`` (quoted, without the query)."""
+def failing(hub: Hub, path: str) -> Answer | None:
+    """The failure that was asked for in place of the answer, once."""
     for failure in hub.failures:
         if failure.where in path:
             hub.failures.remove(failure)
+            if failure.cut is not None:
+                return replace(answer(hub, path), cut=failure.cut)
             return Answer(failure.status, failure.headers)
+    return None
+
+
+def answer(hub: Hub, path: str) -> Answer:
+    """The answer to a GET of ``path`` (quoted, without the query)."""
     if match := API.fullmatch(path):
         kind, name, part, revision, _ = match.groups()
         return _api(hub, kind, unquote(name), part, unquote(revision or "main"))
@@ -196,6 +231,7 @@ def _api(hub: Hub, kind: str, name: str, part: str | None, revision: str) -> Ans
             "private": False,
             "gated": "manual" if repository.gated else False,
             "tags": [],
+            "cardData": dict(repository.card),
             "downloads": 0,
             "likes": 0,
             "siblings": [
@@ -241,8 +277,10 @@ def _file(hub: Hub, kind: str, name: str, revision: str, path: str) -> Answer:
     data = files[path]
     large = _large(path, data)
     tag = large["sha256"] if large else _object_id(data)
-    if path in hub.damaged:
+    if {path, f"{name}/{path}"} & hub.damaged:
         data = bytes([data[0] ^ 1]) + data[1:]
+    if {path, f"{name}/{path}"} & hub.shortened:
+        data = data[: len(data) // 2]
     headers = {
         "ETag": f'"{tag}"',
         "X-Repo-Commit": commit,
@@ -262,23 +300,59 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def do_HEAD(self) -> None:
             self._answer(with_body=False)
 
+        def do_POST(self) -> None:
+            self._answer(with_body=True)
+
+        def do_PUT(self) -> None:
+            self._answer(with_body=True)
+
         def _answer(self, *, with_body: bool) -> None:
             path = urlsplit(self.path).path
             hub.requests.append(f"{self.command} {path}")
-            found = answer(hub, path)
+            request = Request(self.command, self.path, self.headers, self._sent())
+            found = (
+                failing(hub, path)
+                or respond(hub, request)
+                or self._pulls(path)
+                or answer(hub, path)
+            )
             status, body, headers = found.status, found.body, dict(found.headers)
             span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            if span and status == 200:
+            if span and status == 200 and hub.ranges:
                 first, last = int(span[1]), int(span[2] or len(body) - 1)
                 headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
                 status, body = 206, body[first : last + 1]
+            if found.cut == 0:
+                self.close_connection = True
+                return
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if with_body:
-                self.wfile.write(body)
+                self.wfile.write(body[: found.cut])
+                hub.sent += len(body[: found.cut])
+            if found.cut is not None:
+                self.close_connection = True
+
+        def _pulls(self, path: str) -> Answer | None:
+            match = DISCUSSIONS.fullmatch(path)
+            if match is None:
+                return None
+            name = unquote(match[2])
+            query = dict(parse_qsl(urlsplit(self.path).query))
+            return _json(listed(name, hub.pulls.get((match[1], name), []), query))
+
+        def _sent(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            whole = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                whole += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return whole
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

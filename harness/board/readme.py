@@ -1,0 +1,337 @@
+"""The board's README: the answer, the contrasts, the rankings and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.board.answer import answer
+from harness.board.differences import Difference
+from harness.board.entries import Entry, board_units
+from harness.board.figures import layer_curves
+from harness.board.gains import Gain
+from harness.board.markdown import Raw, code, environment, picture, table
+from harness.board.pages import command, name, scored
+from harness.board.standings import Row, Standing, gate
+from harness.board.variants import recipe_of
+from harness.board.waiting import waiting_table
+from harness.board.words import at_chance, p_value, percent, points, span
+from harness.cards import read_card
+from harness.contrast import Estimate, Part
+
+if TYPE_CHECKING:
+    from harness.board.build import Board
+    from harness.board.contrasts import Contrast
+
+BESIDE = ("hit@10", "map@20", "accuracy", "exact_match")
+
+
+def write(board: Board) -> str:
+    """`leaderboard/README.md`."""
+    answered = [one for one in board.contrasts if one.difference is not None]
+    return environment().get_template("README.md.j2").render(
+        answer=[Raw(sentence) for sentence in answer(board)],
+        stand_ins=any(entry.stand_in for entry in board.entries),
+        contrasts=_contrast_table(board),
+        open_questions=_open_questions(board),
+        forest=bool(answered),
+        breakdowns=[_breakdown(board, one) for one in answered],
+        gains=_gain_table(board.gains) if board.gains else None,
+        standings=[_standing(one) for one in board.standings],
+        curves=[
+            picture(
+                f"Curves of {task} over the layers that were pooled; a ring marks the standard"
+                " protocol's layer",
+                f"figures/layers-{task}.svg",
+            )
+            for task in layer_curves(board.entries)
+        ],
+        apart=_apart_table(board.entries),
+        flagged=_flagged_table(board.standings),
+        coverage=_coverage_table(board),
+        waiting=waiting_table(board.entries),
+        published=_published_table(board),
+        commands=_command_table(board.entries),
+    )  # fmt: skip
+
+
+def _contrast_table(board: Board) -> Raw | None:
+    rows = []
+    for one in board.contrasts:
+        base = board.entry(one.base).model
+        what = f"{one.metric}, {one.track}"
+        if one.difference is None:
+            continue
+        low, high = one.interval
+        estimate = Estimate(one.difference.estimate.difference, low, high, one.p or 1.0, 0)
+        did = one.difference.seen_less_unseen
+        notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
+        notes += ["stand-ins"] * one.stand_ins
+        notes += [f"left out: {left}" for left in one.left_out]
+        rows.append(
+            (
+                base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
+                _span(low, high), _adjusted(one),
+                _above_chance(one.difference),
+                "n/a" if did is None else _with_span(did),
+                "; ".join(notes),
+            )
+        )  # fmt: skip
+    if not rows:
+        return None
+    headers = ("base", "contrast", "measure", "A − B", "95 % interval", "Holm p",
+               "above chance", "seen − unseen languages", "what it rests on")  # fmt: skip
+    return table(headers, rows, left=3, tail=1)
+
+
+def _open_questions(board: Board) -> list[str]:
+    """Base and measure → the contrasts that nobody can answer yet, and why."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for one in board.contrasts:
+        if one.difference is None:
+            where = (board.entry(one.base).model, f"{one.metric}, {one.track}")
+            found.setdefault(where, {}).setdefault(one.why, []).append(one.name)
+    listed = []
+    for (base, what), whys in found.items():
+        reasons = [f"{', '.join(names)} ({why})" for why, names in whys.items()]
+        listed.append(f"{base}, {what}: {'; '.join(reasons)}")
+    return listed
+
+
+def _above_chance(difference: Difference) -> str:
+    if (part := difference.above_chance) is not None:
+        return Raw(f"{_with_span(part.estimate)}, {part.name}")
+    return "none" if difference.at_chance else "all"
+
+
+def _adjusted(one: Contrast) -> str:
+    return p_value(one.holm) if one.confirmatory else f"{p_value(one.p)}, unadjusted"
+
+
+def _count(board: Board, one: Contrast) -> str:
+    return " against ".join(_side(board, slugs) for slugs in (one.a, one.b))
+
+
+def _side(board: Board, slugs: Sequence[str]) -> str:
+    """How many checkpoints a side has; seeds of one recipe are told as such."""
+    entries = [board.entry(slug) for slug in slugs]
+    origins = {recipe_of(entry) or entry.slug for entry in entries}
+    if len(origins) == 1 < len(entries):
+        return f"{len(entries)} seeds"
+    text = f"{len(origins)} checkpoint{'s' * (len(origins) > 1)}"
+    return text if len(origins) == len(entries) else f"{text} in {len(entries)} seeds"
+
+
+def _breakdown(board: Board, one: Contrast) -> dict[str, object]:
+    assert one.difference is not None
+    groups: list[tuple[str, Part]] = [
+        (by, part) for by, parts in one.difference.groups.items() for part in parts
+    ]
+    chance = _chance(board, one)
+    return {
+        "title": f"{one.name} on {board.entry(one.base).model}: {one.metric}, {one.track}",
+        "groups": table(
+            ("by", "group", "languages", "A − B", "95 % interval", "q"),
+            [(by, part.name, " ".join(part.languages), *_estimate(part)) for by, part in groups],
+            left=3,
+        ),
+        "languages": table(
+            ("task", "language", "A − B", "95 % interval", "q", ""),
+            [
+                (part.task, part.name, *_estimate(part),
+                 "at chance" if (part.task, part.name) in chance else "")
+                for part in one.difference.languages
+            ],
+            left=2,
+        ),
+    }  # fmt: skip
+
+
+def _estimate(part: Part) -> tuple[str, Raw, str]:
+    estimate = part.estimate
+    return points(estimate.difference), _span(estimate.low, estimate.high), p_value(part.q)
+
+
+def _with_span(estimate: Estimate) -> Raw:
+    return Raw(f"{points(estimate.difference)} {_span(estimate.low, estimate.high)}")
+
+
+def _span(low: float | None, high: float | None) -> Raw:
+    # Brackets around numbers are no link; a narrow column breaks a line at any blank.
+    return Raw(span(low, high).replace(" ", "&nbsp;"))
+
+
+def _chance(board: Board, one: Contrast) -> set[tuple[str, str]]:
+    """(task, language) where every checkpoint of the contrast is at chance: it says nothing."""
+    members = [board.entry(slug).tasks(one.track) for slug in (*one.a, *one.b)]
+    shared = [(task, lang) for task in members[0] for lang in members[0][task].values]
+    return {
+        (task, lang)
+        for task, lang in shared
+        if all(task in tasks and at_chance(tasks[task], lang) for tasks in members)
+    }
+
+
+def _gain_table(found: Sequence[Gain]) -> Raw:
+    headers = ("checkpoint", "kind", "base", "track", "over", "A − B", "95 % interval", "q")
+    rows = [
+        (name(gain.entry), gain.entry.kind, gain.base.model, gain.track, gain.label,
+         points(gain.difference), _span(gain.low, gain.high), p_value(gain.q))
+        for gain in found
+    ]  # fmt: skip
+    return table(headers, rows, left=5)
+
+
+def _standing(standing: Standing) -> dict[str, object]:
+    several = len(standing.tasks) > 1
+    tasks = (*standing.tasks, *standing.beside)
+    headers = ["rank", "checkpoint", "kind", "base"]
+    headers += [f"mean {standing.metric}"] * several
+    headers += [f"{task}" for task in tasks]
+    rows = []
+    for row in standing.rows:
+        cells: list[object] = ["—" if row.rank is None else row.rank, name(row.entry)]
+        cells += [row.entry.kind, row.entry.submission.base or "" if row.entry.submission else ""]
+        if several:
+            cells.append(scored(row.mean) if row.mean is not None else row.why)
+        cells += [_task_cell(row, task) for task in tasks]
+        rows.append(cells)
+    return {
+        "track": standing.track,
+        "metric": standing.metric,
+        "tasks": [_taskname(task) for task in standing.tasks],
+        "beside": list(standing.beside),
+        "pictures": [
+            picture(
+                f"Heat map of {task}, {standing.track}: {standing.metric} of each checkpoint in"
+                " each language",
+                f"figures/{standing.track}-{task}.svg",
+            )
+            for task in standing.tasks
+        ],
+        "ranking": table(headers, rows, left=4),
+        "metrics": _metric_table(standing),
+        "notes": [
+            f"{row.entry.model} is not ranked: {row.why}" for row in standing.rows if row.why
+        ],
+    }
+
+
+def _taskname(task: str) -> str:
+    card = read_card(task)
+    return f"{card.title} ({len(board_units(task, tuple(card.languages)))} languages)"
+
+
+def _task_cell(row: Row, task: str) -> object:
+    result = row.tasks.get(task)
+    if result is None:
+        return "—"
+    text = scored(result.macro)
+    return Raw(f"{text} †") if result.contaminated else text
+
+
+def _metric_table(standing: Standing) -> Raw:
+    """recall@10 beside hit@10 and mAP@20 or accuracy: none of them alone tells enough."""
+    present = [
+        metric
+        for metric in BESIDE
+        if any(metric in r.beside for row in standing.rows for r in row.tasks.values())
+    ]
+    rows = []
+    for task in (*standing.tasks, *standing.beside):
+        for row in standing.rows:
+            if result := row.tasks.get(task):
+                beside = [result.beside.get(metric) for metric in present]
+                if "hit@10" in present and result.card.kind == "bitext" and result.macro:
+                    beside[present.index("hit@10")] = result.macro.value  # one relevant candidate
+                rows.append(
+                    (task, row.entry.slug, result.metric, scored(result.macro),
+                     *("" if value is None else percent(value) for value in beside))
+                )  # fmt: skip
+    return table(("task", "checkpoint", "headline", "value", *present), rows, left=3)
+
+
+def _apart_table(entries: Sequence[Entry]) -> Raw | None:
+    rows = []
+    curves = _curve_results(entries)
+    for entry in entries:
+        for result in entry.results:
+            if result.path in curves:
+                continue
+            why = list(result.notes)
+            if result.missing:
+                why.append(f"no mean, missing: {' '.join(result.missing)}")
+            if why:
+                rows.append(
+                    (name(entry), result.task, result.track, result.metric,
+                     scored(result.macro), "; ".join(why))
+                )  # fmt: skip
+    headers = ("checkpoint", "task", "track", "metric", "mean", "why")
+    return table(headers, rows, left=4, tail=1) if rows else None
+
+
+def _flagged_table(standings: Sequence[Standing]) -> Raw | None:
+    rows = [
+        (standing.track, task, one.checkpoint or "all checkpoints", one.lang,
+         percent(one.score), percent(one.predicted))
+        for standing in standings
+        for task, found in gate(standing).items()
+        for one in found
+    ]  # fmt: skip
+    headers = ("track", "task", "checkpoint", "language", "score", "predicted")
+    return table(headers, rows, left=4) if rows else None
+
+
+def _coverage_table(board: Board) -> Raw | None:
+    cards = {r.task: r.card for entry in board.entries for r in entry.results}
+    tasks = sorted(cards)
+    sizes = {task: len(board_units(task, tuple(cards[task].languages))) for task in tasks}
+    rows = []
+    for entry in (entry for entry in board.entries if entry.results):
+        cells: list[object] = [name(entry), entry.kind, code((entry.revision or "")[:18])]
+        for task in tasks:
+            found = [r for r in entry.results if r.task == task]
+            whole = sorted({r.track for r in found if r.regular})
+            partial = max((len(r.values) for r in found), default=0)
+            cells.append(", ".join(whole) or (f"{partial} of {sizes[task]}" if found else "—"))
+        seen = ", ".join(sorted(entry.contaminated)) or "—"
+        made = entry.submission.conversion if entry.submission else None
+        state = f"measured, safetensors from {made}" if made else "measured"
+        cells += [seen, f"{state}; not whole: {entry.why}" if entry.why else state]
+        rows.append(cells)
+    headers = ("checkpoint", "kind", "revision", *tasks, "trained on", "provenance")
+    return table(headers, rows, left=len(headers)) if rows else None
+
+
+def _published_table(board: Board) -> Raw:
+    rows = [
+        (one.model, one.task, one.metric, f"{one.value:.1f}", one.languages, one.source, one.caveat)
+        for one in board.published
+    ]
+    headers = ("model", "task", "metric", "value", "languages", "source", "caveat")
+    return table(headers, rows, left=3, tail=2)
+
+
+def _curve_results(entries: Sequence[Entry]) -> set[str]:
+    """Results that are in the curves over the layers, the protocol's own layer aside."""
+    return {
+        result.path
+        for lines in layer_curves(entries).values()
+        for _, results in lines
+        for result in results
+        if result.notes
+    }
+
+
+def _command_table(entries: Sequence[Entry]) -> Raw | None:
+    curves = _curve_results(entries)
+    rows = [
+        (name(entry), result.task, result.track, code(command(result, every_layer=several)))
+        for entry in entries
+        for result in entry.results
+        for several in [
+            any(other.path in curves for other in entry.results if other.task == result.task)
+        ]
+        if result.path not in curves
+    ]
+    return table(("checkpoint", "task", "track", "command"), rows, left=4) if rows else None

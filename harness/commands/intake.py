@@ -1,0 +1,126 @@
+"""Commands that take in checkpoints: submissions, and weights that are only pickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import BoardRoot, CacheDir
+from harness.commands.outputs import errors, print_notes
+
+
+def submit(
+    model: Annotated[str, typer.Argument(metavar="MODEL[@REV]", help="A Hub id, or a folder.")],
+    objective: Annotated[
+        str, typer.Option(help="What it was trained for before the targets: extractive-qa, nli …")
+    ],
+    base: Annotated[
+        str | None, typer.Option(help="What that training started from.", metavar="MODEL[@REV]")
+    ] = None,
+    languages: Annotated[
+        list[str] | None,
+        typer.Option("--language", help="A language of the training data; repeat for several."),
+    ] = None,
+    datasets: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", help="A data set it was trained on; repeat for several."),
+    ] = None,
+    contaminated: Annotated[
+        list[str] | None,
+        typer.Option("--contaminated", help="A target task whose data it has seen; repeatable."),
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the checkpoint.")] = None,
+    protocol: Annotated[str, typer.Option(help="standard or native.")] = "standard",
+    recipe: Annotated[
+        str | None, typer.Option(help="How it was trained, where several seeds of that are there.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of that training.")] = None,
+    matched: Annotated[
+        str | None, typer.Option(help="The design of checkpoints made alike that it belongs to.")
+    ] = None,
+    notes: Annotated[
+        list[str] | None, typer.Option("--note", help="For readers of the board; repeatable.")
+    ] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Commit, push and open a pull request, with gh.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; print the file and the commands.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file that submits this model already.")
+    ] = False,
+    root: BoardRoot = Path("."),
+) -> None:
+    """Vet a checkpoint without downloading its weights and write its submissions/*.yaml."""
+    with errors():
+        from harness import pull_request
+        from harness.submitting import Stated, propose, write
+
+        stated = Stated(
+            objective=objective,
+            base=base,
+            languages=tuple(languages or ()),
+            datasets=tuple(datasets or ()),
+            contaminated=tuple(contaminated or ()),
+            licence=licence,
+            protocol=protocol,
+            recipe=recipe,
+            seed=seed,
+            matched=matched,
+            notes=tuple(notes or ()),
+        )
+        if create_pr:
+            pull_request.check_repository(root)
+        proposal = propose(model, stated, root, replace=force)
+        print_notes(proposal.remarks)
+        request = None
+        if create_pr:
+            request = pull_request.plan(root, proposal.path, proposal.submission)
+        if dry_run:
+            typer.echo(proposal.text, nl=False)
+            for command in request.commands if request else ():
+                typer.echo(command)
+            return
+        write(proposal)
+        typer.echo(proposal.path)
+        if request is not None:
+            typer.echo(pull_request.open_request(request))
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Submission files.")],
+) -> None:
+    """Name every problem of submission files with its line; exit 1 where there is one."""
+    with errors():
+        from harness.errors import CheckFailed
+        from harness.problems import problems
+
+        found = problems(files)
+        for problem in found:
+            typer.echo(problem)
+        if found:
+            named = [path for path in files if any(p.startswith(f"{path}:") for p in found)]
+            many = f"{len(found)} problem{'s' * (len(found) > 1)}"
+            raise CheckFailed(
+                f"{many} in {len(named)} of {len(files)} files: correct them and run again"
+            )
+
+
+def convert(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL[@REV]", help="A folder, or a Hub id, with pickles only.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    cache_dir: CacheDir = None,
+) -> None:
+    """Convert pickled weights to safetensors, in a process without network or token."""
+    with errors():
+        from harness.api import cache_folder, hub_cache
+        from harness.convert import convert as converted
+
+        made = converted(model, out, cache=hub_cache(cache_folder(cache_dir)))
+        print_notes([f"the pickle was opened with: {'; '.join(made.isolation)}"])
+        typer.echo(f"{out} is {made.checkpoint.revision}")

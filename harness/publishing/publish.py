@@ -1,0 +1,118 @@
+"""Publish: a verified board → proposals to the Hub → pull requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from harness.board.build import Board, read_board, verify
+from harness.board.entries import Entry
+from harness.errors import UsageError, unknown_name
+from harness.publishing.card import block, with_block
+from harness.publishing.eval_results import FILE, eval_results
+from harness.publishing.hub import Finding, find
+from harness.publishing.measured import choose, is_local
+from harness.publishing.proposal import Content, Proposal, There
+from harness.publishing.rows import files, wanted
+
+PARTS = ("results", "eval-results", "card")
+
+
+def findings(
+    root: Path,
+    names: Sequence[str],
+    *,
+    data_set: str,
+    parts: Collection[str] = PARTS,
+    author: str | None,
+    cache: Path | None = None,
+) -> list[Finding]:
+    """What there is to send for the checkpoints named, or for all; nothing is sent.
+
+    Every score is recomputed from its rows first. ``data_set``: id of the one for the rows.
+    ``author``: our name on the Hub, None where we have none.
+
+    Raises:
+        CheckFailed: the board is not what its rows give.
+        NotFoundError: no such checkpoint on the board or repository on the Hub; unreachable.
+        UsageError: nothing to publish, a local checkpoint, an unknown part, a damaged card.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise unknown_name("part", part, PARTS)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", data_set):
+        raise UsageError(f"--to {data_set}: give the data set as namespace/name")
+    verify(root)
+    board = read_board(root, cache)
+    entries = choose(board, names)
+    if not names and set(parts) != {"results"}:
+        entries = [entry for entry in entries if not is_local(entry)]
+    if not entries:
+        raise UsageError(
+            "nothing to publish: no checkpoint has a task whole, run `xharness refresh` first"
+        )
+    return [find(one, author) for one in proposals(board, entries, root, data_set, parts)]
+
+
+def proposals(
+    board: Board, entries: Sequence[Entry], root: Path, data_set: str, parts: Collection[str]
+) -> list[Proposal]:
+    """The pull requests: one to the data set, two to every model repository.
+
+    Raises:
+        UsageError: a local checkpoint, which no repository belongs to.
+    """
+    found: list[Proposal] = []
+    if "results" in parts:
+        new = files(board, entries, root)
+        found.append(
+            Proposal(
+                "dataset", data_set, "xharness: rows and scores",
+                "One row per example and the scores that follow from them, measured by xharness.",
+                partial(_rows, new),
+            )
+        )  # fmt: skip
+    for entry in entries:
+        for part, (title, text, make) in _MODEL_PARTS.items():
+            if part not in parts:
+                continue
+            if is_local(entry):
+                raise UsageError(
+                    f"{entry.model} was measured from a folder, so there is no model repository to"
+                    " write to: give --part results"
+                )
+            content = make(entry, root, data_set)
+            found.append(Proposal("model", entry.model, title, text, content))
+    return found
+
+
+def _rows(new: Mapping[str, Content], there: There) -> Mapping[str, Content]:
+    return wanted(there, new)
+
+
+def _results_file(entry: Entry, root: Path, data_set: str) -> Wanted:
+    content = eval_results(entry, root, data_set)
+    return lambda there: {FILE: content}
+
+
+def _card_block(entry: Entry, root: Path, data_set: str) -> Wanted:
+    new = block(entry, data_set)
+    return lambda there: {"README.md": with_block(there.read("README.md"), new)}
+
+
+Wanted = Callable[[There], Mapping[str, Content]]
+_MODEL_PARTS: Mapping[str, tuple[str, str, Callable[[Entry, Path, str], Wanted]]] = {
+    "eval-results": (
+        "xharness: evaluation results",
+        "Scores on cross-lingual retrieval and question answering, measured by xharness, in the"
+        " Hub's format for evaluation results.",
+        _results_file,
+    ),
+    "card": (
+        "xharness: scores in the model card",
+        "A block with the scores that xharness measured; nothing else in the card is changed.",
+        _card_block,
+    ),
+}

@@ -1,0 +1,89 @@
+"""What is to be done about each submission: nothing has run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.api import DEMO_MODEL
+from harness.attempts import Attempt
+from harness.refresh.fitting import memory, misfit
+from harness.refresh.measured import Left, Wanted, left_of, still_holds, tried_with
+from harness.submission import Submission
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What this machine takes on. ``minutes``: of the whole refresh. ``memory``: bytes."""
+
+    parameters: int | None = None
+    minutes: float | None = None
+    memory: int | None = field(default_factory=memory)
+
+    def misfit(self, parameters: int, *, about: bool = False) -> str:
+        """Why so many parameters are too many here, or nothing."""
+        return misfit(parameters, most=self.parameters, memory=self.memory, about=about)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A submission and what is to be done about it.
+
+    ``state``: ``measured``, ``to measure``, ``stale`` (to measure again), ``failed`` (and not to be
+    tried again) or ``pending`` (and not to be tried here); ``reason`` says why.
+    """
+
+    slug: str
+    submission: Submission
+    state: str
+    reason: str
+    left: Left
+    tried: str
+    before: Attempt | None  # None also where another harness, card or revision was tried
+
+    @property
+    def due(self) -> bool:
+        """Whether it is to be evaluated now."""
+        return self.state in ("to measure", "stale")
+
+
+def decide(
+    slug: str,
+    submission: Submission,
+    wanted: Wanted,
+    results: Path,
+    before: Attempt | None,
+    limits: Limits,
+    *,
+    anyway: bool,
+) -> Item:
+    """What is to be done about a submission. ``anyway``: it is tried, whatever was before."""
+    tried = tried_with(submission, wanted)
+    if not still_holds(before, submission, tried):
+        before = None
+    left = left_of(submission, wanted, results)
+    if before is not None:
+        kept = {task: units for task, units in left.units.items() if task not in before.without}
+        left = replace(left, units=kept)
+    state, reason = _state(submission, left, before, limits, anyway=anyway)
+    return Item(slug, submission, state, reason, left, tried, before)
+
+
+def _state(
+    submission: Submission, left: Left, before: Attempt | None, limits: Limits, *, anyway: bool
+) -> tuple[str, str]:
+    if not left.units:
+        return "measured", ""
+    if (submission.revision or "").startswith("local:") and submission.model != DEMO_MODEL:
+        why = "a local checkpoint: measure it with `xharness eval FOLDER` where it lies"
+        return "pending", why
+    if before is not None and not anyway:
+        if before.final and submission.revision is not None:
+            return "failed", before.reason
+        if before.job is not None:
+            return "pending", before.reason
+        if before.parameters is not None and (why := limits.misfit(before.parameters)):
+            return "pending", why
+    if left.stale:
+        return "stale", f"card or protocol of {', '.join(left.stale)} changed since"
+    return "to measure", ""

@@ -1,0 +1,123 @@
+"""What is measured already, and what is left, of a submission."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness import __version__
+from harness.attempts import Attempt
+from harness.cards import TaskCard
+from harness.errors import DataError
+from harness.kinds import KINDS
+from harness.outcomes import find, read_meta
+from harness.protocol import PROTOCOL_VERSION
+from harness.strict_yaml import read_model
+from harness.submission import Submission, read_submissions
+
+Wanted = Sequence[tuple[TaskCard, tuple[str, ...]]]  # cards and their units, as in a suite
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left to measure: task → units.
+
+    ``stale``: tasks measured under another card or protocol. ``replaced``: those of them whose rows
+    lie where the new ones go.
+    """
+
+    units: Mapping[str, frozenset[str]]
+    stale: tuple[str, ...]
+    replaced: frozenset[str]
+
+
+def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
+    """The submissions that can be read, and slug → why not of the others: one stops no other."""
+    try:
+        return read_submissions(folder), {}
+    except DataError:
+        pass
+    broken: dict[str, str] = {}
+    with TemporaryDirectory() as temporary:
+        good = Path(temporary)
+        for path in sorted(folder.glob("*.yaml")):
+            copy = good / path.name
+            try:
+                read_model(path, Submission, f"submissions/{path.name}")
+                copy.write_bytes(path.read_bytes())
+                read_submissions(good)
+            except DataError as error:
+                broken[path.stem] = str(error)
+                copy.unlink(missing_ok=True)
+        return read_submissions(good), broken
+
+
+def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
+    """What of the wanted tasks has no outcomes on disk of this revision under its protocol."""
+    done: dict[str, frozenset[str]] = {}
+    old: set[str] = set()
+    replaced: set[str] = set()
+    cards = {card.name: card for card, _ in wanted}
+    for path in _merged(submission, results):
+        meta = read_meta(path)
+        card = cards.get(meta["task"])
+        if card is None or meta["revision"] != submission.revision:
+            continue
+        plain = not meta["custom"] and meta["limit"] is None and not meta["seed"]
+        if not plain or meta["split"] != card.split or meta["track"] != track(card, submission):
+            continue
+        if meta["card_hash"] != card.hash:
+            old.add(card.name)
+        elif meta.get("protocol_version", 1) != PROTOCOL_VERSION:
+            replaced.add(card.name)
+        else:
+            done[card.name] = frozenset(meta["languages"])
+    units = {
+        card.name: frozenset(units) - done.get(card.name, frozenset()) for card, units in wanted
+    }
+    return Left(
+        {task: left for task, left in units.items() if left},
+        tuple(task for task in cards if task in old | replaced and task not in done),
+        frozenset(replaced),
+    )
+
+
+def track(card: TaskCard, submission: Submission) -> str:
+    """The track that a task's outcomes are of, under the submission's protocol."""
+    if KINDS[card.kind].needs == "reader":
+        return "own-head"
+    return "frozen" if submission.protocol == "standard" else "native"
+
+
+def tried_with(submission: Submission, wanted: Wanted) -> str:
+    """A digest of what decides how an attempt ends, besides the checkpoint."""
+    parts = {
+        "version": [__version__, PROTOCOL_VERSION],
+        "protocol": submission.protocol,
+        "cards": {card.name: card.hash for card, _ in wanted},
+    }
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def still_holds(attempt: Attempt | None, submission: Submission, tried: str) -> bool:
+    """Whether an attempt was at this submission, with the same harness and cards."""
+    return (
+        attempt is not None
+        and attempt.model == submission.model
+        and attempt.tried == tried
+        and submission.revision in (None, attempt.revision)
+    )
+
+
+def _merged(submission: Submission, results: Path) -> Iterable[Path]:
+    if submission.revision is None:
+        return
+    local = submission.revision.startswith("local:")
+    name = "local__*" if local else submission.model.replace("/", "__")
+    revision = submission.revision.removeprefix("local:")[:12]
+    for folder in sorted(results.glob(f"{name}/{revision}")):
+        yield from (file.path for file in find(folder) if file.path.exists())

@@ -1,0 +1,275 @@
+"""Refresh: evaluate what is submitted and not measured, keep failures as rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import api
+from harness.attempts import Attempt, dated, read_attempts, write_attempts
+from harness.board.build import RESULTS
+from harness.checkpoint import Checkpoint
+from harness.errors import HarnessError, NotFoundError
+from harness.plan import Request, choose_cards
+from harness.refresh import worker
+from harness.refresh.items import Item, Limits, decide
+from harness.refresh.measured import Left, left_of, read_each
+from harness.refresh.pinning import pin
+
+Evaluate = Callable[..., worker.Ended]
+Say = Callable[[str], None]
+
+
+@dataclass
+class Refresh:
+    """One refresh. ``evaluate`` runs a worker; ``now`` is a clock in seconds."""
+
+    root: Path
+    request: Request
+    limits: Limits = field(default_factory=Limits)
+    cache_dir: Path | None = None
+    chosen: Sequence[str] = ()
+    say: Say = print
+    evaluate: Evaluate = worker.evaluate
+    now: Callable[[], float] = time.monotonic
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    _missing: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def items(self) -> list[Item]:
+        """Every submission with what is to be done, in the order of doing; nothing is done.
+
+        Raises:
+            NotFoundError: a slug that was named is not submitted.
+            DataError: the attempts cannot be read.
+        """
+        self.attempts = read_attempts(self.root)
+        submissions, broken = read_each(self.root / "submissions")
+        unknown = [slug for slug in self.chosen if slug not in submissions]
+        if unknown:
+            raise NotFoundError(f"submissions/{unknown[0]}.yaml cannot be read, or is not there")
+        gone = set(self.attempts) - set(submissions) - set(broken)
+        self.attempts = {s: one for s, one in self.attempts.items() if s not in gone}
+        for slug, why in broken.items():
+            self._keep(slug, Attempt(model=slug, status="failed", reason=why, exit_code=6))
+        self.failed = list(broken)
+        wanted = choose_cards(self.request)
+        found = [
+            decide(
+                slug,
+                one,
+                wanted,
+                self.root / RESULTS,
+                self.attempts.get(slug),
+                self.limits,
+                anyway=bool(self.chosen),
+            )
+            for slug, one in submissions.items()
+            if not self.chosen or slug in self.chosen
+        ]
+        # Those that ran out of time before come last, those that were never tried first.
+        order = {True: 2, False: 1}
+        return sorted(found, key=lambda i: order[i.before.stopped] if i.before else 0)
+
+    def run(self) -> Iterator[tuple[Item, Attempt]]:
+        """Do what is due, one after another; each submission with what became of it.
+
+        The attempts are written after each, so that an interrupted refresh goes on where it was.
+        """
+        start = self.now()
+        for item in self.items():
+            left = None
+            if self.limits.minutes is not None:
+                left = self.limits.minutes * 60 - (self.now() - start)
+            attempt = self._done(item, left) if item.due else self._undone(item)
+            before = self.attempts.get(item.slug)
+            self._keep(item.slug, attempt)
+            known = attempt.final and self.attempts[item.slug] is before
+            tried = item.due and attempt is not item.before
+            if tried and attempt.status == "failed" and not known:
+                self.failed.append(item.slug)
+            write_attempts(self.root, self.attempts)
+            yield item, self.attempts[item.slug]
+        write_attempts(self.root, self.attempts)
+
+    def _undone(self, item: Item) -> Attempt:
+        """The row of a submission that is left as it is."""
+        if item.state == "measured":
+            return self._row(item, "measured")
+        if item.before is not None and item.before.reason == item.reason:
+            return item.before
+        return self._row(item, item.state, reason=item.reason)
+
+    def _done(self, item: Item, seconds: float | None) -> Attempt:
+        """Evaluate one submission. Whatever goes wrong becomes its row."""
+        if seconds is not None and seconds <= 0:
+            if item.before is not None and item.before.status != "measured":
+                return item.before
+            return self._row(
+                item, "pending",
+                reason=f"not reached within --max-minutes {self.limits.minutes:g}: the next"
+                " refresh goes on",
+            )  # fmt: skip
+        try:
+            return self._evaluated(item, seconds)
+        except HarnessError as error:
+            return self._row(item, "failed", reason=str(error), exit_code=error.exit_code)
+        except OSError as error:
+            reason = f"{error.strerror or error}: {error.filename or item.slug}"
+            return self._row(item, "failed", reason=reason, exit_code=5)
+
+    def _evaluated(self, item: Item, seconds: float | None) -> Attempt:
+        started = self.now()
+        missing = self._fetched(item.left)
+        todo = {
+            task: units - set(missing.get(task, ()))
+            for task, units in item.left.units.items()
+            if units - set(missing.get(task, ()))
+        }
+        lacking = {task: next(iter(why.values())) for task, why in missing.items()}
+        if not todo:
+            if len(lacking) < len(choose_cards(self.request)):
+                return self._row(item, "measured", missing=lacking)
+            task, why = next(iter(lacking.items()))
+            reason = f"no data for {', '.join(lacking)} ({task}: {why})"
+            return self._row(item, "pending", reason=reason, missing=lacking)
+        self.say(f"{item.slug}: {item.submission.model}, {', '.join(todo)}")
+        found = self._checkpoint(item)
+        if isinstance(found, Attempt):
+            return found
+        path = self.root / "submissions" / f"{item.slug}.yaml"
+        if item.submission.revision is None:
+            pin(path, found.revision)
+        pinned = item.submission.model_copy(update={"revision": found.revision})
+        item = replace(item, submission=pinned)
+        ended = self.evaluate(
+            self._arguments(item, found, todo),
+            cache=self.request.cache,
+            hub_cache=_hub_cache(self.request.cache),
+            seconds=None if seconds is None else seconds - (self.now() - started),
+            echo=lambda line: self.say(f"  | {line}"),
+        )
+        without = dict(item.before.without if item.before else {})
+        for task, note in ended.notes.items():
+            if note.startswith("missing: "):
+                lacking.setdefault(task, note.removeprefix("missing: "))
+            elif task in todo:
+                without[task] = note
+        after = left_of(pinned, choose_cards(self.request), self.root / RESULTS)
+        explained = {*without, *ended.notes}
+        still = [
+            task
+            for task, units in todo.items()
+            if task not in explained and after.units.get(task, frozenset()) & units
+        ]
+        known = {"without": without, "missing": lacking, "parameters": found.parameters}
+        if not still:
+            return self._row(item, "measured", **known)
+        if ended.stopped:
+            return self._row(
+                item, "pending", stopped=True,
+                reason=f"ran out of time (--max-minutes {self.limits.minutes:g}) before"
+                f" {', '.join(still)}: the next refresh goes on",
+                **known,
+            )  # fmt: skip
+        reason = ended.reason or f"{', '.join(still)} came out without rows"
+        return self._row(item, "failed", reason=reason, exit_code=ended.exit_code, **known)
+
+    def _checkpoint(self, item: Item) -> Checkpoint | Attempt:
+        """The checkpoint, downloaded and vetted, or the row that says why it is not taken on."""
+        submission, revision = item.submission, item.submission.revision
+        name = submission.model
+        if name != api.DEMO_MODEL:
+            if not self.request.offline:
+                seen = self._seen(item)
+                if isinstance(seen, Attempt):
+                    return seen
+                revision = seen
+            name = f"{name}@{revision}" if revision else name
+        try:
+            found = api.find_checkpoint(name, self.request.cache, offline=self.request.offline)
+        except HarnessError as error:
+            return self._row(
+                item, "failed", reason=str(error), exit_code=error.exit_code, revision=revision
+            )
+        if revision is not None and found.revision != revision:
+            raise NotFoundError(f"{submission.model} is at {found.revision} now, not {revision}")
+        if why := self.limits.misfit(found.parameters):
+            return self._row(
+                item, "pending", reason=why, revision=found.revision, parameters=found.parameters
+            )
+        return found
+
+    def _seen(self, item: Item) -> str | Attempt:
+        """The commit, where the checkpoint is worth its download: one request."""
+        from harness.snapshot import pending
+
+        listed = pending(
+            item.submission.model, item.submission.revision, cache=api.hub_cache(self.request.cache)
+        )
+        before = item.before
+        same = before is not None and before.revision == listed.commit
+        if before is not None and before.final and same and not self.chosen:
+            return before
+        weights = sum(
+            file.size or 0 for file in listed.missing if file.rfilename.endswith(".safetensors")
+        )
+        if why := self.limits.misfit(weights // 4, about=True):
+            return self._row(
+                item, "pending", reason=why, revision=listed.commit, parameters=weights // 4
+            )
+        return listed.commit
+
+    def _fetched(self, left: Left) -> dict[str, dict[str, str]]:
+        """Task → unit → why its data is not to be had; what can be had is on disk after."""
+        from harness.sources import Where, fetch
+        from harness.sources.layout import missing_units
+
+        request = self.request
+        where = Where(data=request.data, cache=request.cache, offline=request.offline)
+        for card, units in choose_cards(request):
+            if card.name in left.units and card.name not in self._missing:
+                try:
+                    failures = fetch(card, None, units, where).failures
+                    self._missing[card.name] = missing_units(card, units, failures)
+                except HarnessError as error:
+                    self._missing[card.name] = dict.fromkeys(units, str(error))
+        return {task: why for task in left.units if (why := self._missing[task])}
+
+    def _arguments(self, item: Item, found: Checkpoint, tasks: Iterable[str]) -> list[str]:
+        request, model = self.request, item.submission.model
+        words = [model if model == api.DEMO_MODEL else f"{model}@{found.revision}"]
+        if request.suite is not None:
+            words += ["--suite", request.suite]
+        words += [word for task in tasks for word in ("--task", task)]
+        if item.left.replaced.intersection(tasks):
+            words.append("--fresh")
+        words += ["--protocol", item.submission.protocol, "--out", str(self.root / RESULTS)]
+        if request.data is not None:
+            words += ["--data", str(request.data)]
+        if self.cache_dir is not None:
+            words += ["--cache-dir", str(self.cache_dir)]
+        return words
+
+    def _row(self, item: Item, status: str, **fields: Any) -> Attempt:
+        before = item.before
+        given = {
+            "revision": item.submission.revision or (before.revision if before else None),
+            "tried": item.tried,
+            "without": before.without if before else {},
+            "parameters": before.parameters if before else None,
+            **fields,
+        }
+        return Attempt.model_validate({"model": item.submission.model, "status": status, **given})
+
+    def _keep(self, slug: str, attempt: Attempt) -> None:
+        self.attempts[slug] = dated(attempt, self.attempts.get(slug))
+
+
+def _hub_cache(cache: Path) -> Path:
+    from huggingface_hub import constants
+
+    return api.hub_cache(cache) or Path(constants.HF_HUB_CACHE)

@@ -1,0 +1,117 @@
+"""What a process that opens hostile files gives up first: network, other programs, memory, time.
+
+Only of the process that calls it, and for good. Each function says in words what it achieved: the
+means differ between systems, and a person should know which were had.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # linux/prctl.h, seccomp.h
+ALLOW, DENY = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EACCES
+# Per machine: its audit number, and the calls that reach a network or another program or process:
+# socket, connect, socketpair, fork, vfork, execve, execveat, ptrace, process_vm_writev,
+# io_uring_setup (Linux's tables unistd_64.h and asm-generic/unistd.h).
+CALLS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "x86_64": (0xC000003E, (41, 42, 53, 57, 58, 59, 322, 101, 311, 425)),
+    "aarch64": (0xC00000B7, (198, 203, 199, 221, 281, 117, 271, 425)),
+}
+X32 = 0x40000000  # x86_64 also answers to other numbers from here on
+REFUSED = (
+    "socket.",
+    "subprocess.",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.spawn",
+    "pty.",
+)
+
+
+def leave_network() -> str:
+    """Move into a network namespace with nothing in it, where that is allowed."""
+    if sys.platform != "linux":
+        return ""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0:
+        return "a network namespace of its own"
+    return ""
+
+
+def refuse_calls() -> str:
+    """Let the kernel refuse sockets and other programs (seccomp); to be called with one thread."""
+    machine = platform.machine()
+    if sys.platform != "linux" or machine not in CALLS:
+        return ""
+    audit, calls = CALLS[machine]
+    program = _filter(audit, calls, x32=machine == "x86_64")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return ""
+    code = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    held = ctypes.create_string_buffer(header, len(header))
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(held), 0, 0) != 0:
+        return ""
+    return "sockets and other programs refused by the kernel"
+
+
+def _filter(audit: int, calls: tuple[int, ...], *, x32: bool) -> bytes:
+    """Classic BPF over ``struct seccomp_data`` (number at byte 0, machine at byte 4)."""
+
+    def load(offset: int) -> bytes:
+        return struct.pack("HBBI", 0x20, 0, 0, offset)
+
+    def jump(kind: int, value: int, yes: int, no: int) -> bytes:
+        return struct.pack("HBBI", kind, yes, no, value)
+
+    equal, at_least = 0x15, 0x35
+    tests = [(at_least, X32)] if x32 else []
+    tests += [(equal, call) for call in calls]
+    lines = [load(4), jump(equal, audit, 1, 0), struct.pack("HBBI", 0x06, 0, 0, DENY), load(0)]
+    for place, (kind, value) in enumerate(tests):
+        lines.append(jump(kind, value, len(tests) - place, 0))
+    lines += [struct.pack("HBBI", 0x06, 0, 0, verdict) for verdict in (ALLOW, DENY)]
+    return b"".join(lines)
+
+
+def refuse_events(writable: Path) -> str:
+    """Let the interpreter refuse sockets, programs, and files opened for writing elsewhere."""
+    inside = os.path.realpath(writable) + os.sep
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event.startswith(REFUSED):
+            raise PermissionError(f"{event} is refused while a pickle is open")
+        if event == "open":
+            path, _, flags = arguments
+            outside = not isinstance(path, str) or not os.path.realpath(path).startswith(inside)
+            if outside and isinstance(flags, int) and flags & writing:
+                raise PermissionError(f"writing {str(path)[:80]} is refused while a pickle is open")
+
+    sys.addaudithook(refuse)
+    return "sockets, programs and files elsewhere refused by the interpreter"
+
+
+def bound(memory: int, seconds: int, file_size: int) -> str:
+    """Limits of this process: bytes of memory beyond what it has, CPU seconds, bytes of a file."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    status = Path("/proc/self/statm")
+    if sys.platform != "linux" or not status.is_file():
+        return "memory not bounded on this system"
+    now = int(status.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + memory, now + memory))
+    return f"{memory / 2**30:.1f} GiB of memory"

@@ -1,0 +1,138 @@
+"""Seeds of one recipe are one variant; matched designs are contrasted with themselves alone.
+
+Two recipes of one design on the hand-worked base, three seeds each. Of four sentences in German and
+Swahili a seed of `en` finds (1, 2, 3) of 8, a seed of `many` (4, 5, 6):
+
+    en    means 1/8 2/8 3/8 = 12.5 25.0 37.5, mean 25.0
+    many  means 4/8 5/8 6/8 = 50.0 62.5 75.0, mean 62.5
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.board.build import leaderboard, read_board
+from harness.board.compare import compare
+from harness.board.entries import Entry
+from harness.submission import read_submissions
+from tests.board.boards import BASE, answers, bitext, hits, measure, submit
+
+FOUND = {"en": (1, 2, 3), "many": (4, 5, 6)}
+LANGUAGES = {"en": ["en"], "many": ["de", "sw"]}
+
+
+def lines(count: int) -> dict[str, list[int]]:
+    """``count`` hits, first the German sentences and then the Swahili ones."""
+    flat = [1] * count + [0] * (8 - count)
+    return {"de": flat[:4], "sw": flat[4:]}
+
+
+@pytest.fixture
+def seeded(root: Path) -> Path:
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    for recipe, counts in FOUND.items():
+        for seed, count in enumerate(counts, start=1):
+            model = f"hand/{recipe}-{seed}"
+            measure(root, model, {u: hits(u, line) for u, line in lines(count).items()})
+            submit(root, model, base=BASE, objective="extractive-qa", seed=seed, recipe=recipe,
+                   languages=LANGUAGES[recipe], matched="design")  # fmt: skip
+    return root
+
+
+def shown(root: Path) -> dict[str, Entry]:
+    return {entry.slug: entry for entry in read_board(root).shown}
+
+
+def test_seeds_are_one_row_with_their_mean(seeded: Path) -> None:
+    found = shown(seeded)
+    assert set(found) == {"base", "en", "many"}
+    assert [entry.slug for entry in found["many"].members] == ["many-1", "many-2", "many-3"]
+    macro = found["many"].tasks("frozen")["demo_bitext"].macro
+    assert macro is not None
+    assert macro.value == pytest.approx(0.625)
+    (standing,) = read_board(seeded).standings
+    assert [row.entry.slug for row in standing.rows] == ["many", "en", "base"]
+
+
+def test_a_single_seed_stays_a_checkpoint(seeded: Path) -> None:
+    for seed in (2, 3):
+        (seeded / f"submissions/en-{seed}.yaml").unlink()
+    assert {"base", "en-1", "many"} <= set(shown(seeded))
+    assert not shown(seeded)["en-1"].members
+
+
+def test_a_task_that_a_seed_lacks_is_not_averaged(seeded: Path) -> None:
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    for seed in (1, 2):
+        rows = {unit: answers(unit, [1.0, 0.5]) for unit in units}
+        measure(seeded, f"hand/en-{seed}", rows, task="demo_qa", layer=None)
+    assert shown(seeded)["en"].tasks("own-head") == {}
+
+
+def test_seeds_are_a_claim_about_a_recipe(seeded: Path) -> None:
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    one = named["multilingual QA − English QA"]
+    assert one.claim == "recipe"
+    assert one.difference is not None
+    assert one.difference.estimate.difference == pytest.approx(0.375)
+    # s² of either side is 1/64 over its three seeds: the items come on top of it.
+    assert one.over is not None
+    assert one.over.se is not None
+    assert one.over.se**2 == pytest.approx(2 / 64 / 3 + one.difference.item_variance)
+
+
+def test_only_the_matched_design_is_contrasted(seeded: Path) -> None:
+    measure(seeded, "hand/other", bitext(BASE))
+    submit(seeded, "hand/other", base=BASE, objective="extractive-qa", languages=["en"])
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    matched = named["multilingual QA − English QA"]
+    assert "other" not in matched.b
+    assert "other: not of the matched design" in matched.left_out
+    assert "other" in named["English QA − base"].a
+
+
+def test_gains_over_seeds(seeded: Path) -> None:
+    from scipy.stats import t
+
+    gains = {gain.entry.slug: gain for gain in read_board(seeded).gains}
+    gain = gains["many"]
+    assert gain.difference == pytest.approx(0.625)
+    board = {entry.slug: entry for entry in read_board(seeded).shown}
+    draws = [board[slug].tasks("frozen")["demo_bitext"].macro_draws for slug in ("many", "base")]
+    item, seed = float(np.var(draws[0] - draws[1], ddof=1)), 1 / 64 / 3
+    df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)  # four sentences, three seeds
+    reach = t.ppf(0.975, df) * (item + seed) ** 0.5
+    assert (gain.low, gain.high) == pytest.approx((0.625 - reach, 0.625 + reach))
+
+
+def test_compare_takes_recipes(seeded: Path) -> None:
+    (found,) = compare(
+        "many", "en", results=seeded / "leaderboard/results",
+        submissions=read_submissions(seeded / "submissions"),
+    )  # fmt: skip
+    assert found.difference.estimate.difference == pytest.approx(0.375)
+    assert found.over is not None
+    assert found.over.claim == "recipe"
+    assert found.interval == (found.over.low, found.over.high)
+    (found,) = compare(
+        "many-1", "en-1", results=seeded / "leaderboard/results",
+        submissions=read_submissions(seeded / "submissions"),
+    )  # fmt: skip
+    assert found.over is None
+    assert found.difference.estimate.difference == pytest.approx(0.375)
+
+
+def test_pages_of_a_variant_and_its_seeds(seeded: Path) -> None:
+    leaderboard(seeded)
+    folder = seeded / "leaderboard"
+    page = (folder / "checkpoints/many.md").read_text(encoding="utf-8")
+    assert "trained with 3 seeds" in page
+    rows = [line for line in page.splitlines() if line.startswith("| [many-")]
+    assert [row.split("**")[1] for row in rows] == ["50.0", "62.5", "75.0"]
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "[many](checkpoints/many.md) (3 seeds)" in readme
+    assert "recipe: 3 seeds against 3 seeds; demo&#95;bitext" in readme

@@ -1,0 +1,54 @@
+"""The whole refresh as a process: downloads with a token, evaluates without, board with reasons."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.checkpoints import build
+from tests.hub.server import Hub
+from tests.hub.writing import TOKEN
+
+Process = Callable[..., "subprocess.Popen[str]"]
+
+
+def test_refresh(process: Process, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "submissions").mkdir(parents=True)
+    for name in ("good", "pickle"):
+        text = f"# kept\nmodel: org/{name}\nobjective: none\n"
+        (root / "submissions" / f"{name}.yaml").write_text(text)
+    with Hub() as hub:
+        commit = hub.add("org/good", build("bert", tmp_path / "tiny"))
+        hub.add("org/pickle", {"config.json": b"{}", "pytorch_model.bin": b"x"})
+        running = process(
+            "refresh", "--suite", "demo", "--root", root,
+            **hub.environment(tmp_path / "home"), HF_TOKEN=TOKEN,
+        )  # fmt: skip
+        out, err = running.communicate(timeout=300)
+        assert set(hub.tokens) == {TOKEN}  # the worker asked nothing
+    assert running.returncode == 5
+    assert "pickle: failed: org/pickle@" in out
+    assert "good: measured, without demo_qa (does not apply)\n" in out
+    assert err.splitlines()[-1].startswith("error: failed: pickle (pickle: org/pickle@")
+    assert (root / "submissions" / "good.yaml").read_text().splitlines()[:3] == [
+        "# kept", "model: org/good", f"revision: {commit}",
+    ]  # fmt: skip
+    results = root / "leaderboard" / "results" / "org__good" / commit[:12]
+    tasks = sorted(path.name.split(".")[0] for path in results.glob("*.parquet"))
+    assert tasks == ["demo_bitext", "demo_mining", "demo_passages"]
+    attempts = json.loads((root / "leaderboard" / "attempts.json").read_text())
+    assert list(attempts["good"]["without"]) == ["demo_qa"]
+    board = (root / "leaderboard" / "README.md").read_text()
+    assert "| org/pickle@" in board
+    assert TOKEN not in out + err + board
+
+
+def test_ray_is_evals_own_usage_error(process: Process, tmp_path: Path) -> None:
+    running = process("refresh", "--engine", "ray", "--root", tmp_path)
+    _, err = running.communicate(timeout=60)
+    asked = process("eval", "xharness/demo", "--engine", "ray")
+    assert err == asked.communicate(timeout=60)[1]
+    assert (running.returncode, asked.returncode) == (2, 2)

@@ -1,0 +1,367 @@
+"""What a refresh does with each submission; the worker is a stand-in that writes rows or fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.api import make_request
+from harness.attempts import Attempt, read_attempts
+from harness.board.build import leaderboard
+from harness.cards import read_card
+from harness.errors import IncompleteError, NotFoundError
+from harness.refresh.items import Limits
+from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
+from harness.refresh.refresh import Refresh
+from harness.refresh.worker import Ended
+from harness.submission import read_submissions
+from tests.board.boards import hits, measure
+from tests.checkpoints import build
+from tests.hub.inprocess import point
+from tests.hub.server import Hub
+from tests.hub.writing import TOKEN
+
+NOTES = {task: f"no {task} here" for task in ("demo_mining", "demo_passages", "demo_qa")}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("bert", tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+@pytest.fixture
+def hub(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with Hub() as server:
+        server.add("org/a", tiny)
+        server.add("org/b", tiny)
+        server.add("org/pickle", {"config.json": b"{}", "pytorch_model.bin": b"x"})
+        point(monkeypatch, server, tmp_path / "home")
+        yield server
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root" / "submissions").mkdir(parents=True)
+    return tmp_path / "root"
+
+
+def submit(root: Path, *slugs: str, model: str = "org/{}", more: str = "") -> None:
+    for slug in slugs:
+        text = f"# by {slug}\nmodel: {model.format(slug)}\nobjective: none\n{more}"
+        (root / "submissions" / f"{slug}.yaml").write_text(text)
+
+
+@dataclass
+class Worker:
+    """A stand-in for the evaluation: by model, how it ends."""
+
+    root: Path
+    endings: dict[str, Callable[[str, str], Ended]] = field(default_factory=dict)
+    calls: list[list[str]] = field(default_factory=list)
+    seconds: list[float | None] = field(default_factory=list)
+
+    def __call__(self, arguments: Sequence[str], *, seconds: float | None, **_: Any) -> Ended:
+        self.calls.append(list(arguments))
+        self.seconds.append(seconds)
+        model, revision = arguments[0].split("@")
+        return self.endings.get(model, self.measures)(model, revision)
+
+    def measures(self, model: str, revision: str, **changes: Any) -> Ended:
+        rows = {unit: hits(unit, [1, 0]) for unit in read_card("demo_bitext").languages}
+        measure(self.root, model, rows, revision=revision, **changes)
+        return Ended(0, "", NOTES)
+
+
+@pytest.fixture
+def worker(root: Path) -> Worker:
+    return Worker(root)
+
+
+def refresh(root: Path, worker: Worker, **options: Any) -> tuple[Refresh, dict[str, Attempt]]:
+    """One refresh with the demo suite; slug → what became of it."""
+    limits = {name: options.pop(name) for name in ("parameters", "minutes") if name in options}
+    made = Refresh(
+        root=root,
+        request=make_request(suite="demo", cache_dir=root.parent / "cache", device="cpu"),
+        limits=Limits(memory=options.pop("memory", None), **limits),
+        evaluate=worker,
+        say=lambda line: None,
+        **options,
+    )
+    return made, {item.slug: attempt for item, attempt in made.run()}
+
+
+def states(root: Path, worker: Worker) -> dict[str, str]:
+    made = Refresh(
+        root=root,
+        request=make_request(suite="demo", cache_dir=root.parent / "cache", device="cpu"),
+        evaluate=worker,
+    )
+    return {item.slug: item.state for item in made.items()}
+
+
+def test_a_pending_submission_is_measured_and_pinned(hub: Hub, root: Path, worker: Worker) -> None:
+    submit(root, "a")
+    assert states(root, worker) == {"a": "to measure"}
+    commit = hub.repositories["models", "org/a"].branches["main"]
+    made, done = refresh(root, worker)
+    assert done["a"].status == "measured"
+    assert done["a"].without == NOTES
+    text = (root / "submissions" / "a.yaml").read_text()
+    assert text == f"# by a\nmodel: org/a\nrevision: {commit}\nobjective: none\n"
+    words = worker.calls[0]
+    assert words[0] == f"org/a@{commit}"
+    assert words[words.index("--protocol") + 1] == "standard"
+    check_failures(made)  # nothing failed
+
+    hub.requests.clear()
+    assert states(root, worker) == {"a": "measured"}
+    before = (root / "leaderboard" / "attempts.json").read_bytes()
+    refresh(root, worker)
+    assert len(worker.calls) == 1
+    assert hub.requests == []
+    assert (root / "leaderboard" / "attempts.json").read_bytes() == before
+
+
+def test_one_failure_stops_no_other(hub: Hub, root: Path, worker: Worker) -> None:
+    submit(root, "a", "absent", "b", "pickle")
+    (root / "submissions" / "broken.yaml").write_text("modl: x\n")
+    (root / "submissions" / "twice.yaml").write_text("model: org/b\nobjective: none\n")
+    worker.endings["org/b"] = lambda model, revision: Ended(-9, "it was ended", {})
+    made, done = refresh(root, worker)
+    assert {slug: attempt.status for slug, attempt in done.items()} == {
+        "a": "measured", "absent": "failed", "b": "failed", "pickle": "failed",
+    }  # fmt: skip
+    kept = read_attempts(root)
+    assert {slug: one.exit_code for slug, one in kept.items()} == {
+        "a": None, "absent": 3, "b": -9, "pickle": 4, "broken": 6, "twice": 6,
+    }  # fmt: skip
+    rebuild(root, cache=root.parent / "folds")
+    board = (root / "leaderboard" / "README.md").read_text()
+    for reason in (
+        "org/absent is not on",
+        "it was ended",
+        "submissions/broken.yaml:1: unknown key modl",
+        "submissions/twice.yaml: org/b is submitted by b.yaml already",
+    ):
+        assert reason in board, reason
+    assert "| measured |" in board
+    page = (root / "leaderboard" / "checkpoints" / "a.md").read_text()
+    assert "no demo&#95;qa here" in page
+    with pytest.raises(IncompleteError, match=r"failed: broken, twice, absent, b, pickle \(broken"):
+        check_failures(made)
+
+
+def test_what_was_refused_is_not_tried_again_until_it_changes(
+    hub: Hub, root: Path, worker: Worker, tiny: Path
+) -> None:
+    submit(root, "pickle")
+    made, done = refresh(root, worker)
+    assert done["pickle"].exit_code == 4
+    before = (root / "leaderboard" / "attempts.json").read_bytes()
+    hub.requests.clear()
+    made, done = refresh(root, worker)
+    assert len(hub.requests) == 1  # which commit it is at
+    assert (root / "leaderboard" / "attempts.json").read_bytes() == before
+    check_failures(made)  # it is known, and no failure of this refresh
+    hub.add("org/pickle", tiny)
+    assert refresh(root, worker)[1]["pickle"].status == "measured"
+
+
+def test_what_its_worker_refused_is_tried_when_it_is_named(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    submit(root, "a")
+    worker.endings["org/a"] = lambda model, revision: Ended(4, "not whole", {})
+    refresh(root, worker)
+    hub.requests.clear()
+    assert states(root, worker) == {"a": "failed"}
+    made, done = refresh(root, worker)
+    assert (done["a"].reason, len(worker.calls), hub.requests) == ("not whole", 1, [])
+    check_failures(made)
+    del worker.endings["org/a"]
+    assert refresh(root, worker, chosen=["a"])[1]["a"].status == "measured"
+
+
+def test_what_failed_for_now_is_tried_again(hub: Hub, root: Path, worker: Worker) -> None:
+    submit(root, "a")
+    worker.endings["org/a"] = lambda model, revision: Ended(5, "the disk is full", {})
+    made, done = refresh(root, worker)
+    since = done["a"].since
+    with pytest.raises(IncompleteError, match="the disk is full"):
+        check_failures(made)
+    assert refresh(root, worker)[1]["a"].since == since
+    made, done = refresh(root, worker, minutes=0)
+    assert done["a"].reason == "the disk is full"
+    check_failures(made)  # nothing was tried
+    del worker.endings["org/a"]
+    assert refresh(root, worker)[1]["a"].status == "measured"
+    assert read_attempts(root)["a"].reason == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "fresh"), [({"card_hash": "0" * 64}, False), ({"protocol_version": 0}, True)]
+)
+def test_stale_rows_are_measured_again(
+    hub: Hub, root: Path, worker: Worker, changes: dict[str, Any], fresh: bool
+) -> None:
+    submit(root, "a")
+    worker.endings["org/a"] = lambda model, revision: worker.measures(model, revision, **changes)
+    assert refresh(root, worker)[1]["a"].reason == "demo_bitext came out without rows"
+    assert states(root, worker) == {"a": "stale"}
+    del worker.endings["org/a"]
+    assert refresh(root, worker)[1]["a"].status == "measured"
+    assert ["--fresh" in words for words in worker.calls] == [False, fresh]
+    assert states(root, worker) == {"a": "measured"}
+
+
+def test_what_is_measured_in_another_way_does_not_count(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    submit(root, "a")
+    commit = hub.repositories["models", "org/a"].branches["main"]
+    submit(root, "a", more=f"revision: {commit}\n")
+    for changes in ({"limit": 5}, {"custom": ["layer 3"]}, {"seed": 1}, {"track": "native"}):
+        worker.measures("org/a", commit, **changes)
+    assert states(root, worker) == {"a": "to measure"}
+
+
+def test_what_does_not_fit_is_left_pending_without_its_download(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    submit(root, "a")
+    _, done = refresh(root, worker, parameters=1000)
+    assert done["a"].status == "pending"
+    assert "more than --max-parameters 1,000" in done["a"].reason
+    assert not [line for line in hub.requests if "/resolve/" in line]
+    hub.requests.clear()
+    commit = done["a"].revision
+    _, done = refresh(root, worker, parameters=2000)
+    assert hub.requests == []  # its size is known by now
+    assert commit is not None
+    assert (done["a"].revision, "2,000" in done["a"].reason) == (commit, True)
+    assert "of memory, this machine has" in refresh(root, worker, memory=1 << 20)[1]["a"].reason
+    assert (root / "submissions" / "a.yaml").read_text().count("revision") == 0
+    rebuild(root, cache=root.parent / "folds")
+    assert "does not fit:" in (root / "leaderboard" / "README.md").read_text()
+    assert refresh(root, worker)[1]["a"].status == "measured"
+
+
+def test_time_that_runs_out(hub: Hub, root: Path, worker: Worker) -> None:
+    submit(root, "a", "b")
+    clock = [0.0]
+
+    def slow(model: str, revision: str) -> Ended:
+        clock[0] += 60
+        return Ended(-15, "ended", {}, stopped=True)
+
+    worker.endings = {"org/a": slow, "org/b": slow}
+    _, done = refresh(root, worker, minutes=1, now=lambda: clock[0])
+    assert worker.seconds == [60.0]
+    assert "ran out of time (--max-minutes 1) before demo_bitext" in done["a"].reason
+    assert "not reached within --max-minutes 1" in done["b"].reason
+    worker.endings = {}
+    made, done = refresh(root, worker)
+    assert list(done) == ["b", "a"]  # the one that took all the time before comes last
+    assert {attempt.status for attempt in done.values()} == {"measured"}
+    check_failures(made)
+
+
+def test_a_local_checkpoint_waits_for_its_owner(hub: Hub, root: Path, worker: Worker) -> None:
+    submit(root, "mine", model="mine", more=f"revision: local:{'a' * 64}\n")
+    _, done = refresh(root, worker)
+    assert done["mine"].status == "pending"
+    assert "measure it with `xharness eval FOLDER`" in done["mine"].reason
+    rows = {unit: hits(unit, [1]) for unit in read_card("demo_bitext").languages}
+    measure(root, "mine", rows, revision=f"local:{'a' * 64}")
+    folder = root / "leaderboard" / "results"
+    (folder / "mine").rename(folder / "local__mine")
+    (folder / "local__mine" / "local:aaaaaa").rename(folder / "local__mine" / ("a" * 12))
+    made = Refresh(root=root, request=make_request(tasks=["demo_bitext"], device="cpu"))
+    assert [item.state for item in made.items()] == ["measured"]
+
+
+def test_data_that_is_not_to_be_had(hub: Hub, root: Path, worker: Worker, tmp_path: Path) -> None:
+    """Nothing is downloaded for it; what is measured without it is measured."""
+    submit(root, "a")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    def once(*tasks: str) -> Attempt:
+        asked = make_request(tasks=tasks, data=empty, cache_dir=tmp_path / "cache", device="cpu")
+        made = Refresh(root=root, request=asked, evaluate=worker, say=lambda line: None)
+        ((_, attempt),) = made.run()
+        return attempt
+
+    attempt = once("lareqa")
+    assert attempt.status == "pending"
+    assert attempt.reason.startswith("no data for lareqa (lareqa: ")
+    assert hub.requests == []
+    attempt = once("lareqa", "demo_bitext")
+    assert attempt.status == "measured"
+    assert list(attempt.missing) == ["lareqa"]
+    assert str(attempt).endswith("lareqa (no data)")
+    hub.requests.clear()
+    assert once("lareqa", "demo_bitext") == attempt
+    assert hub.requests == []
+
+
+def test_unknown_slug_and_rows_of_submissions_that_are_gone(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    submit(root, "pickle", "a")
+    refresh(root, worker, chosen=["pickle"])
+    assert worker.calls == []
+    with pytest.raises(NotFoundError, match=r"submissions/none\.yaml"):
+        refresh(root, worker, chosen=["none"])
+    (root / "submissions" / "pickle.yaml").unlink()
+    refresh(root, worker)
+    assert list(read_attempts(root)) == ["a"]
+    assert read_submissions(root / "submissions")["a"].revision is not None
+
+
+def test_jobs_are_printed_and_sent_once(
+    hub: Hub, root: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(root, "a", "pickle")
+    made, _ = refresh(root, worker, parameters=1000)
+    asked, last = hand_over_pending(made, send=False)
+    assert json.loads(asked)["namespace"] == "NAMESPACE"
+    assert "nothing was sent" in last
+    with pytest.raises(NotFoundError, match="hf auth login"):
+        list(hand_over_pending(made, send=True))
+    assert hub.jobs == []
+
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    printed, said = hand_over_pending(made, send=True)
+    (job,) = hub.jobs
+    wanted = json.loads(printed)
+    assert job["namespace"] == wanted["namespace"] == "tester"
+    assert job["command"] == wanted["command"]
+    assert job["volumes"] == wanted["volumes"]
+    assert (job["flavor"], job["timeoutSeconds"]) == ("t4-small", 12 * 3600)
+    assert "secrets" not in job
+    assert said == f"a: handed to Hugging Face Jobs: {hub.url}/jobs/tester/job1"
+    assert TOKEN not in json.dumps(job)
+    (again,) = hand_over_pending(made, send=True)
+    assert "handed over already" in again
+    assert len(hub.jobs) == 1
+    assert states(root, worker)["a"] == "pending"
+
+
+def test_the_board_with_attempts_is_the_same_bytes_every_time(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    submit(root, "a", "pickle")
+    refresh(root, worker)
+    leaderboard(root)
+    leaderboard(root, check=True)
+    attempts = (root / "leaderboard" / "attempts.json").read_text()
+    since = read_attempts(root)["pickle"].since
+    (root / "leaderboard" / "attempts.json").write_text(attempts.replace(since, "another day"))
+    leaderboard(root, check=True)  # dates are not on the board
