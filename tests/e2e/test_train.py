@@ -34,7 +34,7 @@ CARDS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from several threads, which wait for each other on a busy machine."""
+    """Several threads gain a tiny model nothing, and wait for each other on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
