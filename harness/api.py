@@ -193,6 +193,8 @@ def train(
         raise UsageError("no intermediate task: give --intermediate")
     if dtype not in DTYPES:
         raise unknown_name("dtype", dtype, DTYPES)
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: give a whole number from 0, below 2^32")
     cards = [read_intermediate(name) for name in names]
     adapters = next((card.lora for card in cards if card.lora is not None), None)
     if lora_layers is not None or (lora and adapters is None):

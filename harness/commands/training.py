@@ -20,7 +20,7 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.", metavar="DIR")],
-    seed: Annotated[int, typer.Option(help="Of heads, order, dropout and masks.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of heads, order, dropout and masks.")] = 0,
     max_examples: Annotated[
         int | None, typer.Option(help="At most so many examples of each task.", min=1)
     ] = None,

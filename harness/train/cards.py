@@ -260,6 +260,8 @@ def _problems(card: IntermediateCard) -> Iterable[str]:
     for lang in (*card.languages, *card.source.codes):
         if lang not in known:
             yield f"{lang} is not a code of languages.tsv"
+    if card.objective == "none":
+        yield "objective none is a checkpoint without intermediate training"
     if card.source.format not in FORMATS[card.kind]:
         names = ", ".join(sorted(FORMATS[card.kind]))
         yield f"format {card.source.format} gives no examples of kind {card.kind}: give {names}"

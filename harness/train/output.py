@@ -47,7 +47,7 @@ def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out:
     final = work / FINAL
     shutil.rmtree(final, ignore_errors=True)
     try:
-        _fill(made, model, tokenizer, curve, final, out.name)
+        _fill(made, model, tokenizer, curve, final, out.resolve().name)
     except (HarnessError, KeyboardInterrupt):
         raise
     except Exception as error:  # safetensors has an error of its own for a full disk
@@ -78,19 +78,21 @@ def _fill(made: Made, model: Any, tokenizer: Any, curve: Curve, final: Path, nam
     _write_json(final / RECORD, {**_record(made, revision), "made": names})
 
 
-def remove(out: Path, work: Path) -> None:
-    """Take away what an earlier training left in the target, and nothing else."""
+def remove(out: Path, work: Path, *, keep: str) -> None:
+    """Take away what an earlier training left in the target, and nothing else.
+
+    ``keep``: a file in ``work`` that stays, and that folder with it.
+    """
     names: set[str] = set()
     for record in (out / RECORD, work / FINAL / RECORD):
         if record.is_file():
             names |= set(json.loads(record.read_text(encoding="utf-8")).get("made", ()))
-    for name in (RECORD, *sorted(names)):
-        path = out / Path(name).name
+    found = [out / Path(name).name for name in (RECORD, *sorted(names))]
+    for path in [*found, *(path for path in work.glob("*") if path.name != keep)]:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def _check(folder: Path, encoder: Any) -> None:

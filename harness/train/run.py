@@ -6,7 +6,7 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from harness.train.trainer import Settings, Told, run_steps
 
 WORK = ".training"
 SETTINGS = "settings.json"
+LOCK = "lock"
 # One optimiser runs all the tasks, so these have to be the same in all of their recipes.
 SHARED = ("lr", "warmup", "weight_decay", "eps", "clip")
 DTYPES = ("float32", "bfloat16")
@@ -68,19 +69,30 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
     _check_installed()
     sets = {card.name: read(card, where, order.max_examples) for card in order.cards}
     settings = decided(order, sets)
-    work = order.out / WORK
     first = process()[0] == 0
     if _finished(order, settings):
         return order.out
+    with _alone(order) if first else nullcontext():
+        return _train(order, sets, settings, told or Silent())
+
+
+def _train(
+    order: Order, sets: Mapping[str, TrainingSet], settings: Mapping[str, Any], told: Told
+) -> Path:
+    work, first = order.out / WORK, process()[0] == 0
     if first:
         _begin(order, work, settings)
     _meet(order)
     with _own_randomness():
         encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
         tasks = _features(order, sets, encoder, tokenizer)
-        own = _own_tensors(order.base)
-        pad = pad_token(tokenizer)
-        model = make_model(encoder, _heads(order, sets), own, pad=pad, seed=order.seed)
+        model = make_model(
+            encoder,
+            _heads(order, sets),
+            _own_tensors(order.base),
+            pad=pad_token(tokenizer),
+            seed=order.seed,
+        )
         wrapped = None if order.lora is None else adapted(encoder, order.lora, seed=order.seed)
         steps = _steps(order, tasks)
         recipe = order.recipes[order.cards[0].name]
@@ -91,7 +103,7 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
             Settings(recipe, order.seed, order.dtype == "bfloat16", order.device),
             work,
             curve,
-            told or Silent(),
+            told,
         )
         if first:
             model.to("cpu").eval()
@@ -187,6 +199,19 @@ def process() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
+@contextmanager
+def _alone(order: Order) -> Iterator[None]:
+    """One process at a time for one target. UsageError where another one is at it."""
+    from filelock import FileLock, Timeout
+
+    (order.out / WORK).mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(order.out / WORK / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise UsageError(f"another process trains into {order.out}: wait for it") from None
+
+
 def _meet(order: Order) -> None:
     """Several processes wait for each other here: the first one has tidied up."""
     if process()[1] > 1:
@@ -221,7 +246,7 @@ def _finished(order: Order, settings: Mapping[str, Any]) -> bool:
 def _begin(order: Order, work: Path, settings: Mapping[str, Any]) -> None:
     """The work folder, with the settings; with ``fresh`` nothing of an earlier training stays."""
     if order.fresh and order.out.is_dir():
-        remove(order.out, work)
+        remove(order.out, work, keep=LOCK)
     work.mkdir(parents=True, exist_ok=True)
     text = json.dumps(settings, ensure_ascii=False, indent=2)
     (work / f"{SETTINGS}.new").write_text(text, encoding="utf-8")
@@ -311,7 +336,7 @@ def _own_randomness() -> Iterator[None]:
 
     python, arrays = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             yield
     finally:
         random.setstate(python)

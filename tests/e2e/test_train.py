@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -274,16 +277,23 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_step(
     assert not (out / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("what", ["pairs", "adapters", "several tasks"])
 def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
+    what: str,
     run: Run,
     base: Path,
+    data: Path,
     own: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from harness.train import trainer
 
-    card = pairs_card(own)
+    if what == "several tasks":
+        tasks: list[object] = ["-i", "squad_v2", "-i", "mlm_wikipedia", "--data", data]
+    else:
+        tasks = ["-i", pairs_card(own), "--data", tmp_path]
+        tasks += ["--lora-layers", "1-2", "--lr", "0.01"] if what == "adapters" else []
     stored = trainer._store
     calls: list[Path] = []
 
@@ -296,8 +306,8 @@ def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
 
     def command(out: str) -> list[object]:
         return [
-            "train", base, "-i", card, "--out", tmp_path / out, "--data", tmp_path, "--max-steps",
-            "6", "--batch-size", "3", "--offline", "--device", "cpu",
+            "train", base, *tasks, "--out", tmp_path / out, "--max-steps", "6",
+            "--batch-size", "3", "--offline", "--device", "cpu",
         ]  # fmt: skip
 
     with monkeypatch.context() as patched:
@@ -311,6 +321,45 @@ def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
     assert run(*command("whole")).code == 0
     names = [tmp_path / out / "model.safetensors" for out in ("full", "whole")]
     assert names[0].read_bytes() == names[1].read_bytes()
+
+
+def test_one_process_at_a_time(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    from filelock import FileLock
+
+    card = pairs_card(own)
+    out = tmp_path / "made"
+    (out / ".training").mkdir(parents=True)
+    options = ("--out", out, "--data", tmp_path, *FEW)
+    with FileLock(out / ".training" / "lock"):
+        ran = run("train", base, "-i", card, *options)
+        assert ran.code == 2
+        assert "another process trains into" in ran.stderr
+    assert run("train", base, "-i", card, *options).code == 0
+    assert not (out / ".training").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(base: Path, own: Callable[..., Path], tmp_path: Path) -> None:
+    """In-batch negatives are those of the whole batch, and the gradient is of the whole loss."""
+    still = build(
+        "bert", tmp_path / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    card = pairs_card(own, recipe={"batch_size": 4, "max_length": 32, "warmup": 0.0, "lr": 1e-3})
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29655"]
+    losses = {}
+    for name, launcher in (("one", []), ("two", launch)):
+        command = [
+            sys.executable, *launcher, "-m", "harness", "train", str(still), "-i", str(card),
+            "--data", str(tmp_path), "--out", str(tmp_path / name), "--offline", "--device", "cpu",
+            "--epochs", "2",
+        ]  # fmt: skip
+        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        lines = (tmp_path / name / "loss.tsv").read_text().splitlines()[1:]
+        losses[name] = [float(line.split("\t")[2]) for line in lines]
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-4)
+    assert losses["one"][0] != losses["one"][1]
 
 
 def test_bfloat16_is_another_training(
@@ -333,6 +382,7 @@ def test_bfloat16_is_another_training(
         (["-i", "squadv2"], 2, "unknown intermediate task 'squadv2': did you mean squad_v2"),
         (["-i", "squad_v2", "--epochs", "0"], 2, "--epochs 0"),
         (["-i", "squad_v2", "--lr", "-1"], 2, "--lr -1"),
+        (["-i", "squad_v2", "--seed", "-1"], 2, "--seed -1"),
         (["-i", "squad_v2", "--dtype", "int8"], 2, "unknown dtype 'int8'"),
         (["-i", "squad_v2", "--lora-layers", "x"], 2, "--lora-layers x"),
         (["-i", "squad_v2", "--lora-layers", "2-9"], 2, "layers 2-9 of 3"),
