@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 from harness.errors import RefusedError, UsageError
@@ -46,7 +47,9 @@ def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
     options = LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=targets
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft asks transformers for what it calls by another name now.
+        warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(seed)
         wrapped = get_peft_model(encoder, options)
     # A pooler belongs to the head: it may be as fresh as that.
