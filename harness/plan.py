@@ -22,11 +22,13 @@ from harness.protocol import (
     signature,
 )
 from harness.reader import Reading
+from harness.target_recipes import TargetRecipe, chosen_recipe
 
 if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
     from harness.examples import Loaded
-    from harness.sources import Download
+    from harness.sources import Download, Where
+    from harness.train.target import Tuning, Tunings
 
 DEFAULT_SUITE = "xtreme-r"
 NO_HEAD_REMEDY = "--finetune trains one by the target recipe"
@@ -49,17 +51,25 @@ class Request:
     out: Path = Path("leaderboard/results")
     cache: Path = Path(".cache")
     offline: bool = False
+    finetune: bool = False
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        for what, value in (("--limit", self.limit), ("--batch-tokens", self.batch_tokens)):
-            if value is not None and value < 1:
-                raise UsageError(f"{what} {value}: give a whole number from 1")
+        for what, value, least in (
+            ("--limit", self.limit, 1),
+            ("--batch-tokens", self.batch_tokens, 1),
+            ("--seed", self.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise UsageError(f"{what} {value}: give a whole number from {least}")
 
 
 @dataclass(frozen=True)
 class Job:
-    """The unit that runs, resumes, and could be sent to another machine."""
+    """The unit that runs, resumes, and could be sent to another machine.
+
+    ``recipe``: what the checkpoint is tuned by first, with the job's seed.
+    """
 
     checkpoint: Checkpoint
     card: TaskCard
@@ -72,6 +82,7 @@ class Job:
     dtype: Dtype
     how: Encoding | Reading
     custom: tuple[str, ...] = ()
+    recipe: TargetRecipe | None = None
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -82,7 +93,7 @@ class Job:
             "split": self.split,
             "limit": self.limit,
             "track": self.track,
-            "recipe": None,
+            "recipe": self.recipe.resolved if self.recipe else None,
             "seed": self.seed,
         }
 
@@ -118,6 +129,16 @@ class PlannedTask:
     todo_texts: int
     todo_characters: int
 
+    @property
+    def recipe(self) -> TargetRecipe | None:
+        """What the checkpoint is tuned by before it."""
+        return self.jobs[0].recipe
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is to do."""
+        return all(self.done[job.signature].issuperset(self.units) for job in self.jobs)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -125,7 +146,8 @@ class Plan:
 
     ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
     ``missing``: task or task/language → why its data could not be had. ``downloads``: task → what
-    it still needs, in a plan that downloads nothing.
+    it still needs, in a plan that downloads nothing. ``tunings``: recipe → the tuned checkpoint
+    that its tasks are measured on.
     """
 
     checkpoint: Checkpoint
@@ -134,6 +156,7 @@ class Plan:
     inapplicable: Mapping[str, str]
     missing: Mapping[str, str]
     downloads: Mapping[str, Sequence[Download]]
+    tunings: Mapping[str, Tuning] = field(default_factory=dict)
 
 
 def choose_cards(request: Request) -> list[tuple[TaskCard, tuple[str, ...]]]:
@@ -199,24 +222,37 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     from harness.sources import Where, load, planned_downloads
 
     where = Where(data=request.data, cache=request.cache, offline=request.offline)
-    chosen = choose_cards(request)
+    chosen = [(*pair, target_recipe(request, pair[0].name)) for pair in choose_cards(request)]
     # Retrieval first: the encoder is given back before a reader is loaded.
-    chosen.sort(key=lambda pair: KINDS[pair[0].kind].needs == "reader")
+    chosen.sort(key=lambda one: KINDS[one[0].kind].needs == "reader")
+    tuned = _tunings(checkpoint, request, chosen, where, download)
     shape = None
     tasks: list[PlannedTask] = []
     inapplicable: dict[str, str] = {}
     missing: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
-    for card, units in chosen:
+    for card, units, recipe in chosen:
         split = card.check_split(request.split)
-        if KINDS[card.kind].needs == "reader":
-            if not checkpoint.has_qa_head:
-                inapplicable[card.name] = f"{checkpoint.head_note}: {NO_HEAD_REMEDY}"
-                continue
+        reads = KINDS[card.kind].needs == "reader"
+        if recipe is not None and recipe.name in tuned.refused:
+            inapplicable[card.name] = f"cannot be tuned: {tuned.refused[recipe.name]}"
+            continue
+        if recipe is not None and recipe.name in tuned.missing:
+            missing[card.name] = tuned.missing[recipe.name]
+            continue
+        if recipe is None and reads and not checkpoint.has_qa_head:
+            remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
+            inapplicable[card.name] = f"{checkpoint.head_note}: {remedy}"
+            continue
+        if reads:
             jobs = [_reading_job(checkpoint, card, units, split, request)]
         else:
             shape = shape or describe(checkpoint)
-            jobs = _encoding_jobs(checkpoint, card, units, split, request, shape)
+            jobs = _encoding_jobs(checkpoint, card, units, split, request, shape, recipe)
+        tuning = tuned.planned.get(recipe.name) if recipe else None
+        if recipe is not None:
+            apart = (*recipe.apart(card.name), *(tuning.apart if tuning else ()))
+            jobs = [_tuned(job, recipe, apart) for job in jobs]
         pending = [] if download else planned_downloads(card, split, units, where)
         if pending:
             downloads[card.name] = pending
@@ -225,8 +261,57 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         missing |= _missing(card, units, loaded.missing)
         units = tuple(unit for unit in units if unit not in loaded.missing)
         if units:
-            tasks.append(_planned(card, loaded, jobs, units, request))
-    return Plan(checkpoint, request, tuple(tasks), inapplicable, missing, downloads)
+            tasks.append(_planned(card, loaded, jobs, units, request, tuning))
+    needed = {task.recipe.name for task in tasks if task.recipe}
+    return Plan(
+        checkpoint,
+        request,
+        tuple(tasks),
+        inapplicable,
+        missing,
+        {**downloads, **tuned.downloads},
+        {name: tuning for name, tuning in tuned.planned.items() if name in needed},
+    )
+
+
+def target_recipe(request: Request, task: str) -> TargetRecipe | None:
+    """What a task is tuned by; None where it is measured on the checkpoint as it is."""
+    return chosen_recipe(task, request.suite) if request.finetune else None
+
+
+def _tunings(
+    checkpoint: Checkpoint,
+    request: Request,
+    chosen: Sequence[tuple[TaskCard, tuple[str, ...], TargetRecipe | None]],
+    where: Where,
+    download: bool,
+) -> Tunings:
+    """The tuned checkpoints that the tasks need.
+
+    Raises:
+        UsageError: the request would encode otherwise than a dual encoder is trained.
+    """
+    from harness.train.target import Tunings, plan_tunings
+
+    recipes = {recipe.name: recipe for _, _, recipe in chosen if recipe is not None}
+    if not recipes:
+        return Tunings()
+    encoders = [card.name for card, _, recipe in chosen if recipe and card.lengths is not None]
+    asked = request.protocol
+    if encoders and (asked.pooling or asked.layer != "auto" or any(asked.prompts.values())):
+        raise UsageError(
+            f"--finetune trains a dual encoder for {', '.join(encoders)}, which is pooled as it is "
+            "trained: leave --pooling, --layer and --prompt-… out, or name other tasks"
+        )
+    return plan_tunings(
+        checkpoint,
+        recipes.values(),
+        seed=request.seed,
+        dtype=request.protocol.dtype,
+        device=request.device,
+        where=where,
+        download=download,
+    )
 
 
 def _encoding_jobs(
@@ -236,6 +321,7 @@ def _encoding_jobs(
     split: str,
     request: Request,
     shape: tuple[int, int | None],
+    recipe: TargetRecipe | None,
 ) -> list[Job]:
     assert card.lengths is not None  # every retrieval card has them: cards are checked when read
     depth, max_positions = shape
@@ -251,6 +337,11 @@ def _encoding_jobs(
             bitext=card.kind in ("bitext", "mining"),
         )
 
+    if recipe is not None:
+        # As it is trained: the mean of the last layer, whatever the other tasks are asked to do.
+        last = Protocol(layer=depth)
+        how, own = resolve(replace(last, dtype=request.protocol.dtype))[0], resolve(last)[0]
+        return [_job(checkpoint, card, units, split, request, "tuned", how, own)]
     own = resolve(Protocol(request.protocol.name))[0]
     return [
         _job(checkpoint, card, units, split, request, request.protocol.track, encoding, own)
@@ -287,11 +378,15 @@ def _job(
         limit=request.limit,
         seed=request.seed,
         track=track,
-        protocol=request.protocol.name if isinstance(how, Encoding) else "standard",
+        protocol=request.protocol.name if track in ("frozen", "native") else "standard",
         dtype=request.protocol.dtype,
         how=how,
         custom=tuple(_differences(how, own, request.protocol.dtype)),
     )
+
+
+def _tuned(job: Job, recipe: TargetRecipe, apart: Iterable[str]) -> Job:
+    return replace(job, track="tuned", recipe=recipe, custom=(*job.custom, *apart))
 
 
 def signed_parts(how: Encoding | Reading, dtype: str) -> dict[str, Any]:
@@ -324,12 +419,12 @@ def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -
     return {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
 
 
-def _done(file: OutcomeFile, loaded: Loaded) -> frozenset[str]:
+def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:
     """The units that are finished, on the same data and under the same protocols.
 
     Raises:
-        DataError: they were measured on other data (files without a published checksum can change)
-            or under another version of the protocols.
+        DataError: they were measured (or tuned) on other data, since files without a published
+            checksum can change, or under another version of the protocols.
     """
     done = frozenset(file.done())
     if done:
@@ -340,7 +435,11 @@ def _done(file: OutcomeFile, loaded: Loaded) -> frozenset[str]:
                 f"{file.path} was measured under version {version} of the protocols, now "
                 f"{PROTOCOL_VERSION}: measure again with --fresh, or name another --out"
             )
-        for path, digest in loaded.files.items():
+        now = {**loaded.files}
+        if tuning is not None:
+            before = {**before, **meta["tuning"]["data"]}
+            now |= tuning.data
+        for path, digest in now.items():
             if before.get(path, digest) != digest:
                 raise DataError(
                     f"{file.path} was measured on another {path} ({before[path][:12]}, now "
@@ -355,11 +454,14 @@ def _planned(
     jobs: Sequence[Job],
     units: tuple[str, ...],
     request: Request,
+    tuning: Tuning | None,
 ) -> PlannedTask:
     kind = KINDS[card.kind]
     jobs = [replace(job, units=units) for job in jobs]
     done = {
-        job.signature: frozenset() if request.fresh else _done(job.file(request.out), loaded)
+        job.signature: frozenset()
+        if request.fresh
+        else _done(job.file(request.out), loaded, tuning)
         for job in jobs
     }
     counted: set[tuple[str, str]] = set()
