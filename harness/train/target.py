@@ -133,7 +133,7 @@ def plan_tunings(
         try:
             planned[recipe.name] = plan_tuning(checkpoint, recipe, seed, dtype, device, where)
         except IncompleteError as error:
-            missing[recipe.name] = f"{recipe.title}: {error}"
+            missing[recipe.name] = f"cannot be tuned: {error}"
     return Tunings(planned, refused, missing, downloads)
 
 
