@@ -193,7 +193,7 @@ def no_head(checkpoint: Checkpoint, recipe: TargetRecipe) -> str:
     encoder.config._attn_implementation = "eager"
     try:
         with quiet(), torch.device("meta"):
-            make_model(encoder, [HeadSpec("target", recipe.card.kind)], {}, seed=0)
+            make_model(encoder, [HeadSpec("target", recipe.card.kind)], {}, pad=0, seed=0)
     except RefusedError as error:
         return str(error).partition(":")[0]
     return ""
