@@ -26,6 +26,7 @@ from rich.text import Text
 
 from harness.cards import SuiteEntry, TaskCard, read_card
 from harness.scoring import MACRO
+from harness.target_recipes import recipe_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -370,6 +371,10 @@ def card_lines(card: TaskCard) -> list[str]:
     ]
     if card.lengths is not None:
         lines.insert(3, f"  tokens: query {card.lengths.query}, document {card.lengths.document}")
+    if (recipe := recipe_of(card.name)) is not None:
+        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in recipe.recipe)
+        lines.append(f"  tuned by {recipe.name} on {recipe.train}: {settings}")
+        lines += [f"    {escape(' '.join(note.split()))}" for note in recipe.notes]
     return lines + [f"  note: {escape(' '.join(note.split()))}" for note in card.notes]
 
 

@@ -19,14 +19,23 @@ from harness.submission import WITHOUT_CARD, Objective
 
 Head = Literal["span", "classification", "multiple_choice", "tagging", "dual_encoder", "mlm"]
 Format = Literal[
-    "squad", "tydiqa", "records", "parallel_records", "parallel_lines", "conll", "lines"
+    "squad",
+    "tydiqa",
+    "records",
+    "parallel_records",
+    "parallel_lines",
+    "mention_pairs",
+    "conll",
+    "lines",
 ]
 FORMATS: Mapping[Head, frozenset[str]] = {
     "span": frozenset(["squad", "tydiqa"]),
     "classification": frozenset(["records"]),
     "multiple_choice": frozenset(["records"]),
     "tagging": frozenset(["conll"]),
-    "dual_encoder": frozenset(["squad", "tydiqa", "parallel_records", "parallel_lines"]),
+    "dual_encoder": frozenset(
+        ["squad", "tydiqa", "parallel_records", "parallel_lines", "mention_pairs"]
+    ),
     "mlm": frozenset(["squad", "tydiqa", "records", "lines"]),
 }
 # What a reader of records must be told a column for.

@@ -25,6 +25,7 @@ from harness.storage import lock_of
 from harness.target_recipes import TargetRecipe
 from harness.train.heads import HeadSpec, make_model
 from harness.train.output import RECORD
+from harness.train.questions import MOST_MISPLACED
 from harness.train.reading import read
 from harness.train.run import WORK, Order, train
 from harness.train.sources import fetch
@@ -76,9 +77,12 @@ class Tuning:
 
     @property
     def apart(self) -> list[str]:
-        """Why rows measured on it are not ranked, besides what the recipe says."""
+        """Why rows measured on it are not ranked, besides what the recipe says.
+
+        A reader leaves out up to MOST_MISPLACED of the published questions.
+        """
         published = self.recipe.examples
-        if self.examples == published:
+        if published * (1 - MOST_MISPLACED) <= self.examples <= published:
             return []
         return [f"target data {self.recipe.train} has {self.examples} of {published} examples"]
 
@@ -257,7 +261,10 @@ def _train(tuning: Tuning, where: Where, told: Watcher) -> None:
             # Begun on another device, or from a folder of another name: it is begun anew.
             train(replace(order, fresh=True), where, told)
     except IncompleteError as error:
-        raise IncompleteError(f"{tuning.recipe.name}: {error}") from error
+        reason = str(error)
+        if reason.startswith("out of memory"):  # the batch is a part of the recipe
+            reason = f"{reason.partition(':')[0]}: use a device with more memory"
+        raise IncompleteError(f"{tuning.recipe.name}: {reason}") from error
 
 
 def _kept(tuning: Tuning) -> Checkpoint:
