@@ -118,12 +118,15 @@ class Display:
         """Say what is trained and how it goes; the bar of the run stands still meanwhile."""
         from harness.train.progress import Progress as Training
 
+        training = Training(quiet=self.console.quiet)
+        if tuning.done:
+            yield training
+            return
         running = self._progress
         if running is not None:
             running.stop()
-        with Training(quiet=self.console.quiet) as training:
-            if not tuning.done:
-                training.say(f"tuning on {tuning.recipe.train}, seed {tuning.seed}")
+        with training:
+            training.say(f"tuning on {tuning.recipe.train}, seed {tuning.seed}")
             yield training
         if running is not None:
             running.start()
