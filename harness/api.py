@@ -291,6 +291,8 @@ def make_request(
         raise UsageError(
             f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
         )
+    if finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--finetune trains in one process: start it without torchrun")
     return Request(
         suite=suite,
         tasks=tuple(tasks),

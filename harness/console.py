@@ -31,7 +31,8 @@ from harness.target_recipes import recipe_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harness.plan import Job, Plan
+    from harness.jobs import Job
+    from harness.plan import Plan
     from harness.storage import Entry
     from harness.train.target import Tuning, Watcher
 

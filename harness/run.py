@@ -13,10 +13,11 @@ import pyarrow as pa
 from harness.encoder import Backbone, Encoder
 from harness.environment import harness_version, libraries
 from harness.errors import IncompleteError
+from harness.jobs import Job
 from harness.kinds import KINDS
 from harness.loading import load_reader
 from harness.outcomes import FORMAT
-from harness.plan import Job, Plan, PlannedTask
+from harness.plan import Plan, PlannedTask
 from harness.protocol import PROTOCOL_VERSION, Encoding
 from harness.reader import Reader, Reading
 from harness.scoring import note_row, score_file

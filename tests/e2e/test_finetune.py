@@ -225,6 +225,14 @@ def test_another_recipe_is_named_by_a_suite_and_never_ranked(
     assert "target data other_qa (protocol: tiny_qa)" in compared.stdout
 
 
+def test_prefetch_wants_the_training_data_too(run: Run, data: Path, tmp_path: Path) -> None:
+    command = ("prefetch", "--task", "demo_qa", "--cache-dir", tmp_path)
+    assert run(*command).code == 0
+    ran = run(*command, "--finetune")
+    assert ran.code == 5
+    assert "not fetched: tiny_qa" in ran.stderr
+
+
 def test_options_that_a_dual_encoder_cannot_take(tune: Run, reader: Path, tmp_path: Path) -> None:
     ran = tune(reader, *BOTH, "--pooling", "cls", "--out", tmp_path)
     assert ran.code == 2

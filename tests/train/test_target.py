@@ -17,7 +17,14 @@ from harness.storage import entries, lock_of, prune
 from harness.target_recipes import read_target_recipes, recipe_of
 from harness.train import target
 from harness.train.cards import Recipe
-from harness.train.target import Tuning, no_head, plan_tuning, plan_tunings, tuned
+from harness.train.target import (
+    Tuning,
+    no_head,
+    plan_tuning,
+    plan_tunings,
+    planned_downloads,
+    tuned,
+)
 from harness.train.trainer import warmup_steps
 from tests.checkpoints import build
 from tests.tiny_target import RECIPES, lay_training_data, tiny_recipes
@@ -181,6 +188,27 @@ def test_a_training_begun_elsewhere_is_begun_anew(where: Where, tmp_path: Path) 
     (work / "settings.json").write_text('{"device": "cuda"}')
     assert tuned(tuning, where, watcher).has_qa_head
     assert watcher.steps == 6
+
+
+def test_what_is_to_be_downloaded_is_said_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    recipe = recipe_of("xquad")
+    assert recipe is not None
+    (download,) = planned_downloads(recipe, Where(None, tmp_path))
+    assert download.what.endswith("/train-v1.1.json")
+    assert download.size == 30_288_272
+    assert planned_downloads(recipe, Where(None, tmp_path, offline=True)) == []
+    found = plan_tunings(
+        resolve(str(build("bert", tmp_path / "model"))), [recipe], seed=0, dtype="float32",
+        device="cpu", where=Where(None, tmp_path), download=False,
+    )  # fmt: skip
+    assert found.downloads == {"squad_v1": [download]}
+    assert not found.planned
 
 
 def test_what_cannot_have_a_head_is_refused_for_it_alone(where: Where, tmp_path: Path) -> None:
