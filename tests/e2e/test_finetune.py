@@ -21,7 +21,7 @@ QA = ("--task", "demo_qa", "--lang", "de")
 BOTH = ("--task", "demo_qa", "--task", "demo_passages")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("target")
     with tiny_recipes(folder):
