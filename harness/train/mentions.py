@@ -24,7 +24,8 @@ def read_mention_pairs(
             if pair is None:
                 left_out += 1
             else:
-                pairs.append(Matched(str(number), lang, *pair))
+                query, text = pair
+                pairs.append(Matched(str(number), lang, query, text, lang))
         if left_out:
             notes.append(f"{left_out} in {lang} left out: the mention is in no single sentence")
         found[lang] = pairs
