@@ -16,7 +16,7 @@ def as_yaml(submission: Submission) -> str:
     fields = {
         key: value
         for key, value in submission.model_dump().items()
-        if value not in (None, [], False)
+        if value is not None and value is not False and value != []
     }
     text = yaml.dump(
         fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100,

@@ -153,6 +153,7 @@ class IntermediateCard(Strict):
     classes in the order of their ids; ``label_names``: what a file calls them; ``skip_labels``:
     values of examples that are left out. ``unanswerable``: questions without an answer are
     examples too. ``symmetric``: the loss of a dual encoder is over both directions.
+    ``design``: cards of one design differ in the languages of their data alone.
     ``contaminates``: target tasks whose data this is.
     """
 
@@ -172,6 +173,7 @@ class IntermediateCard(Strict):
     skip_labels: list[str] = Field(default_factory=list)
     unanswerable: bool = False
     symmetric: bool = False
+    design: Name | None = None
     contaminates: list[str] = Field(default_factory=list)
     licence: str
     citation: str

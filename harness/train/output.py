@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from harness.checkpoint import Checkpoint, resolve
 from harness.errors import HarnessError, IncompleteError, RefusedError
 from harness.loading import load_encoder, quiet
 from harness.submission import Submission
+from harness.submission_yaml import as_yaml
 from harness.train.cards import IntermediateCard
 from harness.train.curve import Curve, svg
 from harness.weights import WEIGHTS
@@ -68,7 +71,7 @@ def _fill(made: Made, model: Any, tokenizer: Any, curve: Curve, final: Path, nam
     (final / "loss.tsv").write_bytes(curve.path.read_bytes())
     (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
     revision = resolve(str(final), offline=True).revision
-    submission = _submission(made, name, revision)
+    submission = as_yaml(_submission(made, name, revision))
     (final / "submission.yaml").write_text(submission, encoding="utf-8")
     (final / "README.md").write_text(_model_card(made, name, retrieval), encoding="utf-8")
     names = sorted(path.name for path in final.iterdir())
@@ -166,41 +169,43 @@ def _record(made: Made, revision: str) -> dict[str, Any]:
 
 def recipe_name(made: Made) -> str:
     """The training recipe in one word: all that seeds of it share."""
-    from hashlib import sha256
-
-    shared = {key: value for key, value in made.settings.items() if key != "seed"}
-    digest = sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{'+'.join(card.name for card in made.cards)}-{digest}"
+    names = "+".join(card.name for card in made.cards)
+    return f"{names[:60]}-{_shared(made, ('seed',))}"
 
 
-def _submission(made: Made, name: str, revision: str) -> str:
-    """A submission of the finished checkpoint, as YAML."""
-    import yaml
+def design_name(made: Made) -> str | None:
+    """What trainings that differ in the languages of their data alone share; None for others."""
+    card = made.cards[0]
+    if len(made.cards) > 1 or card.design is None:
+        return None
+    return f"{card.design}-{_shared(made, ('seed', 'intermediate', 'tasks'))}"
 
-    objectives = {card.objective for card in made.cards}
-    values: dict[str, Any] = {
-        "model": _plain(name),
-        "revision": revision,
-        "base": _plain(made.base.id),
-        "base_revision": made.base.revision,
-        "objective": objectives.pop() if len(made.cards) == 1 else "multitask",
-        "languages": sorted({lang for part in made.sets.values() for lang in part["languages"]}),
-        "datasets": [card.title for card in made.cards],
-        "contaminated": sorted({task for card in made.cards for task in card.contaminates}),
-        "protocol": "standard",
-        "recipe": recipe_name(made),
-        "seed": made.settings["seed"],
-    }
-    known = Submission.model_fields
-    values = {key: value for key, value in values.items() if key in known}
-    Submission.model_validate(values)
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    return text
+
+def _shared(made: Made, without: Sequence[str]) -> str:
+    """A short hash over the settings but those."""
+    shared = {key: value for key, value in made.settings.items() if key not in without}
+    return sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _submission(made: Made, name: str, revision: str) -> Submission:
+    """A submission of the finished checkpoint, under the target's name."""
+    cards = made.cards
+    return Submission(
+        model=_plain(name),
+        revision=revision,
+        base=_plain(made.base.id),
+        base_revision=made.base.revision,
+        objective=cards[0].objective if len(cards) == 1 else "multitask",
+        languages=sorted({lang for part in made.sets.values() for lang in part["languages"]}),
+        datasets=[card.title for card in cards],
+        contaminated=sorted({task for card in cards for task in card.contaminates}),
+        recipe=recipe_name(made),
+        seed=made.settings["seed"],
+        matched=design_name(made),
+    )
 
 
 def _plain(name: str) -> str:
-    import re
-
     return re.sub(r"[^\w./-]", "-", name)
 
 

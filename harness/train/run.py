@@ -65,6 +65,7 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
         IncompleteError: no data, no space, no memory, a loss that is not finite.
     """
     check_target(order.out)
+    _check_installed()
     sets = {card.name: read(card, where, order.max_examples) for card in order.cards}
     settings = decided(order, sets)
     work = order.out / WORK
@@ -145,6 +146,13 @@ def check_target(out: Path) -> None:
     ours = (out / RECORD).is_file() or (out / WORK).is_dir()
     if out.is_dir() and not ours and any(out.iterdir()):
         raise UsageError(f"{out} holds other files: give --out a new folder")
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("accelerate") is None:
+        raise UsageError("training needs accelerate: pip install 'xharness[train]'")
 
 
 def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:

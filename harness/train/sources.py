@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.cards import Hub
 from harness.errors import IncompleteError
-from harness.formats import Key, LocalFile
+from harness.formats import LocalFile
 from harness.sources import Fetched, Where, folder, hub, official
 from harness.sources.download import reason
 from harness.train.cards import Columns, IntermediateCard, TrainingHub
@@ -38,37 +37,41 @@ def fetch(card: IntermediateCard, where: Where) -> Files:
     own: dict[str, Columns] = {role: file.columns for role, file in part.files.items()}
     if where.data is not None:
         found = folder.find(card, card.split, card.languages, where.data, "folder")
-        return _whole(card, found, own, "")
+        return _whole(card, found, own, _first(found))
     found = official.cached(card, card.split, card.languages, where)
     if found.failures and not where.offline:
         found = official.fetch(card, card.split, card.languages, where)
     if not found.failures:
         return _whole(card, found, own, "")
+    why = "not in the cache: run it once without --offline" if where.offline else _first(found)
     if part.hub is None:
-        return _whole(card, found, own, "")
-    revision, why = _revision(part.hub, where)
-    if revision is None:
         return _whole(card, found, own, why)
+    revision, failure = _revision(part.hub, where)
+    if revision is None:
+        return _whole(card, found, own, f"{why}; hub: {failure}")
     pinned = Hub(id=part.hub.id, revision=revision, files=part.hub.files)
     mirrored = hub.fetch(card, pinned, card.split, card.languages, where, where.offline)
     if mirrored.failures:
-        return _whole(card, found, own, next(iter(mirrored.failures.values())))
+        return _whole(card, found, own, f"{why}; hub: {_first(mirrored)}")
     columns = {role: part.hub.columns.get(role, own.get(role, {})) for role in part.hub.files}
     return _whole(card, mirrored, columns, "", f"{part.hub.id}@{revision}")
+
+
+def _first(found: Fetched) -> str:
+    return next(iter(found.failures.values()), "")
 
 
 def _whole(
     card: IntermediateCard,
     found: Fetched,
     columns: dict[str, Columns],
-    hub_failure: str,
+    why: str,
     revision: str | None = None,
 ) -> Files:
+    """The files. IncompleteError with ``why`` where not all of them are there."""
     if found.failures:
-        why = next(iter(found.failures.values()))
-        more = f"; hub: {hub_failure}" if hub_failure else ""
         remedy = card.source.remedy or "put the files in a folder and give --data"
-        raise IncompleteError(f"no data for {card.name}: {found.route}: {why}{more}: {remedy}")
+        raise IncompleteError(f"no data for {card.name}: {found.route}: {why}: {remedy}")
     files = {(key.unit, key.role): file for key, file in found.files.items()}
     return Files(found.route, files, columns, dict(sorted(found.digests.items())), revision)
 
@@ -90,17 +93,10 @@ def _revision(source: TrainingHub, where: Where) -> tuple[str | None, str]:
     if commit is None:
         return None, f"{source.id}: it names no commit"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    _note(kept, commit)
+    kept.write_text(commit)  # as the Hub's own client does, for a later run offline
     return commit, ""
-
-
-def _note(path: Path, commit: str) -> None:
-    path.write_text(commit)
 
 
 def file_of(files: Files, lang: str, role: str) -> LocalFile:
     """The file of a language, or the one that all languages share."""
     return files.files.get((lang, role)) or files.files[("", role)]
-
-
-__all__ = ["Files", "Key", "fetch", "file_of"]

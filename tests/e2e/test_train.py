@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
@@ -29,6 +30,15 @@ CARDS = (
     "ccg",
     "mlm_wikipedia",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads gain a tiny model nothing, and wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +120,10 @@ def test_every_kind_of_head_trains(
     assert submission.objective == card.objective
     assert submission.contaminated == sorted(card.contaminates)
     assert submission.base == "bert"
+    assert submission.seed == 0
+    assert submission.recipe is not None
+    assert submission.recipe.startswith(f"{name}-")
+    assert (submission.matched is None) == (card.design is None)
     assert submission.revision == record["revision"]
 
 
@@ -187,7 +201,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     def command(out: str) -> list[object]:
         return ["train", base, "-i", card, "--out", tmp_path / out, *options]
 
-    killed = process(*command("killed"))
+    killed = process(*command("killed"), OMP_NUM_THREADS="1")
     work = tmp_path / "killed" / ".training"
     deadline = time.monotonic() + 240
     while not (work / "checkpoint-8" / "complete").is_file():
@@ -406,7 +420,6 @@ def test_a_base_that_lacks_encoder_weights_is_refused(run: Run, data: Path, tmp_
 
 def test_a_trained_reader_answers(run: Run, tmp_path: Path) -> None:
     """A few answers can be learnt by heart: the labels are where the answers are."""
-    import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
     base = build(

@@ -56,6 +56,7 @@ def test_every_kind_of_head_has_a_card() -> None:
 )
 def test_matched_cards_differ_in_their_languages_alone(english: str, multilingual: str) -> None:
     one, many = read_intermediate(english), read_intermediate(multilingual)
+    assert one.design == many.design is not None
     assert one.recipe == many.recipe
     assert one.source == many.source
     assert many.deal is not None
