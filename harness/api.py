@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,15 @@ class Silent:
 
     def finished(self, job: Any, table: Any) -> None: ...
 
+    def tuning(self, tuning: Any) -> AbstractContextManager[Silent]:
+        return nullcontext(self)
+
+    def started(self, step: int, total: int) -> None: ...
+
+    def stepped(self, step: int, total: int, task: str, loss: float, rows: int) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
 
 def evaluate(
     model: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
@@ -46,7 +56,7 @@ def evaluate(
     ``model``: a Hub id, ``id@revision``, or a folder; several are run one after another.
     ``options`` are those of ``xharness eval`` with underscores: suite, split, protocol, pooling,
     layer, prompt_query, prompt_document, dtype, device, batch_tokens, limit, seed, data, out,
-    cache_dir, offline, fresh. What is finished already is not run again.
+    cache_dir, offline, finetune, fresh. What is finished already is not run again.
 
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes. IncompleteError carries
@@ -89,9 +99,10 @@ def preview(model: str, request: Request) -> list[str]:
     """What ``evaluate`` would do, line by line; neither weights nor data are downloaded."""
     from harness.checkpoint import parse_model
     from harness.console import describe_plan, megabytes
-    from harness.plan import choose_cards
+    from harness.plan import choose_cards, target_recipe
     from harness.snapshot import pending
     from harness.sources import Where, planned_downloads
+    from harness.train.target import planned_downloads as training_downloads
 
     name, revision = parse_model(model)
     if model == DEMO_MODEL or request.offline or Path(name).expanduser().exists():
@@ -109,6 +120,11 @@ def preview(model: str, request: Request) -> list[str]:
         size = megabytes(sum(download.size or 0 for download in downloads))
         state = f"to download, {len(downloads)} files, {size}" if downloads else "data there"
         lines.append(f"  {card.name}: {len(units)} languages, {state}")
+        if (recipe := target_recipe(request, card.name)) is not None:
+            waiting = training_downloads(recipe, where)
+            size = megabytes(sum(download.size or 0 for download in waiting))
+            state = f"to download, {len(waiting)} files, {size}" if waiting else "data there"
+            lines.append(f"    tuned by {recipe.name} on {recipe.train}: {state}")
     return lines
 
 
@@ -130,8 +146,9 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         IncompleteError: data of a task could not be had; the rest is there.
         NotFoundError, RefusedError: as for a checkpoint that is evaluated.
     """
-    from harness.plan import choose_cards
+    from harness.plan import choose_cards, target_recipe
     from harness.sources import Where, fetch
+    from harness.train.sources import fetch as fetch_training
 
     for model in models:
         checkpoint = find_checkpoint(model, request.cache, offline=False)
@@ -144,6 +161,18 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
             failed[card.name] = next(iter(fetched.failures.values()))
         else:
             yield f"{card.name}: {len(fetched.digests)} files ({fetched.route})"
+    recipes = {
+        recipe.train: recipe
+        for card, _ in (choose_cards(request) if with_data else ())
+        if (recipe := target_recipe(request, card.name)) is not None
+    }
+    for name, recipe in recipes.items():
+        try:
+            files = fetch_training(recipe.card, where)
+        except IncompleteError as error:
+            failed[name] = str(error)
+        else:
+            yield f"{name}: {len(files.digests)} files ({files.route})"
     if failed:
         name, why = next(iter(failed.items()))
         raise IncompleteError(f"not fetched: {', '.join(failed)} ({name}: {why})")
@@ -259,11 +288,13 @@ def make_request(
         raise unknown_name("engine", engine, ENGINES)
     if engine != "local":
         raise UsageError(f"engine {engine!r} is not in this version: use --engine local")
-    if finetune:
+    chosen = _device(device)
+    if finetune and ":" in chosen:
         raise UsageError(
-            "--finetune (training the target heads) is not in this version: leave it out, "
-            "and QA tasks run on checkpoints that bring a QA head"
+            f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
         )
+    if finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--finetune trains in one process: start it without torchrun")
     return Request(
         suite=suite,
         tasks=tuple(tasks),
@@ -276,7 +307,7 @@ def make_request(
             prompts={"query": prompt_query, "document": prompt_document},
             dtype=dtype,  # type: ignore[arg-type]
         ),
-        device=_device(device),
+        device=chosen,
         batch_tokens=batch_tokens,
         limit=limit,
         seed=seed,
@@ -284,6 +315,7 @@ def make_request(
         out=Path(out),
         cache=cache_folder(cache_dir),
         offline=offline,
+        finetune=finetune,
         fresh=fresh,
     )
 

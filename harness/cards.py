@@ -268,10 +268,14 @@ class TaskCard(Strict):
 
 
 class SuiteEntry(Strict):
-    """A task of a suite, with its languages where they are not all of the card's."""
+    """A task of a suite, with its languages where they are not all of the card's.
+
+    ``recipe``: the target recipe that it is tuned by, where it is not the task's own.
+    """
 
     task: Name
     languages: list[str] | None = None
+    recipe: Name | None = None
 
 
 class Suites(RootModel[Mapping[str, Annotated[list[SuiteEntry], Field(min_length=1)]]]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,15 @@ from rich.text import Text
 
 from harness.cards import SuiteEntry, TaskCard, read_card
 from harness.scoring import MACRO
+from harness.target_recipes import recipe_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harness.plan import Job, Plan
+    from harness.jobs import Job
+    from harness.plan import Plan
     from harness.storage import Entry
+    from harness.train.target import Tuning, Watcher
 
 Row = Mapping[str, Any]
 
@@ -110,6 +114,24 @@ class Display:
                 f"  [green]✓[/] {job.card.name}{layer}: {row['metric']} {percent(row['mean'])}"
             )
 
+    @contextmanager
+    def tuning(self, tuning: Tuning) -> Iterator[Watcher]:
+        """Say what is trained and how it goes; the bar of the run stands still meanwhile."""
+        from harness.train.progress import Progress as Training
+
+        training = Training(quiet=self.console.quiet)
+        if tuning.done:
+            yield training
+            return
+        running = self._progress
+        if running is not None:
+            running.stop()
+        with training:
+            training.say(f"tuning on {tuning.recipe.train}, seed {tuning.seed}")
+            yield training
+        if running is not None:
+            running.start()
+
     def _stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
@@ -130,6 +152,7 @@ def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
         lines.append(
             f"  adapter on {escape(checkpoint.base.id)} at {escape(checkpoint.base.revision)}"
         )
+    lines += [_tuning_line(tuning) for tuning in plan.tunings.values()]
     for task in plan.tasks:
         jobs = task.jobs
         first = jobs[0]
@@ -139,9 +162,10 @@ def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
         state = "done already" if done == len(task.units) else f"{task.todo_texts:,} texts to do"
         if 0 < done < len(task.units):
             state += f", {done} of {len(task.units)} languages done"
+        tuned = f", tuned on {task.recipe.train}" if task.recipe else ""
         lines.append(
-            f"  {task.card.name} [dim]{signature}[/]: {_count(len(task.units), 'language')}{layer},"
-            f" {task.texts:,} distinct texts, {state}"
+            f"  {task.card.name} [dim]{signature}[/]: {_count(len(task.units), 'language')}{layer}"
+            f"{tuned}, {task.texts:,} distinct texts, {state}"
         )
         lines += [f"    [yellow]note[/] {escape(note)}" for note in task.loaded.notes]
         for job in jobs if verbose or len(jobs) == 1 else ():
@@ -157,6 +181,23 @@ def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
     ]
     lines += [f"  [red]{task} missing[/]: {escape(why)}" for task, why in plan.missing.items()]
     return lines
+
+
+def _tuning_line(tuning: Tuning) -> str:
+    recipe, settings = tuning.recipe, tuning.recipe.recipe
+    windows = " or more" if recipe.card.kind == "span" else ""  # of a long context several
+    size = (
+        f"{tuning.examples:,} examples, {settings.epochs:g} epochs, {tuning.steps:,} steps{windows}"
+    )
+    if tuning.done:
+        state = f"trained already ({tuning.folder})"
+    else:
+        saved = f", goes on after step {tuning.saved:,}" if tuning.saved else ""
+        state = f"to train into {tuning.folder}{saved}"
+    head = "fresh QA head" if recipe.card.kind == "span" else "dual encoder"
+    return (
+        f"  {head} by {recipe.name} on {recipe.train}, seed {tuning.seed}: {size}, {escape(state)}"
+    )
 
 
 def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -334,6 +375,10 @@ def card_lines(card: TaskCard) -> list[str]:
     ]
     if card.lengths is not None:
         lines.insert(3, f"  tokens: query {card.lengths.query}, document {card.lengths.document}")
+    if (recipe := recipe_of(card.name)) is not None:
+        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in recipe.recipe)
+        lines.append(f"  tuned by {recipe.name} on {recipe.train}: {settings}")
+        lines += [f"    {escape(' '.join(note.split()))}" for note in recipe.notes]
     return lines + [f"  note: {escape(' '.join(note.split()))}" for note in card.notes]
 
 

@@ -73,12 +73,22 @@ def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
     Raises:
         RefusedError: as for ``load_encoder``, as far as it shows without the weights.
     """
+    with _refusing(checkpoint), quiet():
+        model = skeleton(checkpoint)
+        layers_name(model)
+        return depth(model), max_positions(model, _tokenizer(checkpoint, model))
+
+
+def skeleton(checkpoint: Checkpoint) -> Any:
+    """The encoder without its weights, on torch's meta device.
+
+    Raises:
+        RefusedError: as for ``describe``.
+    """
     vetted = _vetted(checkpoint)
     with _refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
-        model = _encoder(_skeleton(_encoder_class(config), config, vetted))
-        layers_name(model)
-        return depth(model), max_positions(model, _tokenizer(checkpoint, model))
+        return _encoder(_skeleton(_encoder_class(config), config, vetted))
 
 
 def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:

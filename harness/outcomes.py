@@ -28,7 +28,8 @@ Read = TypeVar("Read")
 
 KEY = b"xharness"
 FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
-CONSTANT = ("libraries", "harness", "device", "route")  # the same for all units, as a rule
+# The same for all units, as a rule.
+CONSTANT = ("libraries", "harness", "device", "route", "tuning")
 DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
 
 

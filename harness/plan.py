@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.cards import TaskCard, read_card, read_suites
 from harness.errors import DataError, UsageError, unknown_name
+from harness.jobs import Job, encoding_jobs, reading_job, tuned_job
 from harness.kinds import KINDS
-from harness.outcomes import OutcomeFile, outcome_file
-from harness.protocol import (
-    PROTOCOL_VERSION,
-    Dtype,
-    Encoding,
-    Protocol,
-    Role,
-    Track,
-    resolve_encodings,
-    signature,
-)
-from harness.reader import Reading
+from harness.outcomes import OutcomeFile
+from harness.protocol import PROTOCOL_VERSION, Protocol
+from harness.target_recipes import TargetRecipe, chosen_recipe
 
 if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
     from harness.examples import Loaded
-    from harness.sources import Download
+    from harness.sources import Download, Where
+    from harness.train.target import Tuning, Tunings
 
 DEFAULT_SUITE = "xtreme-r"
 NO_HEAD_REMEDY = "--finetune trains one by the target recipe"
@@ -49,60 +42,17 @@ class Request:
     out: Path = Path("leaderboard/results")
     cache: Path = Path(".cache")
     offline: bool = False
+    finetune: bool = False
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        for what, value in (("--limit", self.limit), ("--batch-tokens", self.batch_tokens)):
-            if value is not None and value < 1:
-                raise UsageError(f"{what} {value}: give a whole number from 1")
-
-
-@dataclass(frozen=True)
-class Job:
-    """The unit that runs, resumes, and could be sent to another machine."""
-
-    checkpoint: Checkpoint
-    card: TaskCard
-    units: tuple[str, ...]
-    split: str
-    limit: int | None
-    seed: int
-    track: Track
-    protocol: str
-    dtype: Dtype
-    how: Encoding | Reading
-    custom: tuple[str, ...] = ()
-
-    @property
-    def resolved(self) -> dict[str, Any]:
-        """The parts that the signature is over."""
-        return {
-            **signed_parts(self.how, self.dtype),
-            "card": self.card.hash,
-            "split": self.split,
-            "limit": self.limit,
-            "track": self.track,
-            "recipe": None,
-            "seed": self.seed,
-        }
-
-    @property
-    def layer(self) -> int:
-        """The layer that is pooled; only an encoding has one."""
-        assert isinstance(self.how, Encoding)
-        return self.how.layer
-
-    @property
-    def signature(self) -> str:
-        """First 8 hex digits over ``resolved``."""
-        return signature(self.resolved)
-
-    def file(self, out: Path) -> OutcomeFile:
-        """Where the job's outcomes lie."""
-        checkpoint = self.checkpoint
-        return outcome_file(
-            out, checkpoint.slug, checkpoint.revision12, self.card.name, self.signature
-        )
+        for what, value, least in (
+            ("--limit", self.limit, 1),
+            ("--batch-tokens", self.batch_tokens, 1),
+            ("--seed", self.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise UsageError(f"{what} {value}: give a whole number from {least}")
 
 
 @dataclass(frozen=True)
@@ -118,6 +68,16 @@ class PlannedTask:
     todo_texts: int
     todo_characters: int
 
+    @property
+    def recipe(self) -> TargetRecipe | None:
+        """What the checkpoint is tuned by before it."""
+        return self.jobs[0].recipe
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is to do."""
+        return all(self.done[job.signature].issuperset(self.units) for job in self.jobs)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -125,7 +85,8 @@ class Plan:
 
     ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
     ``missing``: task or task/language → why its data could not be had. ``downloads``: task → what
-    it still needs, in a plan that downloads nothing.
+    it still needs, in a plan that downloads nothing. ``tunings``: recipe → the tuned checkpoint
+    that its tasks are measured on.
     """
 
     checkpoint: Checkpoint
@@ -134,6 +95,7 @@ class Plan:
     inapplicable: Mapping[str, str]
     missing: Mapping[str, str]
     downloads: Mapping[str, Sequence[Download]]
+    tunings: Mapping[str, Tuning] = field(default_factory=dict)
 
 
 def choose_cards(request: Request) -> list[tuple[TaskCard, tuple[str, ...]]]:
@@ -199,24 +161,36 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     from harness.sources import Where, load, planned_downloads
 
     where = Where(data=request.data, cache=request.cache, offline=request.offline)
-    chosen = choose_cards(request)
+    chosen = [(*pair, target_recipe(request, pair[0].name)) for pair in choose_cards(request)]
     # Retrieval first: the encoder is given back before a reader is loaded.
-    chosen.sort(key=lambda pair: KINDS[pair[0].kind].needs == "reader")
+    chosen.sort(key=lambda one: KINDS[one[0].kind].needs == "reader")
+    tuned = _tunings(checkpoint, request, chosen, where, download)
     shape = None
     tasks: list[PlannedTask] = []
     inapplicable: dict[str, str] = {}
     missing: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
-    for card, units in chosen:
+    for card, units, recipe in chosen:
         split = card.check_split(request.split)
-        if KINDS[card.kind].needs == "reader":
-            if not checkpoint.has_qa_head:
-                inapplicable[card.name] = f"{checkpoint.head_note}: {NO_HEAD_REMEDY}"
-                continue
-            jobs = [_reading_job(checkpoint, card, units, split, request)]
+        reads = KINDS[card.kind].needs == "reader"
+        if recipe is not None and recipe.name in tuned.refused:
+            inapplicable[card.name] = f"cannot be tuned: {tuned.refused[recipe.name]}"
+            continue
+        if recipe is not None and recipe.name in tuned.missing:
+            missing[card.name] = tuned.missing[recipe.name]
+            continue
+        if recipe is None and reads and not checkpoint.has_qa_head:
+            remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
+            inapplicable[card.name] = f"{checkpoint.head_note}: {remedy}"
+            continue
+        if reads:
+            jobs = [reading_job(checkpoint, card, units, split, request)]
         else:
             shape = shape or describe(checkpoint)
-            jobs = _encoding_jobs(checkpoint, card, units, split, request, shape)
+            jobs = encoding_jobs(checkpoint, card, units, split, request, shape, recipe)
+        tuning = tuned.planned.get(recipe.name) if recipe else None
+        if recipe is not None:
+            jobs = [tuned_job(job, recipe, tuning) for job in jobs]
         pending = [] if download else planned_downloads(card, split, units, where)
         if pending:
             downloads[card.name] = pending
@@ -225,97 +199,57 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         missing |= _missing(card, units, loaded.missing)
         units = tuple(unit for unit in units if unit not in loaded.missing)
         if units:
-            tasks.append(_planned(card, loaded, jobs, units, request))
-    return Plan(checkpoint, request, tuple(tasks), inapplicable, missing, downloads)
-
-
-def _encoding_jobs(
-    checkpoint: Checkpoint,
-    card: TaskCard,
-    units: tuple[str, ...],
-    split: str,
-    request: Request,
-    shape: tuple[int, int | None],
-) -> list[Job]:
-    assert card.lengths is not None  # every retrieval card has them: cards are checked when read
-    depth, max_positions = shape
-    lengths: dict[Role, int] = {"query": card.lengths.query, "document": card.lengths.document}
-
-    def resolve(protocol: Protocol) -> tuple[Encoding, ...]:
-        return resolve_encodings(
-            protocol,
-            task_lengths=lengths,
-            depth=depth,
-            max_positions=max_positions,
-            native=checkpoint.native,
-            bitext=card.kind in ("bitext", "mining"),
-        )
-
-    own = resolve(Protocol(request.protocol.name))[0]
-    return [
-        _job(checkpoint, card, units, split, request, request.protocol.track, encoding, own)
-        for encoding in resolve(request.protocol)
-    ]
-
-
-def _reading_job(
-    checkpoint: Checkpoint,
-    card: TaskCard,
-    units: tuple[str, ...],
-    split: str,
-    request: Request,
-) -> Job:
-    # The head is read under one protocol, whatever the retrieval tasks are asked to do.
-    return _job(checkpoint, card, units, split, request, "own-head", Reading(), Reading())
-
-
-def _job(
-    checkpoint: Checkpoint,
-    card: TaskCard,
-    units: tuple[str, ...],
-    split: str,
-    request: Request,
-    track: Track,
-    how: Encoding | Reading,
-    own: Encoding | Reading,
-) -> Job:
-    return Job(
-        checkpoint=checkpoint,
-        card=card,
-        units=units,
-        split=split,
-        limit=request.limit,
-        seed=request.seed,
-        track=track,
-        protocol=request.protocol.name if isinstance(how, Encoding) else "standard",
-        dtype=request.protocol.dtype,
-        how=how,
-        custom=tuple(_differences(how, own, request.protocol.dtype)),
+            tasks.append(_planned(card, loaded, jobs, units, request, tuning))
+    needed = {task.recipe.name for task in tasks if task.recipe}
+    return Plan(
+        checkpoint,
+        request,
+        tuple(tasks),
+        inapplicable,
+        missing,
+        {**downloads, **tuned.downloads},
+        {name: tuning for name, tuning in tuned.planned.items() if name in needed},
     )
 
 
-def signed_parts(how: Encoding | Reading, dtype: str) -> dict[str, Any]:
-    """What encoding or reading contributes to a signature; a reader pools nothing."""
-    if isinstance(how, Encoding):
-        return how.signed()
-    lengths = {
-        "max_length": how.max_length,
-        "stride": how.stride,
-        "question": how.question_length,
-        "n_best": how.n_best,
-        "answer": how.max_answer_tokens,
-    }
-    return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
+def target_recipe(request: Request, task: str) -> TargetRecipe | None:
+    """What a task is tuned by; None where it is measured on the checkpoint as it is."""
+    return chosen_recipe(task, request.suite) if request.finetune else None
 
 
-def _differences(how: Encoding | Reading, own: Encoding | Reading, dtype: str) -> list[str]:
-    """How the request departs from the protocol's own settings, in words."""
-    asked, default = signed_parts(how, dtype), signed_parts(own, Protocol().dtype)
-    return [
-        f"{key} {asked[key]} (protocol: {default[key]})"
-        for key in asked
-        if asked[key] != default[key]
-    ]
+def _tunings(
+    checkpoint: Checkpoint,
+    request: Request,
+    chosen: Sequence[tuple[TaskCard, tuple[str, ...], TargetRecipe | None]],
+    where: Where,
+    download: bool,
+) -> Tunings:
+    """The tuned checkpoints that the tasks need.
+
+    Raises:
+        UsageError: the request would encode otherwise than a dual encoder is trained.
+    """
+    from harness.train.target import Tunings, plan_tunings
+
+    recipes = {recipe.name: recipe for _, _, recipe in chosen if recipe is not None}
+    if not recipes:
+        return Tunings()
+    encoders = [card.name for card, _, recipe in chosen if recipe and card.lengths is not None]
+    asked = request.protocol
+    if encoders and (asked.pooling or asked.layer != "auto" or any(asked.prompts.values())):
+        raise UsageError(
+            f"--finetune trains a dual encoder for {', '.join(encoders)}, which is pooled as it is "
+            "trained: leave --pooling, --layer and --prompt-… out, or name other tasks"
+        )
+    return plan_tunings(
+        checkpoint,
+        recipes.values(),
+        seed=request.seed,
+        dtype=request.protocol.dtype,
+        device=request.device,
+        where=where,
+        download=download,
+    )
 
 
 def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -> dict[str, str]:
@@ -324,12 +258,12 @@ def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -
     return {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
 
 
-def _done(file: OutcomeFile, loaded: Loaded) -> frozenset[str]:
+def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:
     """The units that are finished, on the same data and under the same protocols.
 
     Raises:
-        DataError: they were measured on other data (files without a published checksum can change)
-            or under another version of the protocols.
+        DataError: they were measured (or tuned) on other data, since files without a published
+            checksum can change, or under another version of the protocols.
     """
     done = frozenset(file.done())
     if done:
@@ -340,7 +274,11 @@ def _done(file: OutcomeFile, loaded: Loaded) -> frozenset[str]:
                 f"{file.path} was measured under version {version} of the protocols, now "
                 f"{PROTOCOL_VERSION}: measure again with --fresh, or name another --out"
             )
-        for path, digest in loaded.files.items():
+        now = {**loaded.files}
+        if tuning is not None:
+            before = {**before, **meta["tuning"]["data"]}
+            now |= tuning.data
+        for path, digest in now.items():
             if before.get(path, digest) != digest:
                 raise DataError(
                     f"{file.path} was measured on another {path} ({before[path][:12]}, now "
@@ -355,11 +293,14 @@ def _planned(
     jobs: Sequence[Job],
     units: tuple[str, ...],
     request: Request,
+    tuning: Tuning | None,
 ) -> PlannedTask:
     kind = KINDS[card.kind]
     jobs = [replace(job, units=units) for job in jobs]
     done = {
-        job.signature: frozenset() if request.fresh else _done(job.file(request.out), loaded)
+        job.signature: frozenset()
+        if request.fresh
+        else _done(job.file(request.out), loaded, tuning)
         for job in jobs
     }
     counted: set[tuple[str, str]] = set()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 import pyarrow as pa
@@ -12,13 +13,19 @@ import pyarrow as pa
 from harness.encoder import Backbone, Encoder
 from harness.environment import harness_version, libraries
 from harness.errors import IncompleteError
+from harness.jobs import Job
 from harness.kinds import KINDS
 from harness.loading import load_reader
 from harness.outcomes import FORMAT
-from harness.plan import Job, Plan, PlannedTask
+from harness.plan import Plan, PlannedTask
 from harness.protocol import PROTOCOL_VERSION, Encoding
 from harness.reader import Reader, Reading
 from harness.scoring import note_row, score_file
+from harness.sources import Where
+from harness.train.target import Tuning, Watcher, provenance, tuned
+
+if TYPE_CHECKING:
+    from harness.checkpoint import Checkpoint
 
 
 class Reporter(Interface):
@@ -33,6 +40,9 @@ class Reporter(Interface):
     def finished(self, job: Job, table: pa.Table) -> None:
         """A job's file is complete; ``table`` are its scores."""
 
+    def tuning(self, tuning: Tuning) -> AbstractContextManager[Watcher]:
+        """A checkpoint is tuned, for as long as the context lasts."""
+
 
 def run(plan: Plan, reporter: Reporter) -> pa.Table:
     """Do what is not done yet and return the scores of all that was planned.
@@ -41,23 +51,48 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     apply to the checkpoint, or could not be had, is a row without a value and with a note.
     """
     reporter.planned(plan)
-    tables: list[pa.Table] = []
-    encoding_tasks = [t for t in plan.tasks if KINDS[t.card.kind].needs == "encoder"]
-    reading_tasks = [t for t in plan.tasks if KINDS[t.card.kind].needs == "reader"]
-    if encoding_tasks:
-        backbone = _backbone(plan, encoding_tasks)
-        since = time.time_ns() if plan.request.fresh else 0
-        for task in encoding_tasks:
-            encoder = _encoder(plan, task, backbone, since, reporter)
-            tables += _run_task(plan, task, encoder, reporter)
-        del backbone
-    if reading_tasks:
-        reader = _LazyReader(plan, reporter)
-        for task in reading_tasks:
-            tables += _run_task(plan, task, reader, reporter)
+    tables = _measure(plan, plan.checkpoint, None, reporter)
+    for tuning in plan.tunings.values():
+        tables += _measure(plan, _tuned(plan, tuning, reporter), tuning, reporter)
     tables += [_note(plan, task, why) for task, why in plan.inapplicable.items()]
     tables += [_note(plan, task, f"missing: {why}") for task, why in plan.missing.items()]
     return pa.concat_tables(tables)
+
+
+def _measure(
+    plan: Plan, checkpoint: Checkpoint, tuning: Tuning | None, reporter: Reporter
+) -> list[pa.Table]:
+    """The tasks that are measured on a checkpoint: the plan's own, or a tuned one of it."""
+    recipe = tuning.recipe if tuning else None
+    tasks = [task for task in plan.tasks if task.recipe == recipe]
+    made = None
+    if tuning is not None and checkpoint is not plan.checkpoint:
+        made = provenance(tuning, checkpoint)
+    tables: list[pa.Table] = []
+    encoding_tasks = [t for t in tasks if KINDS[t.card.kind].needs == "encoder"]
+    reading_tasks = [t for t in tasks if KINDS[t.card.kind].needs == "reader"]
+    if encoding_tasks:
+        backbone = _backbone(plan, checkpoint, encoding_tasks)
+        since = time.time_ns() if plan.request.fresh else 0
+        for task in encoding_tasks:
+            encoder = _encoder(plan, task, backbone, since, reporter)
+            tables += _run_task(plan, task, encoder, made, reporter)
+        del backbone
+    if reading_tasks:
+        reader = _LazyReader(plan, checkpoint, reporter)
+        for task in reading_tasks:
+            tables += _run_task(plan, task, reader, made, reporter)
+    return tables
+
+
+def _tuned(plan: Plan, tuning: Tuning, reporter: Reporter) -> Checkpoint:
+    """The tuned checkpoint, trained where it is not there; the plan's own where none is needed."""
+    if all(task.finished for task in plan.tasks if task.recipe == tuning.recipe):
+        return plan.checkpoint
+    request = plan.request
+    where = Where(data=request.data, cache=request.cache, offline=request.offline)
+    with reporter.tuning(tuning) as watcher:
+        return tuned(tuning, where, watcher)
 
 
 def check_complete(plan: Plan, table: pa.Table) -> None:
@@ -75,7 +110,11 @@ def check_complete(plan: Plan, table: pa.Table) -> None:
 
 
 def _run_task(
-    plan: Plan, task: PlannedTask, model: Encoder | _LazyReader, reporter: Reporter
+    plan: Plan,
+    task: PlannedTask,
+    model: Encoder | _LazyReader,
+    made: Mapping[str, Any] | None,
+    reporter: Reporter,
 ) -> list[pa.Table]:
     kind = KINDS[task.card.kind]
     tables = []
@@ -93,7 +132,8 @@ def _run_task(
                 started = time.monotonic()
                 rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
                 seconds = time.monotonic() - started
-                file.write_part(unit, rows, _meta(plan, task, job, unit, degenerate, seconds))
+                meta = _meta(plan, task, job, unit, degenerate, seconds)
+                file.write_part(unit, rows, {**meta, "tuning": made} if made else meta)
         file.merge(task.card.languages)
         tables.append(score_file(file, task.units))
         reporter.finished(job, tables[-1])
@@ -107,10 +147,10 @@ def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | _LazyRead
             model.announce(texts, role=role)
 
 
-def _backbone(plan: Plan, tasks: Sequence[PlannedTask]) -> Backbone:
+def _backbone(plan: Plan, checkpoint: Checkpoint, tasks: Sequence[PlannedTask]) -> Backbone:
     top = max(job.layer for task in tasks for job in task.jobs)
     return Backbone(
-        plan.checkpoint,
+        checkpoint,
         dtype=plan.request.protocol.dtype,
         device=plan.request.device,
         top=top,
@@ -131,10 +171,11 @@ def _encoder(
 
 
 class _LazyReader:
-    """The checkpoint's own reader, loaded when the first question is read."""
+    """A checkpoint's reader, loaded when the first question is read."""
 
-    def __init__(self, plan: Plan, reporter: Reporter) -> None:
+    def __init__(self, plan: Plan, checkpoint: Checkpoint, reporter: Reporter) -> None:
         self._plan = plan
+        self._checkpoint = checkpoint
         self._progress = reporter.advance
         self._reader: Reader | None = None
 
@@ -142,7 +183,7 @@ class _LazyReader:
         if self._reader is None:
             request = self._plan.request
             model, tokenizer = load_reader(
-                self._plan.checkpoint, dtype=request.protocol.dtype, device=request.device
+                self._checkpoint, dtype=request.protocol.dtype, device=request.device
             )
             self._reader = Reader(
                 model,

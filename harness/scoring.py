@@ -14,6 +14,7 @@ from harness.kinds import KINDS
 from harness.kinds.kind import Score
 from harness.outcomes import OutcomeFile, find
 from harness.protocol import PROTOCOL_VERSION
+from harness.target_recipes import read_target_recipes
 
 MACRO = "macro"  # the `lang` of a row that is the unweighted mean over the languages
 
@@ -137,6 +138,11 @@ def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
         reasons.append(
             f"stale: measured under another version of the card ({meta['task_version']})"
         )
+    recipe = meta["resolved"].get("recipe")
+    if recipe is not None:
+        known = read_target_recipes().get(recipe["name"])
+        if known is None or known.short != recipe["hash"]:
+            reasons.append(f"stale: tuned by another version of the recipe ({recipe['name']})")
     if meta.get("protocol_version", 1) != PROTOCOL_VERSION:
         reasons.append(
             f"stale: measured under version {meta.get('protocol_version', 1)} of the protocols, now"

@@ -1,13 +1,17 @@
-"""What the cache folder holds, and what of it can go: vectors can always be computed again."""
+"""What the cache folder holds, and what of it can go: vectors and tuned checkpoints are remade."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from harness.errors import IncompleteError
 
@@ -16,7 +20,10 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing in the cache, of a kind (vectors, data, demo, hub); ``days`` since its last use."""
+    """One thing in the cache, of a kind (vectors, tuned, data, demo, hub).
+
+    ``days``: since its last use.
+    """
 
     kind: str
     name: str
@@ -30,38 +37,53 @@ class Entry:
 
 
 def entries(cache: Path) -> list[Entry]:
-    """Every vector store, and the other folders of the cache as one entry each."""
-    found = [_entry("vectors", _store_name(folder), folder) for folder in _stores(cache)]
+    """Every vector store and tuned checkpoint, and the other folders as one entry each."""
+    found = [
+        _entry(kind, name(folder), folder)
+        for kind, name in REMADE.items()
+        for folder in _folders(cache, kind)
+    ]
     for folder in sorted(cache.iterdir()) if cache.is_dir() else ():
-        if folder.is_dir() and folder.name != "vectors":
+        if folder.is_dir() and folder.name not in REMADE:
             found.append(_entry(folder.name, folder.name, folder))
     return found
 
 
-def prune(cache: Path, *, days: float) -> tuple[int, int]:
-    """Remove the vector stores unused for ``days``: (bytes freed, stores removed).
+def prune(cache: Path, *, days: float) -> list[Entry]:
+    """Remove the vector stores and tuned checkpoints unused for ``days``; returns these.
+
+    A checkpoint that is being trained stays.
 
     Raises:
-        IncompleteError: a store cannot be removed.
+        IncompleteError: one of them cannot be removed.
     """
-    freed = removed = 0
-    for folder in _stores(cache):
-        entry = _entry("vectors", "", folder)
-        if entry.days < days:
-            continue
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise IncompleteError(
-                f"cannot remove {folder}: {error.strerror or error}; {removed} stores were removed"
-            ) from error
-        freed += entry.size
-        removed += 1
-    return freed, removed
+    removed: list[Entry] = []
+    for kind in REMADE:
+        for folder in _folders(cache, kind):
+            entry = _entry(kind, folder.name, folder)
+            if entry.days < days:
+                continue
+            try:
+                with FileLock(lock_of(folder), timeout=0) if kind == "tuned" else nullcontext():
+                    shutil.rmtree(folder)
+            except Timeout:
+                continue
+            except OSError as error:
+                raise IncompleteError(
+                    f"cannot remove {folder}: {error.strerror or error}; {len(removed)} others were"
+                    " removed"
+                ) from error
+            removed.append(entry)
+    return removed
 
 
-def _stores(cache: Path) -> list[Path]:
-    root = cache / "vectors"
+def lock_of(folder: Path) -> Path:
+    """The lock that is held while a tuned checkpoint is trained."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _folders(cache: Path, kind: str) -> list[Path]:
+    root = cache / kind
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
@@ -76,6 +98,20 @@ def _store_name(folder: Path) -> str:
         )
     except (OSError, ValueError, KeyError):
         return folder.name
+
+
+def _tuned_name(folder: Path) -> str:
+    try:
+        record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        base, seed = record["base"], record["settings"]["seed"]
+        revision = base["revision"].removeprefix("local:")[:12]
+        return f"{base['id']}@{revision} on {', '.join(record['tasks'])} seed {seed}"
+    except (OSError, ValueError, KeyError):
+        return f"{folder.name} (not finished)"
+
+
+# Kind → what a folder of it is called: kinds that can be made again from the rest.
+REMADE: Mapping[str, Callable[[Path], str]] = {"vectors": _store_name, "tuned": _tuned_name}
 
 
 def _entry(kind: str, name: str, folder: Path) -> Entry:

@@ -73,17 +73,18 @@ def compare(
     remarks: dict[tuple[str, str], list[str]] = {}
     every = [run for side in sides for run in side]
     # The usual layer, split and whole set of queries first: others only where these are not there.
-    for how, first in sorted(every[0].items(), key=lambda item: len(item[1].notes)):
+    for how, seeds in sorted(every[0].items(), key=lambda item: len(item[1][0].notes)):
+        first = seeds[0]
         group = (first.track, first.metric)
         if first.task in groups.get(group, {}) or any(how not in run for run in every):
             continue
         said = remarks.setdefault(group, [])
         seen = [name for name, side in zip((a, b), sides, strict=True)
-                if any(run[how].contaminated for run in side)]  # fmt: skip
+                if any(run[how][0].contaminated for run in side)]  # fmt: skip
         if seen:
             said.append(f"{first.task} left out: {seen[0]} was trained on it")
             continue
-        found = [run[how] for run in every]
+        found = [result for run in every for result in run[how]]
         said += dict.fromkeys(f"{first.task}: {note}" for one in found for note in one.notes)
         lacking = [frozenset(one.missing) for one in found]
         if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
@@ -92,17 +93,19 @@ def compare(
     groups = {group: tasks for group, tasks in groups.items() if tasks}
     if not groups:
         raise IncompleteError(
-            f"{a} and {b} were not measured on a common task, track, layer, split and limit: "
-            "run `xharness eval` on both alike"
+            f"{a} and {b} were not measured on a common task, track, layer, recipe, split and "
+            "limit: run `xharness eval` on both alike"
         )
     found_differences = []
     for (track, metric), tasks in sorted(
         groups.items(), key=lambda item: (TRACKS.index(item[0][0]), item[0][1])
     ):
         chosen = [
-            [{task: run[how] for task, how in tasks.items()} for run in side] for side in sides
+            [(number, one) for number, run in enumerate(side) for one in _by_seed(run, tasks)]
+            for side in sides
         ]
-        difference = differ(chosen[0], chosen[1], Path(), cache, resamples=resamples)
+        runs = [[one for _, one in side] for side in chosen]
+        difference = differ(runs[0], runs[1], Path(), cache, resamples=resamples)
         over = _over(a, b, track, chosen, difference)
         found_differences.append(
             Compared(a, b, track, metric, difference, over, tuple(remarks[track, metric]))
@@ -110,19 +113,38 @@ def compare(
     return found_differences
 
 
+def _by_seed(
+    run: Mapping[How, Sequence[Result]], tasks: Mapping[str, How]
+) -> list[dict[str, Result]]:
+    """Task → result, for each seed of tuning that all the tasks have; else the first of each."""
+    seeds = {task: {result.seed: result for result in run[how]} for task, how in tasks.items()}
+    common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
+    if not common:
+        return [{task: run[how][0] for task, how in tasks.items()}]
+    return [{task: of_task[seed] for task, of_task in seeds.items()} for seed in common]
+
+
 def _over(
-    a: str, b: str, track: str, chosen: Sequence[Sequence[Mapping[str, Result]]], found: Difference
+    a: str,
+    b: str,
+    track: str,
+    chosen: Sequence[Sequence[tuple[int, Mapping[str, Result]]]],
+    found: Difference,
 ) -> Hierarchical | None:
-    """Seeds and items together, where a side is a recipe of several seeds."""
+    """Seeds and items together, where a side is a recipe or was tuned with several seeds.
+
+    Of several checkpoints each is one seed, however often it was tuned.
+    """
     sides = []
     for name, runs in zip((a, b), chosen, strict=True):
-        scores = [[r.macro.value for r in run.values() if r.macro is not None] for run in runs]
-        if any(len(of_run) < len(run) for of_run, run in zip(scores, runs, strict=True)):
-            return None  # languages are missing: the means would be over different ones
-        replicates = [
-            Replicate(name, "", seed, sum(of_run) / len(of_run))
-            for seed, of_run in enumerate(scores)
-        ]
+        several = len({number for number, _ in runs}) > 1
+        replicates = []
+        for place, (number, run) in enumerate(runs):
+            scores = [r.macro.value for r in run.values() if r.macro is not None]
+            if len(scores) < len(run):
+                return None  # languages are missing: the means would be over different ones
+            mean = sum(scores) / len(scores)
+            replicates.append(Replicate(name, "", number if several else place, mean))
         sides.append(Side(tuple(replicates), fixed=len(runs) == 1 and track == "frozen"))
     if all(len(side.runs) == 1 for side in sides) or found.clusters < 2:
         return None
@@ -131,7 +153,7 @@ def _over(
 
 def _runs(
     name: str, results: Path, submissions: Mapping[str, Submission], cache: Path | None
-) -> list[dict[How, Result]]:
+) -> list[dict[How, tuple[Result, ...]]]:
     """The run that a name stands for, or one for each seed of a recipe."""
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
@@ -150,13 +172,16 @@ def _runs(
     return [_side(slug, results, submissions, cache) for slug in measured]
 
 
-How = tuple[str, str, int | None, str, int | None]
+How = tuple[str, str, int | None, str | None, str, int | None]
 
 
 def _side(
     name: str, results: Path, submissions: Mapping[str, Submission], cache: Path | None
-) -> dict[How, Result]:
-    """(task, track, own layer or the one asked for, split, limit) → the run; paths are whole."""
+) -> dict[How, tuple[Result, ...]]:
+    """(task, track, own layer or the one asked for, recipe, split, limit) → the run.
+
+    Several results are seeds of tuning; paths are whole.
+    """
     folder = Path(name)
     found: list[tuple[Folded, str]] = []
     if folder.is_dir() and (files := find(folder)):
@@ -182,9 +207,13 @@ def _side(
             f" {', '.join(f'{name}@{revision[:12]}' for revision in revisions)}"
         )
     seen = _seen(found, submissions)
-    return {
-        _how(result): result for one, path in found for result in [read_result(one, path, seen)]
-    }
+    groups: dict[How, dict[int, Result]] = {}
+    for one, path in sorted(found, key=lambda pair: pair[1]):
+        result = read_result(one, path, seen)
+        # Without tuning nothing is drawn: a seed is a name, and any one of them stands for all.
+        seed = result.seed if result.track == "tuned" else 0
+        groups.setdefault(_how(result), {}).setdefault(seed, result)
+    return {how: tuple(seeds[seed] for seed in sorted(seeds)) for how, seeds in groups.items()}
 
 
 def _seen(
@@ -198,5 +227,6 @@ def _seen(
 def _how(result: Result) -> How:
     meta = result.folded.meta
     # Models differ in depth: the protocol's own layer is one and the same choice for all.
-    layer = result.layer if meta["custom"] else None
-    return (result.task, result.track, layer, str(meta["split"]), meta["limit"])
+    layer = result.layer if meta["custom"] and result.track != "tuned" else None
+    recipe = (meta["resolved"].get("recipe") or {}).get("hash")
+    return (result.task, result.track, layer, recipe, str(meta["split"]), meta["limit"])

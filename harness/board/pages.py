@@ -11,6 +11,7 @@ from harness.board.markdown import Raw, code, environment, link, table
 from harness.board.variants import training_seed
 from harness.board.words import percent
 from harness.scoring import MACRO
+from harness.target_recipes import suite_of
 
 if TYPE_CHECKING:
     from harness.board.build import Board
@@ -60,6 +61,12 @@ def command(result: Result, *, every_layer: bool = False) -> str:
     words = [*EVAL.split(), model, "--task", result.task]
     if meta["track"] in ("frozen", "native"):
         words += ["--protocol", meta["protocol"]]
+    if meta["track"] == "tuned":
+        words += ["--finetune"]
+        every_layer = False
+        recipe = resolved.get("recipe")
+        if recipe and (named := suite_of(recipe["name"])):
+            words += ["--suite", named]
     card = result.card
     own = set(board_units(result.task, tuple(card.languages)))
     there = set(meta["languages"])

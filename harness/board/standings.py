@@ -15,6 +15,8 @@ from harness.ranks import Place, tie_groups
 from harness.resampling import RESAMPLES
 
 SEED = 20_200_526  # of the sign flips: fixed, so that a board is the same every time
+# Of a track that has retrieval and QA: what it is ranked by. The rest is shown beside.
+HEADLINES: Mapping[str, str] = {"tuned": "f1"}
 MANY = 64  # checkpoints beyond which fewer sign flips decide about ties
 
 
@@ -61,7 +63,7 @@ def standing(track: str, entries: Sequence[Entry]) -> Standing | None:
     order = [task for task in _suite_order() if task in metrics]
     order += sorted(set(metrics) - set(order))
     # recall@10 or F1 of answers: mining's F1 is another quantity and is shown beside.
-    basis, metric = _basis(metrics)
+    basis, metric = _basis(metrics, HEADLINES.get(track))
     ranked: list[tuple[Entry, Floats, Value]] = []
     others: list[Row] = []
     for entry in members:
@@ -124,13 +126,17 @@ def _suite_order() -> list[str]:
     return list(dict.fromkeys(e.task for suite in SUITES for e in suites.get(suite, ())))
 
 
-def _basis(metrics: dict[str, str]) -> tuple[list[str], str]:
-    """The tasks that are averaged: those of the first suite that was measured, of one metric."""
+def _basis(metrics: dict[str, str], headline: str | None) -> tuple[list[str], str]:
+    """The tasks that are averaged: those of the first suite that was measured, of one metric.
+
+    It is ``headline`` where there is one and some task has it, else that of the suite's first task.
+    """
     suites = read_suites()
     for suite in SUITES:
         inside = [entry.task for entry in suites.get(suite, ()) if entry.task in metrics]
         if inside:
-            metric = metrics[inside[0]]
+            there = [metrics[task] for task in inside]
+            metric = headline if headline in there else there[0]
             return [task for task in inside if metrics[task] == metric], metric
     first = min(metrics)  # a task in none of these suites
     return [first], metrics[first]

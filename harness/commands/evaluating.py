@@ -42,12 +42,17 @@ def eval(
         int | None, typer.Option(help="Tokens a batch; halved when memory runs out.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="First N queries of each language.")] = None,
-    seed: Annotated[int, typer.Option(help="Recorded with the results.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of --finetune; recorded with the results.")] = 0,
     data: Data = None,
     out: Out = Path("leaderboard/results"),
     cache_dir: CacheDir = None,
     finetune: Annotated[
-        bool, typer.Option("--finetune/--no-finetune", help="Train the target heads first.")
+        bool,
+        typer.Option(
+            "--finetune/--no-finetune",
+            help="Measure QA, LAReQA and Mewsli-X in the tuned track: a fresh head or dual encoder "
+            "is trained first, by one recipe on every checkpoint, and kept in the cache.",
+        ),
     ] = False,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     offline: Offline = False,

@@ -63,6 +63,9 @@ def prefetch(
     langs: Langs = None,
     split: Split = None,
     cache_dir: CacheDir = None,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Also the data that eval --finetune trains on.")
+    ] = False,
     no_data: Annotated[bool, typer.Option("--no-data", help="Checkpoints only.")] = False,
 ) -> None:
     """Download checkpoints and task data, for a later run with --offline."""
@@ -71,7 +74,7 @@ def prefetch(
 
         request = api.make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split,
-            cache_dir=cache_dir, device="cpu",
+            cache_dir=cache_dir, device="cpu", finetune=finetune,
         )  # fmt: skip
         for line in api.prefetch(models or (), request, with_data=not no_data):
             typer.echo(line)
@@ -119,15 +122,23 @@ def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
 
 def cache_prune(
     older_than: Annotated[
-        float, typer.Option(help="Days without use; 0 removes all vectors.", min=0.0)
+        float, typer.Option(help="Days without use; 0 removes all of them.", min=0.0)
     ] = 30.0,
     cache_dir: CacheDir = None,
 ) -> None:
-    """Remove vectors that were not used lately. Downloads and results are not touched."""
+    """Remove vectors and tuned checkpoints that were not used lately.
+
+    Both are made again when they are needed. Downloads and results are not touched.
+    """
     with errors():
         from harness.api import cache_folder
         from harness.console import megabytes
         from harness.storage import prune
 
-        freed, removed = prune(cache_folder(cache_dir), days=older_than)
-        typer.echo(f"removed {removed} vector stores, {megabytes(freed) if removed else '0 MB'}")
+        removed = prune(cache_folder(cache_dir), days=older_than)
+        kinds = [entry.kind for entry in removed]
+        size = megabytes(sum(entry.size for entry in removed)) if removed else "0 MB"
+        typer.echo(
+            f"removed {kinds.count('vectors')} vector stores and {kinds.count('tuned')} tuned "
+            f"checkpoints, {size}"
+        )

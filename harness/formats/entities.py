@@ -60,6 +60,23 @@ def mention_queries(record: Any, entities: dict[str, int], place: str) -> tuple[
     return lang, queries
 
 
+def pair_of(record: Any, place: str) -> tuple[str, str] | None:
+    """(mention as a query, its entity's description) of a training pair.
+
+    None where no single sentence holds the mention. DataError for another schema.
+    """
+    mentioned = take(record, "contextual_mention", dict, place)
+    context = take(mentioned, "context", dict, place)
+    text = take(context, "text", str, place)
+    span = take(take(mentioned, "mention", dict, place), "mention_span", dict, place)
+    start, end = (take(span, key, int, place) for key in ("start", "end"))
+    if text[start:end] != take(span, "text", str, place):
+        raise DataError(f"{place}: the mention is not at its offset {start}")
+    marked = marked_mention(text, _spans(context, text, place), start, end)
+    described = description(take(record, "entity", dict, place), place)
+    return None if marked is None else (marked, described)
+
+
 def marked_mention(text: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> str | None:
     """The mention, a colon, and the first sentence that holds it, with `{ mention }` marked.
 

@@ -18,7 +18,7 @@ from harness.search import rank_all
 
 if TYPE_CHECKING:
     from harness.encoder import Encoder
-    from harness.plan import Job
+    from harness.jobs import Job
 
 Examples = Mapping[str, Bitext]
 

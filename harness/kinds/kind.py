@@ -13,7 +13,7 @@ import pyarrow as pa
 from harness.protocol import Role
 
 if TYPE_CHECKING:
-    from harness.plan import Job
+    from harness.jobs import Job
 
 NEARLY_EQUAL = 1e-6  # 1 − |mean of unit vectors|²; float32 noise is about 1e-7
 BLOCK = 8_192  # vectors looked at a time: a pool of a million is not copied in whole

@@ -24,7 +24,7 @@ from harness.search import mine
 
 if TYPE_CHECKING:
     from harness.encoder import Encoder
-    from harness.plan import Job
+    from harness.jobs import Job
 
 SCHEMA = pa.schema(
     [

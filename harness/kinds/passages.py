@@ -19,7 +19,7 @@ from harness.search import rank_all, rank_top
 
 if TYPE_CHECKING:
     from harness.encoder import Encoder
-    from harness.plan import Job
+    from harness.jobs import Job
 
 UNCUT_POOL = 100_000  # larger pools are ranked to DEPTH only (Mewsli-X: 1,003,893)
 DEPTH = 100

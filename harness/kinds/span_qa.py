@@ -15,7 +15,7 @@ from harness.metrics import mlqa, squad
 from harness.protocol import Role
 
 if TYPE_CHECKING:
-    from harness.plan import Job
+    from harness.jobs import Job
     from harness.reader import Reader
 
 SCHEMA = pa.schema(

@@ -19,14 +19,23 @@ from harness.submission import WITHOUT_CARD, Objective
 
 Head = Literal["span", "classification", "multiple_choice", "tagging", "dual_encoder", "mlm"]
 Format = Literal[
-    "squad", "tydiqa", "records", "parallel_records", "parallel_lines", "conll", "lines"
+    "squad",
+    "tydiqa",
+    "records",
+    "parallel_records",
+    "parallel_lines",
+    "mention_pairs",
+    "conll",
+    "lines",
 ]
 FORMATS: Mapping[Head, frozenset[str]] = {
     "span": frozenset(["squad", "tydiqa"]),
     "classification": frozenset(["records"]),
     "multiple_choice": frozenset(["records"]),
     "tagging": frozenset(["conll"]),
-    "dual_encoder": frozenset(["squad", "tydiqa", "parallel_records", "parallel_lines"]),
+    "dual_encoder": frozenset(
+        ["squad", "tydiqa", "parallel_records", "parallel_lines", "mention_pairs"]
+    ),
     "mlm": frozenset(["squad", "tydiqa", "records", "lines"]),
 }
 # What a reader of records must be told a column for.
@@ -88,11 +97,11 @@ class TrainingSource(Strict):
 class Recipe(Strict):
     """How a task is trained. The defaults are jiant's for intermediate training.
 
-    Linear decay after ``warmup`` (a share of all steps) of AdamW; ``weight_decay`` on matrices
-    only; gradients clipped to the norm ``clip``. ``batch_size`` counts the examples of one
-    optimiser step (windows, for span QA), over all processes. Lengths are in tokens, special ones
-    included; ``question_length`` cuts a question (span QA without special tokens, as in
-    evaluation) and ``stride`` is the overlap of its windows.
+    Linear decay after ``warmup`` (a share of all steps; from 1 on so many steps) of AdamW;
+    ``weight_decay`` on matrices only; gradients clipped to the norm ``clip``. ``batch_size`` counts
+    the examples of one optimiser step (windows, for span QA), over all processes. Lengths are in
+    tokens, special ones included; ``question_length`` cuts a question (span QA without special
+    tokens, as in evaluation) and ``stride`` is the overlap of its windows.
     """
 
     epochs: float = Field(default=3.0, gt=0)
@@ -101,11 +110,17 @@ class Recipe(Strict):
     max_length: int = Field(default=256, ge=8)
     question_length: int = Field(default=64, ge=1)
     stride: int = Field(default=128, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    warmup: float = Field(default=0.1, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
     eps: float = Field(default=1e-8, gt=0)
     clip: float = Field(default=1.0, gt=0)
     mask: float = Field(default=0.15, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> Recipe:
+        if self.warmup > 1 and not self.warmup.is_integer():
+            raise ValueError(f"warmup {self.warmup}: give a share below 1, or whole steps")
+        return self
 
 
 class LoraRecipe(Strict):

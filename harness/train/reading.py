@@ -9,6 +9,7 @@ from harness.sources import Where
 from harness.train.cards import IntermediateCard
 from harness.train.deal import choose, deal
 from harness.train.examples import Example, Found, TrainingSet
+from harness.train.mentions import read_mention_pairs
 from harness.train.plain import read_conll, read_plain_lines
 from harness.train.questions import read_squad
 from harness.train.sources import Files, fetch
@@ -22,6 +23,7 @@ READERS: Mapping[str, Reader] = {
     "records": read_table,
     "parallel_records": read_parallel_records,
     "parallel_lines": read_parallel_lines,
+    "mention_pairs": read_mention_pairs,
     "conll": read_conll,
     "lines": read_plain_lines,
 }

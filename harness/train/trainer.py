@@ -91,7 +91,7 @@ def last_saved(folder: Path) -> Path | None:
 
 def warmup_steps(recipe: Recipe, total: int) -> int:
     """Steps of warmup out of ``total``."""
-    return round(recipe.warmup * total)
+    return int(recipe.warmup) if recipe.warmup >= 1 else round(recipe.warmup * total)
 
 
 def save_every(total: int) -> int:

@@ -252,6 +252,16 @@ def test_tracks_are_never_mixed(root: Path) -> None:
     assert set(ranked(root)) == {"base", "english-qa", "multilingual-qa"}
 
 
+def test_the_tuned_track_is_ranked_by_qa_with_retrieval_beside(root: Path) -> None:
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    measure(root, BASE, bitext(BASE), track="tuned")
+    measure(root, ENGLISH, {u: answers(u, [1.0, 0.5]) for u in units}, task="demo_qa", layer=None,
+            track="tuned")  # fmt: skip
+    (found,) = [one for one in read_board(root).standings if one.track == "tuned"]
+    assert (found.metric, found.tasks, found.beside) == ("f1", ("demo_qa",), ("demo_bitext",))
+    assert [row.why for row in found.rows] == ["", "missing: demo_qa"]
+
+
 def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> None:
     hand_worked(root)
     submit(root, "hand/seen", base=ENGLISH, objective="extractive-qa", languages=["en", "de"])

@@ -58,6 +58,36 @@ def test_contaminated_is_left_out(root: Path) -> None:
         )  # fmt: skip
 
 
+def test_seeds_of_tuning_are_averaged_and_a_source_of_chance(root: Path) -> None:
+    good, bad = bitext(ENGLISH), bitext(BASE)  # in the mean over languages 50 and 0 percent
+    for seed, rows in ((0, good), (1, good), (2, bad)):
+        measure(root, ENGLISH, rows, track="tuned", seed=seed)
+    for seed in (1, 2, 3):
+        measure(root, BASE, bad, track="tuned", seed=seed)
+    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    assert found.track == "tuned"
+    assert found.difference.estimate.difference == pytest.approx(1 / 3)
+    assert found.over is not None
+    assert found.over.difference == pytest.approx(1 / 3)
+
+
+def test_recipes_are_compared_with_themselves_alone(root: Path) -> None:
+    def resolved(recipe: str) -> dict[str, object]:
+        named = {"name": "xtreme_squad", "hash": recipe}
+        return {"layer": None, "pooling": None, "dtype": "float32", "prompts": {}, "recipe": named}
+
+    def tuned(model: str, recipe: str) -> None:
+        measure(root, model, bitext(model), track="tuned", resolved=resolved(recipe))
+
+    tuned(ENGLISH, "0" * 12)
+    tuned(BASE, "1" * 12)
+    with pytest.raises(IncompleteError, match="recipe"):
+        compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    tuned(BASE, "0" * 12)
+    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    assert found.remarks[0].startswith("demo_bitext: stale")
+
+
 def test_unknown_and_ambiguous(root: Path) -> None:
     hand_worked(root)
     results = root / "leaderboard/results"

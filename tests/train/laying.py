@@ -71,6 +71,25 @@ def squad(lang: str, *, prefix: str = "", unanswerable: bool = False) -> dict[st
     return {"version": "1.1", "data": [{"title": "Town", "paragraphs": paragraphs}]}
 
 
+def mention_pair(sentence: str) -> dict[str, Any]:
+    """Mewsli-X's training pair: the sentence's first word is the mention."""
+    word = sentence.split()[0]
+    whole = [{"start": 0, "end": len(sentence)}]
+    span = {"start": 0, "end": len(word), "text": word}
+    return {
+        "contextual_mention": {
+            "context": {"language": "en", "text": sentence, "sentence_spans": whole},
+            "mention": {"example_id": "m", "entity_id": "Q1", "mention_span": span},
+        },
+        "entity": {
+            "entity_id": "Q1",
+            "description": f"{word} is a word.",
+            "description_language": "en",
+            "sentence_spans": [{"start": 0, "end": len(word) + 11}],
+        },
+    }
+
+
 def lay(card: IntermediateCard, folder: Path) -> None:
     """Every file of a card."""
     for file in card.source.splits[card.split].files.values():
@@ -84,6 +103,8 @@ def _text(card: IntermediateCard, file: TrainingFile, lang: str, suffix: str) ->
     texts = sentences(lang)
     if card.source.format in ("squad", "tydiqa"):
         return json.dumps(squad(lang, unanswerable=card.unanswerable))
+    if card.source.format == "mention_pairs":
+        return "".join(json.dumps(mention_pair(text)) + "\n" for text in texts)
     if card.source.format == "conll":
         return "\n\n".join(
             "\n".join(f"{word}\t{'N' if word[0].isupper() else 'X/N'}" for word in text.split())

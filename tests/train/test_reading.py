@@ -111,6 +111,15 @@ def test_a_candidate_is_the_answers_sentence_and_its_context(tmp_path: Path) -> 
     assert pair == Matched("q1", "en", "en 1?", SENTENCES["en"][1] + context, "en")
 
 
+def test_mentions_and_entities_as_in_evaluation(tmp_path: Path) -> None:
+    card = read_intermediate("mewsli_x_pairs")
+    lay(card, tmp_path)
+    first, *_ = found(card, tmp_path)
+    assert isinstance(first, Matched)
+    assert first.query == "The: { The } ferry to the island leaves at seven."
+    assert first.text == "The is a word."
+
+
 def test_tydiqa_ids_repeat_and_one_file_may_hold_all_languages(tmp_path: Path) -> None:
     one = read_intermediate("tydiqa_ko_sw")
     gold = squad("ko")

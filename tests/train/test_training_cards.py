@@ -81,7 +81,7 @@ def test_dev_sets_say_so_in_their_names() -> None:
         ({"label_names": {"1": "maybe"}}, "maybe, which is not among labels"),
         ({"contaminates": ["squad"]}, "squad is not a target task"),
         ({"deal": {"items": "de"}}, "deal.items de is not among languages"),
-        ({"recipe": {"warmup": 1.5}}, "less than 1"),
+        ({"recipe": {"warmup": 1.5}}, "give a share below 1, or whole steps"),
         ({"lora": {"layers": [3, 1]}}, "the first, then the last"),
         ({"learning_rate": 1}, "Extra inputs are not permitted"),
     ],
