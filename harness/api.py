@@ -212,8 +212,9 @@ def train(
     """
     from harness.train.cards import LoraRecipe, read_intermediate, read_intermediate_suites
     from harness.train.lora import parse_layers
-    from harness.train.run import DTYPES, Order, check_target, recipes
+    from harness.train.order import DTYPES, Order, recipes
     from harness.train.run import train as trained
+    from harness.train.workspace import check_target
 
     suites = read_intermediate_suites()
     asked = _listed(intermediate)

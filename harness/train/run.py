@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +15,18 @@ from harness.loading import load_encoder
 from harness.reader import pad_token
 from harness.sources import Where
 from harness.train.batches import Steps, TaskData
-from harness.train.cards import IntermediateCard, LoraRecipe, Recipe
 from harness.train.curve import Curve, Unwritten
 from harness.train.examples import TrainingSet
 from harness.train.features import Codec, encode
 from harness.train.heads import HeadSpec, make_model
 from harness.train.lora import adapted, merge
-from harness.train.output import RECORD, Made, remove, write
+from harness.train.order import Order, decided, process
+from harness.train.output import Made, write
 from harness.train.progress import Silent
 from harness.train.reading import read
 from harness.train.schedule import Share, make_schedule
 from harness.train.trainer import Settings, Told, run_steps
-
-WORK = ".training"
-SETTINGS = "settings.json"
-LOCK = "lock"
-# One optimiser runs all the tasks, so these have to be the same in all of their recipes.
-SHARED = ("lr", "warmup", "weight_decay", "eps", "clip")
-DTYPES = ("float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be trained. ``recipes``: task → its recipe with what was overridden."""
-
-    base: Checkpoint
-    cards: Sequence[IntermediateCard]
-    recipes: Mapping[str, Recipe]
-    out: Path
-    seed: int = 0
-    dtype: str = "float32"
-    device: str = "cpu"
-    lora: LoraRecipe | None = None
-    max_examples: int | None = None
-    max_steps: int | None = None
-    fresh: bool = False
-    command: str = "harness.train"
+from harness.train.workspace import WORK, alone, begin, check_target, finished
 
 
 def train(order: Order, where: Where, told: Told | None = None) -> Path:
@@ -70,9 +43,9 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
     sets = {card.name: read(card, where, order.max_examples) for card in order.cards}
     settings = decided(order, sets)
     first = process()[0] == 0
-    if _finished(order, settings):
+    if not order.fresh and finished(order.out, settings):
         return order.out
-    with _alone(order) if first else nullcontext():
+    with alone(order.out) if first else nullcontext():
         return _train(order, sets, settings, told or Silent())
 
 
@@ -81,7 +54,7 @@ def _train(
 ) -> Path:
     work, first = order.out / WORK, process()[0] == 0
     if first:
-        _begin(order, work, settings)
+        begin(order.out, settings, fresh=order.fresh)
     _meet(order)
     with _own_randomness():
         encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
@@ -123,93 +96,11 @@ def _train(
     return order.out
 
 
-def recipes(
-    cards: Sequence[IntermediateCard], **overrides: float | int | None
-) -> dict[str, Recipe]:
-    """Task → its card's recipe, with the overrides that are not None.
-
-    Raises:
-        UsageError: an impossible value, or tasks together whose optimisers differ.
-    """
-    from pydantic import ValidationError
-
-    given = {name: value for name, value in overrides.items() if value is not None}
-    found = {}
-    for card in cards:
-        try:
-            found[card.name] = Recipe.model_validate({**card.recipe.model_dump(), **given})
-        except ValidationError as error:
-            one = error.errors()[0]
-            name = str(one["loc"][0]).replace("_", "-")
-            raise UsageError(f"--{name} {one['input']}: {one['msg']}") from None
-    for name in SHARED:
-        values = {getattr(recipe, name) for recipe in found.values()}
-        if len(values) > 1:
-            remedy = "give --lr" if name == "lr" else "train one after the other"
-            shown = ", ".join(f"{value:g}" for value in sorted(values))
-            raise UsageError(f"tasks with different recipes ({name} {shown}): {remedy}")
-    return found
-
-
-def check_target(out: Path) -> None:
-    """UsageError where the target holds what is no training of ours."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: give --out a folder")
-    ours = (out / RECORD).is_file() or (out / WORK).is_dir()
-    if out.is_dir() and not ours and any(out.iterdir()):
-        raise UsageError(f"{out} holds other files: give --out a new folder")
-
-
 def _check_installed() -> None:
     from importlib.util import find_spec
 
     if find_spec("accelerate") is None:
         raise UsageError("training needs accelerate: pip install 'xharness[train]'")
-
-
-def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
-    """Everything that decides the weights; the same settings are the same training."""
-    tasks = {
-        card.name: {
-            "card": card.hash,
-            "recipe": order.recipes[card.name].model_dump(),
-            "files": dict(sets[card.name].files),
-            "examples": len(sets[card.name].examples),
-        }
-        for card in order.cards
-    }
-    lora = order.lora
-    return {
-        "base": f"{order.base.id}@{order.base.revision}",
-        "intermediate": [card.name for card in order.cards],
-        "seed": order.seed,
-        "dtype": order.dtype,
-        "device": order.device.partition(":")[0],
-        "processes": process()[1],
-        "lora": None if lora is None else lora.model_dump(mode="json"),
-        "max_examples": order.max_examples,
-        "max_steps": order.max_steps,
-        **order.recipes[order.cards[0].name].model_dump(),
-        "tasks": tasks,
-    }
-
-
-def process() -> tuple[int, int]:
-    """This process's number and how many there are, as accelerate and torchrun say it."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-@contextmanager
-def _alone(order: Order) -> Iterator[None]:
-    """One process at a time for one target. UsageError where another one is at it."""
-    from filelock import FileLock, Timeout
-
-    (order.out / WORK).mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(order.out / WORK / LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise UsageError(f"another process trains into {order.out}: wait for it") from None
 
 
 def _meet(order: Order) -> None:
@@ -218,39 +109,6 @@ def _meet(order: Order) -> None:
         from accelerate import PartialState
 
         PartialState(cpu=order.device == "cpu").wait_for_everyone()
-
-
-def _finished(order: Order, settings: Mapping[str, Any]) -> bool:
-    """Whether the target is this training's. UsageError where it is another's."""
-    for path, key in ((order.out / RECORD, "settings"), (order.out / WORK / SETTINGS, None)):
-        if order.fresh or not path.is_file():
-            continue
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            continue
-        before = found.get(key) if key else found
-        if before != settings:
-            name = next((n for n in settings if (before or {}).get(n) != settings[n]), "settings")
-            was, now = (str((one or {}).get(name))[:60] for one in (before, settings))
-            what = f"{name} was {was}, is {now}" if name != "tasks" else "data or recipe differ"
-            raise UsageError(
-                f"{order.out} holds another training ({what}): give another --out, or --fresh to "
-                "start over"
-            )
-        if key:
-            return True
-    return False
-
-
-def _begin(order: Order, work: Path, settings: Mapping[str, Any]) -> None:
-    """The work folder, with the settings; with ``fresh`` nothing of an earlier training stays."""
-    if order.fresh and order.out.is_dir():
-        remove(order.out, work, keep=LOCK)
-    work.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(settings, ensure_ascii=False, indent=2)
-    (work / f"{SETTINGS}.new").write_text(text, encoding="utf-8")
-    (work / f"{SETTINGS}.new").replace(work / SETTINGS)
 
 
 def _features(
@@ -341,6 +199,3 @@ def _own_randomness() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(arrays)
-
-
-__all__ = ["Order", "recipes", "train"]

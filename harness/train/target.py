@@ -24,12 +24,14 @@ from harness.sources import Download, Where, official
 from harness.storage import lock_of
 from harness.target_recipes import TargetRecipe
 from harness.train.heads import HeadSpec, make_model
+from harness.train.order import Order
 from harness.train.output import RECORD
 from harness.train.questions import MOST_MISPLACED
 from harness.train.reading import read
-from harness.train.run import WORK, Order, train
+from harness.train.run import train
 from harness.train.sources import fetch
 from harness.train.trainer import DONE, Told
+from harness.train.workspace import WORK
 
 FOLDER = "tuned"  # of the cache
 

@@ -53,6 +53,8 @@ def run_steps(
     """
     import torch
 
+    if steps.rank == 0:
+        _tidy(folder)
     resume = last_saved(folder)
     done = 0 if resume is None else int(resume.name.rpartition("-")[2])
     curve.go_on_from(done)
@@ -78,15 +80,16 @@ def run_steps(
 
 
 def last_saved(folder: Path) -> Path | None:
-    """The newest saved step that is whole; what is not whole is removed."""
-    whole: list[tuple[int, Path]] = []
+    """The newest saved step that is whole."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{DONE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process had not saved to the end."""
     for path in folder.glob("checkpoint-*"):
-        number = path.name.rpartition("-")[2]
-        if (path / DONE).is_file() and number.isdecimal():
-            whole.append((int(number), path))
-        else:
+        if not (path / DONE).is_file():
             shutil.rmtree(path, ignore_errors=True)
-    return max(whole)[1] if whole else None
 
 
 def warmup_steps(recipe: Recipe, total: int) -> int:

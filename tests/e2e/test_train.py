@@ -447,6 +447,9 @@ def test_bad_bases_and_targets(run: Run, base: Path, data: Path, tmp_path: Path)
     )
     assert ran.code == 4
     assert "no multiple choice head for qwen2" in ran.stderr
+    # Nothing was saved there yet: the folder is free for another training.
+    ran = run("train", base, "-i", "squad_v2", "--data", data, "--out", tmp_path / "a", *FEW)
+    assert ran.code == 0, ran.stderr
     ran = run("train", base, *options, "--out", base)
     assert ran.code == 2
     assert "holds other files" in ran.stderr
