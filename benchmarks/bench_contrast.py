@@ -16,10 +16,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.contrast import by_language, macro
-from harness.paired import Paired
-from harness.ranks import tie_groups
-from harness.resampling import RESAMPLES, resample
+from harness.statistics.contrast import by_language, macro
+from harness.statistics.paired import Paired
+from harness.statistics.ranks import tie_groups
+from harness.statistics.resampling import RESAMPLES, resample
 
 REPEATS = 3
 

@@ -10,9 +10,9 @@ from harness.board.differences import Difference, differ
 from harness.board.entries import TRACKS, Result, make_entries, read_result
 from harness.board.fold import Folded, fold
 from harness.errors import IncompleteError, NotFoundError, UsageError
-from harness.hierarchy import Hierarchical, Replicate, Side, hierarchical
 from harness.outcomes import find
-from harness.resampling import RESAMPLES
+from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical
+from harness.statistics.resampling import RESAMPLES
 from harness.submission import Submission, contamination
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.board.differences import Difference, differ
 from harness.board.entries import Entry, Result
 from harness.board.variants import recipe_of, training_seed
-from harness.hierarchy import Hierarchical, Replicate, Side, hierarchical, shares
-from harness.multiplicity import holm
+from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical, shares
+from harness.statistics.multiplicity import holm
 from harness.submission import MULTILINGUAL
 
 # Confirmatory, per base (A − B); "base" is the checkpoint without intermediate training.

@@ -12,20 +12,18 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
-from harness import contrast
 from harness.board.entries import Result, board_units
 from harness.board.fold import fold_key
 from harness.board.words import at_chance
-from harness.contrast import Estimate, Part
-from harness.mined import pair_mining
 from harness.outcomes import OutcomeFile
-from harness.paired import pair_runs
-from harness.resampling import RESAMPLES, Comparison, resample
+from harness.statistics import contrast
+from harness.statistics.contrast import Estimate, Part
+from harness.statistics.mined import pair_mining
+from harness.statistics.paired import pair_runs
+from harness.statistics.resampling import RESAMPLES, Comparison, resample
 
 SEED = 20_200_526  # of the resampling: fixed, so that a board is the same every time
 GROUPS: tuple[contrast.GroupedBy, ...] = ("family", "script", "resource")
-# Modules that decide a difference: one that was kept is used only while they are the same.
-STATISTICS = ("chance", "contrast", "mined", "multiplicity", "paired", "resampling")
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def _key(
         for side in (a, b)
     ]
     here = Path(__file__).parent
-    code = [here / "differences.py", *(here.parent / f"{name}.py" for name in STATISTICS)]
+    code = [here / "differences.py", *sorted((here.parent / "statistics").glob("*.py"))]
     digests = [sha256(path.read_bytes()).hexdigest() for path in code]
     text = json.dumps([named, [sorted(side) for side in trained], weights, resamples, digests])
     return sha256(text.encode()).hexdigest()

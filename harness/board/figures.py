@@ -13,7 +13,7 @@ from harness.board.standings import Standing
 from harness.languages import read_languages
 
 if TYPE_CHECKING:
-    from harness.align import Alignment
+    from harness.alignment.align import Alignment
     from harness.board.build import Board
 
 # An image cannot know the theme of the page around it, only the system's: so it brings its ground.

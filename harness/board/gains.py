@@ -11,8 +11,8 @@ import numpy as np
 from harness.board.draws import interval
 from harness.board.entries import TRACKS, Entry, Floats, Result
 from harness.board.variants import training_seed
-from harness.hierarchy import Hierarchical, Replicate, Side, hierarchical
-from harness.multiplicity import benjamini_hochberg
+from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical
+from harness.statistics.multiplicity import benjamini_hochberg
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +20,8 @@ class Gain:
     """A variant's difference to its base over the tasks that both have whole and clean.
 
     ``q``: p adjusted by Benjamini and Hochberg over all gains of the board. With enough seeds the
-    interval and p are of a t test over seeds and items (`harness.hierarchy`); else they are of the
-    draws alone (p by the normal approximation), about this one checkpoint. Exploratory: the named
+    interval and p are of a t test over seeds and items (`hierarchy`); else they are of the draws
+    alone (p by the normal approximation), about this one checkpoint. Exploratory: the named
     contrasts have tests of their own.
     """
 

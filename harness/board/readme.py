@@ -17,7 +17,7 @@ from harness.board.variants import recipe_of
 from harness.board.waiting import waiting_table
 from harness.board.words import at_chance, p_value, percent, points, span
 from harness.cards import read_card
-from harness.contrast import Estimate, Part
+from harness.statistics.contrast import Estimate, Part
 
 if TYPE_CHECKING:
     from harness.board.build import Board

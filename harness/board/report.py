@@ -12,7 +12,7 @@ from rich.table import Table
 from harness.board.compare import Compared
 from harness.board.contrasts import Contrast
 from harness.board.words import p_value, points, span
-from harness.contrast import Part
+from harness.statistics.contrast import Part
 
 
 def compared_data(found: Iterable[Compared]) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ import numpy as np
 from harness.board.draws import interval
 from harness.board.entries import SUITES, Entry, Floats, Result, Value
 from harness.cards import read_suites
-from harness.outliers import Outlier, outliers
-from harness.ranks import Place, tie_groups
-from harness.resampling import RESAMPLES
+from harness.statistics.outliers import Outlier, outliers
+from harness.statistics.ranks import Place, tie_groups
+from harness.statistics.resampling import RESAMPLES
 
 SEED = 20_200_526  # of the sign flips: fixed, so that a board is the same every time
 # Of a track that has retrieval and QA: what it is ranked by. The rest is shown beside.

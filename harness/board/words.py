@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from functools import lru_cache
 
-from harness import chance
 from harness.board.entries import Result
+from harness.statistics import chance
 
 
 def percent(value: float) -> str:

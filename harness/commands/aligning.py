@@ -36,8 +36,8 @@ def align(
     """
     check_format(format)
     with errors():
-        from harness.align import align as aligned
-        from harness.align_report import check_figure
+        from harness.alignment.align import align as aligned
+        from harness.alignment.report import check_figure
         from harness.console import Display
         from harness.errors import IncompleteError
 
@@ -57,7 +57,7 @@ def align(
 
 
 def _print(found: Any, format: str, figure: Path | None) -> None:
-    from harness.align_report import alignment_data, alignment_tables, write_figure
+    from harness.alignment.report import alignment_data, alignment_tables, write_figure
     from harness.console import stdout
 
     if figure is not None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from harness.checkpoint import Checkpoint, resolve
 from harness.errors import HarnessError, IncompleteError, RefusedError
+from harness.intake.submission_yaml import as_yaml
 from harness.loading import load_encoder, quiet
 from harness.submission import Submission
-from harness.submission_yaml import as_yaml
 from harness.train.cards import IntermediateCard
 from harness.train.curve import Curve, svg
 from harness.weights import WEIGHTS

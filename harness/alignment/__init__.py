@@ -1,0 +1,1 @@
+"""How well a checkpoint's layers align translations."""

@@ -1,0 +1,1 @@
+"""Paired statistics: two sets of outcomes → differences, intervals, tests, ranks."""

@@ -1,0 +1,242 @@
+"""Contrasts between two runs: macro differences, breakdowns, intervals and p-values.
+
+Everything is a linear functional of the columns (one per task and language) of one set of draws,
+so that every number of a contrast comes from the same weights. Languages are fixed: a result is
+about these languages, not about languages at large.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Literal
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness.languages import read_languages
+from harness.statistics.multiplicity import benjamini_hochberg
+from harness.statistics.resampling import ROUNDING, Draws, Floats, flip_p, percentile_interval
+
+GroupedBy = Literal["family", "script", "resource"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A difference A − B with its 95 % interval and p-value.
+
+    ``low`` and ``high`` are None where no resample has examples of every language; ``resamples``
+    is the number that have.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    resamples: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of a breakdown: a language of a task, or a group of languages.
+
+    ``q``: p adjusted by Benjamini and Hochberg over the lines of the breakdown (of the task, for
+    languages). ``task`` is the label of all tasks for a group.
+    """
+
+    task: str
+    name: str
+    languages: tuple[str, ...]
+    estimate: Estimate
+    q: float
+
+
+def macro(draws: Draws) -> Estimate:
+    """Δ = (1/|L|) Σ_l [Σ_c S_cl / Σ_c n_cl] within a task, then the mean over tasks."""
+    return _estimate(draws, macro_weights(draws))
+
+
+def by_language(draws: Draws) -> list[Part]:
+    """Every language of every task, adjusted within the task."""
+    parts = [
+        (task, lang, (lang,), _estimate(draws, np.eye(len(draws.columns))[column]))
+        for column, (task, lang) in enumerate(draws.columns)
+    ]
+    tasks = list(dict.fromkeys(task for task, _ in draws.columns))
+    return [
+        part for task in tasks for part in _adjusted([part for part in parts if part[0] == task])
+    ]
+
+
+def by_group(draws: Draws, groups: Mapping[str, Collection[str]]) -> list[Part]:
+    """The macro difference of each named group of languages; groups without any are left out.
+
+    See `language_groups`. Over several tasks: within each that has languages of the group, then
+    the mean over those.
+    """
+    parts = []
+    for name, langs in groups.items():
+        weights = macro_weights(draws, langs)
+        if weights.any():
+            of_group = [lang for _, lang in draws.columns if lang in langs]
+            here = tuple(dict.fromkeys(of_group))
+            parts.append((label(draws), name, here, _estimate(draws, weights)))
+    return _adjusted(parts)
+
+
+def without(draws: Draws, columns: Collection[tuple[str, str]]) -> Part | None:
+    """The macro difference without some (task, language) columns.
+
+    None where none of them is there, or none would be left.
+    """
+    chosen = [column for column in draws.columns if column not in columns]
+    if not chosen or len(chosen) == len(draws.columns):
+        return None
+    weights = _mean_weights(draws, [column in chosen for column in draws.columns])
+    langs = tuple(dict.fromkeys(lang for _, lang in chosen))
+    estimate = _estimate(draws, weights)
+    name = f"{len(chosen)} of {len(draws.columns)}"
+    return Part(_label(chosen), name, langs, estimate, estimate.p)
+
+
+def difference_in_differences(
+    draws: Draws, seen: Collection[str], unseen: Collection[str]
+) -> Estimate | None:
+    """Δ of ``seen`` − Δ of ``unseen`` on the same weights; None where a side has no language.
+
+    Only tasks with languages on both sides count, else a difference between tasks would pass for
+    one between languages. Flipping signs would test that neither side differs at all, which a gain
+    in both contradicts without any difference between them; so p is from the bootstrap
+    distribution, moved to zero: (1 + #{|Δ* − Δ| ≥ |Δ|}) / (B + 1).
+    """
+    weights = np.zeros(len(draws.columns))
+    tasks = [
+        task
+        for task in dict.fromkeys(task for task, _ in draws.columns)
+        if all(
+            any(task == other and lang in side for other, lang in draws.columns)
+            for side in (seen, unseen)
+        )
+    ]
+    if not tasks:
+        return None
+    weights = macro_weights(draws, seen, tasks) - macro_weights(draws, unseen, tasks)
+    observed, known = _bootstrap(draws, weights)
+    low, high = percentile_interval(known)
+    rounding = ROUNDING * float(np.abs(weights) @ draws.magnitude)
+    return Estimate(
+        difference=observed,
+        low=None if isnan(low) else low,
+        high=None if isnan(high) else high,
+        p=flip_p(observed, known - observed, rounding),
+        resamples=len(known),
+    )
+
+
+def macro_weights(
+    draws: Draws, langs: Collection[str] | None = None, tasks: Collection[str] | None = None
+) -> Floats:
+    """float64[J]: the weight of each column in the mean over languages, then tasks.
+
+    Restricted to some languages and tasks; all zero where none is left.
+    """
+    chosen = [
+        (langs is None or lang in langs) and (tasks is None or task in tasks)
+        for task, lang in draws.columns
+    ]
+    return _mean_weights(draws, chosen)
+
+
+def _mean_weights(draws: Draws, chosen: Sequence[bool]) -> Floats:
+    per_task = Counter(task for (task, _), use in zip(draws.columns, chosen, strict=True) if use)
+    return np.array(
+        [
+            1 / (per_task[task] * len(per_task)) if use else 0.0
+            for (task, _), use in zip(draws.columns, chosen, strict=True)
+        ]
+    )
+
+
+def item_variance(draws: Draws) -> float:
+    """σ²_item: the variance of the macro difference over the bootstrap."""
+    _, known = _bootstrap(draws, macro_weights(draws))
+    if len(known) < 2:
+        raise UsageError(f"{len(known)} resamples with every language: too few for a variance")
+    return float(known.var(ddof=1))
+
+
+def label(draws: Draws) -> str:
+    """The tasks that the draws average over: `mean of lareqa and tatoeba`, or the one task."""
+    return _label(draws.columns)
+
+
+def _label(columns: Iterable[tuple[str, str]]) -> str:
+    tasks = list(dict.fromkeys(task for task, _ in columns))
+    if len(tasks) == 1:
+        return tasks[0]
+    return f"mean of {', '.join(tasks[:-1])} and {tasks[-1]}"
+
+
+def language_groups(langs: Iterable[str], by: GroupedBy) -> dict[str, tuple[str, ...]]:
+    """Languages by family, script or resource class, in the order they come.
+
+    A pair (`de-ar`, context and question) goes with its context. UsageError for a language that
+    languages.tsv does not have.
+    """
+    known = read_languages()
+    groups: dict[str, list[str]] = {}
+    for lang in dict.fromkeys(langs):
+        code = lang.split("-")[0]
+        if code not in known:
+            raise UsageError(f"language {lang!r} has no {by}: add it to tasks/languages.tsv")
+        groups.setdefault(str(getattr(known[code], by)), []).append(lang)
+    return {name: tuple(members) for name, members in groups.items()}
+
+
+def seen_unseen(
+    langs: Iterable[str], trained_a: Collection[str], trained_b: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(S, U): languages in A's intermediate data and not in B's, and those in neither."""
+    every = list(dict.fromkeys(langs))
+    seen = tuple(lang for lang in every if lang in trained_a and lang not in trained_b)
+    unseen = tuple(lang for lang in every if lang not in trained_a and lang not in trained_b)
+    return seen, unseen
+
+
+def _estimate(draws: Draws, weights: Floats) -> Estimate:
+    observed, known = _bootstrap(draws, weights)
+    low, high = percentile_interval(known)
+    used = weights != 0
+    return Estimate(
+        difference=observed,
+        low=None if isnan(low) else low,
+        high=None if isnan(high) else high,
+        p=flip_p(
+            observed,
+            draws.flipped[:, used] @ weights[used],
+            ROUNDING * float(np.abs(weights) @ draws.magnitude),
+        ),
+        resamples=len(known),
+    )
+
+
+def _bootstrap(draws: Draws, weights: Floats) -> tuple[float, Floats]:
+    """The functional of the data, and of the resamples that have examples of all its columns.
+
+    A resample without any example of a language has no difference for it. A mean over the other
+    languages would be another quantity, so the resample is left out: what remains is the bootstrap
+    given that every language is there. Only languages of a few clusters are ever absent.
+    """
+    used = weights != 0
+    values = draws.bootstrap[:, used] @ weights[used]
+    return float(draws.observed[used] @ weights[used]), values[~np.isnan(values)]
+
+
+def _adjusted(parts: Sequence[tuple[str, str, tuple[str, ...], Estimate]]) -> list[Part]:
+    adjusted = benjamini_hochberg([estimate.p for *_, estimate in parts])
+    return [
+        Part(task, name, langs, estimate, q)
+        for (task, name, langs, estimate), q in zip(parts, adjusted, strict=True)
+    ]

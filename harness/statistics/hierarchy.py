@@ -1,0 +1,153 @@
+"""Claims beyond two files: differences over seeds and independently made checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, sqrt
+from typing import Literal
+
+import numpy as np
+
+from harness.errors import UsageError
+
+Claim = Literal["objective", "recipe", "descriptive"]
+
+ENOUGH = 3  # checkpoints or seeds, on each side
+ROUNDING = 1e-12  # scores are in [0, 1] and in double precision
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One run of a side. ``origin``: the independently made checkpoint that it is of; runs that
+    differ in the seed alone (of its training or of the target's) share one. ``base``: the
+    checkpoint that the origin was trained from. ``score``: the run's macro score.
+    """
+
+    origin: str
+    base: str
+    seed: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """The runs of A or of B. ``fixed``: one checkpoint that nothing was drawn at random for, such
+    as the base itself with frozen vectors: it adds no variance and needs no replication."""
+
+    runs: tuple[Replicate, ...]
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Hierarchical:
+    """A difference over replicates: mean of A − mean of B.
+
+    For a descriptive claim there is no more than the difference: the rest is None.
+    """
+
+    claim: Claim
+    difference: float
+    se: float | None
+    df: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def claim(a: Side, b: Side) -> Claim:
+    """What a difference may be said of.
+
+    "objective": every side has at least 3 independent checkpoints, all on one base; "recipe":
+    every side has these or one checkpoint with at least 3 seeds; "descriptive": anything else.
+    """
+    varying = [side for side in (a, b) if not side.fixed]
+    levels = {_level(side) for side in varying}
+    if not varying or "descriptive" in levels:
+        return "descriptive"
+    if levels == {"objective"}:
+        bases = {run.base for side in varying for run in side.runs}
+        # A fixed side is compared fairly only if it is that base, or was trained from it.
+        fixed = [run for side in (a, b) if side.fixed for run in side.runs]
+        if len(bases) == 1 and all(bases & {run.base, run.origin} for run in fixed):
+            return "objective"
+    return "recipe" if "recipe" in levels else "descriptive"
+
+
+def shares(side: Side) -> list[float]:
+    """Each run's weight in the side's mean, summing to 1: every origin counts the same.
+
+    These are the weights for `paired.pair_runs`, whose draws give the item variance.
+    """
+    origins = [run.origin for run in side.runs]
+    return [1 / (len(set(origins)) * origins.count(origin)) for origin in origins]
+
+
+def hierarchical(
+    a: Side, b: Side, item_variance: float, clusters: int, level: float = 0.95
+) -> Hierarchical:
+    """SE² = s_A²/k_A + s_B²/k_B + σ²_item, and a t test with Satterthwaite's degrees of freedom.
+
+    ``item_variance``: σ²_item, the variance of the seed-averaged macro difference over the cluster
+    bootstrap (`contrast.item_variance`), from ``clusters`` clusters. s and k are over
+    checkpoints (seeds averaged) for a side with several, over seeds for a side with one.
+    df = SE⁴ / Σ v²/ν over the three terms v, with ν = k_A − 1, k_B − 1 and clusters − 1
+    (Satterthwaite 1946). Without the items it is Welch's test.
+
+    Raises UsageError for a side without runs, or a fixed one with several.
+    """
+    for side in (a, b):
+        if not side.runs or (side.fixed and len(side.runs) > 1):
+            raise UsageError(
+                f"a side of a contrast has {len(side.runs)} runs: give one at least, "
+                "and one alone where it is fixed"
+            )
+    if not item_variance >= 0 or clusters < 2:
+        raise UsageError(
+            f"item variance {item_variance} of {clusters} clusters: give a variance of at least 0 "
+            "and 2 clusters or more"
+        )
+    difference = float(
+        np.dot(shares(a), [run.score for run in a.runs])
+        - np.dot(shares(b), [run.score for run in b.runs])
+    )
+    kind = claim(a, b)
+    if kind == "descriptive":
+        return Hierarchical(kind, difference, None, None, None, None, None)
+    terms = [(item_variance, clusters - 1)]
+    for side in (a, b):
+        if not side.fixed:
+            units = _units(side)
+            terms.append((float(np.var(units, ddof=1)) / len(units), len(units) - 1))
+    variance = sum(term for term, _ in terms)
+    if variance < ROUNDING**2:  # every run and every example alike
+        certain = 1.0 if abs(difference) < ROUNDING else 0.0
+        return Hierarchical(kind, difference, 0.0, inf, difference, difference, certain)
+    from scipy.stats import t
+
+    se = sqrt(variance)
+    df = variance**2 / sum(term**2 / freedom for term, freedom in terms)
+    reach = float(t.ppf((1 + level) / 2, df)) * se
+    p = 2 * float(t.sf(abs(difference) / se, df))
+    return Hierarchical(kind, difference, se, df, difference - reach, difference + reach, p)
+
+
+def _level(side: Side) -> Claim:
+    origins = {run.origin for run in side.runs}
+    if len(origins) >= ENOUGH:
+        return "objective"
+    if len(origins) == 1 and len({run.seed for run in side.runs}) >= ENOUGH:
+        return "recipe"
+    return "descriptive"
+
+
+def _units(side: Side) -> Sequence[float]:
+    """The scores that vary: of checkpoints, seeds averaged, or of the seeds of a single one.
+
+    Runs of one origin and seed (a checkpoint whose target head was trained several times) are one.
+    """
+    groups: dict[str | int, list[float]] = {}
+    single = len({run.origin for run in side.runs}) == 1
+    for run in side.runs:
+        groups.setdefault(run.seed if single else run.origin, []).append(run.score)
+    return [float(np.mean(scores)) for scores in groups.values()]

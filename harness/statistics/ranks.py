@@ -1,0 +1,122 @@
+"""Ranks with uncertainty: who cannot be separated from the leader of a group shares its rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import IncompleteError, UsageError
+from harness.statistics.paired import Profile
+from harness.statistics.resampling import BLOCK, RESAMPLES, ROUNDING, cluster_signs, flip_p
+
+Values = npt.NDArray[np.float64]
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Place:
+    """A checkpoint's place. ``rank``: 1 + the number of checkpoints before its group; ``leader``:
+    the best of its group; ``p``: of the paired test against that leader (1 for itself)."""
+
+    name: str
+    score: float
+    rank: int
+    leader: str
+    p: float
+
+
+def stack(profiles: Sequence[Sequence[Profile]]) -> Values:
+    """Profiles of several checkpoints (the outer sequence) on the same tasks → float64[C, K].
+
+    The score is the mean over tasks; tasks that share clusters add up in them.
+
+    Raises:
+        UsageError: there is no checkpoint, or one has no task.
+        IncompleteError: the checkpoints differ in their tasks' languages or examples.
+    """
+    if not profiles or not profiles[0]:
+        raise UsageError("nothing to rank: give at least one checkpoint with a task")
+    first = profiles[0]
+    clusters = np.unique(np.concatenate([profile.clusters for profile in first]))
+    places = [np.searchsorted(clusters, profile.clusters) for profile in first]
+    stacked = np.zeros((len(clusters), len(profiles)))
+    for column, of_tasks in enumerate(profiles):
+        if len(of_tasks) != len(first) or not all(map(_alike, of_tasks, first)):
+            raise IncompleteError(
+                f"checkpoint {column + 1} was not measured on the examples of the first: "
+                "only complete rows can be ranked"
+            )
+        for profile, place in zip(of_tasks, places, strict=True):
+            stacked[place, column] += profile.values / len(first)
+    return stacked
+
+
+def tie_groups(
+    names: Sequence[str],
+    profiles: Values,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> list[Place]:
+    """Ranks by the score, best first; equal scores by name.
+
+    ``profiles``: float64[C, K], what each cluster adds to each checkpoint's score (`stack`). The
+    best checkpoint leads the first group. Going down, each is tested against the leader of the
+    current group by sign flips of whole clusters; where p ≤ ``level`` it leads the next. So there
+    is one test a checkpoint. All share the same signs, and flipping is linear: the flipped
+    difference of two checkpoints is that of their flipped scores, from one matrix product.
+
+    Raises UsageError where names repeat or do not fit the profiles.
+    """
+    if len(set(names)) != len(names) or profiles.shape[1:] != (len(names),):
+        raise UsageError(f"{len(names)} names for {profiles.shape[1:]} profiles: one for each")
+    if not names:
+        return []
+    scores = profiles.sum(axis=0)
+    order = sorted(range(len(names)), key=lambda i: (-round(scores[i], 12), names[i]))
+    flipped = _flipped(profiles, rng, resamples)
+    noise = _noise(profiles)
+    places: list[Place] = []
+    leader, rank = order[0], 1
+    for position, index in enumerate(order):
+        p = 1.0
+        if index != leader:
+            rounding = ROUNDING * float(np.abs(profiles[:, leader] - profiles[:, index]).sum())
+            p = flip_p(
+                scores[leader] - scores[index],
+                flipped[:, leader].astype(np.float64) - flipped[:, index],
+                max(rounding, noise),
+            )
+        if p <= level:
+            leader, rank, p = index, position + 1, 1.0
+        places.append(Place(names[index], float(scores[index]), rank, names[leader], p))
+    return places
+
+
+def _flipped(profiles: Values, rng: np.random.Generator, resamples: int) -> npt.NDArray[np.float32]:
+    """float32[R, K]: each score with signs flipped, up to what all checkpoints have in common."""
+    # What is common cancels in every difference; without it single precision loses less.
+    own = (profiles - profiles.mean(axis=1, keepdims=True)).astype(np.float32)
+    clusters = len(profiles)
+    flipped = np.empty((resamples, profiles.shape[1]), dtype=np.float32)
+    step = max(1, BLOCK // clusters)
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        flipped[start : start + count] = cluster_signs(clusters, count, rng) @ own
+    return flipped
+
+
+def _noise(profiles: Values) -> float:
+    """The rounding error of a flipped score in single precision."""
+    own = np.abs(profiles - profiles.mean(axis=1, keepdims=True)).sum(axis=0)
+    return float(np.finfo(np.float32).eps * own.max(initial=0.0))
+
+
+def _alike(a: Profile, b: Profile) -> bool:
+    """Whether two profiles are of the same examples, as far as they tell."""
+    return dict(zip(a.langs, a.sizes, strict=True)) == dict(
+        zip(b.langs, b.sizes, strict=True)
+    ) and np.array_equal(a.clusters, b.clusters)
