@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.plan import Plan, Request
     from harness.run import Reporter
     from harness.sources import Where
+    from harness.train.trainer import Told
 
 DEFAULT_OUT = Path("leaderboard/results")
 ENGINES = ("local", "ray")
@@ -146,6 +147,75 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
     if failed:
         name, why = next(iter(failed.items()))
         raise IncompleteError(f"not fetched: {', '.join(failed)} ({name}: {why})")
+
+
+def train(
+    base: str | os.PathLike[str],
+    intermediate: str | Iterable[str],
+    out: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    max_examples: int | None = None,
+    max_steps: int | None = None,
+    epochs: float | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    lora: bool = False,
+    lora_layers: str | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    data: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    offline: bool = False,
+    fresh: bool = False,
+    command: str = "harness.train",
+    reporter: Told | None = None,
+) -> Path:
+    """Train a base on intermediate tasks and return the folder of the checkpoint.
+
+    ``base``: a Hub id, ``id@revision``, or a folder. ``intermediate``: names of cards, or paths of
+    one's own. What is None comes from their recipes. A killed training goes on where it was.
+
+    Raises:
+        HarnessError: one of its subclasses, as the command's exit codes.
+    """
+    from harness.train.cards import LoraRecipe, read_intermediate
+    from harness.train.lora import parse_layers
+    from harness.train.run import DTYPES, Order, check_target, recipes
+    from harness.train.run import train as trained
+
+    names = list(dict.fromkeys(_listed(intermediate)))
+    if not names:
+        raise UsageError("no intermediate task: give --intermediate")
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
+    cards = [read_intermediate(name) for name in names]
+    adapters = next((card.lora for card in cards if card.lora is not None), None)
+    if lora_layers is not None or (lora and adapters is None):
+        layers = None if lora_layers is None else parse_layers(lora_layers)
+        adapters = (adapters or LoraRecipe()).model_copy(update={"layers": layers})
+    made = recipes(cards, epochs=epochs, lr=lr, batch_size=batch_size, max_length=max_length)
+    folder, cache = Path(out), cache_folder(cache_dir)
+    chosen = _device(device)
+    if ":" in chosen:
+        raise UsageError(f"device {chosen!r}: choose the GPU with CUDA_VISIBLE_DEVICES")
+    check_target(folder)
+    order = Order(
+        base=find_checkpoint(os.fspath(base), cache, offline=offline),
+        cards=cards,
+        recipes=made,
+        out=folder,
+        seed=seed,
+        dtype=dtype,
+        device=chosen,
+        lora=adapters,
+        max_examples=max_examples,
+        max_steps=max_steps,
+        fresh=fresh,
+        command=command,
+    )
+    return trained(order, where(data, cache_dir, offline=offline), reporter)
 
 
 def make_request(

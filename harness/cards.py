@@ -324,12 +324,14 @@ def read_suites() -> dict[str, tuple[SuiteEntry, ...]]:
 def read_checksums() -> dict[str, str]:
     """Layout path → sha256 hex of the official file, for the files whose bytes are known."""
     checksums: dict[str, str] = {}
-    text = (task_root() / "target" / "SHA256SUMS").read_text(encoding="utf-8")
-    for number, line in enumerate(text.splitlines(), start=1):
-        digest, _, path = line.partition("  ")
-        if not re.fullmatch(r"[0-9a-f]{64}", digest) or not path or path in checksums:
-            raise DataError(f"tasks/target/SHA256SUMS:{number}: not `sha256  path`, or a repeat")
-        checksums[path] = digest
+    for folder in ("target", "intermediate"):
+        text = (task_root() / folder / "SHA256SUMS").read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), start=1):
+            digest, _, path = line.partition("  ")
+            if not re.fullmatch(r"[0-9a-f]{64}", digest) or not path or path in checksums:
+                place = f"tasks/{folder}/SHA256SUMS:{number}"
+                raise DataError(f"{place}: not `sha256  path`, or a repeat")
+            checksums[path] = digest
     return checksums
 
 

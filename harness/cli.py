@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import board, evaluating, looking
+from harness.commands import board, evaluating, looking, training
 
 app = typer.Typer(
     name="xharness",
@@ -33,6 +33,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     evaluating.show: "xharness show leaderboard/results",
     evaluating.score: "xharness score predictions/",
     evaluating.export: "xharness export leaderboard/results/org__name/0123456789ab predictions/",
+    training.train: "xharness train FacebookAI/xlm-roberta-base --intermediate squad_v1 --out ./x",
     looking.tasks: "xharness tasks lareqa",
     looking.prefetch: "xharness prefetch sentence-transformers/LaBSE --suite xtreme-r",
     looking.doctor: "xharness doctor sentence-transformers/all-MiniLM-L6-v2",

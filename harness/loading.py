@@ -53,7 +53,7 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
             tokenizer; an architecture that transformers does not know.
     """
     vetted = _vetted(checkpoint)
-    with _refusing(checkpoint), _quiet():
+    with _refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
         skeleton = _skeleton(_encoder_class(config), config, vetted)
         renamed = _rerooted(skeleton, vetted)
@@ -74,7 +74,7 @@ def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
         RefusedError: as for ``load_encoder``, as far as it shows without the weights.
     """
     vetted = _vetted(checkpoint)
-    with _refusing(checkpoint), _quiet():
+    with _refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
         model = _encoder(_skeleton(_encoder_class(config), config, vetted))
         layers_name(model)
@@ -90,7 +90,7 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
     if not checkpoint.has_qa_head:
         raise RefusedError(f"{checkpoint.label} cannot answer questions: {checkpoint.head_note}")
     vetted = _vetted(checkpoint)
-    with _refusing(checkpoint), _quiet():
+    with _refusing(checkpoint), quiet():
         from transformers import AutoModelForQuestionAnswering
 
         config = _config(checkpoint.weights_folder)
@@ -126,7 +126,7 @@ def _refusing(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars, no load report, no conversion request; the random state stays."""
     before = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"

@@ -101,8 +101,8 @@ class Reader:
             question_length=reading.question_length,
             stride=reading.stride,
         )
-        self._pad = _pad_token(tokenizer)
-        self._typed = _takes_token_types(model, tokenizer)
+        self._pad = pad_token(tokenizer)
+        self._typed = takes_token_types(model, tokenizer)
 
     def read(
         self,
@@ -232,16 +232,19 @@ def _portions(pairs: list[tuple[str, str]], characters: int) -> Iterator[list[tu
         yield portion
 
 
-def _pad_token(tokenizer: Any) -> int:
-    # Padding is masked: without a token of its own any id that the model knows will do.
+def pad_token(tokenizer: Any) -> int:
+    """The id that padding has. It is masked: without one of its own any known id will do."""
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(token)
     return 0
 
 
-def _takes_token_types(model: Any, tokenizer: Any) -> bool:
-    # A tokenizer may give types to a model that has none, or that has a table of one row (XLM-R).
+def takes_token_types(model: Any, tokenizer: Any) -> bool:
+    """Whether the model is told which of two texts a token is from.
+
+    A tokenizer may give types to a model that has none, or that has a table of one row (XLM-R).
+    """
     return (
         "token_type_ids" in tokenizer.model_input_names
         and "token_type_ids" in inspect.signature(model.forward).parameters

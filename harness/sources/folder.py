@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cards import TaskCard
 from harness.formats import Key, LocalFile
-from harness.sources.layout import Fetched, pieces, verified
+from harness.sources.layout import Fetched, Sourced, pieces, verified
 
 
-def find(card: TaskCard, split: str, units: Sequence[str], folder: Path, route: str) -> Fetched:
+def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: str) -> Fetched:
     """The files under ``folder``. DataError for one that differs from a known checksum."""
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}

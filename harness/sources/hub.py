@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.cards import Hub, TaskCard
+from harness.cards import Hub
 from harness.formats import Key, LocalFile
 from harness.sources.download import Unavailable, reason
-from harness.sources.layout import Fetched, Where, digest
+from harness.sources.layout import Fetched, Sourced, Where, digest
 
 
-def templates(card: TaskCard, hub: Hub, split: str, units: Sequence[str]) -> dict[Key, str]:
+def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict[Key, str]:
     """The glob of every file needed; a shared one (unit empty) once."""
     found: dict[Key, str] = {}
     for role, template in hub.files.items():
@@ -22,7 +22,7 @@ def templates(card: TaskCard, hub: Hub, split: str, units: Sequence[str]) -> dic
 
 
 def fetch(
-    card: TaskCard, hub: Hub, split: str, units: Sequence[str], where: Where, offline: bool
+    card: Sourced, hub: Hub, split: str, units: Sequence[str], where: Where, offline: bool
 ) -> Fetched:
     """One snapshot at the card's commit. Offline, no connection is tried."""
     wanted = templates(card, hub, split, units)

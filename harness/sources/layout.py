@@ -6,12 +6,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol as Interface
 
-from harness.cards import SourceFile, TaskCard, read_checksums
+from harness.cards import SourceFile, read_checksums
 from harness.errors import DataError
 from harness.formats import Files, Key
 
 BLOCK = 1 << 20
+
+
+class SplitFiles(Interface):
+    """The files of one split by role, and the splits that must be read with it."""
+
+    @property
+    def files(self) -> Mapping[str, SourceFile]: ...
+
+    @property
+    def needs(self) -> list[str]: ...
+
+
+class Splits(Interface):
+    """A source: its splits."""
+
+    @property
+    def splits(self) -> Mapping[str, SplitFiles]: ...
+
+
+class Sourced(Interface):
+    """A card with files: that of a target task or of an intermediate one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def languages(self) -> list[str]: ...
+
+    @property
+    def source(self) -> Splits: ...
+
+    def fill(self, template: str, unit: str) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +90,7 @@ class Fetched:
     failures: Mapping[Key, str] = field(default_factory=dict)
 
 
-def pieces(card: TaskCard, split: str, units: Sequence[str]) -> list[Piece]:
+def pieces(card: Sourced, split: str, units: Sequence[str]) -> list[Piece]:
     """Every file that the units need, with those of the splits that the split needs.
 
     A pool of passages needs the files of all languages, whichever are asked for.
@@ -69,7 +105,7 @@ def pieces(card: TaskCard, split: str, units: Sequence[str]) -> list[Piece]:
     return list(found.values())
 
 
-def _piece(card: TaskCard, file: SourceFile, key: Key) -> Piece:
+def _piece(card: Sourced, file: SourceFile, key: Key) -> Piece:
     def filled(template: str | None) -> str | None:
         return None if template is None else card.fill(template, key.unit)
 
@@ -85,7 +121,7 @@ def _piece(card: TaskCard, file: SourceFile, key: Key) -> Piece:
 
 
 def missing_units(
-    card: TaskCard, units: Sequence[str], failures: Mapping[Key, str]
+    card: Sourced, units: Sequence[str], failures: Mapping[Key, str]
 ) -> dict[str, str]:
     """Unit → why it cannot be had. A pool, or a file that all units share, takes all along."""
     shared = [why for key, why in failures.items() if not key.unit or card.kind == "passages"]

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.cards import TaskCard
 from harness.formats import Key, LocalFile
 from harness.sources.download import Unavailable, download, extract
-from harness.sources.layout import Fetched, Piece, Where, digest, pieces, verified
+from harness.sources.layout import Fetched, Piece, Sourced, Where, digest, pieces, verified
 
 CONNECTIONS = 4
 
 
-def cached(card: TaskCard, split: str, units: Sequence[str], where: Where) -> Fetched:
+def cached(card: Sourced, split: str, units: Sequence[str], where: Where) -> Fetched:
     """What is in the cache already. A file that no longer has its checksum counts as absent."""
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}
@@ -33,14 +32,14 @@ def cached(card: TaskCard, split: str, units: Sequence[str], where: Where) -> Fe
     return Fetched("official", files, digests, failures)
 
 
-def absent(card: TaskCard, split: str, units: Sequence[str], where: Where) -> list[Piece]:
+def absent(card: Sourced, split: str, units: Sequence[str], where: Where) -> list[Piece]:
     """The pieces that a download would be for, each path once."""
     failures = cached(card, split, units, where).failures
     found = {piece.path: piece for piece in pieces(card, split, units) if piece.key in failures}
     return list(found.values())
 
 
-def fetch(card: TaskCard, split: str, units: Sequence[str], where: Where) -> Fetched:
+def fetch(card: Sourced, split: str, units: Sequence[str], where: Where) -> Fetched:
     """Download what is not in the cache. DataError for a file that is not the official one."""
     wanted = absent(card, split, units, where)
     why: dict[str, str] = {}

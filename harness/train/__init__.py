@@ -1,0 +1,1 @@
+"""Intermediate-task training: card → examples → features → steps → an ordinary checkpoint."""

@@ -1,0 +1,96 @@
+"""What a model is trained on, one type for each kind of head.
+
+``item`` names the parallel item: equal in every language that has it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Span:
+    """A question on a context. ``start``: code points before the answer; None without one."""
+
+    item: str
+    lang: str
+    question: str
+    context: str
+    answer: str
+    start: int | None
+
+
+@dataclass(frozen=True)
+class Classified:
+    """One text or two, and the id of their class."""
+
+    item: str
+    lang: str
+    first: str
+    second: str | None
+    label: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A prompt, its continuations, and the position of the right one."""
+
+    item: str
+    lang: str
+    prompt: str
+    choices: tuple[str, ...]
+    label: int
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Words and the id of each one's tag."""
+
+    item: str
+    lang: str
+    words: tuple[str, ...]
+    tags: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A query and the text that belongs to it."""
+
+    item: str
+    lang: str
+    query: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of which some tokens are masked."""
+
+    item: str
+    lang: str
+    text: str
+
+
+Example = Span | Classified | Choice | Tagged | Matched | Text
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A task's examples. ``files``: name → sha256. ``labels``: classes in the order of their ids.
+
+    ``notes``: what was left out, in words.
+    """
+
+    examples: Sequence[Example]
+    labels: tuple[str, ...]
+    route: str
+    files: Mapping[str, str]
+    revision: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def languages(self) -> dict[str, int]:
+        """Language → examples."""
+        return dict(Counter(example.lang for example in self.examples))

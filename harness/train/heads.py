@@ -1,0 +1,221 @@
+"""The model that is trained: one encoder, and a head for each task on transformers' own classes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RefusedError
+
+if TYPE_CHECKING:
+    import torch
+
+CLASSES: Mapping[str, str] = {
+    "span": "AutoModelForQuestionAnswering",
+    "classification": "AutoModelForSequenceClassification",
+    "multiple_choice": "AutoModelForMultipleChoice",
+    "tagging": "AutoModelForTokenClassification",
+    "mlm": "AutoModelForMaskedLM",
+}
+SCALE = 100.0  # where XTREME-R's dual encoder starts the factor on its cosines
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A task's head. ``labels``: its classes. ``symmetric``: of a dual encoder's loss."""
+
+    task: str
+    kind: str
+    labels: tuple[str, ...] = ()
+    symmetric: bool = False
+
+
+def make_model(
+    encoder: Any, heads: Sequence[HeadSpec], own: Mapping[str, torch.Tensor], *, seed: int
+) -> torch.nn.Module:
+    """The encoder with fresh heads, ready to train in float32; all heads share the encoder.
+
+    ``encoder``: what ``loading.load_encoder`` gives. ``own``: other tensors of the checkpoint, by
+    name; its pooler and its masked language model head go on from there, every other head starts
+    from ``seed``.
+
+    Raises:
+        RefusedError: transformers has no such head for the architecture.
+    """
+    import torch
+
+    encoder.requires_grad_(True)
+    tasks: dict[str, torch.nn.Module] = {}
+    for spec in heads:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if spec.kind == "dual_encoder":
+                tasks[spec.task] = _dual_encoder()(encoder, symmetric=spec.symmetric)
+            else:
+                tasks[spec.task] = _with_head(encoder, spec, own)
+    model: torch.nn.Module = _trained()(encoder, tasks)
+    return model
+
+
+def _with_head(encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]) -> Any:
+    import torch
+    import transformers
+
+    config = copy.deepcopy(encoder.config)
+    if spec.kind in ("classification", "tagging"):
+        config.id2label = dict(enumerate(spec.labels))
+        config.label2id = {label: number for number, label in enumerate(spec.labels)}
+    if spec.kind == "classification":
+        config.problem_type = "single_label_classification"
+    if spec.kind == "span":
+        config.num_labels = 2
+    auto = getattr(transformers, CLASSES[spec.kind])
+    try:
+        model = auto.from_config(
+            config, dtype=torch.float32, attn_implementation=encoder.config._attn_implementation
+        )
+    except ValueError:
+        raise RefusedError(
+            f"transformers has no {spec.kind.replace('_', ' ')} head for {config.model_type}: "
+            "choose another intermediate task, or another base"
+        ) from None
+    place = model.base_model_prefix
+    fresh: Any = getattr(model, place, None)
+    if type(fresh) is not type(encoder):
+        raise RefusedError(
+            f"a {spec.kind.replace('_', ' ')} head of {config.model_type} does not sit on its "
+            "plain encoder: choose a dual encoder task, or another base"
+        )
+    if getattr(fresh, "pooler", None) is not None and getattr(encoder, "pooler", None) is None:
+        encoder.pooler = fresh.pooler
+        _take(encoder.pooler, own, ("pooler.", f"{place}.pooler."))
+    setattr(model, place, encoder)
+    if spec.kind == "mlm":
+        _take(model, {n: t for n, t in own.items() if not n.startswith(f"{place}.")}, ("",))
+        model.tie_weights()
+    return model
+
+
+def _take(
+    module: torch.nn.Module, own: Mapping[str, torch.Tensor], prefixes: Sequence[str]
+) -> None:
+    """Values of the checkpoint for a part that it has whole or not at all."""
+    import torch
+
+    known = dict(module.named_parameters())
+    for prefix in prefixes:
+        found = {
+            name: own[f"{prefix}{name}"]
+            for name, parameter in known.items()
+            if f"{prefix}{name}" in own and own[f"{prefix}{name}"].shape == parameter.shape
+        }
+        with torch.no_grad():
+            for name, tensor in found.items():
+                known[name].copy_(tensor)
+        if found:
+            return
+
+
+def _trained() -> Any:
+    """The class, made where torch is there: this module is imported without it."""
+    import torch
+
+    class Trained(torch.nn.Module):
+        """``tasks[name]`` gives the loss of a batch of that task."""
+
+        def __init__(self, encoder: Any, tasks: Mapping[str, torch.nn.Module]) -> None:
+            super().__init__()
+            self.encoder = encoder
+            self.tasks = torch.nn.ModuleDict(tasks)
+
+        def forward(self, task: str, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            loss: torch.Tensor = self.tasks[task](**inputs)["loss"]
+            return loss
+
+    return Trained
+
+
+def _dual_encoder() -> Any:
+    import torch
+
+    class DualEncoder(torch.nn.Module):
+        """One encoder for queries and texts; mean of the last hidden state, L2-normalised."""
+
+        def __init__(self, encoder: Any, *, symmetric: bool) -> None:
+            super().__init__()
+            self.encoder = encoder
+            self.symmetric = symmetric
+            self.scale = torch.nn.Parameter(torch.tensor(SCALE))
+
+        def embed(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            hidden = self.encoder(**inputs).last_hidden_state.float()
+            weights = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+            mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+            return torch.nn.functional.normalize(mean, dim=-1)
+
+        def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            query, text = (
+                self.embed(
+                    {
+                        name.removeprefix(side): tensor
+                        for name, tensor in inputs.items()
+                        if name.startswith(side) and name != f"{side}ids"
+                    }
+                )
+                for side in ("query_", "text_")
+            )
+            world, scale = 1, 1.0 * self.scale
+            query_ids, text_ids = inputs["query_ids"], inputs["text_ids"]
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                world = torch.distributed.get_world_size()
+                query, text = gathered(query), gathered(text)
+                query_ids, text_ids = gathered(query_ids), gathered(text_ids)
+                # Of the scale every process has the whole gradient.
+                scale = scale.detach() + (scale - scale.detach()) / world
+            # Every process has the whole loss but only its own part of the gradient, and the
+            # parts are averaged: the factor makes their sum of it.
+            loss = world * in_batch_loss(
+                query, text, query_ids, text_ids, scale, symmetric=self.symmetric
+            )
+            return {"loss": loss}
+
+    return DualEncoder
+
+
+def gathered(tensor: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes, with gradients through one's own."""
+    import torch
+
+    parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, tensor.detach().contiguous())
+    parts[torch.distributed.get_rank()] = tensor
+    return torch.cat(parts)
+
+
+def in_batch_loss(
+    query: torch.Tensor,
+    text: torch.Tensor,
+    query_ids: torch.Tensor,
+    text_ids: torch.Tensor,
+    scale: torch.Tensor,
+    *,
+    symmetric: bool,
+) -> torch.Tensor:
+    """Cross-entropy of each query's own text among all texts of the batch.
+
+    ``query``, ``text``: float32[n, d], normalised. Another row's text is no negative where it is
+    the same text, or belongs to the same query (equal ids). ``symmetric``: the mean of this and of
+    each text's own query among all queries.
+    """
+    import torch
+
+    same = (query_ids[:, None] == query_ids) | (text_ids[:, None] == text_ids)
+    right = torch.arange(len(query), device=query.device)
+    same[right, right] = False
+    scores = (scale * (query @ text.T)).masked_fill(same, float("-inf"))
+    loss = torch.nn.functional.cross_entropy(scores, right)
+    if symmetric:
+        loss = (loss + torch.nn.functional.cross_entropy(scores.T, right)) / 2
+    return loss

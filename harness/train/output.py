@@ -1,0 +1,231 @@
+"""What a run leaves: an ordinary checkpoint, with how it came to be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoint import Checkpoint, resolve
+from harness.loading import quiet
+from harness.submission import Submission
+from harness.train.cards import IntermediateCard
+from harness.train.curve import Curve, svg
+
+RECORD = "training.json"  # there last: a folder with it is finished
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished run, for its record. ``sets``: task → languages, files, rows and the rest."""
+
+    base: Checkpoint
+    cards: Sequence[IntermediateCard]
+    sets: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    steps: int
+    command: str
+    versions: Mapping[str, Any]
+
+
+def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out: Path) -> None:
+    """Save everything beside the target, then move it there, the record last."""
+    final = work / "final"
+    shutil.rmtree(final, ignore_errors=True)
+    final.mkdir(parents=True)
+    _save_model(made.cards, model, final)
+    _save_tokenizer(tokenizer, final)
+    retrieval = all(card.kind == "dual_encoder" for card in made.cards)
+    if retrieval:
+        _sentence_transformer(final, model.encoder.config.hidden_size, made.settings["max_length"])
+    (final / "loss.tsv").write_bytes(curve.path.read_bytes())
+    (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
+    revision = resolve(str(final), offline=True).revision
+    record = _record(made, revision)
+    _write_json(final / RECORD, record)
+    submission = _submission(made, out.name, revision)
+    (final / "submission.yaml").write_text(submission, encoding="utf-8")
+    (final / "README.md").write_text(_model_card(made, out.name, retrieval), encoding="utf-8")
+    _move(final, out)
+    shutil.rmtree(work)
+
+
+def _save_model(cards: Sequence[IntermediateCard], model: Any, folder: Path) -> None:
+    """With its head where one says what it is for; else the encoder alone.
+
+    One task: its head's class. Several: the first span head, since a reader is what they can be.
+    """
+    spans = [card for card in cards if card.kind == "span"]
+    chosen = cards[0] if len(cards) == 1 else spans[0] if spans else None
+    if chosen is None or chosen.kind == "dual_encoder":
+        chosen_model = model.encoder
+    else:
+        chosen_model = model.tasks[chosen.name]
+    with quiet():
+        chosen_model.save_pretrained(folder, max_shard_size="1TB")
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    # Cutting and padding of the last call would be written along.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+
+
+def _sentence_transformer(folder: Path, width: int, max_length: int) -> None:
+    """The files that declare mean pooling and normalising, in sentence-transformers' form."""
+    kind = "sentence_transformers.models."
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": number, "name": str(number), "path": path, "type": kind + name}
+            for number, (path, name) in enumerate(modules)
+        ],
+    )
+    (folder / "1_Pooling").mkdir()
+    (folder / "2_Normalize").mkdir()
+    _write_json(
+        folder / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True},
+    )
+    _write_json(folder / "2_Normalize" / "config.json", {})
+    _write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": max_length, "do_lower_case": False},
+    )
+    _write_json(
+        folder / "config_sentence_transformers.json",
+        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
+
+
+def _record(made: Made, revision: str) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "base": {"id": made.base.id, "revision": made.base.revision},
+        "tasks": made.sets,
+        "settings": made.settings,
+        "steps": made.steps,
+        "command": made.command,
+        "loss": "loss.tsv",
+        "versions": made.versions,
+    }
+
+
+def recipe_name(made: Made) -> str:
+    """The training recipe in one word: all that seeds of it share."""
+    from hashlib import sha256
+
+    shared = {key: value for key, value in made.settings.items() if key != "seed"}
+    digest = sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{'+'.join(card.name for card in made.cards)}-{digest}"
+
+
+def _submission(made: Made, name: str, revision: str) -> str:
+    """A submission of the finished checkpoint, as YAML."""
+    import yaml
+
+    objectives = {card.objective for card in made.cards}
+    values: dict[str, Any] = {
+        "model": _plain(name),
+        "revision": revision,
+        "base": _plain(made.base.id),
+        "base_revision": made.base.revision,
+        "objective": objectives.pop() if len(made.cards) == 1 else "multitask",
+        "languages": sorted({lang for part in made.sets.values() for lang in part["languages"]}),
+        "datasets": [card.title for card in made.cards],
+        "contaminated": sorted({task for card in made.cards for task in card.contaminates}),
+        "protocol": "standard",
+        "recipe": recipe_name(made),
+        "seed": made.settings["seed"],
+    }
+    known = Submission.model_fields
+    values = {key: value for key, value in values.items() if key in known}
+    Submission.model_validate(values)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _plain(name: str) -> str:
+    import re
+
+    return re.sub(r"[^\w./-]", "-", name)
+
+
+def _model_card(made: Made, name: str, retrieval: bool) -> str:
+    trained = "\n".join(_task_line(card, made.sets[card.name]) for card in made.cards)
+    languages = sorted({lang for part in made.sets.values() for lang in part["languages"]})
+    settings = {key: value for key, value in made.settings.items() if not isinstance(value, dict)}
+    recipe = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
+    use = (
+        "Mean of the last hidden state over attended tokens, L2-normalised, cosine: as the "
+        "sentence-transformers files beside the weights declare.\n"
+        if retrieval
+        else ""
+    )
+    contaminated = sorted({task for card in made.cards for task in card.contaminates})
+    seen = ", ".join(contaminated) if contaminated else "none"
+    base = made.base.id if not made.base.local else ""
+    front = "\n".join(
+        [
+            "---",
+            *([f"base_model: {base}"] if base else []),
+            f"language: [{', '.join(repr(lang) for lang in languages)}]",
+            "library_name: transformers",
+            "---",
+        ]
+    )
+    return f"""{front}
+# {name}
+
+Intermediate-task training of {made.base.label}.
+
+{trained}
+
+Target tasks whose data it was trained on: {seen}.
+{use}
+## Recipe
+
+| setting | value |
+|---|---|
+{recipe}
+| steps | {made.steps} |
+
+```sh
+{made.command}
+```
+
+xharness {made.versions["xharness"]["version"]}. `{RECORD}` has the checksums of the data, the
+versions of the libraries and everything else that decided these weights; `loss.tsv` the loss of
+every step.
+
+![Training loss](loss.svg)
+"""
+
+
+def _task_line(card: IntermediateCard, part: Mapping[str, Any]) -> str:
+    languages = ", ".join(f"{lang} {count:,}" for lang, count in part["languages"].items())
+    return (
+        f"- **{card.title}** (`{card.name}`, {card.objective}): {part['examples']:,} examples"
+        f" ({languages}). {card.licence}. {card.citation}"
+    )
+
+
+def _move(final: Path, out: Path) -> None:
+    """Weights after all else, the record after them: until then it is no finished checkpoint."""
+    last = (WEIGHTS, RECORD)
+    names = sorted(path.name for path in final.iterdir() if path.name not in last)
+    for name in (*names, *(name for name in last if (final / name).exists())):
+        target = out / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        (final / name).replace(target)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
