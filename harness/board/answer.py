@@ -84,7 +84,7 @@ def _verb(one: Contrast) -> str:
     unsure = low is None or high is None or low <= 0 <= high
     if unsure or one.holm is None or one.holm >= LEVEL:
         return "changed (not separable from zero)"
-    return "raised" if one.difference.estimate.difference > 0 else "changed"
+    return "raised" if one.difference.estimate.difference > 0 else "lowered"
 
 
 def _size(one: Contrast) -> str:

@@ -87,14 +87,20 @@ def _contrast_table(board: Board) -> Raw | None:
 def _open_questions(board: Board) -> list[str]:
     """Base and measure → the contrasts that nobody can answer yet, and why."""
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    waiting: list[str] = []
     for one in board.contrasts:
-        if one.difference is None:
-            where = (board.entry(one.base).model, f"{one.metric}, {one.track}")
+        base = board.entry(one.base)
+        if not base.results:
+            waiting.append(base.model)
+        elif one.difference is None:
+            where = (base.model, f"{one.metric}, {one.track}")
             found.setdefault(where, {}).setdefault(one.why, []).append(one.name)
     listed = []
-    for (base, what), whys in found.items():
+    for (model, what), whys in found.items():
         reasons = [f"{', '.join(names)} ({why})" for why, names in whys.items()]
-        listed.append(f"{base}, {what}: {'; '.join(reasons)}")
+        listed.append(f"{model}, {what}: {'; '.join(reasons)}")
+    if waiting:
+        listed.append(f"all of {', '.join(dict.fromkeys(waiting))}: the base is not measured")
     return listed
 
 

@@ -302,6 +302,21 @@ def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
     assert "where not at chance, 1 of 2)" in text
 
 
+def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> None:
+    for model, count in ((BASE, 90), (ENGLISH, 40)):
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {u: hits(u, line) for u in ("de", "sw")})
+    submit(root, BASE)
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"])
+    for name in ("one", "two"):
+        submit(root, f"hand/{name}", revision=None)
+        submit(root, f"hand/{name}-qa", base=f"hand/{name}", objective="extractive-qa",
+               languages=["en"], revision=None)  # fmt: skip
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert "intermediate training on English QA lowered cross-lingual retrieval" in text
+    assert "- all of hand/one, hand/two: the base is not measured" in text
+
+
 def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
     board = read_board(hand_worked(root))
     published = {one.model for one in board.published}
