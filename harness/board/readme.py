@@ -305,7 +305,7 @@ def _coverage_table(board: Board) -> Raw | None:
         state = f"measured, safetensors from {made}" if made else "measured"
         cells += [seen, f"{state}; not whole: {entry.why}" if entry.why else state]
         rows.append(cells)
-    headers = ("checkpoint", "kind", "revision", *tasks, "trained on", "provenance")
+    headers = ("checkpoint", "kind", "revision", *tasks, "trained on targets", "provenance")
     return table(headers, rows, left=len(headers)) if rows else None
 
 
