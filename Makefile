@@ -1,11 +1,11 @@
-# The two commands of the README, `make eval` and `make test`, do all their own set-up.
+# The commands of the README, such as `make eval` and `make test`, do all their own set-up.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval refresh board-check test test-slow bench lint types wheel-check clean
+.PHONY: install install-validate eval demo refresh board-check test test-slow bench lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ install-validate: requirements.lock
 
 eval: install
 	$(BIN)/xharness eval $(MODEL) --suite $(SUITE) $(ARGS)
+
+# The whole story in small: a base, its variants and the board that contrasts them, in demo/.
+demo: install
+	PATH="$(abspath $(BIN)):$$PATH" bash demo.sh $(ARGS)
 
 # Evaluates what is submitted and not measured, and rebuilds leaderboard/.
 refresh: install
@@ -60,4 +64,4 @@ wheel-check: install
 	bash .ci/wheel
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

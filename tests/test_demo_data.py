@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,28 @@ def bitext() -> dict[str, list[str]]:
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
-@pytest.fixture(scope="module")
-def passages() -> list[dict[str, Any]]:
-    data = json.loads((DEMO / "passages.json").read_text(encoding="utf-8"))
+def read_passages(name: str) -> list[dict[str, Any]]:
+    data = json.loads((DEMO / f"{name}.json").read_text(encoding="utf-8"))
     assert data["version"] == 1
     found: list[dict[str, Any]] = data["passages"]
     return found
+
+
+@pytest.fixture(scope="module", params=["passages", "training"])
+def passages(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Those that are scored, and those that are trained on."""
+    return read_passages(request.param)
+
+
+def texts_of(passages: list[dict[str, Any]]) -> set[str]:
+    """Every sentence and every question."""
+    sentences = {text for p in passages for texts in p["texts"].values() for text in texts}
+    return sentences | {
+        question[language]["question"]
+        for passage in passages
+        for question in passage["questions"]
+        for language in LANGUAGES
+    }
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +91,11 @@ def mining() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_files_stay_small_and_end_lines_as_on_unix() -> None:
-    files = [DEMO / name for name in ("bitext.tsv", "passages.json", "mining.json")]
-    assert sum(path.stat().st_size for path in files) < 250_000
+    files = sorted(path for path in DEMO.iterdir() if path.is_file())
+    assert [path.name for path in files] == [
+        "bitext.tsv", "mining.json", "passages.json", "training.json",
+    ]  # fmt: skip
+    assert sum(path.stat().st_size for path in files) < 400_000
     for path in files:
         raw = path.read_bytes()
         assert b"\r" not in raw
@@ -107,7 +127,11 @@ class TestBitext:
 
 class TestPassages:
     def test_ids_and_languages_are_complete(self, passages: list[dict[str, Any]]) -> None:
-        assert [p["id"] for p in passages] == [f"p{number:02d}" for number in range(1, 13)]
+        letter = passages[0]["id"][0]
+        count = {"p": 12, "t": 16}[letter]
+        assert [p["id"] for p in passages] == [
+            f"{letter}{number:02d}" for number in range(1, count + 1)
+        ]
         for passage in passages:
             assert tuple(passage["texts"]) == LANGUAGES
             ids = [question["id"] for question in passage["questions"]]
@@ -212,10 +236,8 @@ class TestMining:
         self,
         mining: dict[str, dict[str, dict[str, Any]]],
         bitext: dict[str, list[str]],
-        passages: list[dict[str, Any]],
     ) -> None:
-        seen = {text for language in LANGUAGES for text in bitext[language]}
-        seen |= {text for p in passages for texts in p["texts"].values() for text in texts}
+        paired = {text for language in LANGUAGES for text in bitext[language]}
         mined = {
             item["text"]
             for splits in mining.values()
@@ -223,4 +245,6 @@ class TestMining:
             for side in ("source", "target")
             for item in data[side]
         }
-        assert mined & seen == set()
+        groups = [paired, mined, *(texts_of(read_passages(n)) for n in ("passages", "training"))]
+        for one, other in combinations(groups, 2):
+            assert one & other == set()

@@ -84,6 +84,9 @@ def compare(
         if seen:
             said.append(f"{first.task} left out: {seen[0]} was trained on it")
             continue
+        if first.card.kind == "mining" and any(len(side) > 1 for side in sides):
+            said.append(f"{first.task} left out: seeds have mined other pairs each, name one seed")
+            continue
         found = [result for run in every for result in run[how]]
         said += dict.fromkeys(f"{first.task}: {note}" for one in found for note in one.notes)
         lacking = [frozenset(one.missing) for one in found]

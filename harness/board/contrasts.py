@@ -165,7 +165,8 @@ def _answer(
         [run for _, _, run in runs[1]],
         results,
         kept,
-        trained=(_trained(sides[0]), _trained(sides[1])),
+        # What a base was made of is no intermediate data.
+        trained=(_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1])),
         weights=(shares(measured[0]), shares(measured[1])),
     )
     return replace(

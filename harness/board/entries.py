@@ -194,13 +194,23 @@ def seed_mean(results: Sequence[Result]) -> Result:
         metric: sum(result.beside[metric] for result in results) / len(results)
         for metric in first.beside
     }
-    parts = {
-        unit: (keys, np.mean([result.parts[unit][1] for result in results], axis=0))
-        for unit, (keys, _) in first.parts.items()
-    }
+    parts = {unit: mean_parts([result.parts[unit] for result in results]) for unit in first.parts}
     return replace(
         first, values=values, draws=draws, parts=parts, beside=beside, seeds=tuple(results)
     )
+
+
+def mean_parts(runs: Sequence[Parts]) -> Parts:
+    """What each cluster adds to the mean of some runs.
+
+    A run may have no row of a cluster, and adds nothing there: mining has none of a sentence that
+    is in no gold pair and that it did not mine.
+    """
+    keys = np.unique(np.concatenate([own for own, _ in runs]))
+    total = np.zeros(len(keys))
+    for own, added in runs:
+        total[np.searchsorted(keys, own)] += added
+    return keys, total / len(runs)
 
 
 @cache

@@ -9,6 +9,7 @@ from harness.errors import DataError
 from harness.examples import Bitext, Mining, Question, QuestionSet
 from harness.formats.files import Files, Key, LocalFile, Parsed, read_json, read_table, take
 from harness.formats.passages import Passage, pooled
+from harness.formats.questions import Asked
 from harness.formats.sentences import counted_mining
 
 
@@ -52,32 +53,42 @@ def read_demo_passages(card: TaskCard, split: str, units: tuple[str, ...], files
 def read_demo_qa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
     """The same passages as extractive questions. DataError for an answer not in its context."""
     file = files[Key("", split, "passages")]
-    records = _records(file)
     examples = {}
     for unit in units:
-        questions = []
-        for passage in (_passage(record, unit) for record in records):
-            questions += [
-                Question(name, text, passage.context, (answer,), passage.cluster)
-                for name, text, answer in _answers(passage.id, records, unit)
-            ]
-            for question in questions:
-                if question.answers[0] not in question.context:
-                    raise DataError(f"{file.name}: answer of {question.id} in {unit} is not there")
-        examples[unit] = QuestionSet(unit, unit, tuple(questions))
+        asked = read_demo_questions(file, unit)
+        questions = tuple(
+            Question(one.id, one.question, one.context, one.answers, f"demo:{one.title}")
+            for one in asked
+        )
+        examples[unit] = QuestionSet(unit, unit, questions)
     return Parsed(examples, {split: {unit: len(s.questions) for unit, s in examples.items()}})
+
+
+def read_demo_questions(file: LocalFile, lang: str) -> list[Asked]:
+    """The questions of one language; ``title`` is the passage's id.
+
+    An answer is in its passage once. DataError where it is not there.
+    """
+    found = []
+    for record in _records(file):
+        context = _passage(record, lang).context
+        for question in record["questions"]:
+            place = f"{file.name}: {question['id']} in {lang}"
+            answer = question[lang]["answer"]
+            start = context.find(answer)
+            if start < 0:
+                raise DataError(f"{place}: its answer is not in the passage")
+            found.append(
+                Asked(
+                    question["id"], question[lang]["question"], context, (answer,), (start,),
+                    record["id"], place,
+                )
+            )  # fmt: skip
+    return found
 
 
 def _records(file: LocalFile) -> list[Any]:
     return take(read_json(file), "passages", list, file.name)
-
-
-def _answers(passage: str, records: list[Any], lang: str) -> list[tuple[str, str, str]]:
-    record = next(one for one in records if one["id"] == passage)
-    return [
-        (question["id"], question[lang]["question"], question[lang]["answer"])
-        for question in record["questions"]
-    ]
 
 
 def _passage(record: Any, lang: str) -> Passage:

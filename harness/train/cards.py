@@ -21,6 +21,7 @@ Head = Literal["span", "classification", "multiple_choice", "tagging", "dual_enc
 Format = Literal[
     "squad",
     "tydiqa",
+    "demo_qa",
     "records",
     "parallel_records",
     "parallel_lines",
@@ -29,14 +30,14 @@ Format = Literal[
     "lines",
 ]
 FORMATS: Mapping[Head, frozenset[str]] = {
-    "span": frozenset(["squad", "tydiqa"]),
+    "span": frozenset(["squad", "tydiqa", "demo_qa"]),
     "classification": frozenset(["records"]),
     "multiple_choice": frozenset(["records"]),
     "tagging": frozenset(["conll"]),
     "dual_encoder": frozenset(
         ["squad", "tydiqa", "parallel_records", "parallel_lines", "mention_pairs"]
     ),
-    "mlm": frozenset(["squad", "tydiqa", "records", "lines"]),
+    "mlm": frozenset(["squad", "tydiqa", "demo_qa", "records", "lines"]),
 }
 # What a reader of records must be told a column for.
 COLUMNS: Mapping[Head, frozenset[str]] = {
@@ -89,6 +90,7 @@ class TrainingSource(Strict):
     """Where a task's data is, as in the card of a target task."""
 
     format: Format
+    package: bool = False
     codes: Mapping[str, str] = Field(default_factory=dict)
     splits: Mapping[str, TrainingSplit] = Field(min_length=1, max_length=1)
     remedy: str | None = None
@@ -154,7 +156,8 @@ class IntermediateCard(Strict):
     values of examples that are left out. ``unanswerable``: questions without an answer are
     examples too. ``symmetric``: the loss of a dual encoder is over both directions.
     ``design``: cards of one design differ in the languages of their data alone.
-    ``contaminates``: target tasks whose data this is.
+    ``contaminates``: target tasks whose data this is. ``stand_in``: too small to be evidence about
+    any objective; a submission of what is trained on it says so.
     """
 
     name: Name
@@ -175,6 +178,7 @@ class IntermediateCard(Strict):
     symmetric: bool = False
     design: Name | None = None
     contaminates: list[str] = Field(default_factory=list)
+    stand_in: bool = False
     licence: str
     citation: str
     notes: list[str] = Field(default_factory=list)

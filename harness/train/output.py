@@ -201,6 +201,7 @@ def _submission(made: Made, name: str, revision: str) -> Submission:
         languages=sorted({lang for part in made.sets.values() for lang in part["languages"]}),
         datasets=[card.title for card in cards],
         contaminated=sorted({task for card in cards for task in card.contaminates}),
+        stand_in=any(card.stand_in for card in cards),
         recipe=recipe_name(made),
         seed=made.settings["seed"],
         matched=design_name(made),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.errors import DataError
+from harness.formats.demo import read_demo_questions
 from harness.formats.questions import Asked, read_questions
 from harness.train.cards import IntermediateCard
 from harness.train.examples import Found, Matched, Span, Text
@@ -47,6 +48,8 @@ def read_squad(card: IntermediateCard, files: Files, labels: list[str], notes: l
 def _questions(card: IntermediateCard, files: Files, lang: str) -> list[Asked]:
     """A language's questions; of a file of all languages those whose ids begin with its name."""
     roles = sorted({role for _, role in files.files})
+    if card.source.format == "demo_qa":
+        return read_demo_questions(file_of(files, lang, roles[0]), lang)
     asked = [one for role in roles for one in read_questions(file_of(files, lang, role))]
     if card.source.format != "tydiqa" or not any("-" in one.id for one in asked):
         return asked

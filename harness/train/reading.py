@@ -19,6 +19,7 @@ from harness.train.tables import read_parallel_lines, read_parallel_records, rea
 Reader = Callable[[IntermediateCard, Files, list[str], list[str]], Found]
 READERS: Mapping[str, Reader] = {
     "squad": read_squad,
+    "demo_qa": read_squad,
     "tydiqa": read_squad,
     "records": read_table,
     "parallel_records": read_parallel_records,

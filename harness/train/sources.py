@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.cards import Hub
+from harness.cards import Hub, task_root
 from harness.errors import IncompleteError
 from harness.formats import LocalFile
 from harness.sources import Fetched, Where, folder, hub, official
@@ -35,6 +35,9 @@ def fetch(card: IntermediateCard, where: Where) -> Files:
     """
     part = card.source.splits[card.split]
     own: dict[str, Columns] = {role: file.columns for role, file in part.files.items()}
+    if card.source.package:
+        found = folder.find(card, card.split, card.languages, task_root(), "package")
+        return _whole(card, found, own, "")
     if where.data is not None:
         found = folder.find(card, card.split, card.languages, where.data, "folder")
         return _whole(card, found, own, _first(found))

@@ -9,7 +9,9 @@ Swahili a seed of `en` finds (1, 2, 3) of 8, a seed of `many` (4, 5, 6):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +109,66 @@ def test_gains_over_seeds(seeded: Path) -> None:
     df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)  # four sentences, three seeds
     reach = t.ppf(0.975, df) * (item + seed) ** 0.5
     assert (gain.low, gain.high) == pytest.approx((0.625 - reach, 0.625 + reach))
+
+
+def mined(unit: str, sources: Sequence[int]) -> list[dict[str, Any]]:
+    """One gold pair, that of source 0, and the sources that were mined from the test corpus."""
+    return [
+        {
+            "source_id": f"{unit}-{i}", "target_id": f"en-{i}", "lang": unit, "margin": margin,
+            "gold": i == 0, "kept": margin is not None, "split": split,
+        }
+        for split, own in (("dev", [0]), ("test", sources))
+        for i in sorted({0, *own})
+        for margin in [1.0 if i in own else None]
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def mining(seeded: Path) -> Path:
+    """F1 of the seeds of `en`: 1; 2 · 1 / (2 + 1); 0. Each has mined other sentences."""
+    for seed, sources in ((1, [0]), (2, [0, 1]), (3, [2, 3])):
+        rows = {unit: mined(unit, sources) for unit in ("de", "ru", "zh")}
+        measure(seeded, f"hand/en-{seed}", rows, task="demo_mining")
+    return seeded
+
+
+def test_seeds_that_mined_other_sentences(mining: Path) -> None:
+    result = shown(mining)["en"].tasks("frozen")["demo_mining"]
+    assert result.macro is not None
+    assert result.macro.value == pytest.approx((1 + 2 / 3 + 0) / 3)
+    keys, added = result.parts["de"]
+    assert len(keys) == 4
+    assert list(keys) == sorted(keys)
+    of_seed = [dict(zip(*one.parts["de"], strict=True)) for one in result.seeds]
+    assert [len(parts) for parts in of_seed] == [1, 2, 3]
+    for key, part in zip(keys, added, strict=True):
+        assert part == pytest.approx(sum(parts.get(key, 0.0) for parts in of_seed) / 3)
+
+
+def test_mined_pairs_of_seeds_are_not_compared_in_silence(mining: Path) -> None:
+    for seed in (1, 2, 3):
+        rows = {unit: mined(unit, [0]) for unit in ("de", "ru", "zh")}
+        measure(mining, f"hand/many-{seed}", rows, task="demo_mining")
+    options: dict[str, Any] = {
+        "results": mining / "leaderboard/results",
+        "submissions": read_submissions(mining / "submissions"),
+    }
+    (found,) = compare("many", "en", **options)
+    assert found.metric == "recall@10"
+    by_metric = {one.metric: one for one in compare("many-3", "en-3", **options)}
+    assert by_metric["f1"].difference.estimate.difference == pytest.approx(1.0)
+
+
+def test_what_a_base_was_made_of_is_no_intermediate_data(seeded: Path) -> None:
+    submit(seeded, BASE, objective="mlm", languages=["de", "sw"])
+    for seed in (1, 2, 3):
+        submit(seeded, f"hand/many-{seed}", base=BASE, objective="extractive-qa", seed=seed,
+               recipe="many", languages=["en", "de"], matched="design")  # fmt: skip
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    found = named["multilingual QA − base"].difference
+    assert found is not None
+    assert (found.seen, found.unseen) == (("de",), ("sw",))
 
 
 def test_compare_takes_recipes(seeded: Path) -> None:

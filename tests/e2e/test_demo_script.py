@@ -1,0 +1,180 @@
+"""demo.sh, the whole story in small: its commands in few steps in this process, and all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.board.build import Board, read_board
+from tests.conftest import ROOT
+from tests.e2e.conftest import Run
+
+SCRIPT = ROOT / "demo.sh"
+ANSWERED = {"English QA − base", "multilingual QA − base", "multilingual QA − English QA"}
+TASKS = {"frozen": {"demo_bitext", "demo_passages"}, "tuned": {"demo_qa"}}
+FEWER = re.compile(r"tiny-qa-.*-[12]$")
+# Stands in for xharness: notes how it was called, and makes what later lines look for.
+NOTING = """#!{python}
+import json, pathlib, sys
+with open({log!r}, "a") as log:
+    log.write(json.dumps(sys.argv[1:]) + "\\n")
+if sys.argv[1] == "train":
+    out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+    out.mkdir(parents=True)
+    (out / "submission.yaml").touch()
+"""
+REAL = """#!/bin/sh
+exec {python} -m harness "$@"
+"""
+
+
+def on_path(folder: Path, script: str, **values: str) -> dict[str, str]:
+    """The environment in which ``xharness`` is this script."""
+    folder.mkdir()
+    program = folder / "xharness"
+    program.write_text(script.format(python=sys.executable, **values))
+    program.chmod(0o755)
+    return os.environ | {
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        "XHARNESS_DATA": "",
+    }
+
+
+def commands(tmp_path: Path, demo: Path) -> list[list[str]]:
+    """Every call of xharness in the script, as bash expands it."""
+    log = tmp_path / "calls.jsonl"
+    environment = on_path(tmp_path / "noting", NOTING, log=str(log))
+    subprocess.run(["bash", SCRIPT, demo], check=True, env=environment, capture_output=True)
+    shutil.rmtree(demo)
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def submit(demo: Path) -> None:
+    """What the script does between two commands."""
+    (demo / "submissions").mkdir(exist_ok=True)
+    for checkpoint in demo.glob("tiny-*"):
+        target = demo / "submissions" / f"{checkpoint.name}.yaml"
+        shutil.copyfile(checkpoint / "submission.yaml", target)
+
+
+def written(demo: Path) -> dict[str, bytes]:
+    """The board, the submissions and the weights; rows have their timing with them."""
+    files = [
+        *(p for p in (demo / "leaderboard").rglob("*") if "results" not in p.parts),
+        *(demo / "submissions").iterdir(),
+        *demo.glob("tiny-*/model.safetensors"),
+    ]
+    return {str(p.relative_to(demo)): p.read_bytes() for p in files if p.is_file()}
+
+
+def check(board: Board, readme: str) -> None:
+    """Retrieval and QA are contrasted, on clean tasks, and it is said to be no evidence."""
+    answered = [one for one in board.contrasts if one.difference is not None]
+    assert {(one.name, one.track) for one in answered} == {
+        (name, track) for name in ANSWERED for track in TASKS
+    }
+    for one in answered:
+        assert one.difference is not None
+        assert {part.task for part in one.difference.languages} == TASKS[one.track]
+        assert one.stand_ins
+        assert not one.left_out
+    results = [result for entry in board.entries for result in entry.results]
+    assert {result.task for result in results} == {
+        "demo_bitext", "demo_passages", "demo_mining", "demo_qa",
+    }  # fmt: skip
+    assert not any(result.contaminated for result in results)
+    base, english, many = (
+        next(e.submission for e in board.entries if e.slug.startswith(slug))
+        for slug in ("tiny-base", "tiny-qa-en", "tiny-qa-multilingual")
+    )
+    assert base is not None
+    assert english is not None
+    assert many is not None
+    assert english.base == many.base == "tiny-base"
+    assert english.base_revision == many.base_revision == base.revision
+    assert english.matched == many.matched is not None
+    assert "On tiny-base, intermediate training on English QA" in readme
+    assert "no evidence about any kind of training" in readme
+    for name in ANSWERED:
+        row = rf"\| tiny-base \| {name} \| recall@10, frozen \| \*\*[+−]?\d+\.\d\*\* \|"
+        assert re.search(row, readme), name
+
+
+def test_its_commands_in_few_steps(run: Run, tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    calls = commands(tmp_path, demo)
+    assert [call[0] for call in calls].count("train") == 7
+    evaluated = [arg for call in calls if call[0] == "eval" for arg in call if "tiny-" in arg]
+    assert sorted(evaluated) == sorted(
+        call[call.index("--out") + 1] for call in calls if call[0] == "train"
+    )
+    for call in calls:
+        # Few steps and one seed: the flow is the same.
+        fewer = [arg for arg in call if not FEWER.search(arg)]
+        if call[0] == "train":
+            if fewer != call:
+                continue
+            fewer += ["--max-steps", "3"]
+        if call[0] == "leaderboard":
+            submit(demo)
+        ran = run(*fewer)
+        assert ran.code == 0, ran.stderr
+    assert "multilingual QA − English QA" in ran.stdout
+    readme = (demo / "leaderboard" / "README.md").read_text(encoding="utf-8")
+    check(read_board(demo), readme)
+    before = written(demo)
+    (again,) = (call for call in calls if call[0] == "leaderboard")
+    assert run(*again).stdout == ""
+    assert written(demo) == before
+
+
+@pytest.mark.slow
+def test_all_of_it_interrupted_or_not(tmp_path: Path) -> None:
+    environment = on_path(tmp_path / "bin", REAL) | {"XHARNESS_CACHE": str(tmp_path / "cache")}
+    broken, whole = tmp_path / "broken" / "demo", tmp_path / "whole" / "demo"
+    for demo in (broken, whole):
+        demo.parent.mkdir()
+
+    def script(demo: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["bash", SCRIPT, "demo"], cwd=demo.parent, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def finish(demo: Path) -> str:
+        running = script(demo)
+        printed, errors = running.communicate()
+        assert running.returncode == 0, errors
+        return printed
+
+    running = script(broken)
+    deadline = time.monotonic() + 300
+    while not list(broken.glob("tiny-qa-*/.training")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    running.communicate()
+    assert running.returncode != 0
+    assert not (broken / "leaderboard").exists(), "it was interrupted after its work"
+
+    printed = finish(broken)
+    assert "demo/leaderboard/README.md" in printed
+    finish(whole)
+    assert written(broken) == written(whole)
+    readme = (whole / "leaderboard" / "README.md").read_text(encoding="utf-8")
+    check(read_board(whole), readme)
+    claims = {one.name: one.claim for one in read_board(whole).contrasts
+              if one.difference is not None and one.track == "frozen"}  # fmt: skip
+    assert claims == dict.fromkeys(ANSWERED, "recipe")
+    printed = finish(whole)
+    assert "README.md" not in printed.split("base  ")[0]  # no file of the board changed
+    assert written(whole) == written(broken)
