@@ -94,8 +94,10 @@ def _size(one: Contrast) -> str:
     size = f"{points(one.difference.estimate.difference)} points {span(*one.interval)} ({sign})"
     if (above := one.difference.above_chance) is None:
         return size
-    at_chance = f"{span(above.estimate.low, above.estimate.high)} where not at chance, {above.name}"
-    return f"{size[:-1]}; {points(above.estimate.difference)} {at_chance})"
+    # Its interval is over items alone: beside one over seeds too it would look far too sure.
+    interval = "" if one.over_seeds else f" {span(above.estimate.low, above.estimate.high)}"
+    value = f"{points(above.estimate.difference)}{interval}"
+    return f"{size[:-1]}; {value} where not at chance, {above.name})"
 
 
 def _over(board: Board, one: Contrast) -> str:

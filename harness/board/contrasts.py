@@ -50,6 +50,11 @@ class Contrast:
     confirmatory: bool = True
 
     @property
+    def over_seeds(self) -> bool:
+        """Whether its interval and p are over checkpoints or seeds too, not over items alone."""
+        return self.over is not None and self.over.p is not None
+
+    @property
     def p(self) -> float | None:
         """The p-value that is adjusted: over checkpoints or seeds where there are enough."""
         if self.over is not None and self.over.p is not None:
