@@ -15,6 +15,7 @@ import typer
 
 from harness import __version__
 from harness.cli import app
+from harness.demo import VERSION
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 
@@ -145,7 +146,8 @@ def test_models_are_told_apart_and_kept_when_a_later_one_fails(run: Run, tmp_pat
     command = ("--task", "demo_bitext", "--lang", "de", "--out", tmp_path / "out")
     other = build("bert", tmp_path / "other")
     both = run("eval", "xharness/demo", other, "xharness/demo", *command)
-    assert re.findall(r"(?m)^(\S+) at local:", both.stdout) == ["xharness-demo-v1", "other"]
+    named = re.findall(r"(?m)^(\S+) at local:", both.stdout)
+    assert named == [f"xharness-demo-v{VERSION}", "other"]
     assert both.stdout.count("demo_bitext") == 2  # a model named twice is one model
     failed = run("eval", "xharness/demo", "./no-such-folder", *command, "--format", "json")
     assert failed.code == 3
