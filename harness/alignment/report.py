@@ -117,7 +117,10 @@ def alignment_tables(found: Alignment) -> Iterator[str | Table]:
 
 
 def _table(rows: list[Row], standard: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    # One blank between columns: with intervals that reach 100 or below 0 it still fits 80 columns.
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False
+    )
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
