@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole story in small, in about a minute: a tiny base, what English and what multilingual QA
+# The whole story in small, in two minutes of processor time: a tiny base, what English and what multilingual QA
 # training make of it, and a board that contrasts them. `make demo` runs this. What is finished is
 # not done again, and what was interrupted goes on.
 set -euo pipefail
