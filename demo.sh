@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole story in small, in two minutes of processor time: a tiny base, what English and what multilingual QA
-# training make of it, and a board that contrasts them. `make demo` runs this. What is finished is
-# not done again, and what was interrupted goes on.
+# The whole story in small, in two minutes of processor time: a tiny base, what English and what
+# multilingual QA training make of it, and a board that contrasts them. `make demo` runs this. What
+# is finished is not done again, and what was interrupted goes on.
 set -euo pipefail
 demo=${1:-demo}
 export OMP_NUM_THREADS=1 # models this small gain nothing from more: two are trained side by side
