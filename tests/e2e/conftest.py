@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
+from tests.checkpoints import build
+from tests.hub.server import Hub
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,26 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+Process = Callable[..., "subprocess.Popen[str]"]
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a process, once it has ended."""
+    stdout, stderr = process.communicate(timeout=900)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of random weights; read only, so all tests share it."""
+    return build("xlm-roberta", tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A loopback Hub with nothing on it."""
+    with Hub() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +70,7 @@ def run(cache: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def process(cache: Path) -> Callable[..., subprocess.Popen[str]]:
+def process(cache: Path) -> Process:
     """Start `python -m harness …` in a process of its own."""
 
     def started(*args: object, **environment: str) -> subprocess.Popen[str]:

@@ -9,35 +9,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.checkpoints import build
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Process, Run, ended
 from tests.hub.server import Hub
 
-Process = Callable[..., "subprocess.Popen[str]"]
 Fault = Callable[[Hub, str, int], None]
 WEIGHTS = "model.safetensors"
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("xlm-roberta", tmp_path_factory.mktemp("tiny") / "tiny")
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    stdout, stderr = process.communicate(timeout=180)
-    return process.returncode, stdout, stderr
 
 
 def resolved(hub: Hub, home: Path, names: list[str], **options: Any) -> list[dict[str, Any]]:

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.checkpoints import build
+from tests.e2e.conftest import Process, ended
 from tests.hub.server import Hub
-
-Process = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("xlm-roberta", tmp_path_factory.mktemp("tiny") / "tiny")
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    stdout, stderr = process.communicate(timeout=180)
-    return process.returncode, stdout, stderr
 
 
 def test_prefetched_then_offline_without_a_connection(

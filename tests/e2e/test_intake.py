@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import build
 from tests.e2e.conftest import Run
 from tests.hub.inprocess import point
 from tests.hub.server import Hub
@@ -22,11 +21,6 @@ echo https://github.test/org/board/pull/7
 """
 SUBMIT = ("submit", "org/tiny", "--objective", "extractive-qa", "--language", "en",
           "--dataset", "SQuAD v1.1")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("xlm-roberta", tmp_path_factory.mktemp("tiny") / "tiny")
 
 
 @pytest.fixture

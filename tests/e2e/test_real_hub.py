@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.cards import read_card
 from tests.checkpoints import build
+from tests.e2e.conftest import Process, ended
 from tests.hub.server import Hub
-
-Process = Callable[..., Any]
-
-
-def ended(process: Any) -> tuple[int, str, str]:
-    stdout, stderr = process.communicate(timeout=900)
-    return process.returncode, stdout, stderr
 
 
 @pytest.mark.slow
