@@ -94,9 +94,7 @@ def _size(one: Contrast) -> str:
     size = f"{points(one.difference.estimate.difference)} points {span(*one.interval)} ({sign})"
     if (above := one.difference.above_chance) is None:
         return size
-    # Its interval is over items alone: beside one over seeds too it would look far too sure.
-    interval = "" if one.over_seeds else f" {span(above.estimate.low, above.estimate.high)}"
-    value = f"{points(above.estimate.difference)}{interval}"
+    value = f"{points(above.estimate.difference)} {span(above.estimate.low, above.estimate.high)}"
     return f"{size[:-1]}; {value} where not at chance, {above.name})"
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from harness.board.differences import Difference, differ
 from harness.board.entries import TRACKS, Result, make_entries, read_result
 from harness.board.fold import Folded, fold
+from harness.board.replicates import Replicated, Run, over_replicates
 from harness.errors import IncompleteError, NotFoundError, UsageError
 from harness.outcomes import find
-from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical
+from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.resampling import RESAMPLES
 from harness.submission import Submission, contamination
 
@@ -109,7 +110,7 @@ def compare(
         ]
         runs = [[one for _, one in side] for side in chosen]
         difference = differ(runs[0], runs[1], Path(), cache, resamples=resamples)
-        over = _over(a, b, track, chosen, difference)
+        difference, over = _over_seeds(a, b, track, chosen, difference)
         found_differences.append(
             Compared(a, b, track, metric, difference, over, tuple(remarks[track, metric]))
         )
@@ -127,13 +128,13 @@ def _by_seed(
     return [{task: of_task[seed] for task, of_task in seeds.items()} for seed in common]
 
 
-def _over(
+def _over_seeds(
     a: str,
     b: str,
     track: str,
     chosen: Sequence[Sequence[tuple[int, Mapping[str, Result]]]],
     found: Difference,
-) -> Hierarchical | None:
+) -> tuple[Difference, Hierarchical | None]:
     """Seeds and items together, where a side is a recipe or was tuned with several seeds.
 
     Of several checkpoints each is one seed, however often it was tuned.
@@ -141,17 +142,21 @@ def _over(
     sides = []
     for name, runs in zip((a, b), chosen, strict=True):
         several = len({number for number, _ in runs}) > 1
-        replicates = []
-        for place, (number, run) in enumerate(runs):
-            scores = [r.macro.value for r in run.values() if r.macro is not None]
-            if len(scores) < len(run):
-                return None  # languages are missing: the means would be over different ones
-            mean = sum(scores) / len(scores)
-            replicates.append(Replicate(name, "", number if several else place, mean))
-        sides.append(Side(tuple(replicates), fixed=len(runs) == 1 and track == "frozen"))
-    if all(len(side.runs) == 1 for side in sides) or found.clusters < 2:
-        return None
-    return hierarchical(sides[0], sides[1], found.item_variance, found.clusters)
+        sides.append(
+            Replicated(
+                tuple(
+                    Run(name, "", number if several else place, results)
+                    for place, (number, results) in enumerate(runs)
+                ),
+                fixed=len(runs) == 1 and track == "frozen",
+            )
+        )
+    every = [results for side in sides for run in side.runs for results in run.results.values()]
+    # Where languages are missing, the runs' own means would be over different ones.
+    missing = any(result.macro is None for result in every)
+    if missing or all(len(side.runs) == 1 for side in sides):
+        return found, None
+    return over_replicates(found, sides[0], sides[1])
 
 
 def _runs(

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.board.differences import Difference, differ
-from harness.board.entries import Entry, Result
+from harness.board.entries import Entry
+from harness.board.replicates import Replicated, Run, over_replicates
 from harness.board.variants import recipe_of, training_seed
-from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical, shares
+from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.multiplicity import holm
 from harness.submission import MULTILINGUAL
 
@@ -48,11 +49,6 @@ class Contrast:
     left_out: tuple[str, ...]
     stand_ins: bool
     confirmatory: bool = True
-
-    @property
-    def over_seeds(self) -> bool:
-        """Whether its interval and p are over checkpoints or seeds too, not over items alone."""
-        return self.over is not None and self.over.p is not None
 
     @property
     def p(self) -> float | None:
@@ -156,32 +152,28 @@ def _answer(
     ]
     if not tasks:
         return replace(blank, why="no task that both sides have whole")
-    runs = [[run for entry in side for run in _runs(entry, track, tasks)] for side in sides]
+    runs = [[run for entry in side for run in _runs(entry, base, track, tasks)] for side in sides]
     measured = [
-        Side(
-            tuple(Replicate(origin, base, seed, _score(run)) for origin, seed, run in of_side),
-            # With frozen vectors nothing is drawn at random for the base itself.
-            fixed=kind == "base" and track == "frozen",
-        )
+        # With frozen vectors nothing is drawn at random for the base itself.
+        Replicated(tuple(of_side), fixed=kind == "base" and track == "frozen")
         for kind, of_side in zip((a, b), runs, strict=True)
     ]
     difference = differ(
-        [run for _, _, run in runs[0]],
-        [run for _, _, run in runs[1]],
+        [run.results for run in runs[0]],
+        [run.results for run in runs[1]],
         results,
         kept,
         # What a base was made of is no intermediate data.
         trained=(_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1])),
-        weights=(shares(measured[0]), shares(measured[1])),
+        weights=(measured[0].shares, measured[1].shares),
     )
+    difference, over = over_replicates(difference, measured[0], measured[1])
     return replace(
         blank,
         a=tuple(entry.slug for entry in sides[0]),
         b=tuple(entry.slug for entry in sides[1]),
         difference=difference,
-        over=hierarchical(measured[0], measured[1], difference.item_variance, difference.clusters)
-        if difference.clusters > 1
-        else None,
+        over=over,
         stand_ins=any(entry.stand_in for entry in every),
     )
 
@@ -213,10 +205,8 @@ def _keep_matched(sides: list[list[Entry]]) -> list[str]:
     return left_out
 
 
-def _runs(
-    entry: Entry, track: str, tasks: Sequence[str]
-) -> list[tuple[str, int, dict[str, Result]]]:
-    """(origin, seed, task → result) of each seed that all the tasks were run with.
+def _runs(entry: Entry, base: str, track: str, tasks: Sequence[str]) -> list[Run]:
+    """A run for each seed that all the tasks were run with.
 
     Checkpoints of one recipe are one origin, and their training seeds its seeds. Where no seed has
     all the tasks, the first of each.
@@ -228,16 +218,16 @@ def _runs(
     common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
     if not common:
         first = {task: next(iter(seeds[task].values())) for task in tasks}
-        return [(origin, trained or 0, first)]
+        return [Run(origin, base, trained or 0, first)]
     return [
-        (origin, seed if trained is None else trained, {task: seeds[task][seed] for task in tasks})
+        Run(
+            origin,
+            base,
+            seed if trained is None else trained,
+            {task: seeds[task][seed] for task in tasks},
+        )
         for seed in common
     ]
-
-
-def _score(run: Mapping[str, Result]) -> float:
-    means = [result.macro.value for result in run.values() if result.macro is not None]
-    return sum(means) / len(means)
 
 
 def _trained(side: Sequence[Entry]) -> frozenset[str]:

@@ -44,7 +44,6 @@ class Difference:
     seen_less_unseen: Estimate | None = None
     at_chance: int = 0
     above_chance: Part | None = None
-    item_variance: float = 0.0
     clusters: int = 0
 
 
@@ -111,7 +110,6 @@ def differ(
         seen_less_unseen=contrast.difference_in_differences(draws, seen, unseen),
         at_chance=len(chance & set(draws.columns)),
         above_chance=contrast.without(draws, chance),
-        item_variance=contrast.item_variance(draws) if resamples > 1 else 0.0,
         clusters=draws.clusters,
     )
     if path:
@@ -162,7 +160,7 @@ def _from_json(loaded: dict[str, object]) -> Difference:
     def parts(lines: object) -> tuple[Part, ...]:
         return tuple(
             Part(
-                line["task"], line["name"], tuple(line["languages"]),
+                line["task"], line["name"], tuple((task, lang) for task, lang in line["columns"]),
                 Estimate(**line["estimate"]), line["q"],
             )
             for line in lines  # type: ignore[attr-defined]
@@ -180,6 +178,5 @@ def _from_json(loaded: dict[str, object]) -> Difference:
         seen_less_unseen=Estimate(**did) if isinstance(did, dict) else None,
         at_chance=int(loaded["at_chance"]),  # type: ignore[call-overload]
         above_chance=parts([above])[0] if above is not None else None,
-        item_variance=float(loaded["item_variance"]),  # type: ignore[arg-type]
         clusters=int(loaded["clusters"]),  # type: ignore[call-overload]
     )

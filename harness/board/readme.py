@@ -72,7 +72,7 @@ def _contrast_table(board: Board) -> Raw | None:
             (
                 base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
                 _span(low, high), _adjusted(one),
-                _above_chance(one.difference, over_seeds=one.over_seeds),
+                _above_chance(one.difference),
                 "n/a" if did is None else _with_span(did),
                 "; ".join(notes),
             )
@@ -104,10 +104,9 @@ def _open_questions(board: Board) -> list[str]:
     return listed
 
 
-def _above_chance(difference: Difference, *, over_seeds: bool) -> str:
+def _above_chance(difference: Difference) -> str:
     if (part := difference.above_chance) is not None:
-        value = points(part.estimate.difference) if over_seeds else _with_span(part.estimate)
-        return Raw(f"{value}, {part.name}")
+        return Raw(f"{_with_span(part.estimate)}, {part.name}")
     return "none" if difference.at_chance else "all"
 
 

@@ -8,8 +8,8 @@ about these languages, not about languages at large.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import Literal
 
@@ -21,6 +21,7 @@ from harness.statistics.multiplicity import benjamini_hochberg
 from harness.statistics.resampling import ROUNDING, Draws, Floats, flip_p, percentile_interval
 
 GroupedBy = Literal["family", "script", "resource"]
+Column = tuple[str, str]  # (task, language)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Estimate:
     """A difference A − B with its 95 % interval and p-value.
 
     ``low`` and ``high`` are None where no resample has examples of every language; ``resamples``
-    is the number that have.
+    is the number that have, ``variance`` that of the difference over them (None with fewer than
+    two).
     """
 
     difference: float
@@ -36,21 +38,28 @@ class Estimate:
     high: float | None
     p: float
     resamples: int
+    variance: float | None = None
 
 
 @dataclass(frozen=True)
 class Part:
     """One line of a breakdown: a language of a task, or a group of languages.
 
-    ``q``: p adjusted by Benjamini and Hochberg over the lines of the breakdown (of the task, for
-    languages). ``task`` is the label of all tasks for a group.
+    ``columns``: the (task, language) pairs that it is the mean of, see `mean_over`. ``q``: p
+    adjusted by Benjamini and Hochberg over the lines of the breakdown (of the task, for languages).
+    ``task`` is the label of all tasks for a group.
     """
 
     task: str
     name: str
-    languages: tuple[str, ...]
+    columns: tuple[Column, ...]
     estimate: Estimate
     q: float
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Its languages, of whatever task."""
+        return tuple(dict.fromkeys(lang for _, lang in self.columns))
 
 
 def macro(draws: Draws) -> Estimate:
@@ -60,14 +69,11 @@ def macro(draws: Draws) -> Estimate:
 
 def by_language(draws: Draws) -> list[Part]:
     """Every language of every task, adjusted within the task."""
-    parts = [
-        (task, lang, (lang,), _estimate(draws, np.eye(len(draws.columns))[column]))
+    return adjusted(
+        Part(task, lang, ((task, lang),), estimate, estimate.p)
         for column, (task, lang) in enumerate(draws.columns)
-    ]
-    tasks = list(dict.fromkeys(task for task, _ in draws.columns))
-    return [
-        part for task in tasks for part in _adjusted([part for part in parts if part[0] == task])
-    ]
+        for estimate in [_estimate(draws, np.eye(len(draws.columns))[column])]
+    )
 
 
 def by_group(draws: Draws, groups: Mapping[str, Collection[str]]) -> list[Part]:
@@ -80,13 +86,13 @@ def by_group(draws: Draws, groups: Mapping[str, Collection[str]]) -> list[Part]:
     for name, langs in groups.items():
         weights = macro_weights(draws, langs)
         if weights.any():
-            of_group = [lang for _, lang in draws.columns if lang in langs]
-            here = tuple(dict.fromkeys(of_group))
-            parts.append((label(draws), name, here, _estimate(draws, weights)))
-    return _adjusted(parts)
+            here = tuple(column for column in draws.columns if column[1] in langs)
+            estimate = _estimate(draws, weights)
+            parts.append(Part(label(draws), name, here, estimate, estimate.p))
+    return adjusted(parts)
 
 
-def without(draws: Draws, columns: Collection[tuple[str, str]]) -> Part | None:
+def without(draws: Draws, columns: Collection[Column]) -> Part | None:
     """The macro difference without some (task, language) columns.
 
     None where none of them is there, or none would be left.
@@ -95,10 +101,9 @@ def without(draws: Draws, columns: Collection[tuple[str, str]]) -> Part | None:
     if not chosen or len(chosen) == len(draws.columns):
         return None
     weights = _mean_weights(draws, [column in chosen for column in draws.columns])
-    langs = tuple(dict.fromkeys(lang for _, lang in chosen))
     estimate = _estimate(draws, weights)
     name = f"{len(chosen)} of {len(draws.columns)}"
-    return Part(_label(chosen), name, langs, estimate, estimate.p)
+    return Part(_label(chosen), name, tuple(chosen), estimate, estimate.p)
 
 
 def difference_in_differences(
@@ -111,18 +116,13 @@ def difference_in_differences(
     in both contradicts without any difference between them; so p is from the bootstrap
     distribution, moved to zero: (1 + #{|Δ* − Δ| ≥ |Δ|}) / (B + 1).
     """
-    weights = np.zeros(len(draws.columns))
-    tasks = [
-        task
-        for task in dict.fromkeys(task for task, _ in draws.columns)
-        if all(
-            any(task == other and lang in side for other, lang in draws.columns)
-            for side in (seen, unseen)
-        )
-    ]
-    if not tasks:
+    columns = seen_unseen_columns(draws.columns, seen, unseen)
+    if columns is None:
         return None
-    weights = macro_weights(draws, seen, tasks) - macro_weights(draws, unseen, tasks)
+    of_seen, of_unseen = (
+        _mean_weights(draws, [column in side for column in draws.columns]) for side in columns
+    )
+    weights = of_seen - of_unseen
     observed, known = _bootstrap(draws, weights)
     low, high = percentile_interval(known)
     rounding = ROUNDING * float(np.abs(weights) @ draws.magnitude)
@@ -132,21 +132,34 @@ def difference_in_differences(
         high=None if isnan(high) else high,
         p=flip_p(observed, known - observed, rounding),
         resamples=len(known),
+        variance=_variance(known),
     )
 
 
-def macro_weights(
-    draws: Draws, langs: Collection[str] | None = None, tasks: Collection[str] | None = None
-) -> Floats:
+def seen_unseen_columns(
+    columns: Sequence[Column], seen: Collection[str], unseen: Collection[str]
+) -> tuple[tuple[Column, ...], tuple[Column, ...]] | None:
+    """The columns of either side, in the tasks that have both; None where no task has."""
+    sides = [[column for column in columns if column[1] in langs] for langs in (seen, unseen)]
+    both = {task for task, _ in sides[0]} & {task for task, _ in sides[1]}
+    if not both:
+        return None
+    of_seen, of_unseen = (tuple(column for column in side if column[0] in both) for side in sides)
+    return of_seen, of_unseen
+
+
+def mean_over(columns: Sequence[Column], value: Callable[[str, str], float]) -> float:
+    """The mean of ``value(task, language)`` over languages within each task, then over tasks."""
+    per_task = Counter(task for task, _ in columns)
+    return sum(value(*column) / (per_task[column[0]] * len(per_task)) for column in columns)
+
+
+def macro_weights(draws: Draws, langs: Collection[str] | None = None) -> Floats:
     """float64[J]: the weight of each column in the mean over languages, then tasks.
 
-    Restricted to some languages and tasks; all zero where none is left.
+    Restricted to some languages; all zero where none is left.
     """
-    chosen = [
-        (langs is None or lang in langs) and (tasks is None or task in tasks)
-        for task, lang in draws.columns
-    ]
-    return _mean_weights(draws, chosen)
+    return _mean_weights(draws, [langs is None or lang in langs for _, lang in draws.columns])
 
 
 def _mean_weights(draws: Draws, chosen: Sequence[bool]) -> Floats:
@@ -157,14 +170,6 @@ def _mean_weights(draws: Draws, chosen: Sequence[bool]) -> Floats:
             for (task, _), use in zip(draws.columns, chosen, strict=True)
         ]
     )
-
-
-def item_variance(draws: Draws) -> float:
-    """σ²_item: the variance of the macro difference over the bootstrap."""
-    _, known = _bootstrap(draws, macro_weights(draws))
-    if len(known) < 2:
-        raise UsageError(f"{len(known)} resamples with every language: too few for a variance")
-    return float(known.var(ddof=1))
 
 
 def label(draws: Draws) -> str:
@@ -219,7 +224,12 @@ def _estimate(draws: Draws, weights: Floats) -> Estimate:
             ROUNDING * float(np.abs(weights) @ draws.magnitude),
         ),
         resamples=len(known),
+        variance=_variance(known),
     )
+
+
+def _variance(known: Floats) -> float | None:
+    return float(known.var(ddof=1)) if len(known) > 1 else None
 
 
 def _bootstrap(draws: Draws, weights: Floats) -> tuple[float, Floats]:
@@ -234,9 +244,12 @@ def _bootstrap(draws: Draws, weights: Floats) -> tuple[float, Floats]:
     return float(draws.observed[used] @ weights[used]), values[~np.isnan(values)]
 
 
-def _adjusted(parts: Sequence[tuple[str, str, tuple[str, ...], Estimate]]) -> list[Part]:
-    adjusted = benjamini_hochberg([estimate.p for *_, estimate in parts])
-    return [
-        Part(task, name, langs, estimate, q)
-        for (task, name, langs, estimate), q in zip(parts, adjusted, strict=True)
-    ]
+def adjusted(parts: Iterable[Part]) -> list[Part]:
+    """The lines of a breakdown with their ``q`` worked out anew, within each task (or label)."""
+    lines = list(parts)
+    found: dict[int, float] = {}
+    for task in dict.fromkeys(part.task for part in lines):
+        here = [place for place, part in enumerate(lines) if part.task == task]
+        q_values = benjamini_hochberg([lines[place].estimate.p for place in here])
+        found |= dict(zip(here, q_values, strict=True))
+    return [replace(part, q=found[place]) for place, part in enumerate(lines)]

@@ -74,12 +74,11 @@ def claim(a: Side, b: Side) -> Claim:
     return "recipe" if "recipe" in levels else "descriptive"
 
 
-def shares(side: Side) -> list[float]:
-    """Each run's weight in the side's mean, summing to 1: every origin counts the same.
+def shares(origins: Sequence[str]) -> list[float]:
+    """Each run's weight in its side's mean, summing to 1: every origin counts the same.
 
     These are the weights for `paired.pair_runs`, whose draws give the item variance.
     """
-    origins = [run.origin for run in side.runs]
     return [1 / (len(set(origins)) * origins.count(origin)) for origin in origins]
 
 
@@ -89,7 +88,7 @@ def hierarchical(
     """SE² = s_A²/k_A + s_B²/k_B + σ²_item, and a t test with Satterthwaite's degrees of freedom.
 
     ``item_variance``: σ²_item, the variance of the seed-averaged macro difference over the cluster
-    bootstrap (`contrast.item_variance`), from ``clusters`` clusters. s and k are over
+    bootstrap (`contrast.Estimate`), from ``clusters`` clusters. s and k are over
     checkpoints (seeds averaged) for a side with several, over seeds for a side with one.
     df = SE⁴ / Σ v²/ν over the three terms v, with ν = k_A − 1, k_B − 1 and clusters − 1
     (Satterthwaite 1946). Without the items it is Welch's test.
@@ -107,10 +106,11 @@ def hierarchical(
             f"item variance {item_variance} of {clusters} clusters: give a variance of at least 0 "
             "and 2 clusters or more"
         )
-    difference = float(
-        np.dot(shares(a), [run.score for run in a.runs])
-        - np.dot(shares(b), [run.score for run in b.runs])
+    mean_a, mean_b = (
+        float(np.dot(shares([run.origin for run in side.runs]), [run.score for run in side.runs]))
+        for side in (a, b)
     )
+    difference = mean_a - mean_b
     kind = claim(a, b)
     if kind == "descriptive":
         return Hierarchical(kind, difference, None, None, None, None, None)

@@ -19,6 +19,7 @@ import pytest
 from harness.board.build import leaderboard, read_board
 from harness.board.compare import compare
 from harness.board.entries import Entry
+from harness.statistics.multiplicity import benjamini_hochberg
 from harness.submission import read_submissions
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
 
@@ -84,7 +85,56 @@ def test_seeds_are_a_claim_about_a_recipe(seeded: Path) -> None:
     # s² of either side is 1/64 over its three seeds: the items come on top of it.
     assert one.over is not None
     assert one.over.se is not None
-    assert one.over.se**2 == pytest.approx(2 / 64 / 3 + one.difference.item_variance)
+    assert one.over.se**2 == pytest.approx(2 / 64 / 3 + one.difference.estimate.variance)
+
+
+def test_a_line_of_a_breakdown_is_over_seeds_too(seeded: Path) -> None:
+    from scipy.stats import t
+
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    difference = named["multilingual QA − English QA"].difference
+    assert difference is not None
+    # de: 4 4 4 of 4 against 1 2 3; sw: 0 1 2 against 0 0 0. Either way s² is 1/16 on one side.
+    by_hand = {"de": 0.5, "sw": 0.25}
+    for part in difference.languages:
+        estimate = part.estimate
+        assert estimate.difference == pytest.approx(by_hand[part.name])
+        assert estimate.variance is not None
+        item, seed = estimate.variance, 1 / 16 / 3
+        df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)  # four sentences, three seeds
+        se = (item + seed) ** 0.5
+        reach = t.ppf(0.975, df) * se
+        assert estimate.low == pytest.approx(by_hand[part.name] - reach)
+        assert estimate.high == pytest.approx(by_hand[part.name] + reach)
+        assert estimate.p == pytest.approx(2 * t.sf(by_hand[part.name] / se, df))
+    p_values = [part.estimate.p for part in difference.languages]
+    assert [part.q for part in difference.languages] == benjamini_hochberg(p_values)
+    (indo_european,) = [p for p in difference.groups["family"] if p.name == "Indo-European"]
+    assert indo_european.estimate == difference.languages[0].estimate
+
+
+def test_seen_less_unseen_is_over_seeds_too(seeded: Path) -> None:
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    one = named["multilingual QA − base"]  # trained on de and sw: no language is unseen
+    assert one.difference is not None
+    assert one.difference.seen_less_unseen is None
+    for seed in FOUND["many"]:
+        path = seeded / f"submissions/many-{seed - 3}.yaml"
+        path.write_text(path.read_text().replace("sw", "es"))
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    one = named["multilingual QA − base"]
+    assert one.difference is not None
+    did = one.difference.seen_less_unseen
+    assert did is not None
+    assert did.variance is not None
+    assert did.high is not None
+    # de − sw of the seeds: 1 − 0, 1 − ¼, 1 − ½; the base finds neither.
+    assert did.difference == pytest.approx(0.75)
+    from scipy.stats import t
+
+    item, seed = did.variance, 1 / 16 / 3
+    df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)
+    assert did.high - 0.75 == pytest.approx(t.ppf(0.975, df) * (item + seed) ** 0.5)
 
 
 def test_only_the_matched_design_is_contrasted(seeded: Path) -> None:
