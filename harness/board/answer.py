@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from harness.board.contrasts import Contrast
+from harness.board.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import p_value, points, span
-
-if TYPE_CHECKING:
-    from harness.board.build import Board
-    from harness.board.contrasts import Contrast
 
 FIRST = "English QA − base"
 LEVEL = 0.05

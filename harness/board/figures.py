@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from harness.board.contrasts import Contrast
 from harness.board.entries import Entry, Result
+from harness.board.gather import Board
 from harness.board.standings import Standing
 from harness.languages import read_languages
 
 if TYPE_CHECKING:
     from harness.alignment.align import Alignment
-    from harness.board.build import Board
 
 # An image cannot know the theme of the page around it, only the system's: so it brings its ground.
 STYLE = """

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness.board.entries import TRACKS, Entry, Result
+from harness.board.gather import Board
 from harness.board.words import at_chance
 from harness.languages import read_languages
-
-if TYPE_CHECKING:
-    from harness.board.build import Board
 
 MOST_DRAWS, LEAST_DRAWS = 200, 40
 BUDGET = 8_000  # draws times checkpoints: some 2.5 MB for a suite of a hundred languages

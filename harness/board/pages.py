@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.board.entries import TRACKS, Entry, Result, Value, board_units
 from harness.board.fold import official
+from harness.board.gather import Board
 from harness.board.markdown import Raw, code, environment, link, table
 from harness.board.variants import training_seed
 from harness.board.words import percent
 from harness.scoring import MACRO
 from harness.target_recipes import suite_of
-
-if TYPE_CHECKING:
-    from harness.board.build import Board
 
 EVAL = "xharness eval"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from harness.board.answer import answer
+from harness.board.contrasts import Contrast
 from harness.board.differences import Difference
 from harness.board.entries import Entry, board_units
 from harness.board.figures import layer_curves
 from harness.board.gains import Gain
+from harness.board.gather import Board
 from harness.board.markdown import Raw, code, environment, picture, table
 from harness.board.pages import command, name, scored
 from harness.board.standings import Row, Standing, gate
@@ -18,10 +19,6 @@ from harness.board.waiting import waiting_table
 from harness.board.words import at_chance, p_value, percent, points, span
 from harness.cards import read_card
 from harness.statistics.contrast import Estimate, Part
-
-if TYPE_CHECKING:
-    from harness.board.build import Board
-    from harness.board.contrasts import Contrast
 
 BESIDE = ("hit@10", "map@20", "accuracy", "exact_match")
 

@@ -75,7 +75,7 @@ def contrast(
     check_format(format)
     with errors():
         from harness.api import cache_folder
-        from harness.board.build import read_contrasts
+        from harness.board.gather import read_contrasts
         from harness.board.report import contrast_data, contrast_table
         from harness.console import stdout
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.board.build import RESULTS, Board
 from harness.board.entries import TRACKS, Entry, Result
+from harness.board.gather import RESULTS, Board
 from harness.errors import NotFoundError, UsageError
 from harness.outcomes import read_meta
 

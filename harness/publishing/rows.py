@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from harness.board.build import RESULTS, Board, parquet_bytes
+from harness.board.build import parquet_bytes
 from harness.board.entries import Entry
+from harness.board.gather import RESULTS, Board
 from harness.cards import read_cards
 from harness.publishing.measured import published
 from harness.publishing.proposal import Content, There

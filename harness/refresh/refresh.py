@@ -10,7 +10,7 @@ from typing import Any
 
 from harness import api
 from harness.attempts import Attempt, dated, read_attempts, write_attempts
-from harness.board.build import RESULTS
+from harness.board.gather import RESULTS
 from harness.checkpoint import Checkpoint
 from harness.errors import HarnessError, NotFoundError
 from harness.plan import Request, choose_cards

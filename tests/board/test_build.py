@@ -10,16 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.board import build
-from harness.board.build import (
-    fold_all,
-    leaderboard,
-    read_board,
-    read_scores,
-    render,
-    verify,
-)  # fmt: skip
+from harness.board import gather
+from harness.board.build import leaderboard, render, verify
 from harness.board.fold import fold, fold_key
+from harness.board.gather import fold_all, read_board, read_scores
 from harness.errors import CheckFailed, DataError, NotFoundError
 from harness.outcomes import OutcomeFile
 from harness.scoring import SCHEMA
@@ -381,8 +375,8 @@ def test_several_processes_fold_as_one(tmp_path: Path, monkeypatch: pytest.Monke
         measure(tmp_path, f"hand/{number}", rows, task="demo_qa", layer=None)
     results = tmp_path / "leaderboard/results"
     alone = fold_all(results)
-    monkeypatch.setattr(build, "FEW", 1)
-    monkeypatch.setattr(build.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(gather, "FEW", 1)
+    monkeypatch.setattr(gather.os, "cpu_count", lambda: 2)
     several = fold_all(results)
     assert [name for _, name in several] == [name for _, name in alone]
     assert all(a.table.equals(b.table) for (a, _), (b, _) in zip(alone, several, strict=True))

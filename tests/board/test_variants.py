@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.board.build import leaderboard, read_board
+from harness.board.build import leaderboard
 from harness.board.compare import compare
 from harness.board.entries import Entry
+from harness.board.gather import read_board
 from harness.statistics.multiplicity import benjamini_hochberg
 from harness.submission import read_submissions
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
