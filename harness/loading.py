@@ -1,7 +1,8 @@
 """Weights → torch modules: nothing missing, nothing random, nothing but the vetted files.
 
 Tensors are read with safetensors from the files that were vetted and handed to transformers as a
-state dict, so that no file is looked up, converted or downloaded by name on the way.
+state dict, so that no file is looked up, converted or downloaded by name on the way. They are read
+when they are taken: a checkpoint never lies in memory twice.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ LARGEST_RATIO = 4
 # Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
 ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
 SMALLEST_SUSPECT = 50_000_000  # parameters
+# What safetensors calls the types that weights are loaded in.
+STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
 def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
@@ -218,7 +221,7 @@ def _loaded(
     model, info = kind.from_pretrained(
         None,
         config=config,
-        state_dict=_tensors(vetted.files, renamed),
+        state_dict=_tensors(vetted, dtype, renamed),
         dtype=getattr(torch, dtype),
         attn_implementation="sdpa" if kind._supports_sdpa else "eager",
         output_loading_info=True,
@@ -253,14 +256,25 @@ def _rerooted(skeleton: Any, vetted: Vetted) -> dict[str, str]:
     return {name: name.removeprefix(prefix) for name in vetted.tensors if name.startswith(prefix)}
 
 
-def _tensors(files: Sequence[Path], renamed: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """Every tensor, mapped into memory: pages are read when the tensor is."""
-    from safetensors.torch import load_file
+def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Every tensor as safetensors' slice of it, read when transformers takes it.
 
-    tensors: dict[str, torch.Tensor] = {}
-    for path in files:
-        tensors.update(load_file(path))
-    return {renamed.get(name, name): tensor for name, tensor in tensors.items()}
+    A file in ``dtype`` is mapped, and the model's weights are its pages: nothing is copied. Any
+    other is read tensor by tensor, so that only the converted ones stay: the pages of a map would
+    be resident beside them. A file of several types is taken by most of its values.
+    """
+    from safetensors import safe_open
+
+    tensors: dict[str, Any] = {}
+    for path in vetted.files:
+        same = 0
+        with safe_open(path, framework="pt") as file:
+            for name in (names := list(file.keys())):
+                size = math.prod(vetted.tensors[name].shape)
+                same += size if vetted.tensors[name].dtype == STORED[dtype] else -size
+        reader = safe_open(path, framework="pt", backend="mmap" if same >= 0 else "pread")
+        tensors |= {renamed.get(name, name): reader.get_slice(name) for name in names}
+    return tensors
 
 
 def _check_coverage(
