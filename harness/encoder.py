@@ -15,7 +15,7 @@ from harness.environment import libraries
 from harness.errors import RefusedError
 from harness.loading import depth, encoder_layers, load_encoder
 from harness.pooling import build_steps, pool
-from harness.vectors import Float32, VectorStore, text_key
+from harness.vectors import Float32, Stored, VectorStore, text_key
 
 if TYPE_CHECKING:
     import torch
@@ -95,11 +95,16 @@ class Encoder:
             IncompleteError: out of memory on a single text, or the vector cache cannot be used.
         """
         unique, inverse = distinct(texts)
+        vectors = self.stored(unique, role=role, lang=lang, layer=layer)[:]
+        return vectors if len(unique) == len(texts) else vectors[inverse]
+
+    def stored(
+        self, unique: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
+    ) -> Stored:
+        """As ``encode``, of distinct texts, but left in the store: for pools of a million."""
         self._fill(unique, role, lang)
         chosen = next(iter(self.encodings)) if layer is None else layer
-        vectors = self._store(chosen, role).get([text_key(text) for text in unique])
-        # A pool of a million distinct texts is not copied once more.
-        return vectors if len(unique) == len(texts) else vectors[inverse]
+        return self._store(chosen, role).stored([text_key(text) for text in unique])
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:
         """Take ``texts`` as encoded earlier in this plan.

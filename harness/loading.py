@@ -273,7 +273,8 @@ def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str
                 size = math.prod(vetted.tensors[name].shape)
                 same += size if vetted.tensors[name].dtype == STORED[dtype] else -size
         reader = safe_open(path, framework="pt", backend="mmap" if same >= 0 else "pread")
-        tensors |= {renamed.get(name, name): reader.get_slice(name) for name in names}
+        for name in names:
+            tensors[renamed.get(name, name)] = reader.get_slice(name)  # type: ignore[no-untyped-call]
     return tensors
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from harness.vectors import Float32, Vectors
+
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
@@ -79,11 +80,11 @@ def _best(scores: Float32, ascending: Float32, count: int) -> Int64:
     return found[np.argsort(-scores[found], kind="stable")][:count].astype(np.int64)
 
 
-def top_k(queries: Float32, candidates: Float32, k: int) -> tuple[Float32, Int64]:
+def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64]:
     """The k best candidates of each query: scores float32[n, k] and rows int64[n, k], best first.
 
-    The pool is streamed in blocks, so that ``candidates`` may be a memory map. Of equal scores the
-    lower row comes first.
+    The pool is streamed in blocks, so that ``candidates`` may lie in a store or a memory map. Of
+    equal scores the lower row comes first.
     """
     k = min(k, len(candidates))
     scores = np.empty((len(queries), 0), dtype=np.float32)
@@ -123,7 +124,7 @@ def _nearest(queries: Float32, block: Float32, k: int) -> tuple[Float32, Int64]:
 
 def rank_top(
     queries: Float32,
-    candidates: Float32,
+    candidates: Vectors,
     pool: Int64,
     relevant: Sequence[Sequence[int]],
     *,

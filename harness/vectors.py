@@ -41,6 +41,31 @@ def fingerprint(parts: dict[str, Any]) -> str:
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
+class Stored:
+    """float32[n, d] that lies in a store; a slice of it is read when it is taken, as a copy."""
+
+    def __init__(self, segments: Sequence[Float32], where: npt.NDArray[np.int64]) -> None:
+        """``where``: int64[n, 2], the segment and the row in it of each vector."""
+        self._segments = segments
+        self._where = where
+        self.shape = (len(where), segments[0].shape[1] if segments else 0)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __getitem__(self, rows: slice) -> Float32:
+        where = self._where[rows]
+        out = np.empty((len(where), self.shape[1]), dtype=np.float32)
+        order = np.argsort(where[:, 0], kind="stable")
+        bounds = np.flatnonzero(np.diff(where[order, 0])) + 1
+        for chosen in np.split(order, bounds) if len(where) else ():
+            out[chosen] = self._segments[where[chosen[0], 0]][where[chosen, 1]]
+        return out
+
+
+Vectors = Float32 | Stored  # what is only taken in slices
+
+
 class VectorStore:
     """Vectors by text key. ``parts`` says what decides a vector besides the text.
 
@@ -76,14 +101,12 @@ class VectorStore:
 
     def get(self, keys: Sequence[bytes]) -> Float32:
         """float32[n, d]: the vectors of ``keys``, all of which must be there."""
+        return self.stored(keys)[:]
+
+    def stored(self, keys: Sequence[bytes]) -> Stored:
+        """The same without reading them: a pool that does not fit into memory."""
         where = np.array([self._where[key] for key in keys], dtype=np.int64).reshape(-1, 2)
-        dim = self._segments[0].shape[1] if self._segments else 0
-        out = np.empty((len(keys), dim), dtype=np.float32)
-        order = np.argsort(where[:, 0], kind="stable")
-        bounds = np.flatnonzero(np.diff(where[order, 0])) + 1
-        for rows in np.split(order, bounds) if len(keys) else ():
-            out[rows] = self._segments[where[rows[0], 0]][where[rows, 1]]
-        return out
+        return Stored(tuple(self._segments), where)
 
     def append(self, keys: Sequence[bytes], vectors: Float32) -> None:
         """Keep ``vectors[i]`` for ``keys[i]``; a key that is there already keeps its vector."""

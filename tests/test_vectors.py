@@ -62,6 +62,20 @@ def test_round_trip_in_memory_and_after_reopening(tmp_path: Path) -> None:
     assert again.damaged == []
 
 
+def test_stored_vectors_are_read_slice_by_slice(tmp_path: Path) -> None:
+    written(tmp_path, "a", "b")
+    store = written(tmp_path, "c", "d", start=2)
+    stored = VectorStore(tmp_path, PARTS).stored(keys("d", "a", "c", "d", "b"))
+    whole = [3, 0, 2, 3, 1]
+    assert (len(stored), stored.shape) == (5, (5, 3))
+    assert stored[:][:, 0].tolist() == whole
+    for start in range(6):
+        assert stored[start : start + 2][:, 0].tolist() == whole[start : start + 2]
+    taken = stored[1:2]
+    taken[:] = 9  # a copy: the store keeps what it has
+    assert stored[1:2][0, 0] == store.get(keys("a"))[0, 0] == 0
+
+
 def test_nothing_asked_nothing_given(tmp_path: Path) -> None:
     assert VectorStore(tmp_path, PARTS).get([]).shape == (0, 0)
     store = written(tmp_path, "a")

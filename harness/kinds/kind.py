@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from harness.protocol import Role
+from harness.vectors import Vectors
 
 if TYPE_CHECKING:
     from harness.jobs import Job
@@ -63,7 +64,7 @@ def nothing(job: Job, examples: Any, model: Any) -> None:
     """For kinds that prepare nothing."""
 
 
-def degenerate(vectors: npt.NDArray[np.float32]) -> bool:
+def degenerate(vectors: Vectors) -> bool:
     """Whether float32[n, d] are all (nearly) one vector, so that ranking them means nothing."""
     if len(vectors) < 2:
         return False

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from harness.errors import UsageError
 from harness.examples import Mining
-from harness.kinds.kind import Kind, Score, degenerate, no_pool, nothing, table
+from harness.kinds.kind import BLOCK, Kind, Score, degenerate, no_pool, nothing, table
 from harness.metrics.mining import (
     Threshold,
     best_threshold,
@@ -77,10 +77,10 @@ def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str,
         list(dict.fromkeys(corpora.english.values())),
     )
     vectors = encoder.encode(source + target, role="query", lang=corpora.lang, layer=layer)
-    unit_vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    source_rows, target_rows, margins = mine(
-        unit_vectors[: len(source)], unit_vectors[len(source) :]
-    )
+    for start in range(0, len(vectors), BLOCK):  # two corpora are a million vectors: no second copy
+        block = vectors[start : start + BLOCK]
+        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
+    source_rows, target_rows, margins = mine(vectors[: len(source)], vectors[len(source) :])
     source_id, target_id = _single_ids(corpora.source), _single_ids(corpora.english)
     rows: list[dict[str, Any]] = []
     found: set[tuple[str, str]] = set()

@@ -16,6 +16,7 @@ from harness.kinds import retrieval
 from harness.kinds.kind import Kind, degenerate, table
 from harness.protocol import Role
 from harness.search import rank_all, rank_top
+from harness.vectors import Vectors
 
 if TYPE_CHECKING:
     from harness.encoder import Encoder
@@ -27,9 +28,12 @@ DEPTH = 100
 
 @dataclass(frozen=True)
 class Pool:
-    """The candidates as vectors: float32[u, d] distinct, and each pool entry's row int64[m]."""
+    """The candidates as vectors: float32[u, d] distinct, and each pool entry's row int64[m].
 
-    vectors: npt.NDArray[np.float32]
+    Those of a pool that is not ranked in whole stay in the store.
+    """
+
+    vectors: Vectors
     rows: npt.NDArray[np.int64]
     degenerate: bool
 
@@ -54,7 +58,9 @@ def texts(
 def prepare(job: Job, examples: Retrieval, encoder: Encoder) -> Pool:
     """Encode the candidates."""
     unique, rows = distinct(examples.candidates)
-    vectors = encoder.encode(unique, role="document", layer=job.layer)
+    vectors: Vectors = encoder.stored(unique, role="document", layer=job.layer)
+    if len(rows) <= UNCUT_POOL:
+        vectors = vectors[:]
     return Pool(vectors, rows, degenerate(vectors))
 
 
@@ -68,7 +74,7 @@ def run(
     if len(prepared.rows) > UNCUT_POOL:
         ranked = rank_top(vectors, prepared.vectors, prepared.rows, relevant, depth=DEPTH)
     else:
-        ranked = rank_all(vectors, prepared.vectors, prepared.rows, relevant)
+        ranked = rank_all(vectors, prepared.vectors[:], prepared.rows, relevant)
     rows = [
         {
             "example_id": query.id,

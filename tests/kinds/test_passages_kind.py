@@ -39,6 +39,8 @@ class Angles:
         radians = np.deg2rad([self.angles[text] for text in texts])
         return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
+    stored = encode
+
 
 def outcome(unit: str, limit: int | None = None, encoder: Angles | None = None) -> Any:
     job: Any = SimpleNamespace(layer=2, limit=limit)
