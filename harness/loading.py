@@ -11,10 +11,10 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.checkpoint import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
 from harness.errors import IncompleteError, RefusedError
@@ -23,9 +23,6 @@ from harness.layers import encoder_layers as encoder_layers
 from harness.layers import layers_name
 from harness.layers import max_positions as max_positions
 from harness.vet import Vetted, vet, vet_tokenizer
-
-if TYPE_CHECKING:
-    import torch
 
 # Encoder-decoder models with an encoder class of their own: the decoder is never built.
 ENCODERS: Mapping[str, str] = {

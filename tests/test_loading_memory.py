@@ -37,6 +37,7 @@ print(json.dumps(taken))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_checkpoint_never_lies_in_memory_twice(tmp_path: Path) -> None:
     tiny = build("xlm-roberta", tmp_path / "tiny")
