@@ -3,27 +3,29 @@
     python benchmarks/bench_board.py --checkpoints 500
 
 Each checkpoint has 100,000 rows: Tatoeba in XTREME-R's 41 languages (both directions), LAReQA, and
-Mewsli-X, frozen. The outcomes are written first (some 3 MB a checkpoint) and removed at the end.
+Mewsli-X, frozen. The outcomes are written first (some 3 MB a checkpoint) and removed at the end,
+unless `--folder` says where they stay. Beside a rebuild: pyarrow reading every row once, in as many processes. The contrasts of
+`bench_contrast.py` are kept with it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from bench_contrast import rows as contrast_rows
+from paired import Row, in_turn_seconds, save, seconds, show
 
 from harness.board.build import leaderboard
 from harness.board.entries import board_units
@@ -32,6 +34,7 @@ from harness.kinds.retrieval import SCHEMA
 from harness.outcomes import FORMAT, KEY, outcome_file
 
 TARGET_SECONDS, TARGET_GIB = 60.0, 4.0
+FEW = 50  # checkpoints of the rebuilds that are measured in pairs
 BASES = 5  # every other checkpoint goes back to one of these
 
 
@@ -61,12 +64,18 @@ def units(task: str) -> Iterator[tuple[str, pa.Table, int]]:
         yield unit, table, 11 if task == "lareqa" else 1
 
 
-def write_outcomes(root: Path, checkpoints: int) -> int:
-    """Write the outcomes and submissions; returns the rows of one checkpoint."""
+def write_outcomes(root: Path, checkpoints: int, first: int = 0) -> int:
+    """Write outcomes and submissions from number ``first`` on, where they are not there.
+
+    Returns the rows of one checkpoint.
+    """
     shared = {task: list(units(task)) for task in ("tatoeba", "lareqa", "mewsli_x")}
-    (root / "submissions").mkdir(parents=True)
-    for number in range(checkpoints):
+    (root / "submissions").mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + checkpoints):
         model, revision = f"org/model-{number:03d}", sha256(str(number).encode()).hexdigest()[:40]
+        submission = root / f"submissions/model-{number:03d}.yaml"
+        if submission.exists():
+            continue
         base = number % BASES
         lines = [f"model: {model}", f"revision: {revision}"]
         lines += (
@@ -78,10 +87,10 @@ def write_outcomes(root: Path, checkpoints: int) -> int:
                 "languages: [multilingual]",
             ]
         )
-        (root / f"submissions/model-{number:03d}.yaml").write_text("\n".join(lines) + "\n")
         rng = np.random.default_rng(number)
         for task, of_task in shared.items():
             write(root, task, of_task, model, revision, rng, 0.2 + 0.6 * rng.random())
+        submission.write_text("\n".join(lines) + "\n")
     return sum(len(table) for of_task in shared.values() for _, table, _ in of_task)
 
 
@@ -142,33 +151,116 @@ def peak() -> float:
     return (own + 2 * child) / 2**20
 
 
+def read_all(root: Path) -> float:
+    """Seconds of reading every row of every file, one process a core: nobody can fold with less."""
+    files = sorted((root / "leaderboard/results").rglob("*.parquet"))
+
+    def work() -> None:
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_read, files, chunksize=4))
+
+    return seconds(work)
+
+
+def _read(path: Path) -> int:
+    return int(pq.read_table(path, use_threads=False).num_rows)
+
+
+def rebuild(root: Path, *, kept: bool = False) -> float:
+    """Seconds of a rebuild, by default without any kept fold."""
+    cache = root / "cache"
+    if not kept:
+        shutil.rmtree(cache, ignore_errors=True)
+    return seconds(lambda: leaderboard(root, cache=cache))
+
+
+def whole_rows(root: Path, checkpoints: int) -> list[Row]:
+    """Everything anew once, nothing new, and one checkpoint more."""
+    rows = write_outcomes(root, checkpoints)
+    whole, gib = rebuild(root), peak()
+    reading = read_all(root)
+    nothing = rebuild(root, kept=True)
+    write_outcomes(root, 1, first=checkpoints)
+    one = rebuild(root, kept=True)
+    (root / f"submissions/model-{checkpoints:03d}.yaml").unlink()
+    shutil.rmtree(root / f"leaderboard/results/org__model-{checkpoints:03d}")
+    name = f"board of {checkpoints} checkpoints × {rows:,} rows"
+    results, page = root / "leaderboard/results", root / "leaderboard/index.html"
+    return [
+        Row(
+            name=f"{name}, seconds",
+            ours="leaderboard, nothing kept",
+            theirs=f"pyarrow reads every row: {reading:.1f} s",
+            meaning="s, at most the target",
+            ratio=(whole,),
+            target=TARGET_SECONDS,
+            note=f"One run. Outcomes {size_of(results):,.0f} MB, kept folds "
+            f"{size_of(root / 'cache'):,.0f} MB, page {page.stat().st_size / 1e6:.1f} MB.",
+        ),
+        Row(
+            name=f"{name}, memory",
+            ours="this process and twice its largest child",
+            theirs="",
+            meaning="GiB, at most the target",
+            ratio=(gib,),
+            target=TARGET_GIB,
+        ),
+        Row(
+            name=f"one more than {checkpoints} checkpoints, its own part",
+            ours=f"rebuild with it {one:.1f} s, with nothing new {nothing:.1f} s",
+            theirs=f"its share of the whole rebuild: {whole / checkpoints:.2f} s",
+            meaning="s more than with nothing new",
+            ratio=(one - nothing,),
+            note="Folds are kept, so only the new files are folded; the kept ones are read, and "
+            "ranks and pages are made of all.",
+        ),
+    ]
+
+
+def paired_row(root: Path) -> Row:
+    """Rebuilds of a smaller board beside reading its rows."""
+    rows = write_outcomes(root, FEW)
+    pairs = in_turn_seconds(lambda: rebuild(root), lambda: read_all(root))
+    return Row(
+        name=f"board of {FEW} checkpoints × {rows:,} rows, beside reading them",
+        ours="leaderboard, nothing kept",
+        theirs="pyarrow reads every row",
+        meaning="of the reading's rate",
+        ratio=tuple(pairs.ratios),
+        ours_seconds=pairs.ours,
+        theirs_seconds=pairs.theirs,
+        note="Reading alone is the limit; a rebuild also resamples every score 500 times, "
+        "ranks and contrasts the checkpoints and writes all pages.",
+    )
+
+
 def main() -> None:
-    """Write, rebuild, and rebuild again with one more checkpoint."""
+    """Measure and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoints", type=int, default=500)
-    parser.add_argument("--folder", type=Path, help="where to write; removed at the end")
+    parser.add_argument("--folder", type=Path, help="where to write; made once and left there")
+    parser.add_argument("--fill", action="store_true", help="write the outcomes and stop")
+    parser.add_argument("--only", choices=["whole", "pairs"], help="a part; nothing is kept")
     chosen = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bench_board", dir=chosen.folder))
+    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="bench_board"))
+    rows: list[Row] = []
     try:
-        rows = write_outcomes(folder, chosen.checkpoints)
-        print(f"{chosen.checkpoints} checkpoints of {rows:,} rows")
-        started = time.perf_counter()
-        leaderboard(folder, cache=folder / "cache")
-        seconds, gib = time.perf_counter() - started, peak()
-        print(f"rebuild: {seconds:.1f} s, at most {gib:.2f} GiB")
-        started = time.perf_counter()
-        leaderboard(folder, cache=folder / "cache", check=True)
-        print(f"nothing new: {time.perf_counter() - started:.1f} s")
-        results = folder / "leaderboard/results"
-        kept, page = folder / "cache", folder / "leaderboard/index.html"
-        print(f"outcomes {size_of(results):,.0f} MB, kept folds {size_of(kept):,.0f} MB")
-        print(f"page {page.stat().st_size / 1e6:.1f} MB")
-        if chosen.checkpoints == 500:
-            met = seconds <= TARGET_SECONDS and gib <= TARGET_GIB
-            state = "met" if met else "missed"
-            print(f"target {TARGET_SECONDS:.0f} s and {TARGET_GIB:.0f} GiB: {state}")
+        if chosen.fill:
+            write_outcomes(folder / "whole", chosen.checkpoints)
+            write_outcomes(folder / "few", FEW)
+            return
+        if chosen.only != "pairs":
+            rows += whole_rows(folder / "whole", chosen.checkpoints)
+        if chosen.only != "whole":
+            rows += [paired_row(folder / "few"), *contrast_rows()]
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if chosen.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    for row in rows:
+        print(show(row))
+    if chosen.only is None and chosen.checkpoints == 500:
+        how = "python benchmarks/bench_board.py"
+        save("board", "The board and its contrasts", how, rows, ("numpy", "pyarrow", "scipy"))
 
 
 def size_of(folder: Path) -> float:

@@ -1,27 +1,27 @@
-"""Time and memory of one contrast with 10,000 resamples, and of ranking 500 checkpoints.
+"""Time and memory of one contrast with 10,000 resamples; `bench_board.py` keeps the figures.
 
     python benchmarks/bench_contrast.py
 
-Set OMP_NUM_THREADS to measure with fewer threads than cores. Synthetic outcomes: 41 languages of
-1,000 examples over 28,000 clusters (as Tatoeba), 12 languages over 240 clusters (as XQuAD).
+Synthetic outcomes: 41 languages of 1,000 examples over 28,000 clusters (as Tatoeba), 12 languages
+over 240 clusters (as XQuAD). Beside it a plain numpy bootstrap with the same number of resamples.
 """
 
 from __future__ import annotations
 
-import os
-import resource
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
+from paired import Row, command, in_turn, seconds, show
 
 from harness.statistics.contrast import by_language, macro
 from harness.statistics.paired import Paired
 from harness.statistics.ranks import tie_groups
 from harness.statistics.resampling import RESAMPLES, resample
 
-REPEATS = 3
+SHAPES = ((240, 12, 240, 0.3), (28_000, 41, 1_000, 4.0))  # the last: seconds at most
+MIB = 500  # at most, by the larger one
+BLOCK = 250  # resamples that the plain bootstrap holds at a time
 
 
 def synthetic(clusters: int, langs: int, per_language: int, rng: np.random.Generator) -> Paired:
@@ -47,45 +47,101 @@ def contrast(paired: Paired) -> None:
     by_language(draws)
 
 
-def seconds(work: Callable[[], object]) -> list[tuple[float, float]]:
-    """(wall, processor) time of each repeat; the second exceeds the first with several threads."""
-    times = []
-    for _ in range(REPEATS):
-        wall, processor = time.perf_counter(), time.process_time()
-        work()
-        times.append((time.perf_counter() - wall, time.process_time() - processor))
-    return times
+def plain(paired: Paired) -> npt.NDArray[np.float64]:
+    """The interval of each language and of their mean by the textbook: draw clusters, weight, sum.
+
+    float64[2, languages + 1]. It makes no permutation test, which ``contrast`` does as well.
+    """
+    rng = np.random.default_rng(0)
+    clusters = len(paired.clusters)
+    both = np.concatenate([paired.sums, paired.counts], axis=1)
+    drawn = []
+    for start in range(0, RESAMPLES, BLOCK):
+        rows = range(min(BLOCK, RESAMPLES - start))
+        picked = [rng.integers(0, clusters, clusters) for _ in rows]
+        counts = np.stack([np.bincount(one, minlength=clusters) for one in picked])
+        sums, sizes = np.split(counts.astype(np.float64) @ both, 2, axis=1)
+        means = sums / sizes
+        drawn.append(np.concatenate([means, means.mean(axis=1, keepdims=True)], axis=1))
+    interval: npt.NDArray[np.float64] = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
+    return interval
 
 
-def peak_mib() -> float:
-    """The largest resident set so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-def report(what: str, times: list[tuple[float, float]], target: float | None = None) -> None:
-    """One line: the best of the repeats, since other work on the machine only adds."""
-    wall, processor = (min(column) for column in zip(*times, strict=True))
-    goal = "" if target is None else f"  target {target:.1f} s"
-    print(
-        f"{what:44} {wall:6.2f} s  (processor {processor:.2f} s)  peak {peak_mib():.0f} MiB{goal}"
+def agreement(paired: Paired) -> str:
+    """Both intervals of the mean over languages: other draws, the same quantity."""
+    whole = macro(resample([paired], np.random.default_rng(0)))
+    low, high = plain(paired)[:, -1]
+    return (
+        f"Interval of the mean [{100 * whole.low:.2f}, {100 * whole.high:.2f}] points, plain "
+        f"[{100 * low:.2f}, {100 * high:.2f}]."
     )
+
+
+def made(number: int) -> Paired:
+    """The synthetic outcomes of a shape."""
+    clusters, langs, per_language, _ = SHAPES[number]
+    return synthetic(clusters, langs, per_language, np.random.default_rng(0))
+
+
+def rows() -> list[Row]:
+    """What is kept: seconds against their targets, beside the plain bootstrap, and memory."""
+    found = []
+    for number, (clusters, langs, _, most) in enumerate(SHAPES):
+        paired = made(number)
+        pairs = in_turn(lambda one=paired: contrast(one), lambda one=paired: plain(one))
+        name = f"contrast, {clusters:,} clusters × {langs} languages"
+        found.append(
+            Row(
+                name=name,
+                ours=f"{RESAMPLES:,} resamples and permutations, every language",
+                theirs=f"plain numpy, {RESAMPLES:,} resamples, no permutations",
+                meaning="× as fast",
+                ratio=tuple(pairs.ratios),
+                ours_seconds=pairs.ours,
+                theirs_seconds=pairs.theirs,
+                equal=agreement(paired),
+            )
+        )
+        found.append(
+            Row(
+                name=f"{name}, seconds",
+                ours="the same",
+                theirs="",
+                meaning="s, at most the target",
+                ratio=pairs.ours,
+                target=most,
+            )
+        )
+    peak = command([sys.executable, __file__, "--large"]).peak / (1 << 20)
+    found.append(
+        Row(
+            name="contrast, the larger one, memory",
+            ours="a whole process",
+            theirs="",
+            meaning="MiB, at most the target",
+            ratio=(peak,),
+            target=MIB,
+        )
+    )
+    return found
+
+
+def ranking() -> float:
+    """Seconds of ranking 500 checkpoints over 28,000 clusters."""
+    rng = np.random.default_rng(0)
+    names = [f"checkpoint {number:03d}" for number in range(500)]
+    profiles = (rng.random((28_000, 500)) < np.linspace(0.3, 0.6, 500)) / 28_000
+    return seconds(lambda: tie_groups(names, profiles, np.random.default_rng(0)))
 
 
 def main() -> None:
-    """Print the table."""
-    rng = np.random.default_rng(0)
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(f"{RESAMPLES} resamples, threads: {threads}; numpy alone {peak_mib():.0f} MiB")
-    small, large = synthetic(240, 12, 240, rng), synthetic(28_000, 41, 1_000, rng)
-    report("contrast, 240 clusters x 12 languages", seconds(lambda: contrast(small)), 0.3)
-    report("contrast, 28,000 clusters x 41 languages", seconds(lambda: contrast(large)), 4.0)
-    names = [f"checkpoint {number:03d}" for number in range(500)]
-    profiles = (rng.random((28_000, 500)) < np.linspace(0.3, 0.6, 500)) / 28_000
-    report(
-        "tie groups, 500 checkpoints, 28,000 clusters",
-        seconds(lambda: tie_groups(names, profiles, np.random.default_rng(0))),
-    )
+    """Print the rows."""
+    if "--large" in sys.argv[1:]:
+        contrast(made(1))
+        return
+    for row in rows():
+        print(show(row))
+    print(f"tie groups of 500 checkpoints over 28,000 clusters: {ranking():.2f} s")
 
 
 if __name__ == "__main__":

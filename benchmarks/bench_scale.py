@@ -98,7 +98,7 @@ def status(field: str) -> int:
 
 @contextmanager
 def watched(peak: list[int]) -> Iterator[None]:
-    """Raise ``peak[0]`` to the most anonymous memory meanwhile: file pages can always be dropped."""
+    """Raise ``peak[0]`` to the most anonymous memory meanwhile; file pages can be dropped."""
     done = threading.Event()
 
     def watch() -> None:

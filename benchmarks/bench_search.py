@@ -13,9 +13,8 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-
-
 from paired import Row, in_turn, save, show
+
 from harness.search import mine, top_k
 
 Vectors = npt.NDArray[np.float32]
@@ -81,7 +80,9 @@ def plain_mining(source: Vectors, target: Vectors, k: int = 4) -> set[tuple[int,
     backward = 2 * back / (means[1] + means[0][:, 0][fro])
     best, best_back = forward.argmax(1), backward.argmax(0)
     rows, columns = range(len(source)), range(len(target))
-    return {(i, int(to[i, best[i]])) for i in rows} | {(int(fro[best_back[j], j]), j) for j in columns}
+    return {(i, int(to[i, best[i]])) for i in rows} | {
+        (int(fro[best_back[j], j]), j) for j in columns
+    }
 
 
 def search_rows(n: int, pool: int, dim: int, runs: int) -> list[Row]:

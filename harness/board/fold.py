@@ -95,22 +95,38 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     Raises:
         DataError: the file is damaged, or its rows cannot be of one run.
     """
-    if kept is None or not file.path.exists() or file.parts.is_dir():
+    if kept is None or not _can_be_kept(file):
         return _fold(file)
-    path = kept / f"{fold_key(file.path)}.parquet"
-    if path.exists():
-        try:
-            table = pq.read_table(path, use_threads=False)
-            return Folded(json.loads(table.schema.metadata[KEY]), True, table)
-        except DAMAGE:
-            path.unlink(missing_ok=True)
+    if (found := kept_fold(file, kept)) is not None:
+        return found
     folded = _fold(file)
     kept.mkdir(parents=True, exist_ok=True)
+    path = kept / f"{fold_key(file.path)}.parquet"
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     text = json.dumps(folded.meta, ensure_ascii=False)
     pq.write_table(folded.table.replace_schema_metadata({KEY: text}), temporary)
     temporary.replace(path)
     return folded
+
+
+def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
+    """The fold of a file, if it was computed before; one that is damaged is removed."""
+    if not _can_be_kept(file):
+        return None
+    path = kept / f"{fold_key(file.path)}.parquet"
+    if not path.exists():
+        return None
+    try:
+        table = pq.read_table(path, use_threads=False)
+        return Folded(json.loads(table.schema.metadata[KEY]), True, table)
+    except DAMAGE:
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _can_be_kept(file: OutcomeFile) -> bool:
+    """Whether the file is whole: parts may still change."""
+    return file.path.exists() and not file.parts.is_dir()
 
 
 def fold_key(path: Path) -> str:

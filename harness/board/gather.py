@@ -15,7 +15,7 @@ import pyarrow as pa
 from harness.attempts import read_attempts
 from harness.board.contrasts import Contrast, named_contrasts
 from harness.board.entries import TRACKS, Entry, make_entries
-from harness.board.fold import Folded, fold, score_rows
+from harness.board.fold import Folded, fold, kept_fold, score_rows
 from harness.board.gains import Gain, gains
 from harness.board.published import Figure, read_figures
 from harness.board.standings import Standing, standing
@@ -88,20 +88,31 @@ def read_board(
 
 
 def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str]]:
-    """Every outcome file folded, with its path under ``results``, in path order."""
+    """Every outcome file folded, with its path under ``results``, in path order.
+
+    Kept folds are read first: other processes are only started for what is new.
+    """
     files = find(results) if results.exists() else []
     names = [file.path.relative_to(results).as_posix() for file in files]
+    found = {} if cache is None else {file: kept_fold(file, cache) for file in files}
+    new = [file for file in files if found.get(file) is None]
+    folded = dict(zip(new, _fold_each(new, cache), strict=True))
+    return [
+        (found.get(file) or folded[file], name) for file, name in zip(files, names, strict=True)
+    ]
+
+
+def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded]:
     workers = min(os.cpu_count() or 1, len(files) // FEW)
     if workers < 2:
-        return [(fold(file, cache), name) for file, name in zip(files, names, strict=True)]
+        return [fold(file, cache) for file in files]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     # Spawned, not forked: Arrow and BLAS have threads by now, which a fork does not survive.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
     with _one_blas_thread(), pool:
-        folded = pool.map(_fold, files, [cache] * len(files), chunksize=4)
-        return list(zip(folded, names, strict=True))
+        return list(pool.map(_fold, files, [cache] * len(files), chunksize=4))
 
 
 def _fold(file: OutcomeFile, cache: Path | None) -> Folded:
