@@ -4,8 +4,8 @@
 
 Each checkpoint has 100,000 rows: Tatoeba in XTREME-R's 41 languages (both directions), LAReQA, and
 Mewsli-X, frozen. The outcomes are written first (some 3 MB a checkpoint) and removed at the end,
-unless `--folder` says where they stay. Beside a rebuild: pyarrow reading every row once, in as many processes. The contrasts of
-`bench_contrast.py` are kept with it.
+unless `--folder` says where they stay. Beside a rebuild: pyarrow reading every row once, in as many
+processes. The contrasts of `bench_contrast.py` are kept with it.
 """
 
 from __future__ import annotations
