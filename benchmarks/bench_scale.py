@@ -1,6 +1,6 @@
 """What the largest pools and checkpoints take: time beside the matrix product, and memory.
 
-    python benchmarks/bench_scale.py
+    PYTHONPATH=. python benchmarks/bench_scale.py
 
 Mewsli-X in size: 1,003,893 candidates × 768, five languages of 1,329 queries each, as random unit
 vectors that a run finds in its store: from the plan's point of view they are encoded. They go
@@ -329,7 +329,7 @@ def main() -> None:
     for row in rows:
         print(show(row))
     if not chosen.small:
-        how = "python benchmarks/bench_scale.py"
+        how = "PYTHONPATH=. python benchmarks/bench_scale.py"
         packages = ("faiss-cpu", "numpy", "safetensors", "torch", "transformers")
         save("scale", "A million candidates, ten gibibytes of weights", how, rows, packages)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import IncompleteError
+
+if TYPE_CHECKING:
+    import torch
 
 Result = TypeVar("Result")
 
@@ -71,6 +74,16 @@ def halving(
     middle = len(rows) // 2
     yield from halving(rows[:middle], forward)
     yield from halving(rows[middle:], forward)
+
+
+def on_device(array: npt.NDArray[np.int64], device: str) -> torch.Tensor:
+    """A batch's numbers as a tensor on ``device``; to a GPU from pinned memory, without waiting."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    if device.startswith("cuda"):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

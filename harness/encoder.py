@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.batching import distinct, halving, token_batches
+from harness.batching import distinct, halving, on_device, token_batches
 from harness.environment import libraries
 from harness.errors import RefusedError
 from harness.loading import depth, encoder_layers, load_encoder
@@ -246,17 +246,12 @@ def pad(
     ids: Sequence[Sequence[int] | npt.NDArray[np.int32]], padding: int, device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Input ids and attention mask, int64[n, longest], padded on the right."""
-    import torch
-
     lengths = np.array([len(row) for row in ids])
     inputs = np.full((len(ids), int(lengths.max())), padding, dtype=np.int64)
     for row, tokens in enumerate(ids):
         inputs[row, : len(tokens)] = tokens
     mask = (np.arange(inputs.shape[1])[None, :] < lengths[:, None]).astype(np.int64)
-    tensors = torch.from_numpy(inputs), torch.from_numpy(mask)
-    if device.startswith("cuda"):
-        return tuple(t.pin_memory().to(device, non_blocking=True) for t in tensors)  # type: ignore[return-value]
-    return tensors[0].to(device), tensors[1].to(device)
+    return on_device(inputs, device), on_device(mask, device)
 
 
 def hidden_states(

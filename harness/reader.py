@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.batching import halving, token_batches
+from harness.batching import halving, on_device, token_batches
 from harness.errors import RefusedError, UsageError
 from harness.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
 from harness.windows import Windows, cut_questions, make_windows, padded, window_shape
@@ -199,7 +199,7 @@ class Reader:
         inputs = {"input_ids": ids, "attention_mask": mask}
         if self._typed:
             inputs["token_type_ids"] = types
-        tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+        tensors = {name: on_device(array, self.device) for name, array in inputs.items()}
         with torch.inference_mode():
             output = self.model(**tensors)
         if getattr(output, "end_logits", None) is None:
