@@ -130,11 +130,23 @@ def sentences(data: Path, languages: Sequence[str]) -> list[str]:
     )[0]
 
 
-def padded_tokens(lengths: npt.NDArray[np.int64], texts: Sequence[str]) -> int:
-    """Tokens that sentence-transformers computes: batches of 32 in order of characters."""
+def padded(lengths: npt.NDArray[np.int64], texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The length to which each text is padded, batch by batch."""
+    found = np.empty_like(lengths)
+    for batch in _batches(texts):
+        found[batch] = lengths[batch].max()
+    return found
+
+
+def every_batch(texts: Sequence[str], step: int) -> list[str]:
+    """The texts of every ``step``-th batch that sentence-transformers forms of ``texts``."""
+    return [texts[row] for batch in _batches(texts)[::step] for row in batch]
+
+
+def _batches(texts: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """32 texts each, in order of characters, the longest first."""
     order = np.argsort([-len(text) for text in texts])
-    batches = [lengths[order[start : start + BATCH]] for start in range(0, len(order), BATCH)]
-    return int(sum(len(batch) * batch.max() for batch in batches))
+    return [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
 
 
 def _code(lang: str) -> str:
