@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval demo refresh board-check test test-slow bench lint types wheel-check clean
+.PHONY: install install-validate eval demo refresh board-check test test-slow bench bench-peers bench-check lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -47,13 +47,25 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-# Speed and memory beside their targets, on synthetic data: some half an hour on a machine at rest,
+# Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an hour on a machine at rest,
 # 14 GB of disk. The page that shows them is made anew.
 bench: install
 	PYTHONPATH=. $(BIN)/python benchmarks/bench_search.py
 	PYTHONPATH=. $(BIN)/python benchmarks/bench_scale.py
 	PYTHONPATH=. $(BIN)/python benchmarks/bench_board.py
+	PYTHONPATH=. $(BIN)/python benchmarks/bench_startup.py
 	$(BIN)/python benchmarks/report.py
+
+# Beside the peers: PEERS is an environment with benchmarks/requirements.txt and xharness, MODEL a
+# sentence-transformers folder, XHARNESS_DATA the official files.
+bench-peers: install
+	$(PEERS)/bin/python benchmarks/bench_mteb.py $(MODEL) --data $(XHARNESS_DATA)
+	$(BIN)/python benchmarks/bench_startup.py --peers $(PEERS)/bin
+	$(BIN)/python benchmarks/report.py
+
+# Has anything become slower than benchmarks/results/check.json? Two minutes on a machine at rest.
+bench-check: install
+	$(BIN)/python benchmarks/check.py $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

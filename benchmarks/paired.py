@@ -50,7 +50,8 @@ class Row:
     """One comparison as it is kept and shown.
 
     ``ratio`` is theirs ÷ ours in time (above 1: ours is faster), or a share of a limit, as
-    ``meaning`` says. ``target``: what the ratio should reach, None where there is none.
+    ``meaning`` says; an empty one could not be measured, and ``note`` says why.
+    ``target``: what the ratio should reach, None where there is none.
     ``equal``: what both sides give, as evidence that they do the same; ``limit``: how far from the
     machine's limit ours is; ``note``: whatever else must be known to read the figure.
     """
@@ -143,13 +144,24 @@ def machine() -> dict[str, object]:
     }
 
 
-def save(name: str, title: str, how: str, rows: Sequence[Row], packages: Sequence[str]) -> Path:
+def save(
+    name: str,
+    title: str,
+    how: str,
+    rows: Sequence[Row],
+    packages: Sequence[str],
+    *,
+    keep: bool = False,
+) -> Path:
     """Keep the rows of a benchmark as ``results/<name>.json``, with machine, versions and date.
 
-    ``how``: the command that measured them; ``packages``: whose versions matter.
+    ``how``: the command that measured them; ``packages``: whose versions matter; ``keep``: rows of
+    the file that are not among ``rows`` stay, in their place.
     """
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    if keep and path.exists():
+        rows = list({row.name: row for row in (*saved(name), *rows)}.values())
     document = {
         "title": title,
         "command": how,
@@ -173,6 +185,8 @@ def saved(name: str) -> list[Row]:
 
 def show(row: Row) -> str:
     """A row as a line of text."""
+    if not row.ratio:
+        return f"{row.name}: not measured\n    {row.note}"
     spread = f"[{min(row.ratio):.2f}, {max(row.ratio):.2f}]"
     goal = "" if row.target is None else f"  target {row.target:g}"
     more = "".join(f"\n    {text}" for text in (row.equal, row.limit, row.note) if text)

@@ -61,7 +61,9 @@ def _line(row: dict[str, Any]) -> str:
     spread = f" [{min(ratios):.2f}, {max(ratios):.2f}]" if len(ratios) > 1 else ""
     target = "" if row["target"] is None else f"{row['target']:g}"
     sides = [_side(row["ours"], row["ours_seconds"]), _side(row["theirs"], row["theirs_seconds"])]
-    ratio = f"**{statistics.median(ratios):.2f}**{spread}<br>{row['meaning']}"
+    ratio = "not measured"
+    if ratios:
+        ratio = f"**{statistics.median(ratios):.2f}**{spread}<br>{row['meaning']}"
     return f"| {row['name']} | {ratio} | {target} | {sides[0]} | {sides[1]} |"
 
 

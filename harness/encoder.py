@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
     from harness.protocol import Dtype, Encoding, Role
 
-VERSION = 1  # raised when a change here changes a vector: what is stored is then not used
+VERSION = 2  # raised when a change here changes a vector: what is stored is then not used
 DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
-BATCH_TOKENS = {"cpu": 1_024, "cuda": 131_072, "mps": 32_768}
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
 
 
 class _LayerReached(Exception):

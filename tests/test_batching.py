@@ -38,11 +38,28 @@ def test_every_row_once_within_the_budget(lengths: list[int], budget: int) -> No
 
 @settings(deadline=None)
 @given(lengths_of_rows, st.integers(1, 2_000))
-def test_no_batch_could_take_the_next_row(lengths: list[int], budget: int) -> None:
-    batches = token_batches(lengths, budget)
-    for batch in batches[:-1]:
-        longest = max(lengths[row] for row in batch)
-        assert (len(batch) + 1) * max(longest, 1) > budget
+def test_no_other_cut_costs_less_per_token(lengths: list[int], budget: int) -> None:
+    ordered = sorted((max(length, 1) for length in lengths), reverse=True)
+    start = 0
+    for batch in token_batches(lengths, budget):
+        most = max(budget // ordered[start], 1)
+        costs = [
+            (budget / 64 + rows * ordered[start]) / sum(ordered[start : start + rows])
+            for rows in range(1, min(most, len(ordered) - start) + 1)
+        ]
+        assert costs[len(batch) - 1] == pytest.approx(min(costs))
+        start += len(batch)
+
+
+def test_one_length_fills_the_budget() -> None:
+    assert [len(batch) for batch in token_batches([10] * 25, 100)] == [10, 10, 5]
+
+
+def test_a_few_shorter_rows_are_padded_and_many_are_not() -> None:
+    # The pass costs 1 token, then 100: three rows of 10 are 31 for 30, with the row of 9 41 for 39.
+    assert [len(batch) for batch in token_batches([10, 10, 10, 9], 64)] == [3, 1]
+    assert [len(batch) for batch in token_batches([10, 9, 9, 9, 9], 64)] == [1, 4]
+    assert [len(batch) for batch in token_batches([30, 30, 29, 29, 29], 6400)] == [5]
 
 
 @settings(deadline=None)
@@ -55,7 +72,7 @@ def test_batches_depend_on_lengths_alone(lengths: list[int], budget: int) -> Non
 
 def test_batches_by_hand() -> None:
     batches = token_batches([3, 10, 2, 30, 3], 12)
-    assert [batch.tolist() for batch in batches] == [[3], [1], [0, 4, 2]]
+    assert [batch.tolist() for batch in batches] == [[3], [1], [0, 4], [2]]
 
 
 class Memory:

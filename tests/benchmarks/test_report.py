@@ -1,0 +1,52 @@
+"""The kept rows and the page that is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def paired(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import paired
+
+    monkeypatch.setattr(paired, "RESULTS", tmp_path / "results")
+    return paired
+
+
+def row(paired: Any, name: str, *ratios: float, **more: Any) -> Any:
+    return paired.Row(name, "ours", "theirs", "times as fast", ratios, **more)
+
+
+def test_a_part_measured_again_takes_the_place_of_its_row(paired: Any) -> None:
+    first = [row(paired, "one", 1.0, 2.0), row(paired, "two", 3.0)]
+    paired.save("some", "Some", "make bench", first, ["numpy"])
+    paired.save("some", "Some", "make bench", [row(paired, "one", 4.0)], ["numpy"], keep=True)
+    assert paired.saved("some") == [row(paired, "one", 4.0), row(paired, "two", 3.0)]
+    paired.save("some", "Some", "make bench", [row(paired, "one", 4.0)], ["numpy"])
+    assert paired.saved("some") == [row(paired, "one", 4.0)]
+
+
+def test_what_could_not_be_measured_says_so(paired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import report
+
+    rows = [row(paired, "one", 1.0, 3.0, 2.0, target=1.3), row(paired, "two", note="No unit.")]
+    paired.save("some", "Some", "make bench", rows, ["numpy"])
+    monkeypatch.setattr(report, "HERE", paired.RESULTS.parent)
+    page = report.page()
+    assert "| one | **2.00** [1.00, 3.00]<br>times as fast | 1.3 | ours | theirs |" in page
+    assert "| two | not measured |  | ours | theirs |" in page
+    assert "- **two**: No unit." in page
+    assert paired.show(rows[1]) == "two: not measured\n    No unit."
+
+
+def test_the_page_is_what_the_results_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import report
+
+    assert report.page() == (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
