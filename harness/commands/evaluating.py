@@ -54,7 +54,9 @@ def eval(
             "is trained first, by one recipe on every checkpoint, and kept in the cache.",
         ),
     ] = False,
-    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: a cluster (RAY_ADDRESS) or all of this machine.")
+    ] = "local",
     offline: Offline = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and stop.")
@@ -69,7 +71,8 @@ def eval(
     with errors():
         from harness import api
         from harness.console import Display, stdout
-        from harness.run import check_complete, run
+        from harness.engines import choose
+        from harness.run import check_complete
 
         request = api.make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
@@ -100,15 +103,16 @@ def eval(
         display = Display(quiet=quiet, verbose=verbose)
         try:
             with display:
-                for model in models:
-                    plans.append(api.plan(model, request))
-                    tables.append(run(plans[-1], display))
+                made = (api.plan(model, request) for model in models)
+                for plan, table in choose(engine)(made, display):
+                    plans.append(plan)
+                    tables.append(table)
         finally:  # also the scores of the models before one that failed
             if tables:
                 rows = [row for table in tables for row in table.to_pylist()]
                 print_scores(rows, format, headed=len(models) > 1)
                 if format == "table":
-                    _where(plans[: len(tables)], display)
+                    _where(plans, display)
         scores = pa.concat_tables(tables)
         for plan in plans:
             check_complete(plan, scores)
