@@ -59,7 +59,8 @@ class Pool:
         self._failed_starts = 0
         self._last_beat = 0.0
         self._alone_since: float | None = None
-        if not self.slots() and self._resource == "GPU":
+        self._room = self.slots()
+        if not self._room and self._resource == "GPU":
             raise UsageError("the Ray cluster has no GPU: use --device cpu")
 
     def slots(self) -> int:
@@ -72,7 +73,7 @@ class Pool:
         try:
             while waiting or self._stages:
                 # A lane is begun when there is room, so that few tasks lie in the object store.
-                while waiting and len(self._queue) < max(2, 2 * len(self._busy)):
+                while waiting and len(self._queue) < 2 * max(1, self._room):
                     number = waiting.popleft()
                     yield from self._advance(number, given[number], None)
                 for number in self._step():
@@ -119,7 +120,7 @@ class Pool:
         if time.monotonic() - self._last_beat < BEAT:
             return
         self._last_beat = time.monotonic()
-        slots = self.slots()
+        self._room = slots = self.slots()
         there = len(self._starting) + len(self._idle) + len(self._busy)
         for _ in range(min(slots, len(self._queue) + len(self._busy)) - there):
             worker = self._worker.remote(self._threads, self._marks)

@@ -147,6 +147,6 @@ def _wanted(setting: Setting | None, shard: Shard) -> list[Path]:
     if isinstance(shard, Tune):
         wanted = [shard.tuning.checkpoint.folder, shard.tuning.checkpoint.base_folder]
         return [path for path in (*wanted, shard.where.data) if path is not None]
-    assert setting is not None
-    wanted = [setting.checkpoint.folder, setting.checkpoint.base_folder]
+    checkpoint = setting.checkpoint if setting is not None else None
+    wanted = [checkpoint.folder, checkpoint.base_folder] if checkpoint is not None else []
     return [path for path in wanted if path is not None]
