@@ -51,10 +51,12 @@ def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
     if broken is not None:
         raise broken
+    missing = ", ".join(dict.fromkeys(task for plan in planned for task in plan.missing))
     if failures:
         raise IncompleteError(
             f"incomplete, {len(failures)} failed: {', '.join(failures[:5])}"
             f"{', …' if len(failures) > 5 else ''}; the others are finished and kept"
+            f"{f'; no data for {missing}' if missing else ''}"
         )
 
 

@@ -59,7 +59,9 @@ def plan(
 
     With --format jsonl one line for each language of each task: its size, and in `command` the
     command that does just that. They may run in any order and at once, on machines that share --out
-    and --cache-dir, and end with the files of one `eval`.
+    and --cache-dir, and end with the files and metrics of one `eval` (vectors agree within 1e-5,
+    since other texts are in a batch). Without vectors of its candidates each command makes them:
+    let one of a task go first.
     """
     with errors():
         from harness import api
