@@ -9,7 +9,9 @@ unfinished.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,6 +20,9 @@ from harness.errors import HarnessError, IncompleteError, UsageError, unknown_na
 from harness.plan import Plan
 from harness.run import Reporter, not_measured, run
 from harness.shards import Lane, lanes
+
+if TYPE_CHECKING:
+    from harness.examples import Loaded
 
 # Plans → each with its scores, in their order. An error of a later plan is raised after the scores
 # of those before it.
@@ -39,11 +44,12 @@ def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa
         UsageError: no GPU in the cluster, or no cluster at RAY_ADDRESS.
     """
     planned: list[Plan] = []
+    kept: dict[Any, Loaded] = {}
     broken: HarnessError | None = None
     try:
         for plan in plans:
             reporter.planned(plan)
-            planned.append(plan)
+            planned.append(_with_kept(plan, kept))
     except HarnessError as error:
         broken = error
     failures: list[str] = []
@@ -105,6 +111,16 @@ def _run(
                 done += 1
         for plan in plans[done:]:  # those without a lane
             yield plan, []
+
+
+def _with_kept(plan: Plan, kept: dict[Any, Loaded]) -> Plan:
+    """The plan with the examples that an earlier one has read from the same files, if one has."""
+    tasks = []
+    for task in plan.tasks:
+        files = tuple(sorted(task.loaded.files.items()))
+        key = (task.card.hash, task.jobs[0].split, task.units, files)
+        tasks.append(replace(task, loaded=kept.setdefault(key, task.loaded)))
+    return replace(plan, tasks=tuple(tasks))
 
 
 def _alone(lane: Lane) -> list[pa.Table]:
