@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from harness.train.trainer import Told
 
 DEFAULT_OUT = Path("leaderboard/results")
-ENGINES = ("local", "ray")
 DEMO_MODEL = "xharness/demo"
 
 
@@ -48,12 +47,14 @@ def evaluate(
     tasks: str | Iterable[str] | None = None,
     *,
     languages: str | Iterable[str] | None = None,
+    engine: str = "local",
     reporter: Reporter | None = None,
     **options: Any,
 ) -> pa.Table:
     """Evaluate checkpoints and return their scores in long form (see ``harness.scores``).
 
-    ``model``: a Hub id, ``id@revision``, or a folder; several are run one after another.
+    ``model``: a Hub id, ``id@revision``, or a folder; several are run one after another, or, with
+    ``engine="ray"``, together on a cluster.
     ``options`` are those of ``xharness eval`` with underscores: suite, split, protocol, pooling,
     layer, prompt_query, prompt_document, dtype, device, batch_tokens, limit, seed, data, out,
     cache_dir, offline, finetune, fresh. What is finished already is not run again.
@@ -64,22 +65,28 @@ def evaluate(
     """
     import pyarrow as pa
 
-    from harness.run import check_complete, run
+    from harness.engines import choose
+    from harness.run import check_complete
 
-    request = make_request(tasks=_listed(tasks), languages=_listed(languages), **options)
-    told = reporter or Silent()
-    tables = []
-    plans = []
+    request = make_request(
+        tasks=_listed(tasks), languages=_listed(languages), engine=engine, **options
+    )
     given = [model] if isinstance(model, (str, os.PathLike)) else model
     names = [os.fspath(name) for name in given]
     if not names:
         raise UsageError("no model: give a Hub id (org/name) or a folder")
-    for name in dict.fromkeys(names):
-        plans.append(plan(name, request))
-        tables.append(run(plans[-1], told))
+    plans, tables = [], []
+    try:
+        made = (plan(name, request) for name in dict.fromkeys(names))
+        for done, table in choose(engine)(made, reporter or Silent()):
+            plans.append(done)
+            tables.append(table)
+    except IncompleteError as error:
+        error.scores = pa.concat_tables(tables) if tables else None
+        raise
     scores = pa.concat_tables(tables)
-    for made in plans:
-        check_complete(made, scores)
+    for done in plans:
+        check_complete(done, scores)
     return scores
 
 
@@ -282,14 +289,17 @@ def make_request(
     Raises:
         UsageError: an option has a value that does not exist or cannot be had.
     """
+    from harness.engines import choose
     from harness.plan import Request
     from harness.protocol import Protocol
 
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
-    if engine != "local":
-        raise UsageError(f"engine {engine!r} is not in this version: use --engine local")
-    chosen = _device(device)
+    choose(engine)
+    folder, results = data_folder(data), Path(out)
+    if engine == "local":
+        chosen = _device(device)
+    else:  # workers do not start in this folder
+        folder, results = folder and folder.absolute(), results.absolute()
+        chosen = _node_device(device)
     if finetune and ":" in chosen:
         raise UsageError(
             f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
@@ -312,8 +322,8 @@ def make_request(
         batch_tokens=batch_tokens,
         limit=limit,
         seed=seed,
-        data=data_folder(data),
-        out=Path(out),
+        data=folder,
+        out=results,
         cache=cache_folder(cache_dir),
         offline=offline,
         finetune=finetune,
@@ -345,9 +355,9 @@ def where(data: str | Path | None, cache_dir: str | Path | None, *, offline: boo
 def cache_folder(cache_dir: str | Path | None) -> Path:
     """``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG honoured)."""
     if cache_dir is not None:
-        return Path(cache_dir)
+        return Path(cache_dir).absolute()
     if own := os.environ.get("XHARNESS_CACHE"):
-        return Path(own)
+        return Path(own).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xharness"
 
 
@@ -368,6 +378,19 @@ def _layer(layer: int | str) -> int | str:
     if layer.isdecimal():
         return int(layer)
     raise UsageError(f"--layer {layer}: give a number, auto or all")
+
+
+def _node_device(device: str | None) -> str:
+    """The device of a cluster's nodes, which this machine need not have.
+
+    Raises:
+        UsageError: one is chosen by number, which the cluster does.
+    """
+    if device == "cuda":
+        return device
+    if device is not None and device.startswith("cuda:"):
+        raise UsageError(f"device {device!r} with --engine ray: use cuda, Ray deals the GPUs out")
+    return _device(device)
 
 
 def _device(device: str | None) -> str:

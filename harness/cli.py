@@ -15,6 +15,7 @@ from harness.commands import (
     evaluating,
     intake,
     looking,
+    planning,
     publishing,
     training,
 )
@@ -38,6 +39,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     evaluating.eval: (
         "xharness eval sentence-transformers/all-MiniLM-L6-v2 --task tatoeba --lang de"
     ),
+    planning.plan: "xharness plan org/name --suite retrieval --format jsonl",
     evaluating.show: "xharness show leaderboard/results",
     evaluating.score: "xharness score predictions/",
     evaluating.export: "xharness export leaderboard/results/org__name/0123456789ab predictions/",

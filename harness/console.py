@@ -80,11 +80,18 @@ class Display:
 
     def planned(self, plan: Plan) -> None:
         """Say what will run, then start the progress display where there is something to do."""
-        self._stop()
         for line in describe_plan(plan, verbose=self._verbose):
             self.console.print(line, soft_wrap=True)
         todo = sum(task.todo_characters for task in plan.tasks)
-        if todo and self.console.is_terminal and not self.console.quiet:
+        texts = sum(task.todo_texts for task in plan.tasks)
+        if self._progress is not None and self._bar is not None:  # one bar for several models
+            bar = self._progress.tasks[0]
+            self._progress.update(
+                self._bar,
+                total=(bar.total or 0) + todo,
+                total_texts=bar.fields["total_texts"] + texts,
+            )
+        elif todo and self.console.is_terminal and not self.console.quiet:
             self._progress = Progress(
                 BarColumn(),
                 TextsColumn(),
@@ -95,7 +102,6 @@ class Display:
                 transient=True,
             )
             self._progress.start()
-            texts = sum(task.todo_texts for task in plan.tasks)
             self._bar = self._progress.add_task("", total=todo, texts=0, total_texts=texts)
 
     def advance(self, texts: int, characters: int) -> None:

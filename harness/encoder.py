@@ -115,46 +115,70 @@ class Encoder:
         """
         self._planned[role].update(text_key(text) for text in texts)
 
-    def _fill(self, unique: Sequence[str], role: Role, lang: str) -> None:
+    def parts(self, texts: Sequence[str], *, role: Role) -> list[list[str]]:
+        """The distinct texts that no earlier part of the plan holds, in parts of at most CHUNK.
+
+        They are part of the plan from now on. Batches are formed within a part, by its texts alone.
+        """
         planned = self._planned[role]
-        keyed = [(text, key) for text in unique if (key := text_key(text)) not in planned]
+        keyed = [
+            (text, key) for text in distinct(texts)[0] if (key := text_key(text)) not in planned
+        ]
         planned.update(key for _, key in keyed)
-        stores = {layer: self._store(layer, role) for layer in self.encodings}
-        for start in range(0, len(keyed), CHUNK):
-            part = keyed[start : start + CHUNK]
-            keys = [key for _, key in part]
-            missing = np.zeros(len(part), dtype=bool)
-            for store in stores.values():
-                missing |= store.missing(keys)
-            if not missing.any():
-                self._progress(len(part), sum(len(text) for text, _ in part))
-                continue
-            self._encode_part([text for text, _ in part], keys, missing, stores, role, lang)
+        new = [text for text, _ in keyed]
+        return [new[start : start + CHUNK] for start in range(0, len(new), CHUNK)]
+
+    def missing(self, texts: Sequence[str], *, role: Role) -> npt.NDArray[np.bool_]:
+        """bool[n]: which texts lack a vector, of one layer or another, in the store."""
+        keys = [text_key(text) for text in texts]
+        gone = np.zeros(len(keys), dtype=bool)
+        for layer in self.encodings:
+            gone |= self._store(layer, role).missing(keys)
+        return gone
+
+    def keep(
+        self, part: Sequence[str], *, role: Role, lang: str = "", share: tuple[int, int] = (0, 1)
+    ) -> None:
+        """Compute what the store lacks of a part and write it there.
+
+        ``share`` (i, n): of the part's batches only the i-th of every n, for one of n machines.
+
+        Raises: as ``encode``.
+        """
+        missing = self.missing(part, role=role)
+        if missing.any():
+            self._encode_part(part, missing, role, lang, share)
+        else:
+            self._progress(len(part), sum(len(text) for text in part))
+        for layer in self.encodings:
+            self._store(layer, role).flush()
+
+    def _fill(self, unique: Sequence[str], role: Role, lang: str) -> None:
+        for part in self.parts(unique, role=role):
+            self.keep(part, role=role, lang=lang)
         # Texts of an earlier part that are not in the store: it was pruned or damaged meanwhile.
-        every = [text_key(text) for text in unique]
-        gone = np.any([store.missing(every) for store in stores.values()], axis=0)
+        gone = self.missing(unique, role=role)
         lost = [text for text, is_gone in zip(unique, gone, strict=True) if is_gone]
         if lost:
-            keys = [text_key(text) for text in lost]
-            self._encode_part(lost, keys, np.ones(len(lost), dtype=bool), stores, role, lang)
-        for store in stores.values():
-            store.flush()
+            self.keep(lost, role=role, lang=lang)
 
     def _encode_part(
         self,
         texts: Sequence[str],
-        keys: Sequence[bytes],
         missing: npt.NDArray[np.bool_],
-        stores: dict[int, VectorStore],
         role: Role,
         lang: str,
+        share: tuple[int, int],
     ) -> None:
+        keys = [text_key(text) for text in texts]
+        stores = {layer: self._store(layer, role) for layer in self.encodings}
         model, tokenizer = self._backbone.load()
         encoding = next(iter(self.encodings.values()))
         if self._steps is None:
             self._steps = build_steps(encoding.steps, self.device)
         ids = tokenize(tokenizer, texts, encoding, role)
-        for batch in token_batches([len(row) for row in ids], self.batch_tokens):
+        first, step = share
+        for batch in token_batches([len(row) for row in ids], self.batch_tokens)[first::step]:
             # A batch is computed whole or not at all: its make-up decides the last bits.
             if missing[batch].any():
                 forward = partial(self._forward, model, tokenizer, ids)

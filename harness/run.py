@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
@@ -17,7 +17,7 @@ from harness.jobs import Job
 from harness.kinds import KINDS
 from harness.loading import load_reader
 from harness.outcomes import FORMAT
-from harness.plan import Plan, PlannedTask
+from harness.plan import Plan, PlannedTask, Request
 from harness.protocol import PROTOCOL_VERSION, Encoding
 from harness.reader import Reader, Reading
 from harness.scoring import note_row, score_file
@@ -26,6 +26,9 @@ from harness.train.target import Tuning, Watcher, provenance, tuned
 
 if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
+
+
+Advance = Callable[[int, int], None]
 
 
 class Reporter(Interface):
@@ -51,48 +54,66 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     apply to the checkpoint, or could not be had, is a row without a value and with a note.
     """
     reporter.planned(plan)
-    tables = _measure(plan, plan.checkpoint, None, reporter)
-    for tuning in plan.tunings.values():
-        tables += _measure(plan, _tuned(plan, tuning, reporter), tuning, reporter)
-    tables += [_note(plan, task, why) for task, why in plan.inapplicable.items()]
-    tables += [_note(plan, task, f"missing: {why}") for task, why in plan.missing.items()]
-    return pa.concat_tables(tables)
+    tables: list[pa.Table] = []
+    for tuning, tasks in groups(plan):
+        checkpoint, made = plan.checkpoint, None
+        if tuning is not None and not all(task.finished for task in tasks):
+            with reporter.tuning(tuning) as watcher:
+                checkpoint = tuned(tuning, where_of(plan.request), watcher)
+            made = provenance(tuning, checkpoint)
+        tables += _measure(plan.request, tasks, checkpoint, made, reporter)
+    return pa.concat_tables([*tables, *not_measured(plan)])
+
+
+def groups(plan: Plan) -> list[tuple[Tuning | None, list[PlannedTask]]]:
+    """The tasks by the checkpoint they are measured on: the plan's own, then each tuned one."""
+    found: list[tuple[Tuning | None, list[PlannedTask]]] = []
+    for tuning in (None, *plan.tunings.values()):
+        recipe = tuning.recipe if tuning else None
+        found.append((tuning, [task for task in plan.tasks if task.recipe == recipe]))
+    return found
+
+
+def where_of(request: Request) -> Where:
+    """Where a request's data may come from."""
+    return Where(data=request.data, cache=request.cache, offline=request.offline)
+
+
+def reads(task: PlannedTask) -> bool:
+    """Whether a task is answered by a reader, not searched in an encoder's vectors."""
+    return KINDS[task.card.kind].needs == "reader"
+
+
+def not_measured(plan: Plan) -> list[pa.Table]:
+    """A row without a value for what does not apply, and for what could not be had."""
+    return [note(plan, task, why) for task, why in plan.inapplicable.items()] + [
+        note(plan, task, f"missing: {why}") for task, why in plan.missing.items()
+    ]
 
 
 def _measure(
-    plan: Plan, checkpoint: Checkpoint, tuning: Tuning | None, reporter: Reporter
+    request: Request,
+    tasks: Sequence[PlannedTask],
+    checkpoint: Checkpoint,
+    made: Mapping[str, Any] | None,
+    reporter: Reporter,
 ) -> list[pa.Table]:
     """The tasks that are measured on a checkpoint: the plan's own, or a tuned one of it."""
-    recipe = tuning.recipe if tuning else None
-    tasks = [task for task in plan.tasks if task.recipe == recipe]
-    made = None
-    if tuning is not None and checkpoint is not plan.checkpoint:
-        made = provenance(tuning, checkpoint)
     tables: list[pa.Table] = []
-    encoding_tasks = [t for t in tasks if KINDS[t.card.kind].needs == "encoder"]
-    reading_tasks = [t for t in tasks if KINDS[t.card.kind].needs == "reader"]
+    encoding_tasks = [task for task in tasks if not reads(task)]
+    reading_tasks = [task for task in tasks if reads(task)]
     if encoding_tasks:
-        backbone = _backbone(plan, checkpoint, encoding_tasks)
-        since = time.time_ns() if plan.request.fresh else 0
+        backbone = make_backbone(request, checkpoint, encoding_tasks)
+        since = time.time_ns() if request.fresh else 0
         for task in encoding_tasks:
-            encoder = _encoder(plan, task, backbone, since, reporter)
-            tables += _run_task(plan, task, encoder, made, reporter)
+            encoder = make_encoder(request, task, backbone, since, reporter.advance)
+            tables += _run_task(request, task, encoder, made, reporter)
         del backbone
     if reading_tasks:
-        reader = _LazyReader(plan, checkpoint, reporter)
+        reader = LazyReader(request, checkpoint, reporter.advance)
         for task in reading_tasks:
-            tables += _run_task(plan, task, reader, made, reporter)
+            tables += _run_task(request, task, reader, made, reporter)
     return tables
-
-
-def _tuned(plan: Plan, tuning: Tuning, reporter: Reporter) -> Checkpoint:
-    """The tuned checkpoint, trained where it is not there; the plan's own where none is needed."""
-    if all(task.finished for task in plan.tasks if task.recipe == tuning.recipe):
-        return plan.checkpoint
-    request = plan.request
-    where = Where(data=request.data, cache=request.cache, offline=request.offline)
-    with reporter.tuning(tuning) as watcher:
-        return tuned(tuning, where, watcher)
 
 
 def check_complete(plan: Plan, table: pa.Table) -> None:
@@ -110,78 +131,100 @@ def check_complete(plan: Plan, table: pa.Table) -> None:
 
 
 def _run_task(
-    plan: Plan,
+    request: Request,
     task: PlannedTask,
-    model: Encoder | _LazyReader,
+    model: Encoder | LazyReader,
     made: Mapping[str, Any] | None,
     reporter: Reporter,
 ) -> list[pa.Table]:
-    kind = KINDS[task.card.kind]
     tables = []
     for job in task.jobs:
-        file = job.file(plan.request.out)
-        if plan.request.fresh:
-            file.remove()
+        if request.fresh:
+            job.file(request.out).remove()
         done = task.done[job.signature]
         if not done.issuperset(task.units):
-            prepared = kind.prepare(job, task.loaded.examples, model)
+            prepared = KINDS[task.card.kind].prepare(job, task.loaded.examples, model)
             for unit in task.units:
                 if unit in done:
                     _announce(task, job, unit, model)
-                    continue
-                started = time.monotonic()
-                rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
-                seconds = time.monotonic() - started
-                meta = _meta(plan, task, job, unit, degenerate, seconds)
-                file.write_part(unit, rows, {**meta, "tuning": made} if made else meta)
-        file.merge(task.card.languages)
-        tables.append(score_file(file, task.units))
-        reporter.finished(job, tables[-1])
+                else:
+                    run_unit(request, task, job, unit, model, prepared, made)
+        tables.append(close_job(request, task, job, reporter))
     return tables
 
 
-def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | _LazyReader) -> None:
+def run_unit(
+    request: Request,
+    task: PlannedTask,
+    job: Job,
+    unit: str,
+    model: Encoder | LazyReader,
+    prepared: Any,
+    made: Mapping[str, Any] | None,
+) -> None:
+    """Measure one unit of a job and keep its rows as a part.
+
+    ``prepared``: what the kind's ``prepare`` gave for the job. ``made``: the provenance of the
+    tuned checkpoint that ``model`` is, if it is one.
+    """
+    started = time.monotonic()
+    kind = KINDS[task.card.kind]
+    rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
+    meta = _meta(request, task, job, unit, degenerate, time.monotonic() - started)
+    job.file(request.out).write_part(unit, rows, {**meta, "tuning": made} if made else meta)
+
+
+def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter) -> pa.Table:
+    """Merge the parts of a job whose units are all finished; returns their scores."""
+    file = job.file(request.out)
+    file.merge(task.card.languages)
+    table = score_file(file, task.units)
+    reporter.finished(job, table)
+    return table
+
+
+def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | LazyReader) -> None:
     # Batches are formed as if the finished units ran before: see Encoder.announce.
     if isinstance(model, Encoder):
         for role, texts in KINDS[task.card.kind].texts(task.loaded.examples, unit, job.limit):
             model.announce(texts, role=role)
 
 
-def _backbone(plan: Plan, checkpoint: Checkpoint, tasks: Sequence[PlannedTask]) -> Backbone:
+def make_backbone(
+    request: Request, checkpoint: Checkpoint, tasks: Sequence[PlannedTask]
+) -> Backbone:
+    """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
     top = max(job.layer for task in tasks for job in task.jobs)
-    return Backbone(
-        checkpoint,
-        dtype=plan.request.protocol.dtype,
-        device=plan.request.device,
-        top=top,
-    )
+    return Backbone(checkpoint, dtype=request.protocol.dtype, device=request.device, top=top)
 
 
-def _encoder(
-    plan: Plan, task: PlannedTask, backbone: Backbone, since: int, reporter: Reporter
+def make_encoder(
+    request: Request, task: PlannedTask, backbone: Backbone, since: int, advance: Advance
 ) -> Encoder:
+    """The encoder of one task, under the encodings of all its jobs."""
     return Encoder(
         backbone,
         [job.how for job in task.jobs if isinstance(job.how, Encoding)],
-        cache=plan.request.cache,
-        batch_tokens=plan.request.batch_tokens,
+        cache=request.cache,
+        batch_tokens=request.batch_tokens,
         since=since,
-        progress=reporter.advance,
+        progress=advance,
     )
 
 
-class _LazyReader:
+class LazyReader:
     """A checkpoint's reader, loaded when the first question is read."""
 
-    def __init__(self, plan: Plan, checkpoint: Checkpoint, reporter: Reporter) -> None:
-        self._plan = plan
+    def __init__(self, request: Request, checkpoint: Checkpoint, advance: Advance) -> None:
+        self._request = request
         self._checkpoint = checkpoint
-        self._progress = reporter.advance
+        self._progress = advance
         self._reader: Reader | None = None
 
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
+        """As ``Reader.read``."""
         if self._reader is None:
-            request = self._plan.request
+            request = self._request
             model, tokenizer = load_reader(
                 self._checkpoint, dtype=request.protocol.dtype, device=request.device
             )
@@ -199,7 +242,7 @@ class _LazyReader:
 
 
 def _meta(
-    plan: Plan, task: PlannedTask, job: Job, unit: str, degenerate: bool, seconds: float
+    request: Request, task: PlannedTask, job: Job, unit: str, degenerate: bool, seconds: float
 ) -> dict[str, Any]:
     """What stands in the Parquet file under the key ``xharness``."""
     checkpoint, loaded = job.checkpoint, task.loaded
@@ -224,7 +267,7 @@ def _meta(
         "limit": job.limit,
         "seed": job.seed,
         "dtype": job.dtype,
-        "device": plan.request.device,
+        "device": request.device,
         "custom": list(job.custom),
         "degenerate": [unit] if degenerate else [],
         "data_complete": loaded.complete,
@@ -238,7 +281,8 @@ def _meta(
     }
 
 
-def _note(plan: Plan, task: str, note: str) -> pa.Table:
+def note(plan: Plan, task: str, why: str) -> pa.Table:
+    """A row without a value for ``task`` or ``task/unit``, and why there is none."""
     protocol, checkpoint = plan.request.protocol, plan.checkpoint
     name, _, unit = task.partition("/")
     common: Mapping[str, Any] = {
@@ -249,4 +293,4 @@ def _note(plan: Plan, task: str, note: str) -> pa.Table:
         "split": plan.request.split,
         "seed": plan.request.seed,
     }
-    return note_row({**common, **({"lang": unit} if unit else {})}, note)
+    return note_row({**common, **({"lang": unit} if unit else {})}, why)

@@ -70,13 +70,14 @@ class VectorStore:
     """Vectors by text key. ``parts`` says what decides a vector besides the text.
 
     ``since``: a moment (``time.time_ns()``) before which nothing is believed: older segments are
-    removed.
+    removed. What is written never looks older than it, whatever the clock of this machine says.
     """
 
     def __init__(self, root: Path, parts: dict[str, Any], *, since: int = 0) -> None:
         self.parts = parts
         self.folder = root / fingerprint(parts)
         self.damaged: list[Path] = []
+        self._since = since
         self._where: dict[bytes, tuple[int, int]] = {}
         self._segments: list[Float32] = []
         self._pending_keys: list[bytes] = []
@@ -142,7 +143,8 @@ class VectorStore:
         data = sink.getvalue()
         # Names sort by time, so that of two vectors for one key every later run sees the same, and
         # end in the checksum of the whole file, so that nothing of a damaged one is believed.
-        path = self.folder / f"{time.time_ns():020d}-{uuid4().hex[:8]}-{zlib.crc32(data):08x}.arrow"
+        written_at = max(time.time_ns(), self._since)
+        path = self.folder / f"{written_at:020d}-{uuid4().hex[:8]}-{zlib.crc32(data):08x}.arrow"
         try:
             _write_atomically(path, data)
             written = _read_segment(path)

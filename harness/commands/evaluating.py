@@ -8,13 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from harness.commands.options import (
+    BatchTokens,
     CacheDir,
     Data,
+    Device,
+    Dtype,
+    Finetune,
     Format,
     Langs,
+    Layer,
+    Limit,
+    Models,
     Offline,
     Out,
+    Pooling,
+    PromptDocument,
+    PromptQuery,
+    ProtocolName,
     Quiet,
+    Seed,
     Split,
     SuiteName,
     Tasks,
@@ -24,37 +36,28 @@ from harness.commands.outputs import check_format, errors, print_json, print_not
 
 
 def eval(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL[@REV]...", help="Hub id or folder.")
-    ],
+    models: Models,
     suite: SuiteName = None,
     tasks: Tasks = None,
     langs: Langs = None,
     split: Split = None,
-    protocol: Annotated[str, typer.Option(help="standard or native.")] = "standard",
-    pooling: Annotated[str | None, typer.Option(help="mean, cls, max or last.")] = None,
-    layer: Annotated[str, typer.Option(help="A layer, auto, or all.")] = "auto",
-    prompt_query: Annotated[str | None, typer.Option(help="Put before every query.")] = None,
-    prompt_document: Annotated[str | None, typer.Option(help="Put before every document.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(help="Tokens a batch; halved when memory runs out.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="First N queries of each language.")] = None,
-    seed: Annotated[int, typer.Option(help="Of --finetune; recorded with the results.")] = 0,
+    protocol: ProtocolName = "standard",
+    pooling: Pooling = None,
+    layer: Layer = "auto",
+    prompt_query: PromptQuery = None,
+    prompt_document: PromptDocument = None,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    batch_tokens: BatchTokens = None,
+    limit: Limit = None,
+    seed: Seed = 0,
     data: Data = None,
     out: Out = Path("leaderboard/results"),
     cache_dir: CacheDir = None,
-    finetune: Annotated[
-        bool,
-        typer.Option(
-            "--finetune/--no-finetune",
-            help="Measure QA, LAReQA and Mewsli-X in the tuned track: a fresh head or dual encoder "
-            "is trained first, by one recipe on every checkpoint, and kept in the cache.",
-        ),
-    ] = False,
-    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    finetune: Finetune = False,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: a cluster (RAY_ADDRESS) or all of this machine.")
+    ] = "local",
     offline: Offline = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and stop.")
@@ -69,7 +72,8 @@ def eval(
     with errors():
         from harness import api
         from harness.console import Display, stdout
-        from harness.run import check_complete, run
+        from harness.engines import choose
+        from harness.run import check_complete
 
         request = api.make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
@@ -100,15 +104,16 @@ def eval(
         display = Display(quiet=quiet, verbose=verbose)
         try:
             with display:
-                for model in models:
-                    plans.append(api.plan(model, request))
-                    tables.append(run(plans[-1], display))
+                made = (api.plan(model, request) for model in models)
+                for plan, table in choose(engine)(made, display):
+                    plans.append(plan)
+                    tables.append(table)
         finally:  # also the scores of the models before one that failed
             if tables:
                 rows = [row for table in tables for row in table.to_pylist()]
                 print_scores(rows, format, headed=len(models) > 1)
                 if format == "table":
-                    _where(plans[: len(tables)], display)
+                    _where(plans, display)
         scores = pa.concat_tables(tables)
         for plan in plans:
             check_complete(plan, scores)

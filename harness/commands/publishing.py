@@ -90,13 +90,21 @@ def refresh(
     """Evaluate what is submitted and not measured, or stale, and rebuild the leaderboard."""
     with errors():
         from harness import api
+        from harness.engines import choose
         from harness.refresh import worker
         from harness.refresh.items import Limits
         from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
         from harness.refresh.refresh import Refresh
 
+        choose(engine)
+        if engine != "local":
+            # Workers of a cluster have its environment, tokens included, and its network.
+            raise UsageError(
+                "refresh runs checkpoints of strangers in processes without secrets, which are "
+                "this machine's: use --engine local, or evaluate with `xharness eval`"
+            )
         request = api.make_request(
-            suite=suite, engine=engine, data=data, out=root / "leaderboard" / "results",
+            suite=suite, data=data, out=root / "leaderboard" / "results",
             cache_dir=cache_dir, offline=offline, device="cpu",
         )  # fmt: skip
         todo = Refresh(
