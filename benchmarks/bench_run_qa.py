@@ -46,6 +46,7 @@ from run_qa_runs import (
 from harness.checkpoint import resolve
 from harness.loading import load_encoder, load_reader
 from harness.reader import pad_token
+from harness.train.cards import Recipe
 from harness.train.features import Codec, encode
 from harness.train.heads import HeadSpec, make_model
 from harness.train.schedule import Share, make_schedule
@@ -198,8 +199,8 @@ def same_curve(bench: Bench, threads: int, seeds: Sequence[int], most: int, batc
         equal=f"{total} steps of {batch} windows, {len(seeds)} seeds a side, lr 2e-4, warm-up and "
         f"linear decay, dropout: mean loss {said['ours']} beside {said['theirs']} (standard "
         f"deviation over seeds); at the end {ends[0]} beside {ends[1]}. Our mean "
-        f"lies within the range of run_qa's seeds in {inside(ours, theirs)} of {bins} tens of steps; exact "
-        f"permutation test of the whole curves over seeds: p = {p:.2f} (smallest possible "
+        f"lies within the range of run_qa's seeds in {inside(ours, theirs)} of {bins} tens of "
+        f"steps; exact permutation test of the whole curves over seeds: p = {p:.2f} (smallest possible "
         f"{least(len(seeds)):.3f}).",
         note=f"{most} questions: enough for noise, too few for a reader.",
     )
@@ -227,6 +228,7 @@ def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row
     every = [step for run in took["ours"] for step in run["steps"]]
     cells = sum(step["rows"] * step["width"] for step in every)
     mean = sum(tokens) / sum(step["rows"] for step in every)
+    lengths = features(bench, chosen, by).lengths
     flop = flop_per_token(bench.base, training=True)
     rate = bench.gemm()
     share = [n * flop / s / rate for n, s in zip(tokens, found.ours, strict=True)]
@@ -242,12 +244,20 @@ def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row
         equal=f"{steps} steps of {batch} windows a run on {threads} threads, drawn from the same "
         f"examples; another seed each pair.",
         limit=f"Windows have {mean:.0f} tokens on average, so padding to {MAX_LENGTH} is "
-        f"{MAX_LENGTH / mean:.2f} times the tokens; of what we compute {1 - sum(tokens) / cells:.1%} is "
-        f"padding. The real tokens' {flop / 1e6:.0f} MFLOP each (forward and backward) are "
+        f"{MAX_LENGTH / mean:.2f} times the tokens; of what we compute "
+        f"{1 - sum(tokens) / cells:.1%} is padding ({wasted(by, lengths):.1%} in a whole epoch, "
+        f"whose batches are sorted in larger pools). The real tokens' {flop / 1e6:.0f} MFLOP each (forward and backward) are "
         f"{statistics.median(share):.0%} of the rate of a bare matrix product.",
         note="Seconds within the steps as both Trainers tell them (forward, backward, optimiser); "
         "loading, tokenising, fetching a batch and saving are left out.",
     )
+
+
+def wasted(by: Recipe, lengths: Any) -> float:
+    """The share of padding in the batches of a whole epoch."""
+    share = Share(CARD, lengths, by.batch_size, 1.0, len(lengths))
+    batches = [lengths[step.rows] for step in make_schedule([share], seed=0, max_steps=None)]
+    return float(1 - lengths.sum() / sum(len(batch) * batch.max() for batch in batches))
 
 
 def reading(
@@ -346,8 +356,8 @@ def main() -> None:
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--questions", type=int, default=320, help="of the loss curves")
     parser.add_argument("--limit", type=int, default=100, help="questions of a language")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -82,19 +82,11 @@ class Bench:
 
     def script(self, *options: str) -> Callable[[Path], list[str]]:
         """Arguments of run_qa.py; its output goes into the folder of the run."""
-        common = [
-            "--max_seq_length",
-            str(MAX_LENGTH),
-            "--doc_stride",
-            "128",
-            "--use_cpu",
-            "--log_level",
-            "error",
-        ]
-        quiet = ["--report_to", "none", "--disable_tqdm", "true", "--save_strategy", "no"]
+        common = ["--max_seq_length", str(MAX_LENGTH), "--doc_stride", "128", "--use_cpu"]
+        still = ["--report_to", "none", "--disable_tqdm", "true", "--log_level", "error"]
         return lambda folder: [
-            str(self.run_qa / "run_qa.py"), *common, *quiet, "--save_strategy", "no", "--output_dir", str(folder / "out"),
-            *options,
+            str(self.run_qa / "run_qa.py"), "--output_dir", str(folder / "out"), *common, *still,
+            "--save_strategy", "no", *options,
         ]  # fmt: skip
 
     def theirs(
