@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from curves import binned, inside, least, permuted
 from paired import Pairs, Row, in_turn_seconds, save, show
 from run_qa_runs import (
+    CARD,
     MAX_LENGTH,
     Bench,
     Json,
@@ -200,8 +201,8 @@ def same_curve(bench: Bench, threads: int, seeds: Sequence[int], most: int, batc
         f"linear decay, dropout: mean loss {said['ours']} beside {said['theirs']} (standard "
         f"deviation over seeds); at the end {ends[0]} beside {ends[1]}. Our mean "
         f"lies within the range of run_qa's seeds in {inside(ours, theirs)} of {bins} tens of "
-        f"steps; exact permutation test of the whole curves over seeds: p = {p:.2f} (smallest possible "
-        f"{least(len(seeds)):.3f}).",
+        f"steps; exact permutation test of the whole curves over seeds: p = {p:.2f} "
+        f"(smallest possible {least(len(seeds)):.3f}).",
         note=f"{most} questions: enough for noise, too few for a reader.",
     )
 
@@ -228,7 +229,7 @@ def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row
     every = [step for run in took["ours"] for step in run["steps"]]
     cells = sum(step["rows"] * step["width"] for step in every)
     mean = sum(tokens) / sum(step["rows"] for step in every)
-    lengths = features(bench, chosen, by).lengths
+    lengths = features(bench, chosen, by).lengths  # of all windows
     flop = flop_per_token(bench.base, training=True)
     rate = bench.gemm()
     share = [n * flop / s / rate for n, s in zip(tokens, found.ours, strict=True)]
@@ -246,8 +247,8 @@ def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row
         limit=f"Windows have {mean:.0f} tokens on average, so padding to {MAX_LENGTH} is "
         f"{MAX_LENGTH / mean:.2f} times the tokens; of what we compute "
         f"{1 - sum(tokens) / cells:.1%} is padding ({wasted(by, lengths):.1%} in a whole epoch, "
-        f"whose batches are sorted in larger pools). The real tokens' {flop / 1e6:.0f} MFLOP each (forward and backward) are "
-        f"{statistics.median(share):.0%} of the rate of a bare matrix product.",
+        f"whose batches are sorted in larger pools). The real tokens' {flop / 1e6:.0f} MFLOP each "
+        f"(forward and backward, attention scores left out) are {statistics.median(share):.0%} of the rate of a bare matrix product.",
         note="Seconds within the steps as both Trainers tell them (forward, backward, optimiser); "
         "loading, tokenising, fetching a batch and saving are left out.",
     )
