@@ -248,7 +248,8 @@ def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row
         f"{MAX_LENGTH / mean:.2f} times the tokens; of what we compute "
         f"{1 - sum(tokens) / cells:.1%} is padding ({wasted(by, lengths):.1%} in a whole epoch, "
         f"whose batches are sorted in larger pools). The real tokens' {flop / 1e6:.0f} MFLOP each "
-        f"(forward and backward, attention scores left out) are {statistics.median(share):.0%} of the rate of a bare matrix product.",
+        f"(forward and backward, attention scores left out) are {statistics.median(share):.0%} "
+        "of the rate of a bare matrix product.",
         note="Seconds within the steps as both Trainers tell them (forward, backward, optimiser); "
         "loading, tokenising, fetching a batch and saving are left out.",
     )
