@@ -303,9 +303,7 @@ def reading(
             runs=pairs,
             warm=0,
         )
-        forward = Pairs(
-            *(tuple(run["forward"]["seconds"] for run in runs[side]) for side in runs)
-        )
+        forward = Pairs(*(tuple(run["forward"]["seconds"] for run in runs[side]) for side in runs))
         left = next(Path(runs["ours"][-1]["folder"]).rglob("*.parquet"))
         rows = pq.read_table(left).to_pylist()
         mine = {row["example_id"]: row["prediction"] for row in rows}

@@ -6,10 +6,10 @@
 Both sides of a comparison run under it, so both are timed by the same lines. OUT.json gets
 
 * ``steps``: for every optimiser step its ``seconds`` (from on_step_begin to on_step_end: forward,
-  backward, optimiser; not fetching, logging, saving), ``loss``, ``rows`` and ``width`` of its
-  batch, and ``tokens`` (those that are no padding);
-* ``forward``: seconds within the question answering model's forward, and its calls and tokens,
-  without those of training.
+  backward, optimiser; not fetching, logging, saving) and ``processor`` seconds, ``loss``, ``rows``
+  and ``width`` of its batch, and ``tokens`` (those that are no padding);
+* ``forward``: the same two within the question answering model's forward, and its calls and
+  tokens, without those of training.
 
 Beside it lies ``OUT.npz`` with the features that a script gives to the Trainer. For a script,
 ``evaluate.load`` gives xharness' own SQuAD metric: the library's needs the Hub.
@@ -49,18 +49,21 @@ def watch(out: Path) -> dict[str, Any]:
     """Instrument transformers; returns what is filled while the script runs."""
     from transformers import PreTrainedModel, Trainer, TrainerCallback
 
-    seen: dict[str, Any] = {"steps": [], "forward": {"seconds": 0.0, "calls": 0, "tokens": 0}}
+    seen: dict[str, Any] = {
+        "steps": [],
+        "forward": dict.fromkeys(("seconds", "processor", "calls", "tokens"), 0),
+    }
 
     class Timing(TrainerCallback):
         """Seconds of every step."""
 
-        begun = 0.0
+        begun = clocks()
 
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.begun = time.perf_counter()
+            self.begun = clocks()
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            seen["steps"][-1]["seconds"] = time.perf_counter() - self.begun
+            add(seen["steps"][-1], self.begun)
 
     make, step = Trainer.__init__, Trainer.training_step
     load = PreTrainedModel.from_pretrained.__func__
@@ -95,9 +98,9 @@ def watch(out: Path) -> dict[str, Any]:
         def timed_forward(*args: Any, **kwargs: Any) -> Any:
             if model.training:
                 return forward(*args, **kwargs)
-            started = time.perf_counter()
+            begun = clocks()
             output = forward(*args, **kwargs)
-            seen["forward"]["seconds"] += time.perf_counter() - started
+            add(seen["forward"], begun)
             seen["forward"]["calls"] += 1
             seen["forward"]["tokens"] += int(kwargs["attention_mask"].sum())
             return output
@@ -107,6 +110,17 @@ def watch(out: Path) -> dict[str, Any]:
     Trainer.__init__, Trainer.training_step = made, stepped  # type: ignore[method-assign]
     PreTrainedModel.from_pretrained = classmethod(loaded)  # type: ignore[assignment]
     return seen
+
+
+def clocks() -> dict[str, float]:
+    """Wall and processor seconds, each from a start of its own."""
+    return {"seconds": time.perf_counter(), "processor": time.process_time()}
+
+
+def add(to: dict[str, Any], begun: dict[str, float]) -> None:
+    """What has passed since ``begun``."""
+    for name, now in clocks().items():
+        to[name] = to.get(name, 0) + now - begun[name]
 
 
 def keep(features: Any, path: Path) -> None:
