@@ -47,8 +47,8 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-# Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an hour on a machine at rest,
-# 14 GB of disk. The page that shows them is made anew.
+# Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an
+# hour on a machine at rest, 14 GB of disk. The page that shows them is made anew.
 bench: install
 	PYTHONPATH=. $(BIN)/python benchmarks/bench_search.py
 	PYTHONPATH=. $(BIN)/python benchmarks/bench_scale.py

@@ -161,7 +161,8 @@ def main() -> int:
         print(show(row))
     card = torch.cuda.get_device_name(0)
     packages = ("torch", "transformers", "sentence-transformers")
-    save("gpu", f"Encoding on {card}", "PYTHONPATH=. python benchmarks/bench_gpu.py", found, packages)
+    how = "PYTHONPATH=. python benchmarks/bench_gpu.py"
+    save("gpu", f"Encoding on {card}", how, found, packages)
     return 0
 
 
