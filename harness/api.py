@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import IncompleteError, UsageError, unknown_name
+from harness.train import progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from harness.checkpoint import Checkpoint
-    from harness.plan import Plan, Request
+    from harness.plan import Plan
+    from harness.request import Request
     from harness.run import Reporter
     from harness.sources import Where
     from harness.train.trainer import Told
@@ -23,8 +25,8 @@ DEFAULT_OUT = Path("leaderboard/results")
 DEMO_MODEL = "xharness/demo"
 
 
-class Silent:
-    """A reporter that says nothing."""
+class Silent(progress.Silent):
+    """A reporter that says nothing, of training neither."""
 
     def planned(self, plan: Any) -> None: ...
 
@@ -34,12 +36,6 @@ class Silent:
 
     def tuning(self, tuning: Any) -> AbstractContextManager[Silent]:
         return nullcontext(self)
-
-    def started(self, step: int, total: int) -> None: ...
-
-    def stepped(self, step: int, total: int, task: str, loss: float, rows: int) -> None: ...
-
-    def say(self, text: str) -> None: ...
 
 
 def evaluate(
@@ -106,7 +102,7 @@ def preview(model: str, request: Request) -> list[str]:
     """What ``evaluate`` would do, line by line; neither weights nor data are downloaded."""
     from harness.checkpoint import parse_model
     from harness.console import describe_plan, megabytes
-    from harness.plan import choose_cards, target_recipe
+    from harness.request import choose_cards, target_recipe
     from harness.snapshot import pending
     from harness.sources import Where, planned_downloads
     from harness.train.target import planned_downloads as training_downloads
@@ -153,7 +149,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         IncompleteError: data of a task could not be had; the rest is there.
         NotFoundError, RefusedError: as for a checkpoint that is evaluated.
     """
-    from harness.plan import choose_cards, target_recipe
+    from harness.request import choose_cards, target_recipe
     from harness.sources import Where, fetch
     from harness.train.sources import fetch as fetch_training
 
@@ -290,8 +286,8 @@ def make_request(
         UsageError: an option has a value that does not exist or cannot be had.
     """
     from harness.engines import choose
-    from harness.plan import Request
     from harness.protocol import Protocol
+    from harness.request import Request
 
     choose(engine)
     folder, results = data_folder(data), Path(out)

@@ -22,7 +22,7 @@ from harness.target_recipes import TargetRecipe
 
 if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
-    from harness.plan import Request
+    from harness.request import Request
     from harness.train.target import Tuning
 
 

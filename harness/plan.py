@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cards import TaskCard, read_card, read_suites
-from harness.errors import DataError, UsageError, unknown_name
+from harness.cards import TaskCard
+from harness.errors import DataError, UsageError
 from harness.jobs import Job, encoding_jobs, reading_job, tuned_job
 from harness.kinds import KINDS
 from harness.outcomes import OutcomeFile
-from harness.protocol import PROTOCOL_VERSION, Protocol
-from harness.target_recipes import TargetRecipe, chosen_recipe
+from harness.protocol import PROTOCOL_VERSION
+from harness.request import Request, choose_cards, target_recipe
+from harness.target_recipes import TargetRecipe
 
 if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
@@ -21,38 +21,7 @@ if TYPE_CHECKING:
     from harness.sources import Download, Where
     from harness.train.target import Tuning, Tunings
 
-DEFAULT_SUITE = "xtreme-r"
 NO_HEAD_REMEDY = "--finetune trains one by the target recipe"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for, besides the checkpoint. ``None`` leaves a choice to its default."""
-
-    suite: str | None = None
-    tasks: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    split: str | None = None
-    protocol: Protocol = field(default_factory=Protocol)
-    device: str = "cpu"
-    batch_tokens: int | None = None
-    limit: int | None = None
-    seed: int = 0
-    data: Path | None = None
-    out: Path = Path("leaderboard/results")
-    cache: Path = Path(".cache")
-    offline: bool = False
-    finetune: bool = False
-    fresh: bool = False
-
-    def __post_init__(self) -> None:
-        for what, value, least in (
-            ("--limit", self.limit, 1),
-            ("--batch-tokens", self.batch_tokens, 1),
-            ("--seed", self.seed, 0),
-        ):
-            if value is not None and value < least:
-                raise UsageError(f"{what} {value}: give a whole number from {least}")
 
 
 @dataclass(frozen=True)
@@ -96,55 +65,6 @@ class Plan:
     missing: Mapping[str, str]
     downloads: Mapping[str, Sequence[Download]]
     tunings: Mapping[str, Tuning] = field(default_factory=dict)
-
-
-def choose_cards(request: Request) -> list[tuple[TaskCard, tuple[str, ...]]]:
-    """The cards and their units: the tasks of the suite, or those named of them.
-
-    Without a suite it is ``xtreme-r``, and any task may be named; a task has the languages that the
-    suite gives it, or all of its card's. A language named may be any of the card's.
-
-    Raises:
-        UsageError: an unknown task, suite or language, a task that is not in the suite named, or a
-            language in none of the tasks.
-    """
-    suites = read_suites()
-    suite = request.suite or DEFAULT_SUITE
-    if suite not in suites:
-        raise unknown_name("suite", suite, suites)
-    entries = {entry.task: entry.languages for entry in suites[suite]}
-    for name in request.tasks:
-        read_card(name)
-        if request.suite is not None and name not in entries:
-            raise UsageError(f"task {name} is not in suite {suite}: it has {', '.join(entries)}")
-    names = dict.fromkeys(request.tasks) if request.tasks else entries
-    named = [(read_card(name), entries.get(name)) for name in names]
-    if not request.languages:
-        return [(card, card.select(languages)) for card, languages in named]
-    return _with_languages(named, request.languages)
-
-
-def _with_languages(
-    named: Sequence[tuple[TaskCard, list[str] | None]], languages: Sequence[str]
-) -> list[tuple[TaskCard, tuple[str, ...]]]:
-    # A language must be in one task at least: in a suite, tasks without it are left out.
-    chosen: list[tuple[TaskCard, tuple[str, ...]]] = []
-    refused: dict[str, UsageError] = {}
-    found: set[str] = set()
-    for card, _ in named:
-        units: list[str] = []
-        for language in languages:
-            try:
-                units += card.select([language])
-                found.add(language)
-            except UsageError as error:
-                refused[language] = error
-        if units:
-            chosen.append((card, tuple(unit for unit in card.languages if unit in units)))
-    for language in languages:
-        if language not in found:
-            raise refused[language]
-    return chosen
 
 
 def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True) -> Plan:
@@ -210,11 +130,6 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         {**downloads, **tuned.downloads},
         {name: tuning for name, tuning in tuned.planned.items() if name in needed},
     )
-
-
-def target_recipe(request: Request, task: str) -> TargetRecipe | None:
-    """What a task is tuned by; None where it is measured on the checkpoint as it is."""
-    return chosen_recipe(task, request.suite) if request.finetune else None
 
 
 def _tunings(

@@ -17,9 +17,10 @@ from harness.jobs import Job
 from harness.kinds import KINDS
 from harness.loading import load_reader
 from harness.outcomes import FORMAT
-from harness.plan import Plan, PlannedTask, Request
+from harness.plan import Plan, PlannedTask
 from harness.protocol import PROTOCOL_VERSION, Encoding
 from harness.reader import Reader, Reading
+from harness.request import Request
 from harness.scoring import note_row, score_file
 from harness.sources import Where
 from harness.train.target import Tuning, Watcher, provenance, tuned

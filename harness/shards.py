@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from harness.errors import IncompleteError
 from harness.kinds import KINDS
-from harness.plan import Plan, PlannedTask, Request
+from harness.plan import Plan, PlannedTask
 from harness.protocol import Role
+from harness.request import Request
 from harness.run import (
     Reporter,
     close_job,

@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.kinds import KINDS
 from harness.run import LazyReader, make_backbone, make_encoder, reads, run_unit
 from harness.shards import Encode, Measure, Outcome, Setting, Shard, Tune
+from harness.train.progress import Silent
 from harness.train.target import tuned
 
 
@@ -70,8 +71,6 @@ class Worker:
         checkpoint = None
         try:
             if isinstance(shard, Tune):
-                from harness.api import Silent
-
                 checkpoint = tuned(shard.tuning, shard.where, Silent())
             else:
                 assert setting is not None

@@ -13,11 +13,11 @@ from harness.attempts import Attempt, dated, read_attempts, write_attempts
 from harness.board.gather import RESULTS
 from harness.checkpoint import Checkpoint
 from harness.errors import HarnessError, NotFoundError
-from harness.plan import Request, choose_cards
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
 from harness.refresh.measured import Left, left_of, read_each
 from harness.refresh.pinning import pin
+from harness.request import Request, choose_cards
 
 Evaluate = Callable[..., worker.Ended]
 Say = Callable[[str], None]

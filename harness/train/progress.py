@@ -17,6 +17,8 @@ class Silent:
 
     def stepped(self, step: int, total: int, task: str, loss: float, rows: int) -> None: ...
 
+    def say(self, text: str) -> None: ...
+
 
 class Progress:
     """Loss (smoothed), examples a second and time left."""
