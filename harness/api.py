@@ -101,7 +101,8 @@ def plan(model: str, request: Request, *, download: bool = True) -> Plan:
 def preview(model: str, request: Request) -> list[str]:
     """What ``evaluate`` would do, line by line; neither weights nor data are downloaded."""
     from harness.checkpoint import parse_model
-    from harness.console import describe_plan, megabytes
+    from harness.console import megabytes
+    from harness.display import describe_plan
     from harness.request import choose_cards, target_recipe
     from harness.snapshot import pending
     from harness.sources import Where, planned_downloads

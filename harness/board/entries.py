@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.attempts import Attempt
+from harness.board.cells import Parts, official
 from harness.board.draws import interval
-from harness.board.fold import Folded, Parts, official
+from harness.board.fold import Folded
 from harness.cards import TaskCard, read_suites
 from harness.scoring import MACRO
 from harness.submission import Submission, base_of, contamination, find_slug, kind_of

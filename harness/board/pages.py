@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from harness.board.cells import official
 from harness.board.entries import TRACKS, Entry, Result, Value, board_units
-from harness.board.fold import official
 from harness.board.gather import Board
 from harness.board.markdown import Raw, code, environment, link, table
 from harness.board.variants import training_seed

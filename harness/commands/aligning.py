@@ -38,7 +38,7 @@ def align(
     with errors():
         from harness.alignment.align import align as aligned
         from harness.alignment.report import check_figure
-        from harness.console import Display
+        from harness.display import Display
         from harness.errors import IncompleteError
 
         check_figure(figure)

@@ -71,7 +71,8 @@ def eval(
     check_format(format)
     with errors():
         from harness import api
-        from harness.console import Display, stdout
+        from harness.console import stdout
+        from harness.display import Display
         from harness.engines import choose
         from harness.run import check_complete
 

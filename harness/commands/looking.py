@@ -21,7 +21,8 @@ def tasks(
     check_format(format)
     with errors():
         from harness.cards import card_names, read_card, read_cards, read_suites
-        from harness.console import card_lines, stdout, task_table
+        from harness.console import stdout
+        from harness.tables import card_lines, task_table
         from harness.train import listing
         from harness.train.cards import intermediate_names
 
@@ -110,8 +111,9 @@ def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
     check_format(format)
     with errors():
         from harness.api import cache_folder
-        from harness.console import cache_table, stdout
+        from harness.console import stdout
         from harness.storage import entries
+        from harness.tables import cache_table
 
         found = entries(cache_folder(cache_dir))
         if format == "json":

@@ -19,7 +19,8 @@ def print_scores(rows: list[dict[str, Any]], format: str, *, headed: bool) -> No
         return
     from rich.text import Text
 
-    from harness.console import score_table, stdout
+    from harness.console import stdout
+    from harness.tables import score_table
 
     models: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
