@@ -189,11 +189,12 @@ def _read_segment(path: Path) -> tuple[list[bytes], Float32] | None:
         data = pa.memory_map(str(path)).read_buffer()
         if f"{zlib.crc32(data):08x}" != path.stem.rpartition("-")[2]:
             return None
-        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        file = pa.ipc.open_file(pa.BufferReader(data))
+        batch = file.get_batch(0)  # a segment is one; a table's combined chunks would be a copy
     except pa.ArrowInvalid:  # empty, or not what its name says
         return None
-    column = table.column("vector").combine_chunks()
-    return table.column("key").to_pylist(), column.flatten().to_numpy().reshape(len(column), -1)
+    vectors = batch.column("vector").flatten().to_numpy().reshape(batch.num_rows, -1)
+    return batch.column("key").to_pylist(), vectors
 
 
 def _write_atomically(path: Path, data: Any) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import harness.vectors
@@ -74,6 +75,17 @@ def test_stored_vectors_are_read_slice_by_slice(tmp_path: Path) -> None:
     taken = stored[1:2]
     taken[:] = 9  # a copy: the store keeps what it has
     assert stored[1:2][0, 0] == store.get(keys("a"))[0, 0] == 0
+
+
+def test_what_is_written_stays_in_its_file(tmp_path: Path) -> None:
+    many = [f"text {number}" for number in range(4_000)]
+    store = VectorStore(tmp_path, PARTS)
+    store.append(keys(*many), np.ones((len(many), 256), dtype=np.float32))
+    store.flush()
+    before = pa.total_allocated_bytes()
+    again = VectorStore(tmp_path, PARTS)
+    assert not again.missing(keys(*many)).any()
+    assert pa.total_allocated_bytes() - before < 100_000  # of 4 MB: they are mapped, not copied
 
 
 def test_nothing_asked_nothing_given(tmp_path: Path) -> None:
