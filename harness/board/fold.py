@@ -92,10 +92,13 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
         return found
     folded = _fold(file)
     kept.mkdir(parents=True, exist_ok=True)
-    path = kept / f"{fold_key(file.path)}.parquet"
+    path = kept / f"{fold_key(file.path)}.arrow"
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     text = json.dumps(folded.meta, ensure_ascii=False)
-    pq.write_table(folded.table.replace_schema_metadata({KEY: text}), temporary)
+    table = folded.table.replace_schema_metadata({KEY: text})
+    # Arrow's own format: numbers that hardly compress, mapped in a fraction of Parquet's time.
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
     temporary.replace(path)
     return folded
 
@@ -104,11 +107,11 @@ def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
     """The fold of a file, if it was computed before; one that is damaged is removed."""
     if not _can_be_kept(file):
         return None
-    path = kept / f"{fold_key(file.path)}.parquet"
+    path = kept / f"{fold_key(file.path)}.arrow"
     if not path.exists():
         return None
     try:
-        table = pq.read_table(path, use_threads=False)
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         return Folded(json.loads(table.schema.metadata[KEY]), True, table)
     except DAMAGE:
         path.unlink(missing_ok=True)
@@ -191,7 +194,7 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
     if "top_ids" in columns:
         coded.append("top_ids.list.element")
     try:
-        with pq.ParquetFile(file.path, read_dictionary=coded) as source:
+        with pq.ParquetFile(file.path, read_dictionary=coded, pre_buffer=False) as source:
             # By row group, which is a unit: nested dictionaries cannot be read across them.
             for index in range(source.num_row_groups):
                 yield source.read_row_group(index, sorted(columns), use_threads=False)

@@ -88,7 +88,7 @@ def test_kept_fold_goes_with_bytes_and_card(root: Path, monkeypatch: pytest.Monk
 def test_damaged_kept_fold_is_made_again(root: Path, tmp_path: Path) -> None:
     hand_worked(root)
     wanted = render(read_board(root, tmp_path / "kept"))
-    for path in (tmp_path / "kept").glob("*.parquet"):
+    for path in (tmp_path / "kept").glob("*.arrow"):
         path.write_bytes(b"PAR1")
     assert render(read_board(root, tmp_path / "kept")) == wanted
 
