@@ -169,6 +169,9 @@ def _there(file: OutcomeFile, folder: Path, other: Path) -> Path:
     return other / file.path.relative_to(folder)
 
 
+@pytest.mark.parametrize(
+    "engine", ["local", pytest.param("ray", marks=pytest.mark.slow)], indirect=True
+)
 def test_fresh_every_layer_and_a_limit(engine: str, reader: Path, tmp_path: Path) -> None:
     options = {"layer": "all", "limit": 5, "languages": ["de", "sw"]}
     tasks = ("demo_passages", "demo_qa")
