@@ -157,7 +157,14 @@ class Pool:
                 f"the node {node} has {name} {theirs.get(name)}, this machine {ours[name]}: rows "
                 "would be mixed; install the same versions on every node"
             )
+        self._failed_starts = 0
         self._idle.append(worker)
+
+    def _ask_idle(self) -> None:
+        """After a loss: idle workers may be gone too, and no shard is to find that out."""
+        self._starting.update({worker.hello.remote(): worker for worker in self._idle})
+        self._idle.clear()
+        self._last_beat = 0.0
 
     def _hand(self, worker: Any, piece: _Piece) -> None:
         held, key = [], ""
@@ -179,7 +186,7 @@ class Pool:
             raise error.cause or error from None
         except self._ray.exceptions.RayError as error:
             self._ray.kill(worker)
-            self._last_beat = 0.0
+            self._ask_idle()
             piece.lost += 1
             if piece.lost < ATTEMPTS:
                 heapq.heappush(self._queue, piece)

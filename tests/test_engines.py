@@ -74,7 +74,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluate(models: Any, tasks: Any, folder: Path, engine: str, **options: Any) -> pa.Table:
     """Results in ``folder/out``, vectors in ``folder/cache``."""
     places = {"out": folder / "out", "cache_dir": folder / "cache", "offline": True}
-    return harness.evaluate(models, tasks, engine=engine, device="cpu", **(places | options))
+    return harness.evaluate(models, tasks, engine=engine, **({"device": "cpu"} | places | options))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,9 @@ def _there(file: OutcomeFile, folder: Path, other: Path) -> Path:
     return other / file.path.relative_to(folder)
 
 
+@pytest.mark.parametrize(
+    "engine", ["local", pytest.param("ray", marks=pytest.mark.slow)], indirect=True
+)
 def test_fresh_every_layer_and_a_limit(engine: str, reader: Path, tmp_path: Path) -> None:
     options = {"layer": "all", "limit": 5, "languages": ["de", "sw"]}
     tasks = ("demo_passages", "demo_qa")
@@ -380,6 +383,15 @@ def test_a_cluster_that_does_not_answer_is_one_line(
         _running_cluster()
     monkeypatch.setenv("RAY_ADDRESS", "local")
     assert _running_cluster() is None
+
+
+def test_a_cluster_without_a_gpu_is_said(cluster: Any, bare: Path, tmp_path: Path) -> None:
+    # Where the command is given there need be none.
+    with pytest.raises(UsageError, match="no GPU: use --device cpu"):
+        evaluate(bare, "demo_bitext", tmp_path, "ray", device="cuda")
+    with pytest.raises(UsageError, match="Ray deals the GPUs out"):
+        evaluate(bare, "demo_bitext", tmp_path, "ray", device="cuda:1")
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_a_node_that_does_not_see_the_folders_says_which(bare: Path, tmp_path: Path) -> None:
