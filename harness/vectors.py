@@ -56,7 +56,7 @@ class Stored:
     def __getitem__(self, rows: slice) -> Float32:
         where = self._where[rows]
         out = np.empty((len(where), self.shape[1]), dtype=np.float32)
-        order = np.argsort(where[:, 0], kind="stable")
+        order = np.lexsort((where[:, 1], where[:, 0]))  # as they lie in the files
         bounds = np.flatnonzero(np.diff(where[order, 0])) + 1
         for chosen in np.split(order, bounds) if len(where) else ():
             out[chosen] = self._segments[where[chosen[0], 0]][where[chosen, 1]]

@@ -93,17 +93,18 @@ def _places(
     """Ranks by sign flips of whole clusters against the leader of the group above."""
     if not ranked:
         return []
-    keys = np.unique(
-        np.concatenate(
-            [parts[0] for _, tasks in ranked for t in basis for parts in tasks[t].parts.values()]
-        )
-    )
-    profiles = np.zeros((len(keys), len(ranked)))
-    for column, (_, tasks) in enumerate(ranked):
+    every = [tasks[t].parts.values() for _, tasks in ranked for t in basis]
+    # Checkpoints that were measured on the same examples share their clusters.
+    distinct = {clusters.tobytes(): clusters for parts in every for clusters, _ in parts}
+    keys = np.unique(np.concatenate(list(distinct.values())))
+    places = {raw: np.searchsorted(keys, clusters) for raw, clusters in distinct.items()}
+    profiles = np.zeros((len(ranked), len(keys)))
+    for profile, (_, tasks) in zip(profiles, ranked, strict=True):
         for task in basis:
             share = 1 / (len(tasks[task].parts) * len(basis))
             for clusters, parts in tasks[task].parts.values():
-                profiles[np.searchsorted(keys, clusters), column] += parts * share
+                profile[places[clusters.tobytes()]] += parts * share
+    profiles = np.ascontiguousarray(profiles.T)
     resamples = RESAMPLES if len(ranked) <= MANY else RESAMPLES // 5
     names = [entry.slug for entry, _ in ranked]
     return tie_groups(names, profiles, np.random.default_rng(SEED), resamples)
