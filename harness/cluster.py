@@ -229,7 +229,10 @@ def connected() -> Iterator[Any]:
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ray.exceptions.RayError) as error:
-            raise UsageError(f"the Ray cluster at {address} is no use: {_short(error)}") from error
+            raise UsageError(
+                f"the Ray cluster at {address} does not let us in ({_short(error)}): one with "
+                "tokens needs RAY_AUTH_MODE=token and its token here too"
+            ) from error
     try:
         yield ray
     finally:
