@@ -30,7 +30,11 @@ def two(name: str) -> None:
 app()
 """
 HELP_TARGET = 1 / 1.5  # bare ÷ ours: within 1.5 × of the bare page
-PAGES = {"--help": ("--help",), "eval --help": ("eval", "--help")}
+# Ours, and the page of the bare program that is of the same kind: of all commands, or of one.
+PAGES = {
+    "--help": (("--help",), ("--help",)),
+    "eval --help": (("eval", "--help"), ("one", "--help")),
+}
 
 
 def own(page: Sequence[str]) -> list[str]:
@@ -41,9 +45,9 @@ def own(page: Sequence[str]) -> list[str]:
     return [str(script), *page]
 
 
-def bare() -> list[str]:
+def bare(page: Sequence[str]) -> list[str]:
     """The bare page as a command."""
-    return [sys.executable, "-c", BARE, "--help"]
+    return [sys.executable, "-c", BARE, *page]
 
 
 def compare(
@@ -77,13 +81,16 @@ def compare(
 def measure(peers: Path | None, runs: int) -> list[paired.Row]:
     """Our pages beside the bare one, and beside those of the peers that are there."""
     rows = [
-        compare(name, own(page), bare(), "a bare typer page", runs) for name, page in PAGES.items()
+        compare(name, own(ours), bare(theirs), "a bare typer page", runs)
+        for name, (ours, theirs) in PAGES.items()
     ]
-    for peer in ("mteb", "lm-eval", "lighteval") if peers else ():
-        if program := shutil.which(peer, path=str(peers)):
-            for name, page in PAGES.items():
-                rows.append(compare(name, own(page), [program, "--help"], f"`{peer} --help`", runs))
-                break
+    for peer in ("mteb", "lm-eval") if peers else ():
+        program = shutil.which(peer, path=str(peers))
+        if program is None:
+            raise SystemExit(f"no {peer} in {peers}: see benchmarks/requirements.txt")
+        rows.append(
+            compare("--help", own(("--help",)), [program, "--help"], f"`{peer} --help`", runs)
+        )
     return rows
 
 

@@ -65,14 +65,14 @@ def search(runs: int, candidates: int = 200_000) -> paired.Row:
 def read(runs: int, questions: int = 80) -> paired.Row:
     """Reading windows sorted by length, beside the same windows padded to 384 tokens."""
     import torch
-    from transformers import AutoTokenizer, BertForQuestionAnswering
+    from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
 
     from harness.reader import Reader
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = random_bert(Path(temporary) / "model")
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = BertForQuestionAnswering.from_pretrained(folder).eval()
+        model = BertForQuestionAnswering(AutoConfig.from_pretrained(folder)).eval()
     rng = np.random.default_rng(0)
     pairs = [(words(rng, 12), words(rng, int(n))) for n in rng.integers(60, 320, questions)]
     reader = Reader(model, tokenizer)
