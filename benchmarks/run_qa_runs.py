@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -56,7 +57,8 @@ class Bench:
         folder = self.work / name
         kept = folder / "usage.json"
         if not kept.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+            folder.mkdir(parents=True)
             env = {
                 "OMP_NUM_THREADS": str(threads),
                 "HF_HUB_OFFLINE": "1",
@@ -102,6 +104,14 @@ class Bench:
             "--warmup_steps", str(warmup_steps(recipe, total)), "--max_steps", str(total),
             "--logging_steps", "1", *more,
         )  # fmt: skip
+
+    def answering(self, model: Path, lang: str, most: int) -> Callable[[Path], list[str]]:
+        """Arguments of `xharness eval` on XQuAD's first questions in a language."""
+        return lambda folder: [
+            "-m", "harness", "eval", str(model), "--task", "xquad", "--lang", lang,
+            "--limit", str(most), "--data", str(self.data), "--out", str(folder / "out"),
+            "--device", "cpu", "--offline", "--fresh", "-q",
+        ]  # fmt: skip
 
     def ours(self, model: Path, seed: int, recipe: Recipe, *more: str) -> Any:
         """Arguments of `xharness train` by the same recipe, on the card's data unless told."""
@@ -198,3 +208,11 @@ def flop_per_token(folder: Path, *, training: bool) -> float:
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     forward = 2 * config["num_hidden_layers"] * (4 * hidden**2 + 2 * hidden * inner)
     return float(forward * (3 if training else 1))
+
+
+def answers(run: Json) -> list[Json]:
+    """The rows that `xharness eval` left: example_id, prediction, f1 and the others."""
+    import pyarrow.parquet as pq
+
+    rows: list[Json] = pq.read_table(next(Path(run["folder"]).rglob("*.parquet"))).to_pylist()
+    return rows
