@@ -147,6 +147,8 @@ class Encoder:
         vectors = np.array(rows, dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    stored = encode  # in slices or whole, it is all in memory here
+
 
 class Reader:
     """Gives the gold answer, or one of many things near it."""
