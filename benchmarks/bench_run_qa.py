@@ -205,8 +205,8 @@ def same_curve(bench: Bench, threads: int, seeds: Sequence[int], most: int, batc
         f"permutation test of the curves over seeds: p = {permuted(*later):.2f} (no less than "
         f"{least(len(seeds)):.2f} is possible). In the first ten steps {spread(first[0])} beside "
         f"{spread(first[1])}: run_qa's batches are of windows of all lengths, and until it is "
-        "learnt that padding holds no answer it counts. F1 afterwards, on XQuAD's first 100 English "
-        f"questions: {spread(f1['ours'])} beside {spread(f1['theirs'])}.",
+        "learnt that padding holds no answer it counts. F1 afterwards, on XQuAD's first 100 "
+        f"English questions: {spread(f1['ours'])} beside {spread(f1['theirs'])}.",
         note=f"One epoch of {most} questions: enough for noise, too few for a reader.",
     )
 
