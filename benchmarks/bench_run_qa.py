@@ -229,7 +229,7 @@ def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row
             if side == "ours"
             else bench.theirs(bench.base, file, seed, by, steps)
         )
-        run = bench.run(f"speed/{side}-{seed}", argv, threads)
+        run = bench.at_rest(f"speed/{side}-{seed}", argv, threads)
         took[side].append(run)
         return float(sum(step["seconds"] for step in run["steps"]))
 
@@ -295,7 +295,7 @@ def reading(
         ours = bench.answering(bench.reader, lang, most)
 
         def seconds(side: str, argv: Any, lang: str = lang, runs: Any = runs) -> float:
-            run = bench.run(f"eval/{lang}-{side}-{len(runs[side])}", argv, threads)
+            run = bench.at_rest(f"eval/{lang}-{side}-{len(runs[side])}", argv, threads)
             runs[side].append(run)
             return float(run["wall"])
 
