@@ -202,8 +202,9 @@ def same_curve(bench: Bench, threads: int, seeds: Sequence[int], most: int, batc
         f"linear decay, dropout, each side's own order: mean loss {spread(means[0])} beside "
         f"{spread(means[1])} (standard deviation over seeds). Our mean lies within the range of "
         f"run_qa's seeds in {inside(*later)} of {later[0].shape[1]} tens of steps; exact "
-        f"permutation test of the curves over seeds: p = {permuted(*later):.2f} (no less than "
-        f"{least(len(seeds)):.2f} is possible). In the first ten steps {spread(first[0])} beside "
+        f"permutation test of the curves over seeds: p = {permuted(*later):.2f}, with the first "
+        f"ten steps {permuted(ours, theirs):.2f} (no less than {least(len(seeds)):.2f} is "
+        f"possible). In the first ten steps {spread(first[0])} beside "
         f"{spread(first[1])}: run_qa's batches are of windows of all lengths, and until it is "
         "learnt that padding holds no answer it counts. F1 afterwards, on XQuAD's first 100 "
         f"English questions: {spread(f1['ours'])} beside {spread(f1['theirs'])}.",
