@@ -155,7 +155,7 @@ def same_steps_row(
             f"{statistics.mean(apart[half:]):.1%} in the second.",
             note=f"run_qa's loss is over all positions of a row, padding too: it begins at ln "
             f"{MAX_LENGTH} = {np.log(MAX_LENGTH):.2f}, ours at the logarithm of a batch's longest "
-            "window. Once it is learnt that padding holds no answer, that makes ever less difference.",
+            "window. Once it is learnt that padding holds no answer, it matters ever less.",
         )
     return Row(
         name="loss step for step",
