@@ -155,7 +155,7 @@ def same_steps_row(
             f"{statistics.mean(apart[half:]):.1%} in the second.",
             note=f"run_qa's loss is over all positions of a row, padding too: it begins at ln "
             f"{MAX_LENGTH} = {np.log(MAX_LENGTH):.2f}, ours at the logarithm of a batch's longest "
-            "window. Once it is learnt that padding holds no answer, that makes no difference.",
+            "window. Once it is learnt that padding holds no answer, it matters ever less.",
         )
     return Row(
         name="loss step for step",
@@ -202,8 +202,9 @@ def same_curve(bench: Bench, threads: int, seeds: Sequence[int], most: int, batc
         f"linear decay, dropout, each side's own order: mean loss {spread(means[0])} beside "
         f"{spread(means[1])} (standard deviation over seeds). Our mean lies within the range of "
         f"run_qa's seeds in {inside(*later)} of {later[0].shape[1]} tens of steps; exact "
-        f"permutation test of the curves over seeds: p = {permuted(*later):.2f} (no less than "
-        f"{least(len(seeds)):.2f} is possible). In the first ten steps {spread(first[0])} beside "
+        f"permutation test of the curves over seeds: p = {permuted(*later):.2f}, with the first "
+        f"ten steps {permuted(ours, theirs):.2f} (no less than {least(len(seeds)):.2f} is "
+        f"possible). In the first ten steps {spread(first[0])} beside "
         f"{spread(first[1])}: run_qa's batches are of windows of all lengths, and until it is "
         "learnt that padding holds no answer it counts. F1 afterwards, on XQuAD's first 100 "
         f"English questions: {spread(f1['ours'])} beside {spread(f1['theirs'])}.",
