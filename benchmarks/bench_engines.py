@@ -85,12 +85,13 @@ def _scaling(model: Path, data: Path, runs: int, both: float) -> Row:
 def _empty(model: Path, data: Path, started: float) -> Row:
     from harness import api
     from harness.cluster import Pool, marks
+    from harness.options import make_request
     from harness.shards import Measure, Setting, Stage
 
     with TemporaryDirectory() as folder:
         out, cache = Path(folder, "out"), Path(folder, "cache")
         _evaluate(model, data, "local", languages=LANGUAGES[:1], folder=Path(folder))
-        request = api.make_request(tasks=["tatoeba"], languages=LANGUAGES[:1], device="cpu",
+        request = make_request(tasks=["tatoeba"], languages=LANGUAGES[:1], device="cpu",
                                    data=data, out=out, cache_dir=cache)  # fmt: skip
         plan = api.plan(str(model), request)
         setting = Setting(request, plan.tasks[0], plan.checkpoint, None, 0)

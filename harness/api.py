@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import IncompleteError, UsageError, unknown_name
+from harness.folders import cache_folder, hub_cache, where
 from harness.train import progress
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.request import Request
     from harness.run import Reporter
-    from harness.sources import Where
     from harness.train.trainer import Told
 
-DEFAULT_OUT = Path("leaderboard/results")
 DEMO_MODEL = "xharness/demo"
 
 
@@ -62,6 +61,7 @@ def evaluate(
     import pyarrow as pa
 
     from harness.engines import choose
+    from harness.options import make_request
     from harness.run import check_complete
 
     request = make_request(
@@ -214,6 +214,7 @@ def train(
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes.
     """
+    from harness.options import choose_device
     from harness.train.cards import LoraRecipe, read_intermediate, read_intermediate_suites
     from harness.train.lora import parse_layers
     from harness.train.order import DTYPES, Order, recipes
@@ -236,7 +237,7 @@ def train(
         adapters = (adapters or LoraRecipe()).model_copy(update={"layers": layers})
     made = recipes(cards, epochs=epochs, lr=lr, batch_size=batch_size, max_length=max_length)
     folder, cache = Path(out), cache_folder(cache_dir)
-    chosen = _device(device)
+    chosen = choose_device(device)
     if ":" in chosen:
         raise UsageError(f"device {chosen!r}: choose the GPU with CUDA_VISIBLE_DEVICES")
     check_target(folder)
@@ -257,157 +258,7 @@ def train(
     return trained(order, where(data, cache_dir, offline=offline), reporter)
 
 
-def make_request(
-    *,
-    tasks: Iterable[str] = (),
-    languages: Iterable[str] = (),
-    suite: str | None = None,
-    split: str | None = None,
-    protocol: str = "standard",
-    pooling: str | None = None,
-    layer: int | str = "auto",
-    prompt_query: str | None = None,
-    prompt_document: str | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
-    batch_tokens: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    data: str | Path | None = None,
-    out: str | Path = DEFAULT_OUT,
-    cache_dir: str | Path | None = None,
-    offline: bool = False,
-    finetune: bool = False,
-    engine: str = "local",
-    fresh: bool = False,
-) -> Request:
-    """The options as a checked request.
-
-    Raises:
-        UsageError: an option has a value that does not exist or cannot be had.
-    """
-    from harness.engines import choose
-    from harness.protocol import Protocol
-    from harness.request import Request
-
-    choose(engine)
-    folder, results = data_folder(data), Path(out)
-    if engine == "local":
-        chosen = _device(device)
-    else:  # workers do not start in this folder
-        folder, results = folder and folder.absolute(), results.absolute()
-        chosen = _node_device(device)
-    if finetune and ":" in chosen:
-        raise UsageError(
-            f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
-        )
-    if finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--finetune trains in one process: start it without torchrun")
-    return Request(
-        suite=suite,
-        tasks=tuple(tasks),
-        languages=tuple(languages),
-        split=split,
-        protocol=Protocol(
-            name=protocol,  # type: ignore[arg-type]  # checked by Protocol
-            pooling=pooling,  # type: ignore[arg-type]
-            layer=_layer(layer),  # type: ignore[arg-type]
-            prompts={"query": prompt_query, "document": prompt_document},
-            dtype=dtype,  # type: ignore[arg-type]
-        ),
-        device=chosen,
-        batch_tokens=batch_tokens,
-        limit=limit,
-        seed=seed,
-        data=folder,
-        out=results,
-        cache=cache_folder(cache_dir),
-        offline=offline,
-        finetune=finetune,
-        fresh=fresh,
-    )
-
-
-def data_folder(data: str | Path | None) -> Path | None:
-    """``--data``, else ``XHARNESS_DATA``, else none: the official files are downloaded.
-
-    Raises:
-        UsageError: the folder is not there.
-    """
-    folder = data if data is not None else os.environ.get("XHARNESS_DATA") or None
-    if folder is None:
-        return None
-    if not Path(folder).is_dir():
-        raise UsageError(f"no data folder {folder}: give one in the official layout, or none")
-    return Path(folder)
-
-
-def where(data: str | Path | None, cache_dir: str | Path | None, *, offline: bool) -> Where:
-    """Where task data may come from."""
-    from harness.sources import Where
-
-    return Where(data=data_folder(data), cache=cache_folder(cache_dir), offline=offline)
-
-
-def cache_folder(cache_dir: str | Path | None) -> Path:
-    """``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG honoured)."""
-    if cache_dir is not None:
-        return Path(cache_dir).absolute()
-    if own := os.environ.get("XHARNESS_CACHE"):
-        return Path(own).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xharness"
-
-
-def hub_cache(cache: Path) -> Path | None:
-    """Where Hub files are kept: in a cache folder named by hand, else the Hub client's own."""
-    return None if cache == cache_folder(None) else cache / "hub"
-
-
 def _listed(names: str | Iterable[str] | None) -> tuple[str, ...]:
     if names is None:
         return ()
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _layer(layer: int | str) -> int | str:
-    if isinstance(layer, int) or layer in ("auto", "all"):
-        return layer
-    if layer.isdecimal():
-        return int(layer)
-    raise UsageError(f"--layer {layer}: give a number, auto or all")
-
-
-def _node_device(device: str | None) -> str:
-    """The device of a cluster's nodes, which this machine need not have.
-
-    Raises:
-        UsageError: one is chosen by number, which the cluster does.
-    """
-    if device == "cuda":
-        return device
-    if device is not None and device.startswith("cuda:"):
-        raise UsageError(f"device {device!r} with --engine ray: use cuda, Ray deals the GPUs out")
-    return _device(device)
-
-
-def _device(device: str | None) -> str:
-    """The device asked for, else cuda where there is one, else the CPU.
-
-    Raises:
-        UsageError: the device is not there.
-    """
-    import torch
-
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    there: Mapping[str, Callable[[], bool]] = {
-        "cpu": lambda: True,
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    kind, _, index = device.partition(":")
-    if kind not in there:
-        raise unknown_name("device", device, there)
-    if not there[kind]() or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
-        raise UsageError(f"device {device!r} is not on this machine: use --device cpu")
-    return device

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.api import cache_folder, find_checkpoint
+from harness.api import find_checkpoint
 from harness.cards import read_card, read_cards
 from harness.environment import libraries
 from harness.errors import HarnessError
+from harness.folders import cache_folder
 
 Facts = dict[str, Any]
 

@@ -43,9 +43,14 @@ class PlannedTask:
         return self.jobs[0].recipe
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The units that lack rows, of one layer or another."""
+        return _unfinished(self.units, self.done)
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is to do."""
-        return all(self.done[job.signature].issuperset(self.units) for job in self.jobs)
+        return not self.unfinished
 
 
 @dataclass(frozen=True)
@@ -227,10 +232,14 @@ def _planned(
         if pending:
             todo.update(new)
 
-    unfinished = [any(unit not in done[job.signature] for job in jobs) for unit in units]
-    count("document", kind.pool(loaded.examples), pending=any(unfinished))
-    for unit, pending in zip(units, unfinished, strict=True):
+    unfinished = _unfinished(units, done)
+    count("document", kind.pool(loaded.examples), pending=bool(unfinished))
+    for unit in units:
         for role, texts in kind.texts(loaded.examples, unit, request.limit):
-            count(role, texts, pending=pending)
+            count(role, texts, pending=unit in unfinished)
     characters = sum(len(text) for _, text in todo)
     return PlannedTask(card, loaded, tuple(jobs), units, done, len(counted), len(todo), characters)
+
+
+def _unfinished(units: Sequence[str], done: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    return tuple(unit for unit in units if any(unit not in there for there in done.values()))

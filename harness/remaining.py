@@ -45,7 +45,7 @@ def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remain
         tuning = plan.tunings.get(task.recipe.name) if task.recipe else None
         pool = set(KINDS[task.card.kind].pool(task.loaded.examples))
         pooled = len(pool), sum(len(text) for text in pool)
-        for unit in unfinished(task):
+        for unit in task.unfinished:
             texts, characters = _size(task, unit, plan.request.limit, pooled)
             words = ["xharness", "eval", named, "--task", task.card.name, "--lang", unit, *options]
             yield Remaining(
@@ -60,13 +60,6 @@ def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remain
                 tuned=tuning.done if tuning else None,
                 command=shlex.join(words),
             )
-
-
-def unfinished(task: PlannedTask) -> list[str]:
-    """The task's units that lack rows, of one layer or another."""
-    return [
-        unit for unit in task.units if any(unit not in task.done[j.signature] for j in task.jobs)
-    ]
 
 
 def _size(

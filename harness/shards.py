@@ -205,14 +205,14 @@ def _encode_shards(setting: Setting, machines: int, reporter: Reporter) -> list[
             shares = min(machines, len(part), max(1, characters // least))
             shards.extend(Encode(part, role, lang, (share, shares)) for share in range(shares))
 
+    unfinished = set(task.unfinished)
     add(kind.pool(task.loaded.examples), "document", "")
     for unit in task.units:
-        finished = all(unit in task.done[job.signature] for job in task.jobs)
         for role, texts in kind.texts(task.loaded.examples, unit, request.limit):
-            if finished:
-                encoder.announce(texts, role=role)
-            else:
+            if unit in unfinished:
                 add(texts, role, unit)
+            else:
+                encoder.announce(texts, role=role)
     return shards
 
 

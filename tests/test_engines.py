@@ -18,7 +18,6 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 import harness
 from harness.engines import ENGINES, choose
@@ -29,6 +28,8 @@ from tests.checkpoints import build
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
 
+# As a worker has: how many threads there are decides the last bits of a product.
+pytestmark = pytest.mark.usefixtures("one_thread")
 EVERY = ("demo_bitext", "demo_passages", "demo_qa")
 SOME = ("de", "es", "hi", "sw")
 Evaluate = Callable[..., pa.Table]
@@ -51,15 +52,6 @@ def engine(request: pytest.FixtureRequest) -> str:
     if request.param == "ray":
         request.getfixturevalue("cluster")
     return str(request.param)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As a worker has: how many threads there are decides the last bits of a product."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

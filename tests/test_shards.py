@@ -13,6 +13,7 @@ import pytest
 
 from harness import api, shards
 from harness.errors import IncompleteError
+from harness.options import make_request
 from harness.outcomes import find
 from harness.plan import Plan
 from harness.run import not_measured, run
@@ -37,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def planned(model: Path, folder: Path, *tasks: str, **options: Any) -> Plan:
     places = {"out": folder / "out", "cache_dir": folder / "cache", "offline": True}
-    request = api.make_request(tasks=tasks, device="cpu", **places, **options)
+    request = make_request(tasks=tasks, device="cpu", **places, **options)
     return api.plan(str(model), request)
 
 

@@ -77,15 +77,14 @@ def align(
             the others, None where there are none.
     """
     from harness import api
+    from harness.options import make_request
     from harness.run import check_complete
 
     if read_card(task).kind != "bitext":
         known = [name for name in card_names() if read_card(name).kind == "bitext"]
         raise UsageError(f"task {task} has no translation pairs: give {' or '.join(known)}")
     # `fresh`: whatever was evaluated before is not looked at.
-    request = api.make_request(
-        tasks=(task,), languages=languages, layer="all", fresh=True, **options
-    )
+    request = make_request(tasks=(task,), languages=languages, layer="all", fresh=True, **options)
     plan = api.plan(model, request)
     if not plan.tasks:
         check_complete(plan, None)

@@ -86,13 +86,13 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     Raises:
         DataError: the file is damaged, or its rows cannot be of one run.
     """
-    if kept is None or not _can_be_kept(file):
+    path = _kept_path(file, kept) if kept else None
+    if path is None:
         return _fold(file)
-    if (found := kept_fold(file, kept)) is not None:
+    if (found := _read_kept(path)) is not None:
         return found
     folded = _fold(file)
-    kept.mkdir(parents=True, exist_ok=True)
-    path = kept / f"{fold_key(file.path)}.arrow"
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     text = json.dumps(folded.meta, ensure_ascii=False)
     table = folded.table.replace_schema_metadata({KEY: text})
@@ -105,9 +105,18 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
 
 def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
     """The fold of a file, if it was computed before; one that is damaged is removed."""
-    if not _can_be_kept(file):
+    path = _kept_path(file, kept)
+    return None if path is None else _read_kept(path)
+
+
+def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
+    """Where the fold of a file is kept; None for one that is not whole, since it may change."""
+    if not file.path.exists() or file.parts.is_dir():
         return None
-    path = kept / f"{fold_key(file.path)}.arrow"
+    return kept / f"{fold_key(file.path)}.arrow"
+
+
+def _read_kept(path: Path) -> Folded | None:
     if not path.exists():
         return None
     try:
@@ -116,11 +125,6 @@ def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
     except DAMAGE:
         path.unlink(missing_ok=True)
         return None
-
-
-def _can_be_kept(file: OutcomeFile) -> bool:
-    """Whether the file is whole: parts may still change."""
-    return file.path.exists() and not file.parts.is_dir()
 
 
 def fold_key(path: Path) -> str:

@@ -20,8 +20,8 @@ def leaderboard(
 ) -> None:
     """Rebuild the leaderboard from outcomes and submissions; prints the files that changed."""
     with errors():
-        from harness.api import cache_folder
         from harness.board.build import leaderboard as rebuilt
+        from harness.folders import cache_folder
 
         for path in rebuilt(root, check=check, cache=cache_folder(cache_dir) / "board"):
             typer.echo(path)
@@ -51,10 +51,10 @@ def compare(
     """Compare two checkpoints example by example: paired differences with intervals and tests."""
     check_format(format)
     with errors():
-        from harness.api import cache_folder
         from harness.board.compare import compare as compared
         from harness.board.report import compared_data, compared_tables
         from harness.console import stdout
+        from harness.folders import cache_folder
         from harness.submission import read_submissions
 
         found = compared(
@@ -74,10 +74,10 @@ def contrast(
     """The named contrasts between kinds of intermediate training, per base."""
     check_format(format)
     with errors():
-        from harness.api import cache_folder
         from harness.board.gather import read_contrasts
         from harness.board.report import contrast_data, contrast_table
         from harness.console import stdout
+        from harness.folders import cache_folder
 
         found = read_contrasts(root, cache_folder(cache_dir) / "board")
         if format == "json":

@@ -74,9 +74,10 @@ def eval(
         from harness.console import stdout
         from harness.display import Display
         from harness.engines import choose
+        from harness.options import make_request
         from harness.run import check_complete
 
-        request = api.make_request(
+        request = make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
             pooling=pooling, layer=layer, prompt_query=prompt_query,
             prompt_document=prompt_document, dtype=dtype, device=device,
@@ -153,7 +154,7 @@ def score(
     answers, `{question id: answer}`, is scored against --gold.
     """
     with errors():
-        from harness import api
+        from harness.folders import where
         from harness.predictions import check_gold, score_file, score_folder
 
         if gold is not None:
@@ -161,8 +162,7 @@ def score(
             print_notes(scored.notes)
             print_json({scorer: {lang or "all": dict(scored.values)}})
             return
-        where = api.where(data, cache_dir, offline=offline)
-        found = score_folder(path, split=split, where=where)
+        found = score_folder(path, split=split, where=where(data, cache_dir, offline=offline))
         print_notes(found.notes)
         print_json(found.values)
         check_gold(found)
@@ -177,10 +177,10 @@ def export(
 ) -> None:
     """Write a run's predictions in XTREME's layout, for its own evaluate.py."""
     with errors():
-        from harness import api
         from harness.export import export as exported
+        from harness.folders import where
 
-        done = exported(run, folder, where=api.where(data, cache_dir, offline=offline))
+        done = exported(run, folder, where=where(data, cache_dir, offline=offline))
         print_notes(done.notes)
         for path in done.files:
             typer.echo(path)

@@ -118,7 +118,7 @@ def convert(
 ) -> None:
     """Convert pickled weights to safetensors, in a process without network or token."""
     with errors():
-        from harness.api import cache_folder, hub_cache
+        from harness.folders import cache_folder, hub_cache
         from harness.intake.convert import convert as converted
 
         made = converted(model, out, cache=hub_cache(cache_folder(cache_dir)))

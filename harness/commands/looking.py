@@ -72,8 +72,9 @@ def prefetch(
     """Download checkpoints and task data, for a later run with --offline."""
     with errors():
         from harness import api
+        from harness.options import make_request
 
-        request = api.make_request(
+        request = make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split,
             cache_dir=cache_dir, device="cpu", finetune=finetune,
         )  # fmt: skip
@@ -110,8 +111,8 @@ def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
     """List what the cache holds, with sizes and ages."""
     check_format(format)
     with errors():
-        from harness.api import cache_folder
         from harness.console import stdout
+        from harness.folders import cache_folder
         from harness.storage import entries
         from harness.tables import cache_table
 
@@ -133,8 +134,8 @@ def cache_prune(
     Both are made again when they are needed. Downloads and results are not touched.
     """
     with errors():
-        from harness.api import cache_folder
         from harness.console import megabytes
+        from harness.folders import cache_folder
         from harness.storage import prune
 
         removed = prune(cache_folder(cache_dir), days=older_than)

@@ -66,12 +66,13 @@ def plan(
     with errors():
         from harness import api
         from harness.errors import UsageError
+        from harness.options import make_request
         from harness.run import check_complete
 
         if format not in ("table", "jsonl"):
             raise UsageError(f"--format {format}: give table or jsonl")
         # The nodes' device is theirs: it is repeated in the commands, and decides nothing here.
-        request = api.make_request(
+        request = make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
             pooling=pooling, layer=layer, prompt_query=prompt_query,
             prompt_document=prompt_document, dtype=dtype, device="cpu",
@@ -131,14 +132,13 @@ def _print_table(plans: Any) -> None:
     from rich.table import Table
 
     from harness.console import stdout
-    from harness.remaining import unfinished
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name in ("model", "task", "track", "to do", "finished", "texts"):
         table.add_column(name, justify="left" if name in ("model", "task", "track") else "right")
     for made in plans:
         for task in made.tasks:
-            left = len(unfinished(task))
+            left = len(task.unfinished)
             table.add_row(
                 made.checkpoint.label, task.card.name, task.jobs[0].track, str(left),
                 str(len(task.units) - left), f"{task.todo_texts:,}",

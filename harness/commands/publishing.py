@@ -34,7 +34,7 @@ def publish(
 ) -> None:
     """Publish results on the Hub as pull requests: rows, scores, evaluation results, card."""
     with errors():
-        from harness.api import cache_folder
+        from harness.folders import cache_folder
         from harness.publishing.hub import send, whoami
         from harness.publishing.proposal import diff
         from harness.publishing.publish import PARTS, findings
@@ -89,8 +89,8 @@ def refresh(
 ) -> None:
     """Evaluate what is submitted and not measured, or stale, and rebuild the leaderboard."""
     with errors():
-        from harness import api
         from harness.engines import choose
+        from harness.options import make_request
         from harness.refresh import worker
         from harness.refresh.items import Limits
         from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
@@ -103,7 +103,7 @@ def refresh(
                 "refresh runs checkpoints of strangers in processes without secrets, which are "
                 "this machine's: use --engine local, or evaluate with `xharness eval`"
             )
-        request = api.make_request(
+        request = make_request(
             suite=suite, data=data, out=root / "leaderboard" / "results",
             cache_dir=cache_dir, offline=offline, device="cpu",
         )  # fmt: skip

@@ -13,6 +13,7 @@ from harness.attempts import Attempt, dated, read_attempts, write_attempts
 from harness.board.gather import RESULTS
 from harness.checkpoint import Checkpoint
 from harness.errors import HarnessError, NotFoundError
+from harness.folders import hub_cache
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
 from harness.refresh.measured import Left, left_of, read_each
@@ -208,7 +209,7 @@ class Refresh:
         from harness.snapshot import pending
 
         listed = pending(
-            item.submission.model, item.submission.revision, cache=api.hub_cache(self.request.cache)
+            item.submission.model, item.submission.revision, cache=hub_cache(self.request.cache)
         )
         before = item.before
         same = before is not None and before.revision == listed.commit
@@ -272,4 +273,4 @@ class Refresh:
 def _hub_cache(cache: Path) -> Path:
     from huggingface_hub import constants
 
-    return api.hub_cache(cache) or Path(constants.HF_HUB_CACHE)
+    return hub_cache(cache) or Path(constants.HF_HUB_CACHE)

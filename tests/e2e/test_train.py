@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.e2e.conftest import Run
 from tests.train.cards import CARD, source
 from tests.train.laying import lay, sentences, squad
 
+# Several threads gain a tiny model nothing, and wait for each other on a busy machine.
+pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = ("--max-steps", "2", "--batch-size", "3", "--offline", "--device", "cpu")
 # A card for each kind of head and format, with files whose official checksums are not known.
 CARDS = (
@@ -33,15 +35,6 @@ CARDS = (
     "ccg",
     "mlm_wikipedia",
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads gain a tiny model nothing, and wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

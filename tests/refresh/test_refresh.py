@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.api import make_request
 from harness.attempts import Attempt, read_attempts
 from harness.board.build import leaderboard
 from harness.cards import read_card
 from harness.errors import IncompleteError, NotFoundError
+from harness.options import make_request
 from harness.refresh.items import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
