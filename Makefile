@@ -50,10 +50,10 @@ test-slow: install
 # Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an
 # hour on a machine at rest, 14 GB of disk. The page that shows them is made anew.
 bench: install
-	PYTHONPATH=. $(BIN)/python benchmarks/bench_search.py
-	PYTHONPATH=. $(BIN)/python benchmarks/bench_scale.py
-	PYTHONPATH=. $(BIN)/python benchmarks/bench_board.py
-	PYTHONPATH=. $(BIN)/python benchmarks/bench_startup.py
+	$(BIN)/python benchmarks/bench_search.py
+	$(BIN)/python benchmarks/bench_scale.py
+	$(BIN)/python benchmarks/bench_board.py
+	$(BIN)/python benchmarks/bench_startup.py
 	$(BIN)/python benchmarks/report.py
 
 # Beside the peers: PEERS is an environment with benchmarks/requirements.txt and xharness, MODEL a

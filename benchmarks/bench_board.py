@@ -221,14 +221,11 @@ def paired_row(root: Path) -> Row:
     """Rebuilds of a smaller board beside reading its rows."""
     rows = write_outcomes(root, FEW)
     pairs = in_turn_seconds(lambda: rebuild(root), lambda: read_all(root))
-    return Row(
+    return pairs.row(
         name=f"board of {FEW} checkpoints × {rows:,} rows, beside reading them",
         ours="leaderboard, nothing kept",
         theirs="pyarrow reads every row",
         meaning="of the reading's rate",
-        ratio=tuple(pairs.ratios),
-        ours_seconds=pairs.ours,
-        theirs_seconds=pairs.theirs,
         note="Reading alone is the limit; a rebuild also resamples every score 500 times, "
         "ranks and contrasts the checkpoints and writes all pages.",
     )

@@ -64,14 +64,10 @@ def _scaling(model: Path, data: Path, runs: int, both: float) -> Row:
         runs=runs,
         warm=0,
     )
-    return Row(
+    return pairs.row(
         name="one worker → two",
         ours="two workers",
         theirs="one worker",
-        meaning="times as fast",
-        ratio=tuple(pairs.ratios),
-        ours_seconds=pairs.ours,
-        theirs_seconds=pairs.theirs,
         target=GOAL,
         equal="Rows and vectors are equal to the last bit (tests/test_engines.py).",
         limit=f"Two matrix products at once, a thread each, were {both:.2f} times as fast together "

@@ -15,17 +15,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import paired
 import peer_mteb
 from limits import MOST, Model, best_forward
-from portions import lareqa_part, tatoeba_part
+from portions import lareqa_part, parts_of_files, tatoeba_part
 
 import harness
 from harness.batching import distinct
@@ -45,13 +43,6 @@ def fresh() -> Path:
 
 
 TEMPORARY = tempfile.mkdtemp(prefix="bench-mteb-")
-
-
-@contextmanager
-def parts_of_files() -> Iterator[None]:
-    """Lets a part of an official file pass, whose checksum is the whole's."""
-    with patch("harness.sources.folder.verified", lambda path, *_: path.name):
-        yield
 
 
 def evaluate(model: Path, data: Path, task: str, languages: Sequence[str], **options: Any) -> Any:
@@ -127,14 +118,10 @@ def encode_texts(model: Path, name: str, texts: list[str], runs: int) -> list[pa
     by_shape = {shape: statistics.median(best[shape] for best in bests) for shape in bests[0]}
     shape = max(by_shape, key=lambda one: by_shape[one])
     return [
-        paired.Row(
+        pairs.row(
             name=f"Encode {name}",
             ours="`Encoder.encode`",
             theirs="`SentenceTransformer.encode`",
-            meaning="times as fast",
-            ratio=tuple(pairs.ratios),
-            ours_seconds=pairs.ours,
-            theirs_seconds=pairs.theirs,
             target=TARGET,
             equal=f"{len(texts):,} distinct texts, {lengths.sum():,} tokens; the vectors differ by "
             f"at most {apart:.0e}.",
@@ -186,14 +173,10 @@ def tatoeba(
         means = [statistics.mean(side) for side in sides]
         equal.append(f"mean {theirs} {means[0]:.4f} and {means[1]:.4f} (≤ {apart:.0e} apart)")
     return [
-        paired.Row(
+        pairs.row(
             name=name,
             ours="`harness.evaluate`, both directions",
             theirs="`mteb.evaluate`, language → English",
-            meaning="times as fast",
-            ratio=tuple(pairs.ratios),
-            ours_seconds=pairs.ours,
-            theirs_seconds=pairs.theirs,
             target=TARGET,
             equal=f"{len(texts):,} distinct sentences; " + ", ".join(equal) + ".",
             limit=timed.limit(),
@@ -228,14 +211,10 @@ def lareqa(model: Path, data: Path, runs: int) -> list[paired.Row]:
         equal.append(f"{metric} {mine:.4f} and {other:.4f}")
     questions = sum(len(some) for some in part.queries.values())
     return [
-        paired.Row(
+        pairs.row(
             name=f"Evaluate LAReQA, {PARAGRAPHS} of its 240 paragraphs",
             ours="`harness.evaluate`",
             theirs="`mteb.evaluate`, a retrieval task of the same files",
-            meaning="times as fast",
-            ratio=tuple(pairs.ratios),
-            ours_seconds=pairs.ours,
-            theirs_seconds=pairs.theirs,
             target=TARGET,
             equal=f"{questions:,} questions, {len(part.candidates):,} candidates; "
             + ", ".join(equal)
@@ -278,14 +257,10 @@ def own_rows(model: Path, data: Path, runs: int) -> list[paired.Row]:
                 )
             )
     return [
-        paired.Row(
+        cut.row(
             name="The standard protocol's cut at a middle layer",
             ours="protocol `standard`",
             theirs="protocol `native`",
-            meaning="times as fast",
-            ratio=tuple(cut.ratios),
-            ours_seconds=cut.ours,
-            theirs_seconds=cut.theirs,
             note="Five of MiniLM's six layers, so at most 1.2; eight of twelve would be 1.5. It is "
             "in no other row here.",
         ),
@@ -305,8 +280,12 @@ def own_rows(model: Path, data: Path, runs: int) -> list[paired.Row]:
             meaning="",
             ratio=(),
             target=4.0,
-            note="Not measurable here: this processor has no bfloat16 units (a product of "
-            "matrices 512 square: 2 GFLOP/s a core, float32 79).",
+            note="Not measurable here: the machine's product of matrices 512 square runs at "
+            + " and ".join(
+                f"{paired.gemm_rate(kind, 512) / 1e9:.0f} GFLOP/s in {kind}"
+                for kind in ("bfloat16", "float32")
+            )
+            + ".",
         ),
     ]
 

@@ -24,9 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from curves import binned, inside, least, permuted
 from paired import Pairs, Row, in_turn_seconds, save, show
 from run_qa_runs import (
@@ -243,14 +240,10 @@ def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row
     flop = flop_per_token(bench.base, training=True)
     rate = bench.gemm()
     share = [n * flop / s / rate for n, s in zip(tokens, found.ours, strict=True)]
-    return Row(
+    return found.row(
         name="training, float32",
         ours="xharness train",
         theirs="run_qa --do_train",
-        meaning="times as fast",
-        ratio=tuple(found.ratios),
-        ours_seconds=found.ours,
-        theirs_seconds=found.theirs,
         target=1.5,
         equal=f"{steps} steps of {batch} windows a run on {threads} threads, drawn from the same "
         f"examples; another seed each pair.",
@@ -326,14 +319,10 @@ def reading(
             ("forward", forward, target, "Seconds within the model's forward."),
             ("whole process", whole, None, "Imports, loading and tokenising included."),
         ):
-            yield Row(
+            yield pair.row(
                 name=f"XQuAD {lang}, {name}",
                 ours="xharness eval",
                 theirs="run_qa --do_eval",
-                meaning="times as fast",
-                ratio=tuple(pair.ratios),
-                ours_seconds=pair.ours,
-                theirs_seconds=pair.theirs,
                 target=goal,
                 equal=equal if name == "forward" else "",
                 limit=f"{len(made.lengths)} windows of {mean:.0f} tokens on average: padding to "

@@ -120,14 +120,11 @@ def search_rows(n: int, pool: int, dim: int, runs: int) -> list[Row]:
         pairs = in_turn(ours, other, runs=runs)
         rate = 2 * n * pool * dim / float(np.median(pairs.theirs)) / 1e9
         rows.append(
-            Row(
+            pairs.row(
                 name=f"search {shape}, {what}",
                 ours=f"top_k, k = {K}",
                 theirs=name,
-                meaning="of its rate" if target else "× as fast",
-                ratio=tuple(pairs.ratios),
-                ours_seconds=pairs.ours,
-                theirs_seconds=pairs.theirs,
+                meaning="of its rate" if target else "times as fast",
                 target=target,
                 equal=equal,
                 limit=f"The product alone runs at {rate:.0f} GFLOP/s." if target else "",
@@ -151,24 +148,17 @@ def mining_rows(n: int, dim: int, runs: int) -> list[Row]:
     whole = in_turn(lambda: mine(source, target), lambda: plain_mining(source, target), runs=runs)
     shape = f"{n:,} × {n:,} × {dim}"
     return [
-        Row(
+        shares.row(
             name=f"mining {shape}, share of the matrix product",
             ours="mine, 4 neighbours, both directions",
             theirs="the two products alone (numpy)",
             meaning="of its rate",
-            ratio=tuple(shares.ratios),
-            ours_seconds=shares.ours,
-            theirs_seconds=shares.theirs,
             target=TARGET,
         ),
-        Row(
+        whole.row(
             name=f"mining {shape}, beside the whole matrix of scores",
             ours="mine",
             theirs="torch: one product, top-k of rows and columns",
-            meaning="× as fast",
-            ratio=tuple(whole.ratios),
-            ours_seconds=whole.ours,
-            theirs_seconds=whole.theirs,
             equal=f"{len(ours & theirs):,} of {len(theirs):,} pairs are the same.",
             note="The whole matrix takes one product instead of two, but does not fit into memory "
             "at BUCC's sizes (400,000 × 400,000 scores are 596 GiB).",

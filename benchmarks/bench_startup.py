@@ -65,14 +65,11 @@ def compare(
         lambda: wall("ours", ours), lambda: wall("theirs", theirs), runs=runs
     )
     processor = {side: sorted(found[1:])[runs // 2] for side, found in used.items()}
-    return paired.Row(
+    return pairs.row(
         name=f"`xharness {name}`, beside {what}",
         ours="xharness",
         theirs=what,
         meaning="times as long theirs takes",
-        ratio=tuple(pairs.ratios),
-        ours_seconds=pairs.ours,
-        theirs_seconds=pairs.theirs,
         target=HELP_TARGET if what.startswith("a bare") else None,
         note=f"processor seconds: {processor['ours']:.2f} and {processor['theirs']:.2f}",
     )

@@ -178,15 +178,7 @@ def share(name: str, what: str, shares: Sequence[float], taken: Sequence[float])
 
 def beside(name: str, ours: str, theirs: str, found: paired.Pairs) -> paired.Row:
     """Two things in turn as a row."""
-    return paired.Row(
-        name=name,
-        ours=ours,
-        theirs=theirs,
-        meaning="times as long theirs takes",
-        ratio=tuple(found.ratios),
-        ours_seconds=found.ours,
-        theirs_seconds=found.theirs,
-    )
+    return found.row(name, ours, theirs, "times as long theirs takes")
 
 
 def random_bert(folder: Path) -> Path:
