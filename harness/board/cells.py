@@ -21,6 +21,7 @@ from harness.metrics.ranking import Ranks
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
+Codes = npt.NDArray[np.int64]
 Parts = tuple[Keys, Floats]  # clusters, and what each adds to the headline
 # The cells of a unit: scores with their draws, and by direction the parts of the headline.
 Cells = tuple[list[tuple[Score, Floats]], dict[str, Parts]]
@@ -37,24 +38,17 @@ def _retrieval_cells(unit: pa.Table, card: TaskCard, split: str) -> Cells:
     keys = _keys(unit.column("cluster"))
     direction_of, directions = _coded(unit.column("direction"))
     first = {d: int(np.argmax(direction_of == d)) for d in np.unique(direction_of)}
-    values = {
-        metric: retrieval.METRICS[metric](ranks)
-        for metric in card.metrics
-        if metric in retrieval.METRICS
-    }
+    values = np.stack(
+        [
+            retrieval.METRICS[metric](ranks)
+            if metric in retrieval.METRICS
+            else OF_TOP[metric](unit, ranks, direction_of)
+            for metric in card.metrics
+        ]
+    )
     order = sorted(first, key=lambda d: first[d])
     rows_of = {d: np.flatnonzero(direction_of == d) for d in order}
-    of_metric = {
-        d: np.stack(
-            [
-                values[metric][rows_of[d]]
-                if metric in values
-                else _special(metric, unit, ranks, rows_of[d])
-                for metric in card.metrics
-            ]
-        )
-        for d in order
-    }
+    of_metric = {d: values[:, rows_of[d]] for d in order}
     drawn = _drawn(of_metric, {d: keys[rows_of[d]] for d in order})
     cells = []
     parts = {}
@@ -80,26 +74,35 @@ def _drawn(values: dict[int, Floats], keys: dict[int, npt.NDArray[np.uint64]]) -
     return dict(zip(keys, np.split(together, len(keys)), strict=True))
 
 
-def _special(metric: str, unit: pa.Table, ranks: Ranks, chosen: npt.NDArray[np.int64]) -> Floats:
-    """The two metrics that look at which candidates came first, not at ranks."""
-    column = unit.column("top_ids").combine_chunks()
-    flat, names = _coded(column.flatten())
-    lengths = column.value_lengths().to_numpy()
-    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
-    if metric == "f1_mteb":
-        correct = _first_ranks(ranks)[chosen] == 1
-        return f1_mteb_terms(flat[starts[chosen]], correct)
-    own = f"{unit.column('lang')[0].as_py()}:"
-    same = np.concatenate([[0], np.cumsum(np.array([n.startswith(own) for n in names])[flat])])
-    shares: Floats = ((same[starts + lengths] - same[starts]) / lengths)[chosen]
+def _f1_mteb(unit: pa.Table, ranks: Ranks, directions: Codes) -> Floats:
+    """A candidate's F1 is about all queries of its pool: direction by direction."""
+    flat, starts, _, _ = _tops(unit)
+    terms = np.empty(len(unit))
+    for direction in np.unique(directions):
+        chosen = directions == direction
+        terms[chosen] = f1_mteb_terms(flat[starts[chosen]], ranks.first[chosen] == 1)
+    return terms
+
+
+def _same_language(unit: pa.Table, ranks: Ranks, directions: Codes) -> Floats:
+    flat, starts, ends, names = _tops(unit)
+    own = pc.starts_with(names, f"{unit.column('lang')[0].as_py()}:")
+    same = np.concatenate([[0], np.cumsum(own.to_numpy(zero_copy_only=False)[flat])])
+    shares: Floats = (same[ends] - same[starts]) / (ends - starts)
     return shares
 
 
-def _first_ranks(ranks: Ranks) -> npt.NDArray[np.int32]:
-    first = np.zeros(len(ranks), dtype=np.int32)
-    filled = np.diff(ranks.offsets) > 0
-    first[filled] = ranks.values[ranks.offsets[:-1][filled]]
-    return first
+# Those that look at which candidates came first, not at ranks.
+OF_TOP = {"f1_mteb": _f1_mteb, "same_language@10": _same_language}
+
+
+def _tops(unit: pa.Table) -> tuple[Codes, Codes, Codes, pa.Array]:
+    """Codes of all first candidates, where each query's begin and end, and the codes' names."""
+    lists = unit.column("top_ids").combine_chunks()
+    top = _dictionary(lists.flatten())
+    lengths = lists.value_lengths().to_numpy().astype(np.int64)
+    ends = np.cumsum(lengths)
+    return _codes(top), ends - lengths, ends, top.dictionary
 
 
 def _answer_cells(unit: pa.Table, card: TaskCard, split: str) -> Cells:
@@ -159,7 +162,7 @@ def _named_keys(raw: bytes) -> Keys:
     return cluster_keys(pa.ipc.read_record_batch(raw, schema).column(0).to_pylist())
 
 
-def _coded(column: pa.ChunkedArray | pa.Array) -> tuple[npt.NDArray[np.int64], list[str]]:
+def _coded(column: pa.ChunkedArray | pa.Array) -> tuple[Codes, list[str]]:
     """Codes int64[n] and the names that they stand for."""
     column = _dictionary(column)
     return _codes(column), column.dictionary.to_pylist()
@@ -171,8 +174,8 @@ def _dictionary(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
 
 
-def _codes(column: pa.DictionaryArray) -> npt.NDArray[np.int64]:
-    codes: npt.NDArray[np.int64] = column.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+def _codes(column: pa.DictionaryArray) -> Codes:
+    codes: Codes = column.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return codes
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -48,7 +49,7 @@ class Ranks:
                 f"{len(self.offsets)} offsets for {len(self.relevant)} queries:"
                 " give one more offset than queries"
             )
-        lengths = np.diff(self.offsets)
+        lengths = self.lengths
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.values) or (lengths < 0).any():
             raise ValueError(
                 f"offsets do not cut {len(self.values)} ranks into queries:"
@@ -88,10 +89,23 @@ class Ranks:
         """The number of queries."""
         return len(self.relevant)
 
-    @property
+    @cached_property
     def query(self) -> npt.NDArray[np.int64]:
         """int64[n_total]: the query that each rank belongs to."""
-        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    @cached_property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """int64[n]: how many ranks each query has."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def first(self) -> npt.NDArray[np.int32]:
+        """int32[n]: the rank of each query's first relevant candidate, 0 where none was found."""
+        first = np.zeros(len(self), dtype=np.int32)
+        filled = self.lengths > 0
+        first[filled] = self.values[self.offsets[:-1][filled]]
+        return first
 
 
 def hit_at(ranks: Ranks, k: int) -> Floats:
@@ -99,7 +113,8 @@ def hit_at(ranks: Ranks, k: int) -> Floats:
 
     With one relevant candidate and k = 1 this is accuracy. Raises ValueError for k < 1.
     """
-    return (_found(ranks, k) > 0).astype(np.float64)
+    _check_cut(k)
+    return ((ranks.first > 0) & (ranks.first <= k)).astype(np.float64)
 
 
 def recall_at(ranks: Ranks, k: int) -> Floats:
@@ -115,9 +130,7 @@ def recall_at(ranks: Ranks, k: int) -> Floats:
 def reciprocal_rank(ranks: Ranks) -> Floats:
     """float64[n]: 1 / rank of the first relevant candidate, 0 where none was found."""
     values = np.zeros(len(ranks), dtype=np.float64)
-    starts = ranks.offsets[:-1]
-    filled = np.diff(ranks.offsets) > 0
-    values[filled] = 1.0 / ranks.values[starts[filled]]
+    np.divide(1.0, ranks.first, out=values, where=ranks.first > 0)
     return values
 
 
