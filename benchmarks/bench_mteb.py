@@ -15,13 +15,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paired
 import peer_mteb
+from curves import line
 from limits import MOST, Model, best_forward
 from portions import lareqa_part, parts_of_files, tatoeba_part
 
@@ -326,13 +327,26 @@ def curve(model: Path, data: Path, runs: int) -> list[paired.Row]:
                 ratio=tuple(one / other for one, other in zip(each, whole, strict=True)),
                 ours_seconds=tuple(taken[count]),
                 equal=f"{about[count]:,} distinct sentences, {tokens[count]:,} distinct tokens.",
-                note="Measured once; loading the model is in it, which shows where there is little "
-                "else."
-                if count == 1
-                else "",
             )
         )
-    return rows
+    return [*rows, straight(tokens, {n: statistics.median(spent) for n, spent in taken.items()})]
+
+
+def straight(tokens: Mapping[int, int], seconds: Mapping[int, float]) -> paired.Row:
+    """Seconds beside a fixed part and a part in proportion to the distinct tokens."""
+    counts = list(tokens)
+    sizes, taken = [tokens[n] for n in counts], [seconds[n] for n in counts]
+    fixed, each = line(sizes, taken)
+    return paired.Row(
+        name=f"Tatoeba, {counts[0]} to {counts[-1]} languages: seconds against distinct tokens",
+        ours="measured",
+        theirs="fixed part + seconds a token × distinct tokens",
+        meaning="of the straight line, one figure a number of languages",
+        ratio=tuple(t / (fixed + each * size) for t, size in zip(taken, sizes, strict=True)),
+        target=1.0,
+        equal=f"The line: {fixed:.2f} s (the model is loaded, files are read) and "
+        f"{each * 1e6:.0f} µs a token.",
+    )
 
 
 def main() -> None:
@@ -352,7 +366,7 @@ def main() -> None:
         "lareqa": lambda: lareqa(model, data, runs),
         "whole": lambda: tatoeba(model, data, xtreme, 1, "Evaluate Tatoeba in XTREME's 36"),
         "own": lambda: own_rows(model, data, runs),
-        "curve": lambda: curve(model, data, 1),
+        "curve": lambda: curve(model, data, 3),
     }
     for name in given.part or parts:
         started = time.perf_counter()

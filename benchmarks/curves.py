@@ -1,4 +1,6 @@
-"""Loss curves of several seeds on two sides: do they differ by more than their seeds do?"""
+"""Loss curves of several seeds on two sides: do they differ by more than their seeds do? And the
+straight line through seconds against sizes.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +48,16 @@ def permuted(ours: Floats, theirs: Floats) -> float:
 def least(seeds: int) -> float:
     """The smallest p-value that so many seeds a side can give."""
     return 2 / comb(2 * seeds, seeds)
+
+
+def line(sizes: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
+    """Fixed seconds and seconds for each unit of size, by least squares of the relative errors.
+
+    Of absolute ones, the largest size would decide alone.
+    """
+    taken = np.asarray(seconds, dtype=float)
+    each, fixed = np.polyfit(np.asarray(sizes, dtype=float), taken, 1, w=1 / taken)
+    return float(fixed), float(each)
 
 
 def _apart(every: Floats, chosen: Sequence[int]) -> float:

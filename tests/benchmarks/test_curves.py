@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from curves import binned, inside, permuted
+from curves import binned, inside, line, permuted
 
 
 def test_bins_by_hand() -> None:
@@ -30,3 +30,10 @@ def test_curves_of_one_kind_and_of_two() -> None:
     assert permuted(apart[:4], apart[4:]) == pytest.approx(2 / 70)
     values = [permuted(one[:4], one[4:]) for one in draw.normal(3.0, 0.1, (200, 8, 5))]
     assert np.mean(np.array(values) <= 0.2) == pytest.approx(0.2, abs=0.08)
+
+
+def test_a_line_of_relative_errors() -> None:
+    assert line([100, 200, 400], [3.0, 5.0, 9.0]) == pytest.approx((1.0, 0.02))
+    # Twice as long at the smallest size counts as much as twice as long at the largest.
+    fixed, each = line([1, 1_000, 100_000], [2.0, 11.0, 1_001.0])
+    assert fixed + each == pytest.approx(2.0, rel=0.1)
