@@ -191,6 +191,12 @@ def same_curve(
             f1.append(100 * statistics.mean(row["f1"] for row in answers(asked)))
         return np.array(curves), f1
 
+    def lengths_of(side: str) -> str:
+        """Tokens of a window by tens of steps, over the seeds."""
+        runs = [bench.run(f"curve/{side}-{seed}", list, threads)["steps"] for seed in seeds]
+        each = [binned([step["tokens"] / step["rows"] for step in steps]) for steps in runs]
+        return ", ".join(f"{tokens:.0f}" for tokens in np.mean(each, axis=0))
+
     given = ("--epochs", "1", "--max-examples", str(most))
     ours, our_f1 = trained("ours", lambda seed: bench.ours(bench.base, seed, by, *given))
     for side, strategy in (("grouped", "group_by_length"), ("theirs", "random")):
@@ -220,7 +226,9 @@ def same_curve(
             f"{permuted(ours, theirs):.2f} (no less than {least(len(seeds)):.2f} is possible). "
             f"F1 afterwards, on XQuAD's first 100 English questions: {spread(our_f1)} beside "
             f"{spread(their_f1)}, p = {permuted(column(our_f1), column(their_f1)):.2f}.",
-            note=f"One epoch of {most} questions: enough for noise, too few for a reader.",
+            note=f"One epoch of {most} questions: enough for noise, too few for a reader. The tens "
+            "of steps are not of windows of one length on all sides: ours have "
+            f"{lengths_of('ours')} tokens on average, run_qa's {lengths_of(side)}.",
         )
 
 
@@ -372,7 +380,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=320, help="of the loss curves")
     parser.add_argument("--limit", type=int, default=100, help="questions of a language")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--note", default="", help="what must be known of the scripts")
+    parser.add_argument("--note", default="", help="what must be known to read the rows")
     chosen = parser.parse_args()
     bench = Bench(
         chosen.base.resolve(),
@@ -393,15 +401,14 @@ def main() -> None:
             rows.append(speed(bench, chosen.threads, chosen.pairs, chosen.steps, chosen.batch_size))
         elif bench.reader is not None:
             rows += reading(bench, chosen.threads, chosen.pairs, LANGUAGES, chosen.limit)
+    if chosen.note:
+        rows = [replace(row, note=f"{row.note} {chosen.note}".strip()) for row in rows]
     for row in rows:
         print(show(row))
-    if chosen.part is None and bench.reader is not None:
-        rows = [replace(row, note=f"{row.note} {chosen.note}".strip()) for row in rows[:1]] + rows[
-            1:
-        ]
-        how = "python benchmarks/bench_run_qa.py --run-qa DIR --data DIR --reader MODEL BASE"
-        title = "Training and question answering beside transformers' run_qa"
-        print(save("run_qa", title, how, rows, ("transformers", "torch", "datasets")))
+    how = "python benchmarks/bench_run_qa.py --run-qa DIR --data DIR --reader MODEL BASE"
+    title = "Training and question answering beside transformers' run_qa"
+    packages = ("transformers", "torch", "datasets")
+    print(save("run_qa", title, how, rows, packages, keep=chosen.part is not None))
 
 
 if __name__ == "__main__":

@@ -91,9 +91,12 @@ def batch_rows(share: Share, steps: int, *, seed: int, number: int) -> list[npt.
     batches: list[npt.NDArray[np.int64]] = []
     for begin in range(0, wanted, POOL * share.batch_size):
         pool = stream[begin : begin + POOL * share.batch_size]
-        pool = pool[np.argsort(share.lengths[pool], kind="stable")]
-        found = [pool[at : at + share.batch_size] for at in range(0, len(pool), share.batch_size)]
-        full = [batch for batch in found if len(batch) == share.batch_size]
-        rest = [batch for batch in found if len(batch) < share.batch_size]
-        batches += [full[at] for at in generator.permutation(len(full))] + rest
+        # What fills no batch is left as it comes: of the sorted rows it would always be the
+        # longest, which a run would then see last, at a learning rate of next to nothing.
+        whole = len(pool) - len(pool) % share.batch_size
+        alike = pool[:whole][np.argsort(share.lengths[pool[:whole]], kind="stable")]
+        full = alike.reshape(-1, share.batch_size)
+        batches += list(full[generator.permutation(len(full))])
+        if whole < len(pool):
+            batches.append(pool[whole:])
     return batches

@@ -43,6 +43,13 @@ def test_rows_of_a_batch_are_about_as_long() -> None:
     assert mean < 1  # of lengths 0 to 16
 
 
+def test_the_last_smaller_batch_is_not_of_the_longest_rows() -> None:
+    one = share("a", 170, batch=4)
+    last = [make_schedule([one], seed=seed, max_steps=None)[-1].rows for seed in range(200)]
+    assert {len(rows) for rows in last} == {2}
+    assert np.mean([one.lengths[rows].mean() for rows in last]) == pytest.approx(8, abs=0.8)
+
+
 def test_the_seed_decides_the_order() -> None:
     def rows(seed: int) -> list[list[int]]:
         return [s.rows.tolist() for s in make_schedule([share("a", 40)], seed=seed, max_steps=None)]
