@@ -74,7 +74,7 @@ def _scaling(model: Path, data: Path, runs: int, both: float) -> Row:
         "as one alone just before.",
         note=f"Tatoeba, {len(LANGUAGES)} languages, from the plan to the scores on a Ray that runs "
         "already. Planning and the start of the workers (below) are in both and are not shared "
-        "out, and of two shards of texts the longer one decides: more languages scale better.",
+        "out: more languages scale better.",
     )
 
 
