@@ -11,6 +11,7 @@ from harness.board.contrasts import Contrast
 from harness.board.entries import Entry, Result
 from harness.board.gather import Board
 from harness.board.standings import Standing
+from harness.board.words import points, span
 from harness.languages import read_languages
 
 if TYPE_CHECKING:
@@ -60,15 +61,16 @@ def forest(contrasts: Sequence[Contrast]) -> str:
     left, width, top, step = 340, 300, 46, 42
     height = top + step * len(rows) + 34
 
-    def x(points: float) -> float:
-        return left + width * (points - ticks[0]) / (ticks[-1] - ticks[0])
+    def x(at: float) -> float:
+        return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
 
     bottom = top + step * len(rows)
     body = [_text(16, 26, "Difference in points, with 95 % intervals", "text", weight=600)]
     for tick in ticks:
         kind = "zero" if tick == 0 else "grid"
         body.append(f'<path class="{kind}" d="M{x(tick):.1f} {top - 8}V{bottom}"/>')
-        body.append(_text(x(tick), bottom + 18, f"{tick:+g}" if tick else "0", "faint", "middle"))
+        label = f"{tick:+g}".replace("-", "−") if tick else "0"
+        body.append(_text(x(tick), bottom + 18, label, "faint", "middle"))
     told = []
     for index, (one, value, low, high) in enumerate(rows):
         y = top + step * index + 14
@@ -80,10 +82,9 @@ def forest(contrasts: Sequence[Contrast]) -> str:
             f'M{x(low):.1f} {y - 4}v8M{x(high):.1f} {y - 4}v8"/>'
             f'<circle class="mark" cx="{x(value):.1f}" cy="{y}" r="4.5"/>'
         )
-        body.append(
-            _text(left + width + 16, y + 4, f"{value:+.1f} [{low:+.1f}, {high:+.1f}]", "text")
-        )
-        told.append(f"{one.name} on {one.base}: {value:+.1f} points, {low:+.1f} to {high:+.1f}")
+        size, between = points(value / 100), span(low / 100, high / 100)
+        body.append(_text(left + width + 16, y + 4, f"{size} {between}", "text"))
+        told.append(f"{one.name} on {one.base}: {size} points {between}")
     return _svg(left + width + 170, height, "Contrasts between intermediate tasks", told, body)
 
 
