@@ -84,7 +84,8 @@ def forest(contrasts: Sequence[Contrast]) -> str:
         )
         size, between = points(value / 100), span(low / 100, high / 100)
         body.append(_text(left + width + 16, y + 4, f"{size} {between}", "text"))
-        told.append(f"{one.name} on {one.base}: {size} points {between}")
+        ends = f"{points(low / 100)} to {points(high / 100)}"
+        told.append(f"{one.name} on {one.base}: {size} points, {ends}")
     return _svg(left + width + 170, height, "Contrasts between intermediate tasks", told, body)
 
 
