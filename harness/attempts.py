@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import DataError, RefusedError, UsageError
+from harness.strict_yaml import Strict
 
 FILE = "leaderboard/attempts.json"
 # Trying again gives the same, as long as checkpoint and harness are the same.
 FINAL = (UsageError.exit_code, RefusedError.exit_code)
 
 
-class Attempt(BaseModel):
+class Attempt(Strict):
     """The last attempt at one submission.
 
     ``revision``: the commit that was tried, None where none could be looked up. ``reason``: why it
@@ -33,8 +34,6 @@ class Attempt(BaseModel):
     task → why it does not apply to the checkpoint. ``missing``: task → why its data could not be
     had. ``stopped``: it ran out of time, and others go first. ``job``: where it was handed to.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str
     revision: str | None = None

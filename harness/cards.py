@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import Field, RootModel, model_validator
 
 from harness.errors import DataError, UsageError, unknown_name
 from harness.languages import canonical, read_languages, task_root
-from harness.strict_yaml import read_document, read_model, validated
-
-__all__ = [
-    "Hub",
-    "Lengths",
-    "Source",
-    "SourceFile",
-    "SplitSource",
-    "SuiteEntry",
-    "TaskCard",
-    "card_names",
-    "read_card",
-    "read_cards",
-    "read_checksums",
-    "read_suites",
-    "task_root",
-]
+from harness.official_files import Hub, SourceFile, read_checksums
+from harness.strict_yaml import Name, Strict, read_document, read_model, validated
 
 Kind = Literal["bitext", "mining", "passages", "span_qa"]
 Scorer = Literal["squad", "mlqa"]
@@ -59,66 +43,6 @@ METRICS: dict[Kind, frozenset[str]] = {
     "mining": frozenset(["f1", "precision", "recall", "f1_oracle"]),
     "span_qa": frozenset(["exact_match", "f1"]),
 }
-
-
-def _plain_path(path: str) -> str:
-    if path.startswith("/") or "\\" in path or ".." in path.split("/"):
-        raise ValueError(f"{path!r} does not stay in its folder")
-    return path
-
-
-def _plain_url(url: str) -> str:
-    if not url.startswith("https://"):
-        raise ValueError(f"{url!r} is not https")
-    return url
-
-
-def _commit(revision: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ValueError(f"{revision!r} is not a commit of 40 hex digits")
-    return revision
-
-
-PlainPath = Annotated[str, Field(min_length=1), AfterValidator(_plain_path)]
-Url = Annotated[str, AfterValidator(_plain_url)]
-Commit = Annotated[str, AfterValidator(_commit)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class Strict(BaseModel):
-    """Frozen; unknown keys are errors; no value is turned into another type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class SourceFile(Strict):
-    """One kind of file that a split is made of.
-
-    ``path``, ``url`` and ``member`` are templates over ``{code}`` (the files' own code of a
-    language), or ``{context}`` and ``{question}`` for pairs; a path without one is shared by all
-    units. ``alternative`` is another name under which a data folder may have it. With ``member``
-    the url is that of an archive. ``size``: about how many bytes one download is.
-    """
-
-    path: PlainPath
-    alternative: PlainPath | None = None
-    url: Url | None = None
-    member: PlainPath | None = None
-    size: int | None = Field(default=None, gt=0)
-    optional: bool = False
-
-
-class Hub(Strict):
-    """A data set on the Hub that carries the whole split.
-
-    ``files``: role → glob template of one file, by unit or shared by all of them (a template
-    without a code). ``size``: about how many bytes one file is.
-    """
-
-    id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Commit
-    files: Mapping[Name, PlainPath] = Field(min_length=1)
-    size: int | None = Field(default=None, gt=0)
 
 
 class SplitSource(Strict):
@@ -322,21 +246,6 @@ def read_suites() -> dict[str, tuple[SuiteEntry, ...]]:
                 place = document.place((suite, index))
                 raise DataError(f"{place}: {unknown_name('task', entry.task, tasks)}")
     return {suite: tuple(entries) for suite, entries in suites.items()}
-
-
-@cache
-def read_checksums() -> dict[str, str]:
-    """Layout path → sha256 hex of the official file, for the files whose bytes are known."""
-    checksums: dict[str, str] = {}
-    for folder in ("target", "intermediate"):
-        text = (task_root() / folder / "SHA256SUMS").read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), start=1):
-            digest, _, path = line.partition("  ")
-            if not re.fullmatch(r"[0-9a-f]{64}", digest) or not path or path in checksums:
-                place = f"tasks/{folder}/SHA256SUMS:{number}"
-                raise DataError(f"{place}: not `sha256  path`, or a repeat")
-            checksums[path] = digest
-    return checksums
 
 
 def _problems(card: TaskCard) -> Iterable[str]:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.cards import card_names
 from harness.errors import DataError, UsageError, unknown_name
 from harness.languages import canonical
-from harness.strict_yaml import read_model
+from harness.strict_yaml import Strict, read_model
 
 Objective = Literal[
     "none",
@@ -77,7 +77,7 @@ def targets() -> tuple[str, ...]:
 Revision = Annotated[str | None, AfterValidator(_revision)]
 
 
-class Submission(BaseModel):
+class Submission(Strict):
     """One checkpoint; the file's stem is its slug.
 
     ``revision``: a commit, ``local:<sha256>``, or nothing while the submission is pending.
@@ -91,8 +91,6 @@ class Submission(BaseModel):
     design that it belongs to; checkpoints of one design were made alike but for the languages of
     their data, and are contrasted with each other alone.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str = Field(min_length=1, max_length=200, pattern=r"^[\w.-]+(/[\w.-]+)?$")
     revision: Revision = None

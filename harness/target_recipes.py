@@ -10,14 +10,15 @@ from typing import Any
 
 from pydantic import Field, RootModel
 
-from harness.cards import Name, Strict, read_card, read_suites, task_root
+from harness.cards import read_card, read_suites
 from harness.errors import DataError, UsageError
-from harness.strict_yaml import Document, read_document, validated
+from harness.languages import task_root
+from harness.strict_yaml import Document, Name, Strict, read_document, validated
 from harness.train.cards import IntermediateCard, Recipe, intermediate_names, read_intermediate
 
 # Raised when the training code comes to make other weights of the same recipe and data: what was
 # tuned before is then made again, and rows measured on it are stale.
-VERSION = 1
+VERSION = 2
 # What a target kind needs trained.
 HEADS = {"span_qa": "span", "passages": "dual_encoder"}
 

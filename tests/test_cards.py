@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from harness import cards
+from harness import cards, official_files
 from harness.cards import TaskCard, card_names, read_card, read_cards, read_suites
 from harness.errors import DataError, UsageError
 from harness.strict_yaml import MAX_BYTES, parse, read_model, validated
@@ -266,10 +266,10 @@ def test_checksums_are_of_files_that_cards_use(data_dir: Path) -> None:
     official = dict(
         reversed(line.split("  ")) for line in (data_dir / "SHA256SUMS").read_text().splitlines()
     )
-    known = cards.read_checksums()
+    known = official_files.read_checksums()
     assert known.keys() <= used
     # A few are of official files that are not in the folder.
     assert {path: digest for path, digest in known.items() if path in official} == {
         path: digest for path, digest in official.items() if path in used
     }
-    assert not any("noanswers" in path for path in cards.read_checksums())
+    assert not any("noanswers" in path for path in official_files.read_checksums())

@@ -155,6 +155,19 @@ def test_several_models_resumed_give_the_rows_and_vectors_of_one_undisturbed_run
     assert timing(tmp_path) == after
 
 
+def test_mining_gives_the_rows_and_vectors_of_this_machine(
+    engine: str, bare: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    evaluate(bare, "demo_mining", here, "local", languages=None)
+    evaluate(bare, "demo_mining", there, engine, languages=None)
+    assert rows(there) == rows(here)
+    assert len(rows(here)) == 1
+    ours, theirs = vectors(there), vectors(here)
+    assert ours.keys() == theirs.keys()
+    assert all((ours[key] == theirs[key]).all() for key in ours)
+
+
 def _as_parts(file: OutcomeFile) -> None:
     meta = file.meta()
     tables = {unit: file.read(unit) for unit in meta["languages"]}

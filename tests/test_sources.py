@@ -22,10 +22,11 @@ from typing import Any
 
 import pytest
 
-from harness import cards
-from harness.cards import SourceFile, SplitSource, TaskCard, read_card
+from harness import cards, official_files
+from harness.cards import SplitSource, TaskCard, read_card
 from harness.errors import DataError, UsageError
 from harness.examples import Loaded, Retrieval
+from harness.official_files import SourceFile
 from harness.sources import Where, download, fetch, hub, load, planned_downloads
 
 # A server with faults
@@ -290,7 +291,7 @@ def test_a_file_with_another_checksum_is_refused(tmp_path: Path) -> None:
     content = squad_file(invented("en"))
     write(tmp_path, {"xquad/xquad.en.json": content})
     found = hashlib.sha256(content).hexdigest()[:12]
-    expected = cards.read_checksums()["xquad/xquad.en.json"][:12]
+    expected = official_files.read_checksums()["xquad/xquad.en.json"][:12]
     card = read_card("xquad")
     with pytest.raises(DataError) as caught:
         load(card, None, ("en",), Where(tmp_path, tmp_path))
@@ -448,7 +449,7 @@ def test_a_wrong_file_is_refused_and_not_kept(
     server: Server, waits: list[float], tmp_path: Path
 ) -> None:
     server.files["/xquad.en.json"] = squad_file(invented("en"))
-    expected = cards.read_checksums()["xquad/xquad.en.json"][:12]
+    expected = official_files.read_checksums()["xquad/xquad.en.json"][:12]
     with pytest.raises(DataError, match=rf"xquad.en.json: sha256 is .*file's is {expected}"):
         official(server, tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.languages import task_root
-from harness.strict_yaml import read_model
+from harness.strict_yaml import Strict, read_model
 
 
-class Figure(BaseModel):
+class Figure(Strict):
     """One published score, in percent, with where it stands and why it may not be comparable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str
     task: str
@@ -22,10 +20,8 @@ class Figure(BaseModel):
     caveat: str
 
 
-class Figures(BaseModel):
+class Figures(Strict):
     """What tasks/published.yaml holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     figures: list[Figure]
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.cards import TaskCard, task_root
+from harness.cards import TaskCard
 from harness.errors import DataError
 from harness.examples import Examples, Loaded, Retrieval
 from harness.formats import HUB_READERS, READERS, Parsed
+from harness.languages import task_root
 from harness.sources import folder, hub, official
 from harness.sources.layout import Fetched, Where, missing_units
 

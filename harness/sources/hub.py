@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.cards import Hub
 from harness.formats import Key, LocalFile
+from harness.official_files import Hub
 from harness.sources.download import Unavailable, reason
 from harness.sources.layout import Fetched, Sourced, Where, digest
 

@@ -8,9 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol as Interface
 
-from harness.cards import SourceFile, read_checksums
 from harness.errors import DataError
 from harness.formats import Files, Key
+from harness.official_files import SourceFile, read_checksums
 
 BLOCK = 1 << 20
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, RootModel, model_validator
 
-from harness.cards import Commit, Name, PlainPath, SourceFile, Strict, read_checksums, task_root
 from harness.errors import DataError, NotFoundError, unknown_name
-from harness.languages import read_languages
-from harness.strict_yaml import read_document, read_model, validated
+from harness.languages import read_languages, task_root
+from harness.official_files import Commit, PlainPath, SourceFile, read_checksums
+from harness.strict_yaml import Name, Strict, read_document, read_model, validated
 from harness.submission import WITHOUT_CARD, Objective
 
 Head = Literal["span", "classification", "multiple_choice", "tagging", "dual_encoder", "mlm"]

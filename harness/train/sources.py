@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.cards import Hub, task_root
 from harness.errors import IncompleteError
 from harness.formats import LocalFile
+from harness.languages import task_root
+from harness.official_files import Hub
 from harness.sources import Fetched, Where, folder, hub, official
 from harness.sources.download import reason
 from harness.train.cards import Columns, IntermediateCard, TrainingHub

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import cards, languages
+from harness import cards, languages, official_files
 from harness.board import entries, published
 from harness.languages import task_root
 
-CACHED = (cards._read_card, cards.read_suites, cards.read_checksums, entries.board_units)
+CACHED = (cards._read_card, cards.read_suites, official_files.read_checksums, entries.board_units)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from harness.cards import task_root
 from harness.errors import DataError, NotFoundError, UsageError
+from harness.languages import task_root
 from harness.train.cards import (
     FORMATS,
     IntermediateCard,
