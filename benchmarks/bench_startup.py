@@ -69,7 +69,7 @@ def compare(
         name=f"`xharness {name}`, beside {what}",
         ours="xharness",
         theirs=what,
-        meaning="times as long theirs takes",
+        meaning="theirs ÷ ours, in seconds",
         target=HELP_TARGET if what.startswith("a bare") else None,
         note=f"processor seconds: {processor['ours']:.2f} and {processor['theirs']:.2f}",
     )

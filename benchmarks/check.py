@@ -178,7 +178,7 @@ def share(name: str, what: str, shares: Sequence[float], taken: Sequence[float])
 
 def beside(name: str, ours: str, theirs: str, found: paired.Pairs) -> paired.Row:
     """Two things in turn as a row."""
-    return found.row(name, ours, theirs, "times as long theirs takes")
+    return found.row(name, ours, theirs, "theirs ÷ ours, in seconds")
 
 
 def random_bert(folder: Path) -> Path:

@@ -55,14 +55,14 @@ def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa
     failures: list[str] = []
     for plan, tables in _run(planned, reporter, failures):
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
-    if broken is not None:
+    if broken is not None and not failures:
         raise broken
     missing = ", ".join(dict.fromkeys(task for plan in planned for task in plan.missing))
     if failures:
         raise IncompleteError(
             f"incomplete, {len(failures)} failed: {', '.join(failures[:5])}"
             f"{', …' if len(failures) > 5 else ''}; the others are finished and kept"
-            f"{f'; no data for {missing}' if missing else ''}"
+            f"{f'; no data for {missing}' if missing else ''}{f'; {broken}' if broken else ''}"
         )
 
 

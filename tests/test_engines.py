@@ -236,11 +236,13 @@ def test_missing_data_and_what_fails_for_a_reason_of_its_own(
         assert {row["task"] for row in missing.value.scores.to_pylist()} == set(tasks)
         return
     # A cluster goes on with the others and says at the end what is lacking.
+    models = [broken_hindi, bare, tmp_path / "none"]
     with pytest.raises(IncompleteError, match="not finite") as caught:
-        evaluate([broken_hindi, bare], tasks, tmp_path, engine, **options)
+        evaluate(models, tasks, tmp_path, engine, **options)
     assert caught.value.exit_code == 5
     assert "demo_bitext/hi" in str(caught.value)
     assert "no data for lareqa" in str(caught.value)
+    assert str(caught.value).count(str(tmp_path / "none")) == 1  # the plan that could not be made
     assert "\n" not in str(caught.value)
     told = caught.value.scores.to_pylist()
     lacking = {(row["model"], row["task"], row["lang"]) for row in told if row["value"] is None}

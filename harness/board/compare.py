@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from harness.board.differences import Difference, differ
 from harness.board.entries import TRACKS, Result, make_entries, read_result
 from harness.board.fold import Folded, fold
 from harness.board.replicates import Replicated, Run, over_replicates
+from harness.cards import read_card
 from harness.errors import IncompleteError, NotFoundError, UsageError
 from harness.outcomes import find
 from harness.statistics.hierarchy import Hierarchical
@@ -53,6 +54,7 @@ def compare(
     b: str,
     *,
     results: Path,
+    only: Collection[str] = (),
     submissions: Mapping[str, Submission] | None = None,
     cache: Path | None = None,
     resamples: int = RESAMPLES,
@@ -60,14 +62,17 @@ def compare(
     """The paired differences of two checkpoints over the tasks that both were measured on.
 
     ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
-    the mean over its seeds. One entry per track and metric; tasks that one side was trained on are
-    left out and said so. Layers, splits and limits other than the usual ones are compared where
-    both sides have the same, and said so.
+    the mean over its seeds. ``only``: of these tasks. One entry per track and metric; tasks that
+    one side was trained on are left out and said so. Layers, splits and limits other than the usual
+    ones are compared where both sides have the same, and said so.
 
     Raises:
         NotFoundError: a name has no outcomes.
+        UsageError: there is no such task.
         IncompleteError: nothing was measured on both in the same way.
     """
+    for task in only:
+        read_card(task)
     known = submissions or {}
     sides = [_runs(name, results, known, cache) for name in (a, b)]
     groups: dict[tuple[str, str], dict[str, How]] = {}
@@ -76,6 +81,8 @@ def compare(
     # The usual layer, split and whole set of queries first: others only where these are not there.
     for how, seeds in sorted(every[0].items(), key=lambda item: len(item[1][0].notes)):
         first = seeds[0]
+        if only and first.task not in only:
+            continue
         group = (first.track, first.metric)
         if first.task in groups.get(group, {}) or any(how not in run for run in every):
             continue

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import BoardRoot, CacheDir, Format, Out
+from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks
 from harness.commands.outputs import check_format, errors, print_json
 
 
@@ -40,6 +40,7 @@ def compare(
         str, typer.Argument(metavar="A", help="An id, id@rev, slug, recipe or results folder.")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
+    task: Tasks = None,
     by_language: Annotated[
         bool, typer.Option("--by-language", help="Also every language of every task.")
     ] = False,
@@ -58,7 +59,8 @@ def compare(
         from harness.submission import read_submissions
 
         found = compared(
-            a, b, results=root / out, submissions=read_submissions(root / "submissions"),
+            a, b, results=root / out, only=task or (),
+            submissions=read_submissions(root / "submissions"),
             cache=cache_folder(cache_dir) / "board",
         )  # fmt: skip
         if format == "json":

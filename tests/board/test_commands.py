@@ -48,6 +48,8 @@ def test_compare(board: Path, tmp_path: Path) -> None:
     ]
     (one,) = json.loads(run(*words, "--format", "json", cache=tmp_path / "c")[1])
     assert one["difference"]["estimate"]["difference"] == 0.5
+    assert run(*words, "--task", "demo_bitext", cache=tmp_path / "c")[0] == 0
+    assert run(*words, "--task", "tatoeba", cache=tmp_path / "c")[0] == 5
     assert run("compare", "none/x", "base", "--root", board, cache=tmp_path / "c")[0] == 3
 
 

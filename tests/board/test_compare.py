@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.board.compare import compare
-from harness.errors import IncompleteError, NotFoundError
+from harness.errors import IncompleteError, NotFoundError, UsageError
 from harness.submission import read_submissions
 from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit
 
@@ -45,6 +45,23 @@ def test_what_is_unranked_is_said(root: Path) -> None:
         measure(root, model, bitext(model), limit=4)
     (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
     assert found.remarks == ("demo_bitext: first 4 queries a language",)
+
+
+def test_of_one_task_alone(root: Path) -> None:
+    hand_worked(root)
+    for model in (ENGLISH, BASE):
+        measure(root, model, bitext(BASE), task="tatoeba")  # no difference there
+    results = root / "leaderboard/results"
+    (both,) = compare(ENGLISH, BASE, results=results)
+    assert both.difference.estimate.difference == pytest.approx(0.25)
+    for task, difference in (("demo_bitext", 0.5), ("tatoeba", 0.0)):
+        (found,) = compare(ENGLISH, BASE, results=results, only=[task])
+        assert found.difference.estimate.difference == pytest.approx(difference)
+        assert {one.task for one in found.difference.languages} == {task}
+    with pytest.raises(IncompleteError, match="not measured on a common task"):
+        compare(ENGLISH, BASE, results=results, only=["lareqa"])
+    with pytest.raises(UsageError, match="unknown task 'tatoba': did you mean tatoeba"):
+        compare(ENGLISH, BASE, results=results, only=["tatoba"])
 
 
 def test_contaminated_is_left_out(root: Path) -> None:
