@@ -87,6 +87,21 @@ def test_parts_then_merged(file: OutcomeFile) -> None:
     assert pq.read_schema(file.path).remove_metadata().equals(SCHEMA)
 
 
+def test_ranks_are_kept_as_differences(file: OutcomeFile) -> None:
+    schema = SCHEMA.append(pa.field("ranks", pa.list_(pa.int32())))
+    kept = [sorted(range(at, 13_000, 977)) for at in range(50)]
+    lines = [{"example_id": str(i), "lang": "ar", "ranks": ranks} for i, ranks in enumerate(kept)]
+    file.write_part("ar", pa.Table.from_pylist(lines, schema), meta("ar"))
+    file.merge(ORDER)
+    assert file.read("ar").column("ranks").to_pylist() == kept
+    with pq.ParquetFile(file.path) as written:
+        group = written.metadata.row_group(0)
+        columns = [group.column(i) for i in range(group.num_columns)]
+    encodings = {column.path_in_schema: column.encodings for column in columns}
+    assert "DELTA_BINARY_PACKED" in encodings.pop("ranks.list.element")
+    assert all("RLE_DICTIONARY" in encodings[name] for name in ("example_id", "lang"))
+
+
 def test_a_language_is_added_to_a_merged_file(file: OutcomeFile) -> None:
     keep(file, "zh", "de")
     keep(file, "en", merged=False)
