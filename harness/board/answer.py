@@ -32,17 +32,17 @@ def answer(board: Board) -> list[str]:
     assert lead.difference is not None  # it is among the answered
     first = (
         f"On {name}, intermediate training on {cell(lead.name.split(' − ')[0])} {_verb(lead)}"
-        f" cross-lingual retrieval (recall@10, frozen vectors, {cell(_over(board, lead))}) by"
+        f" cross-lingual retrieval (recall@10, frozen vectors, {cell(_over(board, lead))}):"
         f" **{_size(lead)}** against"
         f" {'no intermediate training' if lead.name.endswith('base') else 'English QA'}"
     )
-    others = [f"{what} by {_size(found[key])}" for key, what in OTHERS.items()
+    others = [f"{what}: {_size(found[key])}" for key, what in OTHERS.items()
               if key in found and found[key] is not lead]  # fmt: skip
     others += _other_kinds(board, base, {part.task for part in lead.difference.languages})
     first += f"; {', '.join(others)}." if others else "."
     second = []
     if VERSUS in found and found[VERSUS] is not lead:
-        second.append(f"Multilingual against English QA differ by {_size(found[VERSUS])}")
+        second.append(f"Multilingual against English QA: {_size(found[VERSUS])}")
     missing = [f"{one.name} ({one.why})" for one in frozen
                if one.base == base and one.difference is None]  # fmt: skip
     if missing:
@@ -79,7 +79,7 @@ def _verb(one: Contrast) -> str:
     assert one.difference is not None
     unsure = low is None or high is None or low <= 0 <= high
     if unsure or one.holm is None or one.holm >= LEVEL:
-        return "changed (not separable from zero)"
+        return "made no separable difference to"
     return "raised" if one.difference.estimate.difference > 0 else "lowered"
 
 
@@ -111,7 +111,5 @@ def _other_kinds(board: Board, base: str, tasks: set[str]) -> list[str]:
             continue
         if gain.entry.kind not in named:
             size = f"{points(gain.difference)} points {span(gain.low, gain.high)}"
-            kinds.setdefault(
-                gain.entry.kind, f"{cell(gain.entry.kind)} by up to {size}, exploratory"
-            )
+            kinds.setdefault(gain.entry.kind, f"{cell(gain.entry.kind)}: up to {size}, exploratory")
     return list(kinds.values())
