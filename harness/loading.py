@@ -22,6 +22,7 @@ from harness.layers import depth as depth
 from harness.layers import encoder_layers as encoder_layers
 from harness.layers import layers_name
 from harness.layers import max_positions as max_positions
+from harness.memory import keep_freed
 from harness.vet import Vetted, vet, vet_tokenizer
 
 # Encoder-decoder models with an encoder class of their own: the decoder is never built.
@@ -321,6 +322,8 @@ def _check_finite(model: Any, allowed: tuple[str, ...]) -> None:
 
 
 def _placed(model: Any, device: str) -> Any:
+    if device == "cpu":
+        keep_freed()
     model.requires_grad_(False)
     return model.to(device).eval()
 
