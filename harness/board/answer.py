@@ -39,7 +39,7 @@ def answer(board: Board) -> list[str]:
     others = [f"{what}: {_size(found[key])}" for key, what in OTHERS.items()
               if key in found and found[key] is not lead]  # fmt: skip
     others += _other_kinds(board, base, {part.task for part in lead.difference.languages})
-    first += f"; {', '.join(others)}." if others else "."
+    first += f"; {'; '.join(others)}." if others else "."
     second = []
     if VERSUS in found and found[VERSUS] is not lead:
         second.append(f"Multilingual against English QA: {_size(found[VERSUS])}")
