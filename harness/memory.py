@@ -17,8 +17,8 @@ def keep_freed() -> bool:
 
     A forward pass frees tens of MiB with every layer. glibc gives them back to the system, which
     must clear and map each page again for the next one: some 5 % of a small encoder's time, see
-    benchmarks/. Up to 1 GiB stays with the process now; blocks of 32 MiB and more, such as weights, go
-    back at once as before. Nothing happens with another C library, or where the environment has
+    benchmarks/. Up to 1 GiB stays with the process now; blocks of 32 MiB and more, such as weights,
+    go back at once as before. Nothing happens with another C library, or where the environment has
     chosen.
     """
     if any(name in os.environ for name in CHOSEN):
