@@ -267,7 +267,6 @@ def freed(model: Path, data: Path, runs: int) -> paired.Row:
         name="Freed memory kept between layers",
         ours="`Encoder.encode` on LAReQA's candidates",
         theirs="the same, with glibc as it is",
-        note="The larger the model, the less of its time goes into clearing pages.",
     )
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import paired
@@ -75,6 +77,13 @@ def compare(
     )
 
 
+def version_of(peer: str, program: str) -> str:
+    """The version of a peer in its own environment."""
+    asked = f"from importlib.metadata import version; print(version({peer!r}))"
+    argv = [str(Path(program).with_name("python")), "-c", asked]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def measure(peers: Path | None, runs: int) -> list[paired.Row]:
     """Our pages beside the bare one, and beside those of the peers that are there."""
     rows = [
@@ -85,9 +94,8 @@ def measure(peers: Path | None, runs: int) -> list[paired.Row]:
         program = shutil.which(peer, path=str(peers))
         if program is None:
             raise SystemExit(f"no {peer} in {peers}: see benchmarks/requirements.txt")
-        rows.append(
-            compare("--help", own(("--help",)), [program, "--help"], f"`{peer} --help`", runs)
-        )
+        row = compare("--help", own(("--help",)), [program, "--help"], f"`{peer} --help`", runs)
+        rows.append(replace(row, note=f"{peer} {version_of(peer, program)}; {row.note}"))
     return rows
 
 
@@ -100,8 +108,7 @@ def main() -> None:
     rows = measure(given.peers, given.runs)
     for row in rows:
         print(paired.show(row))
-    packages = ["typer", "rich", "mteb", "lm-eval"]
-    paired.save("startup", "Start-up", "make bench-peers PEERS=…", rows, packages)
+    paired.save("startup", "Start-up", "make bench-peers PEERS=…", rows, ["typer", "rich"])
 
 
 if __name__ == "__main__":

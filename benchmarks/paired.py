@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from subprocess import PIPE, run
@@ -59,6 +59,7 @@ class Row:
     ``ratio`` is theirs ÷ ours in time (above 1: ours is faster), or a share of a limit, as
     ``meaning`` says; an empty one could not be measured, and ``note`` says why.
     ``target``: what the ratio should reach, None where there is none.
+    ``measured``: the day, set by ``save``.
     ``equal``: what both sides give, as evidence that they do the same; ``limit``: how far from the
     machine's limit ours is; ``note``: whatever else must be known to read the figure.
     """
@@ -74,6 +75,7 @@ class Row:
     equal: str = ""
     limit: str = ""
     note: str = ""
+    measured: str = ""
 
     @property
     def median(self) -> float:
@@ -176,8 +178,10 @@ def save(
     """Keep the rows of a benchmark as ``results/<name>.json``, with machine, versions and date.
 
     ``how``: the command that measured them; ``packages``: whose versions matter; ``keep``: rows of
-    the file that are not among ``rows`` stay, in their place.
+    the file that are not among ``rows`` stay, in their place and with their day.
     """
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    rows = [replace(row, measured=today) for row in rows]
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     if keep and path.exists():
@@ -185,7 +189,7 @@ def save(
     document = {
         "title": title,
         "command": how,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "date": today,
         "machine": machine(),
         "versions": {package: _version(package) for package in packages},
         "rows": [asdict(row) for row in rows],
@@ -197,9 +201,10 @@ def save(
 def saved(name: str) -> list[Row]:
     """The rows that ``save`` kept."""
     document = json.loads((RESULTS / f"{name}.json").read_text())
+    rows = [{"measured": document["date"]} | row for row in document["rows"]]
     return [
         Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()})
-        for row in document["rows"]
+        for row in rows
     ]
 
 

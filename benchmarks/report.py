@@ -41,10 +41,9 @@ def section(document: dict[str, Any]) -> str:
     lines.append("| :-- | --: | --: | :-- | :-- |")
     lines += [_line(row) for row in document["rows"]]
     told = [
-        f"- **{row['name']}**: "
-        + " ".join(row[key] for key in ("equal", "limit", "note") if row[key])
+        f"- **{row['name']}**: {' '.join(words)}"
         for row in document["rows"]
-        if row["equal"] or row["limit"] or row["note"]
+        if (words := _told(row, document["date"]))
     ]
     machine = document["machine"]
     units = ", ".join(machine["units"])
@@ -55,6 +54,13 @@ def section(document: dict[str, Any]) -> str:
     )
     how = ["```sh", document["command"], "```"]
     return "\n".join([*lines, "", *told, *([""] if told else []), measured, "", *how, ""])
+
+
+def _told(row: dict[str, Any], date: str) -> list[str]:
+    """What must be known of a row; also its day, where it is not that of the others."""
+    words = [row[key] for key in ("equal", "limit", "note") if row[key]]
+    day = row.get("measured") or date
+    return words if day == date else [*words, f"Measured {day}."]
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -39,8 +39,9 @@ def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa
     """A Ray cluster, the shards of all plans in one pool.
 
     Raises:
-        IncompleteError: shards failed (they are named, the others are finished), a node does not
-            see the folders or has other software, or no machine is left.
+        IncompleteError: shards failed (they are named, and a plan that could not be made; the
+            others are finished), a node does not see the folders or has other software, or no
+            machine is left.
         UsageError: no GPU in the cluster, or no cluster at RAY_ADDRESS.
     """
     planned: list[Plan] = []

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
+from harness.coverage import check_coverage, check_finite
 from harness.errors import IncompleteError, RefusedError
 from harness.layers import depth as depth
 from harness.layers import encoder_layers as encoder_layers
@@ -227,8 +228,8 @@ def _loaded(
         local_files_only=True,
         **extra,
     )
-    _check_coverage(model, info, allowed, f"{scope}." if scope else "")
-    _check_finite(model, allowed)
+    check_coverage(model, info, allowed, f"{scope}." if scope else "")
+    check_finite(model, allowed)
     return model
 
 
@@ -276,51 +277,6 @@ def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str
     return tensors
 
 
-def _check_coverage(
-    model: Any, info: Mapping[str, Any], allowed: tuple[str, ...], scope: str
-) -> None:
-    """Refuse a model of which any weight did not come from the checkpoint."""
-    missing = sorted(
-        name
-        for name in info["missing_keys"]
-        if name.startswith(scope) and not name.startswith(allowed)
-    )
-    mismatched = sorted(
-        (name, tuple(found), tuple(expected))
-        for name, found, expected in info["mismatched_keys"]
-        if name.startswith(scope)
-    )
-    total = sum(name.startswith(scope) for name, _ in model.named_parameters())
-    if missing:
-        raise RefusedError(
-            f"{len(missing)} of {total} {'' if scope == '' else 'encoder '}weights are not in the "
-            f"checkpoint, first: {', '.join(missing[:3])}"
-        )
-    if mismatched:
-        name, found, expected = mismatched[0]
-        raise RefusedError(
-            f"{len(mismatched)} of {total} weights have another shape than config.json says, "
-            f"first: {name} is {list(found)}, not {list(expected)}"
-        )
-    if info["error_msgs"]:
-        raise RefusedError(f"weights do not load: {' '.join(str(info['error_msgs'][0]).split())}")
-
-
-def _check_finite(model: Any, allowed: tuple[str, ...]) -> None:
-    """Refuse NaN and infinity in the weights; a sum finds them in one pass."""
-    import torch
-
-    for name, parameter in model.named_parameters():
-        total = parameter.detach().sum(dtype=torch.float32).item()
-        if name.startswith(allowed) or math.isfinite(total):
-            continue
-        bad = int((~parameter.detach().isfinite()).sum())  # finite values may sum to infinity
-        if bad:
-            raise RefusedError(
-                f"NaN or infinity in {name} ({bad:,} of {parameter.numel():,} values)"
-            )
-
-
 def _placed(model: Any, device: str) -> Any:
     if device == "cpu":
         keep_freed()
@@ -334,7 +290,7 @@ def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:
     from harness.adapter import merged
 
     model = merged(model, checkpoint.own_folder)
-    _check_finite(model, ("pooler.",))
+    check_finite(model, ("pooler.",))
     return model
 
 

@@ -30,7 +30,7 @@ KEY = b"xharness"
 FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
-# Ascending in each list: their differences are a third smaller than a dictionary of them.
+# Ascending in each list: differences take two fifths less than a dictionary in LAReQA's files.
 RANKS = "ranks.list.element"
 DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
 

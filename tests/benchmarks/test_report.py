@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,27 @@ def row(paired: Any, name: str, *ratios: float, **more: Any) -> Any:
     return paired.Row(name, "ours", "theirs", "times as fast", ratios, **more)
 
 
-def test_a_part_measured_again_takes_the_place_of_its_row(paired: Any) -> None:
+def test_a_part_measured_again_takes_the_place_of_its_row(
+    paired: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import report
+
+    monkeypatch.setattr(report, "HERE", paired.RESULTS.parent)
     first = [row(paired, "one", 1.0, 2.0), row(paired, "two", 3.0)]
+    days = iter(("2026-01-01", "2026-01-02", "2026-01-03"))
+    monkeypatch.setattr(paired.time, "strftime", lambda *args: next(days))
     paired.save("some", "Some", "make bench", first, ["numpy"])
+    assert "- **" not in report.page()
     paired.save("some", "Some", "make bench", [row(paired, "one", 4.0)], ["numpy"], keep=True)
-    assert paired.saved("some") == [row(paired, "one", 4.0), row(paired, "two", 3.0)]
+    one = row(paired, "one", 4.0, measured="2026-01-02")
+    two = replace(first[1], measured="2026-01-01")
+    assert paired.saved("some") == [one, two]
+    page = report.page()  # a row of another day says so
+    assert "- **two**: Measured 2026-01-01." in page
+    assert "- **one**" not in page
+    assert "\nMeasured 2026-01-02: " in page
     paired.save("some", "Some", "make bench", [row(paired, "one", 4.0)], ["numpy"])
-    assert paired.saved("some") == [row(paired, "one", 4.0)]
+    assert paired.saved("some") == [replace(one, measured="2026-01-03")]
 
 
 def test_what_could_not_be_measured_says_so(paired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
