@@ -103,9 +103,10 @@ def compare(
         groups.setdefault(group, {})[first.task] = how
     groups = {group: tasks for group, tasks in groups.items() if tasks}
     if not groups:
+        asked = f" ({' or '.join(only)})" if only else ""
         raise IncompleteError(
-            f"{a} and {b} were not measured on a common task, track, layer, recipe, split and "
-            "limit: run `xharness eval` on both alike"
+            f"{a} and {b} were not measured on a common task{asked}, track, layer, recipe, split "
+            "and limit: run `xharness eval` on both alike"
         )
     found_differences = []
     for (track, metric), tasks in sorted(
