@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.vectors import Float32, Vectors
+from harness.vectors import Float32, Vectors, blocks
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -90,11 +90,12 @@ def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64
     scores = np.empty((len(queries), 0), dtype=np.float32)
     rows = np.empty((len(queries), 0), dtype=np.int64)
     wanted = np.ascontiguousarray(queries, dtype=np.float32)
-    for start in range(0, len(candidates), CANDIDATE_BLOCK):
-        block = np.ascontiguousarray(candidates[start : start + CANDIDATE_BLOCK], dtype=np.float32)
+    seen = 0
+    for block in blocks(candidates, CANDIDATE_BLOCK):
         found, where = _nearest(wanted, block, min(k, len(block)))
         scores = np.concatenate([scores, found], axis=1)
-        rows = np.concatenate([rows, where + start], axis=1)
+        rows = np.concatenate([rows, where + seen], axis=1)
+        seen += len(block)
         order = np.lexsort((rows, -scores), axis=1)[:, :k]
         scores = np.take_along_axis(scores, order, axis=1)
         rows = np.take_along_axis(rows, order, axis=1)

@@ -16,7 +16,7 @@ import pytest
 
 import harness.vectors
 from harness.errors import IncompleteError
-from harness.vectors import Float32, VectorStore, fingerprint, text_key
+from harness.vectors import Float32, VectorStore, blocks, fingerprint, text_key
 
 PARTS: dict[str, Any] = {
     "checkpoint": "org/name@" + "0" * 40,
@@ -75,6 +75,24 @@ def test_stored_vectors_are_read_slice_by_slice(tmp_path: Path) -> None:
     taken = stored[1:2]
     taken[:] = 9  # a copy: the store keeps what it has
     assert stored[1:2][0, 0] == store.get(keys("a"))[0, 0] == 0
+
+
+def test_blocks_of_a_store_are_those_of_an_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness.vectors, "COPIED", 2)  # so that five rows are three copies
+    written(tmp_path, "a", "b")
+    store = written(tmp_path, "c", "d", start=2)
+    stored = VectorStore(tmp_path, PARTS).stored(keys("d", "a", "c", "d", "b"))
+    array = store.get(keys("d", "a", "c", "d", "b"))
+    for size in (1, 2, 3, 5, 9):
+        of_store = [block.tolist() for block in blocks(stored, size)]
+        assert of_store == [block.tolist() for block in blocks(array, size)]
+        assert [len(block) for block in of_store] == [
+            len(array[i : i + size]) for i in range(0, 5, size)
+        ]
+        assert [row for block in of_store for row in block] == array.tolist()
+    assert list(blocks(VectorStore(tmp_path, PARTS).stored([]), 2)) == []
 
 
 def test_what_is_written_stays_in_its_file(tmp_path: Path) -> None:
