@@ -37,7 +37,8 @@ METRICS: dict[Kind, frozenset[str]] = {
         + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
     ),
     "passages": frozenset(
-        ["accuracy", "mrr", "map@20", "map", "ndcg@10", "same_language@10"]
+        ["accuracy", "mrr", "map@20", "map", "ndcg@10"]
+        + ["same_language@10", "other_language_recall@10"]
         + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
     ),
     "mining": frozenset(["f1", "precision", "recall", "f1_oracle"]),

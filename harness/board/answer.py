@@ -1,20 +1,26 @@
-"""The answer to the project's question, in two sentences with their uncertainty, or why not yet."""
+"""The answer to the project's question, with its uncertainty and its reach, or why not yet."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.board.contrasts import Contrast
+from harness.board.gains import Gain
 from harness.board.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import p_value, points, span
 
 FIRST = "English QA − base"
 LEVEL = 0.05
-VERSUS = "multilingual QA − English QA"
-OTHERS = {"multilingual QA − base": "multilingual QA", "English NLI − base": "English NLI"}
+AGAINST = {
+    "multilingual QA − base": "multilingual QA against no intermediate training",
+    "multilingual QA − English QA": "multilingual QA against English QA",
+    "English NLI − base": "English NLI against no intermediate training",
+}
 
 
 def answer(board: Board) -> list[str]:
-    """Two sentences as Markdown: what the contrasts say, and how far that carries."""
+    """Lines of Markdown: the answer, what stands beside it, and how far all of it carries."""
     frozen = [one for one in board.contrasts if one.track == "frozen"]
     bases = list(dict.fromkeys(one.base for one in frozen))
     answered = {
@@ -27,40 +33,53 @@ def answer(board: Board) -> list[str]:
         return _not_yet(frozen)
     base = bases[0]
     found = {one.name: one for one in answered[base]}
-    name = cell(board.entry(base).model)
     lead = found.get(FIRST) or next(iter(found.values()))
     assert lead.difference is not None  # it is among the answered
+    a, b = lead.name.split(" − ")
     first = (
-        f"On {name}, intermediate training on {cell(lead.name.split(' − ')[0])} {_verb(lead)}"
-        f" cross-lingual retrieval (recall@10, frozen vectors, {cell(_over(board, lead))}):"
-        f" **{_size(lead)}** against"
-        f" {'no intermediate training' if lead.name.endswith('base') else 'English QA'}"
+        f"On {cell(board.entry(base).model)}, {_subject(lead, a)} {_verb(lead)} cross-lingual"
+        f" retrieval: **{_size(lead)}** against"
+        f" {'no intermediate training' if b == 'base' else cell(b)}. (recall@10, frozen vectors,"
+        f" {cell(_over(board, lead))}; *p* by Holm's method.)"
     )
-    others = [f"{what}: {_size(found[key])}" for key, what in OTHERS.items()
-              if key in found and found[key] is not lead]  # fmt: skip
-    others += _other_kinds(board, base, {part.task for part in lead.difference.languages})
-    first += f"; {'; '.join(others)}." if others else "."
-    second = []
-    if VERSUS in found and found[VERSUS] is not lead:
-        second.append(f"Multilingual against English QA: {_size(found[VERSUS])}")
+    beside = [
+        f"{what}: {_size(found[key])}"
+        for key, what in AGAINST.items()
+        if key in found and found[key] is not lead
+    ]
+    beside += _other_kinds(board, base, {part.task for part in lead.difference.languages})
     missing = [f"{one.name} ({one.why})" for one in frozen
                if one.base == base and one.difference is None]  # fmt: skip
     if missing:
-        second.append(f"not answered yet: {cell('; '.join(missing))}")
-    if any(one.stand_ins for one in found.values()):
-        second.append(
-            "**these checkpoints are stand-ins made to try the board with, so this is no evidence"
-            " about any kind of training**"
+        beside.append(f"not answered yet: {cell('; '.join(missing))}")
+    return [first, "", *(f"- {line}" for line in beside), "", _reach(list(found.values()))]
+
+
+def _subject(lead: Contrast, kind: str) -> str:
+    if lead.claim != "recipe":
+        return f"intermediate training on {cell(kind)}"
+    return f"one recipe of intermediate training on {cell(kind)} ({len(lead.a)} seeds)"
+
+
+def _reach(found: Sequence[Contrast]) -> str:
+    """How far the answers carry."""
+    if any(one.stand_ins for one in found):
+        return (
+            "**These checkpoints are stand-ins made to try the board with, so this is no evidence"
+            " about any kind of training.**"
         )
-    elif all(one.claim == "descriptive" for one in found.values()):
-        second.append(
-            "with fewer than three independent checkpoints a side this describes these"
-            " checkpoints in these languages, not kinds of training at large"
+    claims = {one.claim for one in found}
+    if claims == {"descriptive"}:
+        return (
+            "With fewer than three independent checkpoints a side this describes these checkpoints"
+            " in these languages, not kinds of training at large."
         )
-    else:
-        second.append("all of it for these languages")
-    text = "; ".join(second)
-    return [first, f"{text[0].upper()}{text[1:]}."]
+    if "objective" not in claims:
+        return (
+            "Each kind is one recipe here, so this is about these recipes on this base, in these"
+            " languages, not about kinds of training at large."
+        )
+    return "All of it is for these languages; *what it rests on* says how far each answer carries."
 
 
 def _not_yet(frozen: list[Contrast]) -> list[str]:
@@ -86,12 +105,13 @@ def _verb(one: Contrast) -> str:
 def _size(one: Contrast) -> str:
     assert one.difference is not None
     holm = p_value(one.holm)
-    sign = "Holm p " + (holm if holm.startswith("<") else f"= {holm}")
-    size = f"{points(one.difference.estimate.difference)} points {span(*one.interval)} ({sign})"
-    if (above := one.difference.above_chance) is None:
-        return size
-    value = f"{points(above.estimate.difference)} {span(above.estimate.low, above.estimate.high)}"
-    return f"{size[:-1]}; {value} where not at chance, {above.name})"
+    sign = "*p* " + (holm if holm.startswith("<") else f"= {holm}")
+    size = f"{points(one.difference.estimate.difference)} points {span(*one.interval)} ({sign}"
+    if (above := one.difference.above_chance) is not None:
+        value = points(above.estimate.difference)
+        value += f" {span(above.estimate.low, above.estimate.high)}"
+        size += f"; {value} where not at chance, {above.name}"
+    return f"{size})"
 
 
 def _over(board: Board, one: Contrast) -> str:
@@ -105,11 +125,15 @@ def _over(board: Board, one: Contrast) -> str:
 def _other_kinds(board: Board, base: str, tasks: set[str]) -> list[str]:
     """The other objectives over the same tasks, exploratory: the largest gain of each kind."""
     named = {"English QA", "multilingual QA", "English NLI"}
-    kinds: dict[str, str] = {}
+    kinds: dict[str, list[Gain]] = {}
     for gain in board.gains:
         if gain.base.slug != base or gain.track != "frozen" or set(gain.tasks) != tasks:
             continue
         if gain.entry.kind not in named:
-            size = f"{points(gain.difference)} points {span(gain.low, gain.high)}"
-            kinds.setdefault(gain.entry.kind, f"{cell(gain.entry.kind)}: up to {size}, exploratory")
-    return list(kinds.values())
+            kinds.setdefault(gain.entry.kind, []).append(gain)
+    lines = []
+    for kind, (best, *others) in kinds.items():
+        size = f"{points(best.difference)} points {span(best.low, best.high)}"
+        among = f", the best of {len(others) + 1}" * bool(others)
+        lines.append(f"{cell(kind)} against no intermediate training: {size}{among} (exploratory)")
+    return lines

@@ -92,8 +92,16 @@ def _same_language(unit: pa.Table, ranks: Ranks, directions: Codes) -> Floats:
     return shares
 
 
+def _other_language(unit: pa.Table, ranks: Ranks, directions: Codes) -> Floats:
+    return retrieval.other_language_recall(unit, ranks)
+
+
 # Those that look at which candidates came first, not at ranks.
-OF_TOP = {"f1_mteb": _f1_mteb, "same_language@10": _same_language}
+OF_TOP = {
+    "f1_mteb": _f1_mteb,
+    "same_language@10": _same_language,
+    retrieval.OTHER: _other_language,
+}
 
 
 def _tops(unit: pa.Table) -> tuple[Codes, Codes, Codes, pa.Array]:

@@ -11,7 +11,7 @@ from harness.board.entries import TRACKS, Result, make_entries, read_result
 from harness.board.fold import Folded, fold
 from harness.board.replicates import Replicated, Run, over_replicates
 from harness.cards import read_card
-from harness.errors import IncompleteError, NotFoundError, UsageError
+from harness.errors import IncompleteError, NotFoundError, UsageError, unknown_name
 from harness.outcomes import find
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.resampling import RESAMPLES
@@ -55,6 +55,7 @@ def compare(
     *,
     results: Path,
     only: Collection[str] = (),
+    metric: str | None = None,
     submissions: Mapping[str, Submission] | None = None,
     cache: Path | None = None,
     resamples: int = RESAMPLES,
@@ -62,19 +63,21 @@ def compare(
     """The paired differences of two checkpoints over the tasks that both were measured on.
 
     ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
-    the mean over its seeds. ``only``: of these tasks. One entry per track and metric; tasks that
-    one side was trained on are left out and said so. Layers, splits and limits other than the usual
+    the mean over its seeds. ``only``: of these tasks; ``metric``: in place of their headlines, of
+    the tasks that have it. One entry per track and metric; tasks that one side was trained on are
+    left out and said so. Layers, splits and limits other than the usual
     ones are compared where both sides have the same, and said so.
 
     Raises:
         NotFoundError: a name has no outcomes.
-        UsageError: there is no such task.
+        UsageError: there is no such task, or no task with that metric.
         IncompleteError: nothing was measured on both in the same way.
     """
-    for task in only:
-        read_card(task)
+    names = {name for task in only for name in read_card(task).metrics}
+    if metric is not None and only and metric not in names:
+        raise unknown_name(f"metric of {', '.join(only)}", metric, sorted(names))
     known = submissions or {}
-    sides = [_runs(name, results, known, cache) for name in (a, b)]
+    sides = [_runs(name, results, known, cache, metric) for name in (a, b)]
     groups: dict[tuple[str, str], dict[str, How]] = {}
     remarks: dict[tuple[str, str], list[str]] = {}
     every = [run for side in sides for run in side]
@@ -104,6 +107,7 @@ def compare(
     groups = {group: tasks for group, tasks in groups.items() if tasks}
     if not groups:
         asked = f" ({' or '.join(only)})" if only else ""
+        asked += f" with {metric}" if metric else ""
         raise IncompleteError(
             f"{a} and {b} were not measured on a common task{asked}, track, layer, recipe, split "
             "and limit: run `xharness eval` on both alike"
@@ -161,19 +165,23 @@ def _over_seeds(
         )
     every = [results for side in sides for run in side.runs for results in run.results.values()]
     # Where languages are missing, the runs' own means would be over different ones.
-    missing = any(result.macro is None for result in every)
+    missing = any(result.missing for result in every)
     if missing or all(len(side.runs) == 1 for side in sides):
         return found, None
     return over_replicates(found, sides[0], sides[1])
 
 
 def _runs(
-    name: str, results: Path, submissions: Mapping[str, Submission], cache: Path | None
+    name: str,
+    results: Path,
+    submissions: Mapping[str, Submission],
+    cache: Path | None,
+    metric: str | None,
 ) -> list[dict[How, tuple[Result, ...]]]:
     """The run that a name stands for, or one for each seed of a recipe."""
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
-        return [_side(name, results, submissions, cache)]
+        return [_side(name, results, submissions, cache, metric)]
     bases = sorted({str(submissions[slug].base) for slug in seeds})
     if len(bases) > 1:
         raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
@@ -185,14 +193,18 @@ def _runs(
     ]
     if not measured:
         raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
-    return [_side(slug, results, submissions, cache) for slug in measured]
+    return [_side(slug, results, submissions, cache, metric) for slug in measured]
 
 
 How = tuple[str, str, int | None, str | None, str, int | None]
 
 
 def _side(
-    name: str, results: Path, submissions: Mapping[str, Submission], cache: Path | None
+    name: str,
+    results: Path,
+    submissions: Mapping[str, Submission],
+    cache: Path | None,
+    metric: str | None,
 ) -> dict[How, tuple[Result, ...]]:
     """(task, track, own layer or the one asked for, recipe, split, limit) → the run.
 
@@ -225,7 +237,12 @@ def _side(
     seen = _seen(found, submissions)
     groups: dict[How, dict[int, Result]] = {}
     for one, path in sorted(found, key=lambda pair: pair[1]):
-        result = read_result(one, path, seen)
+        if metric is not None and metric not in one.card.metrics:
+            continue
+        # Mining is compared by F1 alone.
+        result = read_result(one, path, seen, None if one.card.kind == "mining" else metric)
+        if metric not in (None, result.metric):
+            continue
         # Without tuning nothing is drawn: a seed is a name, and any one of them stands for all.
         seed = result.seed if result.track == "tuned" else 0
         groups.setdefault(_how(result), {}).setdefault(seed, result)

@@ -32,8 +32,9 @@ class Contrast:
 
     ``a``, ``b``: slugs of the checkpoints on either side; ``over``: what the difference is with
     checkpoints or seeds as further sources of chance, where there are enough of them; ``holm``: p
-    adjusted over the answered contrasts of the base, None for one that is exploratory (not
-    ``confirmatory``); ``left_out``: what was not used, and why.
+    adjusted over the eight of the family, those not answered yet included, None for one that is
+    exploratory (not ``confirmatory``); ``seen_holm``: likewise of seen − unseen, which is a family
+    of its own; ``left_out``: what was not used, and why.
     """
 
     base: str
@@ -49,6 +50,7 @@ class Contrast:
     left_out: tuple[str, ...]
     stand_ins: bool
     confirmatory: bool = True
+    seen_holm: float | None = None
 
     @property
     def p(self) -> float | None:
@@ -87,9 +89,12 @@ def named_contrasts(
             for track, metric in MEASURES
             for a, b in FAMILY
         ]
-        values = {(one.name, one.track): one.p for one in asked if one.p is not None}
-        adjusted = dict(zip(values, holm(list(values.values())), strict=True))
-        found += [replace(one, holm=adjusted.get((one.name, one.track))) for one in asked]
+        overall = _holm([one.p for one in asked])
+        of_seen = _holm([_seen_p(one) for one in asked])
+        found += [
+            replace(one, holm=p, seen_holm=seen)
+            for one, p, seen in zip(asked, overall, of_seen, strict=True)
+        ]
         found += [
             replace(one, confirmatory=False)
             for what in BESIDE
@@ -99,6 +104,18 @@ def named_contrasts(
             if one.difference is not None
         ]
     return tuple(found)
+
+
+def _holm(values: Sequence[float | None]) -> list[float | None]:
+    """Adjusted over all of a family, so that an answer to one question changes no other's p."""
+    known = [p for p in values if p is not None]
+    adjusted = iter(holm(known, family=len(values)))
+    return [None if p is None else next(adjusted) for p in values]
+
+
+def _seen_p(one: Contrast) -> float | None:
+    did = None if one.difference is None else one.difference.seen_less_unseen
+    return None if did is None else did.p
 
 
 def _families(entries: Sequence[Entry]) -> dict[str, list[Entry]]:

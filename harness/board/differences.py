@@ -146,7 +146,7 @@ def _key(
     resamples: int,
 ) -> str:
     named = [
-        [{task: fold_key(results / result.path) for task, result in run.items()} for run in side]
+        [{t: (r.metric, fold_key(results / r.path)) for t, r in run.items()} for run in side]
         for side in (a, b)
     ]
     here = Path(__file__).parent

@@ -39,7 +39,7 @@ class Value:
 class Result:
     """What the board shows of one outcome file: its headline over the board's languages.
 
-    ``values``: unit → headline; ``draws``: unit → float32[DRAWS]; ``parts``: unit →
+    ``values``: unit → ``metric``, the headline; ``draws``: unit → float32[DRAWS]; ``parts``: unit →
     clusters and what each adds to the value; ``beside``: other metrics, their
     means over the board's languages. ``missing``: units of the board that are not there: then
     there is no mean (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's
@@ -225,14 +225,19 @@ def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
     return languages
 
 
-def read_result(folded: Folded, path: str, contaminated: frozenset[str]) -> Result:
-    """A folded file as the board shows it."""
+def read_result(
+    folded: Folded, path: str, contaminated: frozenset[str], metric: str | None = None
+) -> Result:
+    """A folded file as the board shows it.
+
+    ``metric``: one of the card's in place of the headline; it has no draws and no parts.
+    """
     card = folded.card
     wanted = board_units(card.name, tuple(card.languages))
     rows = folded.table.drop_columns(["draws", "keys", "parts"]).to_pylist()
     drawn, keyed, added = (folded.table.column(name) for name in ("draws", "keys", "parts"))
     metrics = {row["metric"] for row in rows}
-    metric = card.primary if card.primary in metrics else "f1_oracle"
+    metric = metric or (card.primary if card.primary in metrics else "f1_oracle")
     values: dict[str, Value] = {}
     draws: dict[str, Floats] = {}
     parts: dict[str, Parts] = {}
@@ -244,8 +249,9 @@ def read_result(folded: Folded, path: str, contaminated: frozenset[str]) -> Resu
             continue
         if row["metric"] == metric:
             values[unit] = Value(row["value"], row["low"], row["high"], row["n"])
-            draws[unit] = drawn[index].values.to_numpy()
-            parts[unit] = (keyed[index].values.to_numpy(), added[index].values.to_numpy())
+            if drawn[index].is_valid:
+                draws[unit] = drawn[index].values.to_numpy()
+                parts[unit] = (keyed[index].values.to_numpy(), added[index].values.to_numpy())
         else:
             others.setdefault(row["metric"], []).append(row["value"])
     order = [unit for unit in wanted if unit in values]
@@ -254,8 +260,8 @@ def read_result(folded: Folded, path: str, contaminated: frozenset[str]) -> Resu
         path=path,
         metric=metric,
         values={unit: values[unit] for unit in order},
-        draws={unit: draws[unit] for unit in order},
-        parts={unit: parts[unit] for unit in order},
+        draws={unit: draws[unit] for unit in order if unit in draws},
+        parts={unit: parts[unit] for unit in order if unit in parts},
         beside={name: sum(line) / len(line) for name, line in others.items()},
         missing=tuple(unit for unit in wanted if unit not in values or not folded.merged),
         contaminated=card.name in contaminated,

@@ -86,7 +86,7 @@ def forest(contrasts: Sequence[Contrast]) -> str:
         body.append(_text(left + width + 16, y + 4, f"{size} {between}", "text"))
         ends = f"{points(low / 100)} to {points(high / 100)}"
         told.append(f"{one.name} on {one.base}: {size} points, {ends}")
-    return _svg(left + width + 170, height, "Contrasts between intermediate tasks", told, body)
+    return _svg(left + width + 190, height, "Contrasts between intermediate tasks", told, body)
 
 
 def heat_map(standing: Standing, task: str) -> str:

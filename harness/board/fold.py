@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.board.cells import CELLS, Floats, Parts, official
+from harness.board.cells import CELLS, OF_TOP, Floats, Parts, official
 from harness.board.draws import interval
 from harness.cards import TaskCard, read_card
 from harness.errors import DataError
@@ -130,8 +130,8 @@ def _read_kept(path: Path) -> Folded | None:
 def fold_key(path: Path) -> str:
     """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
-    task = path.name.split(".")[0]
-    digest.update(read_card(task).hash.encode())
+    card = read_card(path.name.split(".")[0])
+    digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
@@ -192,7 +192,7 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
             yield file.read(unit)
         return
     columns = set(KINDS[card.kind].schema.names) - {"example_id", "prediction", "answered"}
-    if not {"f1_mteb", "same_language@10"} & set(card.metrics):
+    if not OF_TOP.keys() & set(card.metrics):
         columns -= {"top_ids"}
     coded = [name for name in ("cluster", "direction", "lang") if name in columns]
     if "top_ids" in columns:

@@ -26,12 +26,17 @@ from harness.scoring import SCHEMA
 from harness.submission import Submission, read_submissions
 
 RESULTS = Path("leaderboard/results")
+STUDY = Path("leaderboard/STUDY.md")
 FEW = 8  # files that are folded in this process: starting others costs a second
 
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """All that the pages are rendered from. ``shown``: the entries, with seeds put together."""
+    """All that the pages are rendered from.
+
+    ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
+    that tells how its checkpoints were made.
+    """
 
     entries: tuple[Entry, ...]
     shown: tuple[Entry, ...]
@@ -39,6 +44,7 @@ class Board:
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
     published: tuple[Figure, ...]
+    study: bool = False
 
     @cached_property
     def gains(self) -> list[Gain]:
@@ -84,6 +90,7 @@ def read_board(
         standings=tuple(one for one in standings if one is not None),
         contrasts=named_contrasts(entries, root / RESULTS, cache),
         published=read_figures(),
+        study=(root / STUDY).is_file(),
     )
 
 

@@ -20,14 +20,17 @@ from harness.board.words import at_chance, p_value, percent, points, span
 from harness.cards import read_card
 from harness.statistics.contrast import Estimate, Part
 
-BESIDE = ("hit@10", "map@20", "accuracy", "exact_match")
+BESIDE = (
+    "hit@10", "map@20", "accuracy", "exact_match", "same_language@10", "other_language_recall@10"
+)  # fmt: skip
 
 
 def write(board: Board) -> str:
     """`leaderboard/README.md`."""
     answered = [one for one in board.contrasts if one.difference is not None]
     return environment().get_template("README.md.j2").render(
-        answer=[Raw(sentence) for sentence in answer(board)],
+        answer=[Raw(line) for line in answer(board)],
+        study=board.study,
         stand_ins=any(entry.stand_in for entry in board.entries),
         contrasts=_contrast_table(board),
         open_questions=_open_questions(board),
@@ -70,7 +73,7 @@ def _contrast_table(board: Board) -> Raw | None:
                 base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
                 _span(low, high), _adjusted(one),
                 _above_chance(one.difference),
-                "n/a" if did is None else _with_span(did),
+                "n/a" if did is None else _seen(did, one),
                 "; ".join(notes),
             )
         )  # fmt: skip
@@ -105,6 +108,11 @@ def _above_chance(difference: Difference) -> str:
     if (part := difference.above_chance) is not None:
         return Raw(f"{_with_span(part.estimate)}, {part.name}")
     return "none" if difference.at_chance else "all"
+
+
+def _seen(did: Estimate, one: Contrast) -> Raw:
+    p = "unadjusted" if one.seen_holm is None else f"Holm p {p_value(one.seen_holm)}"
+    return Raw(f"{_with_span(did)}, {p}")
 
 
 def _adjusted(one: Contrast) -> str:

@@ -15,9 +15,12 @@ def percent(value: float) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of scores in [0, 1] in percentage points, with its sign."""
-    text = f"{100 * difference:+.1f}"
-    return text.replace("-", "−") if text not in ("+0.0", "-0.0") else "0.0"
+    """A difference of scores in [0, 1] in percentage points, with its sign.
+
+    To two decimals: what is separable from zero may be less than a tenth of a point.
+    """
+    text = f"{100 * difference:+.2f}"
+    return text.replace("-", "−") if text not in ("+0.00", "-0.00") else "0.00"
 
 
 def span(low: float | None, high: float | None) -> str:
@@ -35,6 +38,8 @@ def p_value(p: float | None) -> str:
 def at_chance(result: Result, lang: str) -> bool:
     """Whether a language's headline cannot be told from an order at random."""
     value = result.values[lang]
+    if result.card.kind == "passages" and not result.metric.startswith("recall"):
+        return False  # its chance depends on how many candidates are relevant
     candidates = result.card.candidates or value.n
     rate = chance.chance_rate(result.metric, candidates)
     return rate is not None and value.value * value.n < _hits_above_chance(value.n, rate) - 1e-6

@@ -41,6 +41,9 @@ def compare(
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     task: Tasks = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In place of the tasks' headlines.")
+    ] = None,
     by_language: Annotated[
         bool, typer.Option("--by-language", help="Also every language of every task.")
     ] = False,
@@ -59,7 +62,7 @@ def compare(
         from harness.submission import read_submissions
 
         found = compared(
-            a, b, results=root / out, only=task or (),
+            a, b, results=root / out, only=task or (), metric=metric,
             submissions=read_submissions(root / "submissions"),
             cache=cache_folder(cache_dir) / "board",
         )  # fmt: skip

@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
 
 Values = npt.NDArray[np.float64]
 
+OTHER = "other_language_recall@10"
+
 METRICS: dict[str, Callable[[Ranks], Values]] = {
     **{f"hit@{k}": partial(hit_at, k=k) for k in (1, 5, 10, 20, 100)},
     **{f"recall@{k}": partial(recall_at, k=k) for k in (1, 5, 10, 20, 100)},
@@ -79,7 +81,30 @@ def _values(metric: str, rows: pa.Table, ranks: Ranks) -> Values:
         return f1_mteb_terms(predicted, hit_at(ranks, 1) > 0)
     if metric == "same_language@10":
         return _same_language(rows)
+    if metric == OTHER:
+        return other_language_recall(rows, ranks)
     return METRICS[metric](ranks)
+
+
+def other_language_recall(rows: pa.Table, ranks: Ranks, k: int = 10) -> Values:
+    """float64[n]: of the relevant candidates in other languages, the share among the first k.
+
+    For tasks where every question has one relevant candidate in each language, its own among them:
+    recall@k alone can be made of that one. Candidate ids begin with their language. ``k``: at most
+    the number of ``top_ids`` that rows keep.
+    """
+    tops = rows.column("top_ids").combine_chunks()
+    lengths = tops.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    within = ranks.values <= k
+    query = ranks.query[within]
+    found = tops.flatten().take(pa.array(starts[query] + ranks.values[within] - 1))
+    found_lang = pc.list_element(pc.split_pattern(found.cast(pa.string()), ":", max_splits=1), 0)
+    asked = rows.column("lang").combine_chunks().cast(pa.string()).take(pa.array(query))
+    other = pc.not_equal(found_lang, asked).to_numpy(zero_copy_only=False)
+    hits = np.bincount(query[other], minlength=len(rows))
+    share: Values = hits / np.maximum(ranks.relevant - 1, 1)
+    return share
 
 
 def _same_language(rows: pa.Table) -> Values:

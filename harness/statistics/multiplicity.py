@@ -8,14 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
     """Adjusted p-values of Holm (1979), in the given order: they bound the chance of any error.
 
     The i-th smallest of m is multiplied by m − i + 1; then none is below a smaller one's, nor
-    above 1.
+    above 1. ``family``: m, where some hypotheses have no p-value yet; they count as p = 1.
     """
     ordered, order = _sorted(p_values)
-    factors = np.arange(len(ordered), 0, -1)
+    size = len(ordered) if family is None else family
+    if size < len(ordered):
+        raise ValueError(f"{len(ordered)} p-values in a family of {size}")
+    factors = np.arange(size, size - len(ordered), -1)
     return _restored(np.maximum.accumulate(ordered * factors), order)
 
 

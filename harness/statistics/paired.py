@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import DataError, IncompleteError, UsageError, unknown_name
-from harness.kinds.retrieval import METRICS, ranks_of
+from harness.kinds.retrieval import METRICS, OTHER, other_language_recall, ranks_of
 
 Direction = Literal["en-xx", "xx-en"]
 Values = npt.NDArray[np.float64]
@@ -242,10 +242,11 @@ def _examples(rows: pa.Table, metric: str, kind: str, direction: Direction | Non
     elif kind in ("bitext", "passages"):
         # f1_mteb and same_language@10 are left out: the first is no mean over examples (a term
         # depends on the other predictions), the second says nothing of being right.
-        if metric not in METRICS:
-            raise unknown_name("metric that can be contrasted", metric, METRICS)
+        if metric not in (*METRICS, OTHER):
+            raise unknown_name("metric that can be contrasted", metric, [*METRICS, OTHER])
         rows = _one_direction(rows, kind, direction)
-        values = METRICS[metric](ranks_of(rows))
+        ranks = ranks_of(rows)
+        values = other_language_recall(rows, ranks) if metric == OTHER else METRICS[metric](ranks)
         lang = _text(rows, "lang")
     else:
         raise UsageError(

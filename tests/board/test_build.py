@@ -291,7 +291,7 @@ def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
     assert one.difference.above_chance is not None
     assert one.difference.above_chance.estimate.difference == pytest.approx(0.30)
     text = render(board)["leaderboard/README.md"].decode()
-    assert "| +30.0 [" in text
+    assert "| +30.00 [" in text
     assert "1 of 2 | n/a |" in text
     assert "where not at chance, 1 of 2)" in text
 

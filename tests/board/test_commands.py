@@ -42,9 +42,9 @@ def test_compare(board: Path, tmp_path: Path) -> None:
     words = ("compare", "hand/english-qa", "base", "--root", board)
     code, out, _ = run(*words, "--by-language", cache=tmp_path / "c")
     assert code == 0
-    assert "+50.0 points [+50.0, +50.0]" in out
+    assert "+50.00 points [+50.00, +50.00]" in out
     assert [line.split() for line in out.splitlines() if line.startswith("sw ")] == [
-        ["sw", "demo_bitext", "0.0", "[0.0,", "0.0]", "1.000"]
+        ["sw", "demo_bitext", "0.00", "[0.00,", "0.00]", "1.000"]
     ]
     (one,) = json.loads(run(*words, "--format", "json", cache=tmp_path / "c")[1])
     assert one["difference"]["estimate"]["difference"] == 0.5

@@ -64,6 +64,46 @@ def test_of_one_task_alone(root: Path) -> None:
         compare(ENGLISH, BASE, results=results, only=["tatoba"])
 
 
+def test_by_another_metric(root: Path) -> None:
+    hand_worked(root)
+    results = root / "leaderboard/results"
+    (found,) = compare(ENGLISH, BASE, results=results, metric="mrr", cache=root / "kept")
+    # German: rank 1 beside rank 50; Swahili: rank 50 beside rank 50.
+    assert (found.metric, found.difference.estimate.difference) == (
+        "mrr", pytest.approx((1 - 1 / 50) / 2),
+    )  # fmt: skip
+    (usual,) = compare(ENGLISH, BASE, results=results, cache=root / "kept")
+    assert usual.difference.estimate.difference == pytest.approx(0.5)
+    with pytest.raises(UsageError, match="unknown metric of demo_bitext 'mmr': did you mean mrr"):
+        compare(ENGLISH, BASE, results=results, only=["demo_bitext"], metric="mmr")
+    with pytest.raises(UsageError, match="metric that can be contrasted 'f1_mteb'"):
+        compare(ENGLISH, BASE, results=results, metric="f1_mteb")
+    with pytest.raises(IncompleteError, match="on a common task with exact_match,"):
+        compare(ENGLISH, BASE, results=results, metric="exact_match")
+
+
+def test_what_is_found_in_other_languages(root: Path) -> None:
+    """Of three questions all find one of eight answers: A in other languages, B in their own."""
+    for model, other in ((ENGLISH, 2), (BASE, 0)):
+        rows = {
+            unit: [
+                {
+                    "example_id": f"{unit}:{i}", "lang": unit, "cluster": f"demo:{i}",
+                    "direction": f"{unit}-all", "ranks": [2, 50], "relevant": 8,
+                    "top_ids": ["ru:9", f"{'es' if i < other else unit}:{i}"],
+                }
+                for i in range(3)
+            ]
+            for unit in ("de", "sw")
+        }  # fmt: skip
+        measure(root, model, rows, task="demo_passages")
+    results = root / "leaderboard/results"
+    (found,) = compare(ENGLISH, BASE, results=results)
+    assert (found.metric, found.difference.estimate.difference) == ("recall@10", 0)
+    (found,) = compare(ENGLISH, BASE, results=results, metric="other_language_recall@10")
+    assert found.difference.estimate.difference == pytest.approx(2 / 3 / 7)
+
+
 def test_contaminated_is_left_out(root: Path) -> None:
     hand_worked(root)
     submit(root, MANY, base=BASE, objective="extractive-qa", languages=["de"],

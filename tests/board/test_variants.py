@@ -20,7 +20,7 @@ from harness.board.build import leaderboard
 from harness.board.compare import compare
 from harness.board.entries import Entry
 from harness.board.gather import read_board
-from harness.statistics.multiplicity import benjamini_hochberg
+from harness.statistics.multiplicity import benjamini_hochberg, holm
 from harness.submission import read_submissions
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
 
@@ -237,6 +237,59 @@ def test_compare_takes_recipes(seeded: Path) -> None:
     )  # fmt: skip
     assert found.over is None
     assert found.difference.estimate.difference == pytest.approx(0.375)
+
+
+def test_the_answer_is_about_recipes(seeded: Path) -> None:
+    (seeded / "leaderboard/STUDY.md").write_text("How they were made.\n", encoding="utf-8")
+    leaderboard(seeded)
+    text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+    assert "one recipe of intermediate training on English QA (3 seeds)" in text
+    assert "this is about these recipes on this base, in these languages" in text
+    assert "what follows from them](STUDY.md)" in text
+    leaderboard(seeded, check=True)
+    (seeded / "leaderboard/STUDY.md").unlink()
+    leaderboard(seeded)
+    assert "STUDY.md" not in (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+
+
+def test_an_answer_to_one_question_changes_no_p_of_another(seeded: Path) -> None:
+    def adjusted() -> dict[str, tuple[float | None, float | None]]:
+        found = [one for one in read_board(seeded).contrasts if one.track == "frozen"]
+        return {one.name: (one.p, one.holm) for one in found}
+
+    before = adjusted()
+    known = sorted(p for p, _ in before.values() if p is not None)
+    assert len(known) == 3
+    assert min(holm for _, holm in before.values() if holm is not None) == pytest.approx(
+        min(8 * known[0], 1.0)
+    )
+    measure(seeded, "hand/nli", bitext(BASE))
+    submit(seeded, "hand/nli", base=BASE, objective="nli", languages=["en"])
+    after = adjusted()
+    assert after["English NLI − base"][1] == 1.0
+    assert {name: after[name] for name in before if name != "English NLI − base"} == {
+        name: one for name, one in before.items() if name != "English NLI − base"
+    }
+
+
+def test_seen_less_unseen_is_a_family_of_its_own(seeded: Path) -> None:
+    for seed in (1, 2, 3):
+        submit(seeded, f"hand/many-{seed}", base=BASE, objective="extractive-qa", seed=seed,
+               recipe="many", languages=["en", "de"], matched="design")  # fmt: skip
+    board = read_board(seeded)
+    found = {one.name: one for one in board.contrasts if one.track == "frozen"}
+    seen = {name: one.difference and one.difference.seen_less_unseen for name, one in found.items()}
+    assert [name for name, one in seen.items() if one is not None] == [
+        "multilingual QA − base", "multilingual QA − English QA",
+    ]  # fmt: skip
+    estimates = [one for one in seen.values() if one is not None]
+    assert [found[name].seen_holm for name, one in seen.items() if one is not None] == (
+        holm([one.p for one in estimates], family=8)
+    )
+    assert found["English QA − base"].seen_holm is None
+    leaderboard(seeded)
+    text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+    assert "], Holm p " in text
 
 
 def test_pages_of_a_variant_and_its_seeds(seeded: Path) -> None:

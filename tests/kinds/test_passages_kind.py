@@ -12,6 +12,7 @@ import pytest
 import harness.kinds.passages
 from harness.examples import Query, Retrieval
 from harness.kinds.passages import KIND, Pool
+from harness.kinds.retrieval import other_language_recall, ranks_of
 
 # The direction of each text, in degrees.
 ANGLES = {"rain": 0, "Regen": 10, "snow": 50, "Schnee": 60, "wind": 90, "wet?": 4, "nass?": 57}
@@ -92,6 +93,18 @@ def test_scores_by_hand() -> None:
             "same_language@10": 3 / 6,
         }
     )
+
+
+def test_recall_in_other_languages_by_hand() -> None:
+    table = outcome("en")[0]
+    ranks = ranks_of(table)
+    # First question: its English answer is first, its German one third, the only other one. Second:
+    # its German answer is sixth.
+    assert other_language_recall(table, ranks).tolist() == [1, 1]
+    assert other_language_recall(table, ranks, k=5).tolist() == [1, 0]
+    assert other_language_recall(table, ranks, k=2).tolist() == [0, 0]
+    assert other_language_recall(table.slice(1), ranks_of(table.slice(1))).tolist() == [1]
+    assert other_language_recall(table.slice(0, 0), ranks_of(table.slice(0, 0))).tolist() == []
 
 
 def test_one_query_and_a_limit_leave_the_pool_whole() -> None:

@@ -16,6 +16,15 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
+def test_holm_over_a_family_that_is_not_whole_yet() -> None:
+    # Of four, two are known: 0.01 × 4, then 0.02 × 3; the others count as 1.
+    assert holm([0.02, 0.01], family=4) == pytest.approx([0.06, 0.04])
+    assert holm([0.02, 0.01, 1.0, 1.0])[:2] == pytest.approx(holm([0.02, 0.01], family=4))
+    assert holm([], family=8) == []
+    with pytest.raises(ValueError, match="2 p-values in a family of 1"):
+        holm([0.5, 0.9], family=1)
+
+
 def test_benjamini_hochberg_by_hand() -> None:
     # Ordered .01 .02 .03 .5 × 4/1 4/2 4/3 4/4 = .04 .04 .04 .5.
     assert benjamini_hochberg([0.5, 0.02, 0.03, 0.01]) == pytest.approx([0.5, 0.04, 0.04, 0.04])
