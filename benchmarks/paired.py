@@ -213,7 +213,7 @@ def show(row: Row) -> str:
     if not row.ratio:
         return f"{row.name}: not measured\n    {row.note}"
     spread = f"[{min(row.ratio):.2f}, {max(row.ratio):.2f}]"
-    goal = "" if row.target is None else f"  target {row.target:g}"
+    goal = "" if row.target is None else f"  target {row.target:.3g}"
     more = "".join(f"\n    {text}" for text in (row.equal, row.limit, row.note) if text)
     return f"{row.name}: {row.median:.2f} {spread} {row.meaning}{goal}{more}"
 

@@ -66,7 +66,7 @@ def _told(row: dict[str, Any], date: str) -> list[str]:
 def _line(row: dict[str, Any]) -> str:
     ratios = row["ratio"]
     spread = f" [{min(ratios):.2f}, {max(ratios):.2f}]" if len(ratios) > 1 else ""
-    target = "" if row["target"] is None else f"{row['target']:g}"
+    target = "" if row["target"] is None else f"{row['target']:.3g}"
     sides = [_side(row["ours"], row["ours_seconds"]), _side(row["theirs"], row["theirs_seconds"])]
     ratio = "not measured"
     if ratios:
