@@ -170,7 +170,8 @@ def _dual_encoder() -> Any:
             mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
             return torch.nn.functional.normalize(mean, dim=-1)
 
-        def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        def forward(self, *, whole: bool = True, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            """``whole``: the batch is all here; else every other process has a part of it."""
             query, text = (
                 self.embed(
                     {
@@ -183,7 +184,7 @@ def _dual_encoder() -> Any:
             )
             world, scale = 1, 1.0 * self.scale
             query_ids, text_ids = inputs["query_ids"], inputs["text_ids"]
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
+            if not whole:
                 world = torch.distributed.get_world_size()
                 query, text = gathered(query), gathered(text)
                 query_ids, text_ids = gathered(query_ids), gathered(text_ids)
