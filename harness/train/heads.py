@@ -221,15 +221,17 @@ def in_batch_loss(
 
     ``query``, ``text``: float32[n, d], normalised. Another row's text is no negative where it is
     the same text, or belongs to the same query (equal ids). ``symmetric``: the mean of this and of
-    each text's own query among all queries.
+    each text's own query among all queries. Float32 under autocast too.
     """
     import torch
 
     same = (query_ids[:, None] == query_ids) | (text_ids[:, None] == text_ids)
     right = torch.arange(len(query), device=query.device)
     same[right, right] = False
-    scores = (scale * (query @ text.T)).masked_fill(same, float("-inf"))
-    loss = torch.nn.functional.cross_entropy(scores, right)
-    if symmetric:
-        loss = (loss + torch.nn.functional.cross_entropy(scores.T, right)) / 2
+    # In bfloat16 cosines near 1 are steps of 0.004 apart, which the scale makes 0.4.
+    with torch.autocast(query.device.type, enabled=False):
+        scores = (scale * (query @ text.T)).masked_fill(same, float("-inf"))
+        loss = torch.nn.functional.cross_entropy(scores, right)
+        if symmetric:
+            loss = (loss + torch.nn.functional.cross_entropy(scores.T, right)) / 2
     return loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from harness.checkpoint import resolve
 from harness.errors import RefusedError, UsageError
 from harness.loading import load_encoder
 from harness.train.cards import LoraRecipe
-from harness.train.heads import SCALE, HeadSpec, in_batch_loss, make_model
+from harness.train.heads import SCALE, HeadSpec, _dual_encoder, in_batch_loss, make_model
 from harness.train.lora import adapted, merge, parse_layers
 from tests.checkpoints import build
 
@@ -51,6 +52,38 @@ def test_equal_texts_and_queries_are_no_negatives() -> None:
     # The same text, or the same query: nothing is left to tell apart.
     assert loss(query, text, [0, 1], [5, 5]) == 0.0
     assert loss(query, text, [5, 5], [0, 1], symmetric=True) == 0.0
+
+
+class Given(torch.nn.Module):
+    """An encoder whose hidden states are what it is given, one token a text."""
+
+    def forward(self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        del attention_mask
+        return SimpleNamespace(last_hidden_state=input_ids)
+
+
+def pairs(rows: int) -> dict[str, torch.Tensor]:
+    """Pairs of unit vectors that are alike: cosines between 0.99 and 1."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = 1 + 0.05 * torch.randn(2, rows, 1, 64, generator=generator)
+    query, text = torch.nn.functional.normalize(vectors, dim=-1)
+    assert 0.99 < float((query[:, 0] @ text[:, 0].T).min()) < 1
+    ones = torch.ones(rows, 1, dtype=torch.int64)
+    return {
+        "query_input_ids": query, "query_attention_mask": ones, "query_ids": torch.arange(rows),
+        "text_input_ids": text, "text_attention_mask": ones, "text_ids": torch.arange(rows),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_cosines_are_not_rounded_under_autocast(symmetric: bool) -> None:
+    model = _dual_encoder()(Given(), symmetric=symmetric)
+    inputs = pairs(16)
+    alone = model(**inputs)["loss"].detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(**inputs)["loss"].detach()
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(alone), rel=1e-6)
 
 
 def loaded(kind: str, folder: Path, **options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
