@@ -59,13 +59,17 @@ def _train(
     with _own_randomness():
         encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
         tasks = _features(order, sets, encoder, tokenizer)
+        notes: dict[str, list[str]] = {}
         model = make_model(
             encoder,
             _heads(order, sets),
             _own_tensors(order.base),
             pad=pad_token(tokenizer),
             seed=order.seed,
+            notes=notes,
         )
+        for task, said in notes.items():
+            told.say(f"{task}: {'; '.join(said)}")
         wrapped = None if order.lora is None else adapted(encoder, order.lora, seed=order.seed)
         steps = _steps(order, tasks)
         recipe = order.recipes[order.cards[0].name]
@@ -82,7 +86,7 @@ def _train(
             model.to("cpu").eval()
             if wrapped is not None:
                 merge(wrapped)
-            described = _described(order, sets, tasks)
+            described = _described(order, sets, tasks, notes)
             made = Made(
                 base=order.base,
                 cards=order.cards,
@@ -146,9 +150,12 @@ def _steps(order: Order, tasks: Mapping[str, TaskData]) -> Steps:
 
 
 def _described(
-    order: Order, sets: Mapping[str, TrainingSet], tasks: Mapping[str, TaskData]
+    order: Order,
+    sets: Mapping[str, TrainingSet],
+    tasks: Mapping[str, TaskData],
+    notes: Mapping[str, list[str]],
 ) -> dict[str, dict[str, Any]]:
-    """What each task's data was, for the record."""
+    """What each task's data was, for the record. ``notes``: of its head."""
     return {
         card.name: {
             "title": card.title,
@@ -162,7 +169,7 @@ def _described(
             "hub": sets[card.name].revision,
             "files": dict(sets[card.name].files),
             "contaminates": card.contaminates,
-            "notes": list(sets[card.name].notes),
+            "notes": [*sets[card.name].notes, *notes.get(card.name, ())],
         }
         for card in order.cards
     }

@@ -25,6 +25,9 @@ SCALE_NAMES = ("scale",)
 class Told(Interface):
     """Who is told how training goes."""
 
+    def say(self, text: str) -> None:
+        """Something for people."""
+
     def started(self, step: int, total: int) -> None:
         """Training begins, or goes on, after so many steps of so many."""
 

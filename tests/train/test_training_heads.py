@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,17 +127,102 @@ def test_a_head_that_the_base_brings_is_not_taken_over(tmp_path: Path) -> None:
     assert not torch.equal(model.tasks["qa"].qa_outputs.weight, own["qa_outputs.weight"])
 
 
-def test_masked_language_modelling_goes_on_with_the_bases_head(tmp_path: Path) -> None:
-    from transformers import BertForMaskedLM
+def with_mlm_head(kind: str, folder: Path) -> tuple[Any, dict[str, torch.Tensor], list[str]]:
+    """An encoder, the tensors of a whole model with values of its own, and its head's names."""
+    import transformers
 
-    encoder, own = loaded("bert", tmp_path)
-    whole = BertForMaskedLM(encoder.config)
-    torch.nn.init.uniform_(whole.cls.predictions.transform.dense.weight)
+    encoder, _ = loaded(kind, folder)
+    whole = transformers.AutoModelForMaskedLM.from_config(encoder.config)
+    encoder_ids = {id(value) for value in whole.base_model.parameters()}
+    head = [name for name, value in whole.named_parameters() if id(value) not in encoder_ids]
+    for name, value in whole.named_parameters():
+        if name in head:
+            torch.nn.init.uniform_(value)
     own = {name: value.detach() for name, value in whole.state_dict().items()}
-    model: Any = make_model(encoder, [HeadSpec("mlm", "mlm")], own, pad=0, seed=0)
-    head = model.tasks["mlm"].cls.predictions
-    assert torch.equal(head.transform.dense.weight, own["cls.predictions.transform.dense.weight"])
-    assert head.decoder.weight is encoder.embeddings.word_embeddings.weight
+    return encoder, own, head
+
+
+def made_mlm(
+    encoder: Any, own: dict[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], dict[str, list[str]]]:
+    """The values of the made model, and what was said."""
+    notes: dict[str, list[str]] = {}
+    model: Any = make_model(encoder, [HeadSpec("mlm", "mlm")], own, pad=0, seed=0, notes=notes)
+    head = model.tasks["mlm"]
+    assert head.get_output_embeddings().weight is head.get_input_embeddings().weight
+    return head.state_dict(), notes
+
+
+def today(name: str) -> str:
+    return name
+
+
+def wrapped(name: str) -> str:
+    return f"module.{name}"
+
+
+def twice_wrapped(name: str) -> str:
+    return f"_orig_mod.model.{name}"
+
+
+def old(name: str) -> str:
+    for one, other in (("weight", "gamma"), ("bias", "beta")):
+        name = name.replace(f"LayerNorm.{one}", f"LayerNorm.{other}")
+    return name
+
+
+@pytest.mark.parametrize("named", [today, wrapped, twice_wrapped, old])
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "modernbert", "distilbert"])
+def test_masked_language_modelling_goes_on_with_the_bases_head(
+    kind: str, named: Callable[[str], str], tmp_path: Path
+) -> None:
+    encoder, own, head = with_mlm_head(kind, tmp_path)
+    assert len(head) > 2
+    values, notes = made_mlm(encoder, {named(name): value for name, value in own.items()})
+    for name in head:
+        assert torch.equal(values[name], own[name]), name
+    assert not notes
+
+
+def test_a_head_that_is_there_in_part_starts_afresh_and_says_so(tmp_path: Path) -> None:
+    encoder, own, head = with_mlm_head("bert", tmp_path)
+    fresh, _ = made_mlm(encoder, {})
+    last = "cls.predictions.transform.LayerNorm.bias"
+    for broken in (torch.zeros(5), None):
+        part = {name: value for name, value in own.items() if name != last}
+        if broken is not None:
+            part[last] = broken
+        values, notes = made_mlm(encoder, part)
+        assert all(torch.equal(values[name], fresh[name]) for name in head)
+        assert notes == {
+            "mlm": [
+                f"the base has 4 of 5 weights of the masked language model head, not {last}: it "
+                "starts afresh"
+            ]
+        }
+
+
+def test_a_pooler_is_taken_over_whole_or_not_at_all(tmp_path: Path) -> None:
+    heads = [HeadSpec("nli", "classification", ("a", "b"))]
+    values = {"weight": torch.rand(32, 32), "bias": torch.rand(32)}
+    for prefix in ("", "bert.", "module.bert."):
+        encoder, own = loaded("bert", tmp_path)
+        own = {name: value for name, value in own.items() if not name.startswith("pooler.")}
+        own |= {f"{prefix}pooler.dense.{name}": value for name, value in values.items()}
+        notes: dict[str, list[str]] = {}
+        make_model(encoder, heads, own, pad=0, seed=0, notes=notes)
+        for name, value in encoder.pooler.dense.named_parameters():
+            assert torch.equal(value, values[name])
+        assert not notes
+    encoder, _ = loaded("bert", tmp_path)
+    del own["module.bert.pooler.dense.bias"]
+    make_model(encoder, heads, own, pad=0, seed=0, notes=notes)
+    assert not torch.equal(encoder.pooler.dense.weight, values["weight"])
+    assert notes == {
+        "nli": [
+            "the base has 1 of 2 weights of the pooler, not pooler.dense.bias: it starts afresh"
+        ]
+    }
 
 
 def test_heads_of_several_tasks_share_one_encoder(tmp_path: Path) -> None:
