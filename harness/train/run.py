@@ -33,13 +33,14 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
     """Train and return the folder of the finished checkpoint, at once where it is there already.
 
     Raises:
-        UsageError: the target holds another training, or something else.
+        UsageError: the target holds another training, or something else; what training needs is
+            not installed; fewer steps than tasks.
         RefusedError: the base's weights are not whole, or it cannot have the head.
         DataError: data that does not fit, or nothing left of it.
         IncompleteError: no data, no space, no memory, a loss that is not finite.
     """
     check_target(order.out)
-    _check_installed()
+    _check_installed(adapters=order.lora is not None)
     sets = {card.name: read(card, where, order.max_examples) for card in order.cards}
     settings = decided(order, sets)
     first = process()[0] == 0
@@ -100,11 +101,13 @@ def _train(
     return order.out
 
 
-def _check_installed() -> None:
+def _check_installed(*, adapters: bool) -> None:
     from importlib.util import find_spec
 
-    if find_spec("accelerate") is None:
-        raise UsageError("training needs accelerate: pip install 'xharness[train]'")
+    needed = {"accelerate": "training", **({"peft": "training adapters"} if adapters else {})}
+    for name, what in needed.items():
+        if find_spec(name) is None:
+            raise UsageError(f"{what} needs {name}: pip install 'xharness[train]'")
 
 
 def _meet(order: Order) -> None:

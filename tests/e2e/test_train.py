@@ -252,6 +252,25 @@ def test_adapters_are_merged_away(
     assert json.loads((out / "training.json").read_text())["settings"]["lora"]["layers"] == [0, 1]
 
 
+def test_adapters_need_peft_before_anything_is_read(
+    run: Run, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *more: None if name == "peft" else found(name, *more),
+    )
+    out = tmp_path / "made"
+    options = ("-i", "squad_v2", "--out", out, "--data", tmp_path)  # there is no data
+    ran = run("train", base, *options, "--lora", *FEW)
+    assert ran.code == 2
+    assert "training adapters needs peft: pip install" in ran.stderr
+    assert not out.exists()
+    assert run("train", base, *options, *FEW).code == 5
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_step(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -284,6 +284,8 @@ def test_adapters_on_chosen_layers_only_and_merged_away(tmp_path: Path) -> None:
     encoder.eval()
     adapted_output = encoder(**inputs).last_hidden_state
     merge(wrapped)
+    assert not {"peft_config", "_hf_peft_config_loaded"} & vars(encoder).keys()
+    assert all(value.requires_grad for value in encoder.parameters())
     assert {name for name, _ in encoder.named_parameters()} == names
     assert torch.allclose(encoder(**inputs).last_hidden_state, adapted_output, atol=1e-5)
     changed = {n for n, v in encoder.named_parameters() if not torch.equal(v, before[n])}
