@@ -382,14 +382,28 @@ def test_bfloat16_is_another_training(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:
     card = pairs_card(own)
-    out = tmp_path / "made"
-    ran = run(
-        "train", base, "-i", card, "--out", out, "--data", tmp_path, "--dtype", "bfloat16", *FEW
-    )
-    assert ran.code == 0, ran.stderr
-    assert {str(v.dtype) for v in load_file(out / "model.safetensors").values()} == {
-        "torch.float32"
-    }
+
+    def trained(out: str, dtype: str) -> Any:
+        return run(
+            "train", base, "-i", card, "--out", tmp_path / out, "--data", tmp_path,
+            "--dtype", dtype, *FEW,
+        )  # fmt: skip
+
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        ran = trained(dtype, dtype)
+        assert ran.code == 0, ran.stderr
+        out = tmp_path / dtype
+        assert json.loads((out / "training.json").read_text())["settings"]["dtype"] == dtype
+        stored = load_file(out / "model.safetensors").values()
+        assert {value.dtype for value in stored} == {torch.float32}
+        lines = (out / "loss.tsv").read_text().splitlines()[1:]
+        losses[dtype] = [float(line.split("\t")[2]) for line in lines]
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.3)
+    ran = trained("float32", "bfloat16")
+    assert ran.code == 2
+    assert "holds another training (dtype was float32, is bfloat16)" in ran.stderr
 
 
 @pytest.mark.parametrize(
