@@ -65,7 +65,11 @@ def recipes(
 
 
 def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
-    """Everything that decides the weights; the same settings are the same training."""
+    """Everything that decides the weights; the same settings are the same training.
+
+    Beside ``tasks``, which has every recipe, stands that of the first task: its optimiser's part
+    is the one of all.
+    """
     tasks = {
         card.name: {
             "card": card.hash,

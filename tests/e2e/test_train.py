@@ -233,6 +233,29 @@ def test_several_tasks_one_per_step(run: Run, base: Path, data: Path, tmp_path: 
     assert submission["objective"] == "multitask"
 
 
+def test_the_model_card_shows_adapters_and_what_tasks_differ_in(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    second = tmp_path / "second.yaml"
+    pairs_card(
+        own, name="second", recipe={"batch_size": 2, "max_length": 48, "question_length": 32}
+    ).rename(second)
+    out = tmp_path / "made"
+    ran = run(
+        "train", base, "-i", pairs_card(own), "-i", second, "--out", out, "--data", tmp_path,
+        "--lora-layers", "0-1", "--max-steps", "2", "--offline", "--device", "cpu", "-q",
+    )  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    table = (out / "README.md").read_text().splitlines()
+    assert "| lora | layers 0 to 1, rank 16, alpha 32 |" in table
+    for name, batch_size, length in (("own", 3, 32), ("second", 2, 48)):
+        assert f"| batch_size ({name}) | {batch_size} |" in table
+        assert f"| max_length ({name}) | {length} |" in table
+    assert "| question_length | 32 |" in table
+    assert not [line for line in table if line.startswith(("| max_length |", "| tasks |"))]
+    assert json.loads((out / "sentence_bert_config.json").read_text())["max_seq_length"] == 48
+
+
 def test_adapters_are_merged_away(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:
