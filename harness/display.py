@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from harness.jobs import Job
     from harness.plan import Plan
-    from harness.train.target import Tuning, Watcher
+    from harness.train.target import Tuning
+    from harness.train.trainer import Told
 
 
 class TextsColumn(ProgressColumn):
@@ -105,7 +106,7 @@ class Display:
             )
 
     @contextmanager
-    def tuning(self, tuning: Tuning) -> Iterator[Watcher]:
+    def tuning(self, tuning: Tuning) -> Iterator[Told]:
         """Say what is trained and how it goes; the bar of the run stands still meanwhile."""
         from harness.train.progress import Progress as Training
 

@@ -23,7 +23,8 @@ from harness.reader import Reader, Reading
 from harness.request import Request
 from harness.scoring import note_row, score_file
 from harness.sources import Where
-from harness.train.target import Tuning, Watcher, provenance, tuned
+from harness.train.target import Tuning, provenance, tuned
+from harness.train.trainer import Told
 
 if TYPE_CHECKING:
     from harness.checkpoint import Checkpoint
@@ -44,7 +45,7 @@ class Reporter(Interface):
     def finished(self, job: Job, table: pa.Table) -> None:
         """A job's file is complete; ``table`` are its scores."""
 
-    def tuning(self, tuning: Tuning) -> AbstractContextManager[Watcher]:
+    def tuning(self, tuning: Tuning) -> AbstractContextManager[Told]:
         """A checkpoint is tuned, for as long as the context lasts."""
 
 

@@ -29,7 +29,8 @@ class TaskData:
 class Steps:
     """The steps of a run as a data set: item ``i`` is ``i``, and ``collate`` makes its batch.
 
-    ``rank`` of ``world`` processes takes its part of every batch.
+    ``rank`` of ``world`` processes takes its part of every batch; a batch of fewer rows than
+    processes goes to all of them.
     """
 
     def __init__(
@@ -56,12 +57,16 @@ class Steps:
         """The batch of one step: its task's name, and its tensors on the CPU."""
         (number,) = numbers
         step = self.schedule[number]
-        # Every process the same number of rows: their losses are averaged.
-        rows = step.rows[: len(step.rows) // self.world * self.world or None]
-        mine = rows[self.rank :: self.world]
+        # Every process the same number of rows: their losses are averaged. The average over
+        # processes that have the same rows is what one process alone has of them.
+        rank, world = (self.rank, self.world) if len(step.rows) >= self.world else (0, 1)
+        mine = step.rows[: len(step.rows) // world * world][rank::world]
         data = self.tasks[step.task]
-        generator = np.random.default_rng([self.seed, 3, number, self.rank])
-        return {"task": step.task, "inputs": _tensors(data, mine, generator)}
+        generator = np.random.default_rng([self.seed, 3, number, rank])
+        inputs: dict[str, Any] = dict(_tensors(data, mine, generator))
+        if data.kind == "dual_encoder":
+            inputs["whole"] = world == 1
+        return {"task": step.task, "inputs": inputs}
 
 
 def _tensors(

@@ -61,6 +61,16 @@ class TrainingFile(SourceFile):
     header: bool = True
     quoted: bool = True
 
+    @property
+    def unlike_columns(self) -> bool:
+        """Whether ``header`` is not what the columns show: numbers are those of a table without."""
+        paths = [
+            path
+            for value in self.columns.values()
+            for path in ([value] if isinstance(value, str) else value)
+        ]
+        return self.header == (bool(paths) and all(path.isdecimal() for path in paths))
+
 
 class TrainingHub(Strict):
     """A data set on the Hub. Without a ``revision`` the newest is used, and recorded.
@@ -196,10 +206,15 @@ class IntermediateCard(Strict):
 
     @property
     def hash(self) -> str:
-        """sha256 hex over everything in the card that can change a weight, and no prose."""
+        """sha256 hex over everything in the card that can change a weight, and no prose.
+
+        Columns of a Hub data set count where that is read: in the settings of the training.
+        """
         part = self.source.splits[self.split]
         checksums = read_checksums()
         paths = {self.fill(f.path, lang) for f in part.files.values() for lang in self.languages}
+        header = {role: file.header for role, file in part.files.items() if file.unlike_columns}
+        quoted = {role: file.quoted for role, file in part.files.items() if not file.quoted}
         deciding: dict[str, Any] = {
             **self.model_dump(
                 mode="json",
@@ -213,6 +228,9 @@ class IntermediateCard(Strict):
             "files": {role: file.path for role, file in part.files.items()},
             "columns": {role: dict(file.columns) for role, file in part.files.items()},
             "checksums": {path: checksums[path] for path in paths & checksums.keys()},
+            # Absent where there is nothing to say: cards from before them keep their hashes.
+            **({"header": header} if header else {}),
+            **({"quoted": quoted} if quoted else {}),
         }  # fmt: skip
         text = json.dumps(deciding, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()

@@ -58,7 +58,8 @@ class Features:
     def lengths(self) -> npt.NDArray[np.int64]:
         """The longest sequence of each row, int64[rows]."""
         by_side = [side.lengths.reshape(len(self), self.per_row).max(axis=1) for side in self.sides]
-        return np.max(by_side, axis=0) if len(self) else np.zeros(0, dtype=np.int64)
+        lengths: npt.NDArray[np.int64] = np.max(by_side, axis=0)
+        return lengths
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RefusedError
-from harness.loading import ENCODERS
+from harness.loading import ENCODERS, ROOTS
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +19,11 @@ CLASSES: Mapping[str, str] = {
     "multiple_choice": "AutoModelForMultipleChoice",
     "tagging": "AutoModelForTokenClassification",
     "mlm": "AutoModelForMaskedLM",
+}
+# What old files call the values of a LayerNorm; transformers reads encoders under these names too.
+OLD_NAMES: Mapping[str, str] = {
+    "LayerNorm.gamma": "LayerNorm.weight",
+    "LayerNorm.beta": "LayerNorm.bias",
 }
 SCALE = 100.0  # where XTREME-R's dual encoder starts the factor on its cosines
 
@@ -34,13 +39,20 @@ class HeadSpec:
 
 
 def make_model(
-    encoder: Any, heads: Sequence[HeadSpec], own: Mapping[str, torch.Tensor], *, pad: int, seed: int
+    encoder: Any,
+    heads: Sequence[HeadSpec],
+    own: Mapping[str, torch.Tensor],
+    *,
+    pad: int,
+    seed: int,
+    notes: dict[str, list[str]] | None = None,
 ) -> torch.nn.Module:
     """The encoder with fresh heads, ready to train in float32; all heads share the encoder.
 
     ``encoder``: what ``loading.load_encoder`` gives. ``own``: other tensors of the checkpoint, by
-    name; its pooler and its masked language model head go on from there, every other head starts
-    from ``seed``. ``pad``: the id of padding, for a configuration that names none.
+    name; its pooler and its masked language model head go on from there where they are there in
+    whole, every other head starts from ``seed``. ``pad``: the id of padding, for a configuration
+    that names none. ``notes``: task → what is there in part only, and is left; added to.
 
     Raises:
         RefusedError: transformers has no such head for the architecture.
@@ -54,13 +66,16 @@ def make_model(
             pad  # where a decoder-only classifier looks for the last token
         )
     tasks: dict[str, torch.nn.Module] = {}
+    own = _plain_names(own, encoder.base_model_prefix)
     for spec in heads:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if spec.kind == "dual_encoder":
                 tasks[spec.task] = _dual_encoder()(encoder, symmetric=spec.symmetric)
             else:
-                tasks[spec.task] = _with_head(encoder, spec, own)
+                tasks[spec.task], left = _with_head(encoder, spec, own)
+                if left and notes is not None:
+                    notes.setdefault(spec.task, []).extend(left)
     model: torch.nn.Module = _trained()(encoder, tasks)
     return model
 
@@ -74,7 +89,10 @@ def _check_encoder(encoder: Any) -> None:
         )
 
 
-def _with_head(encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]) -> Any:
+def _with_head(
+    encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]
+) -> tuple[Any, list[str]]:
+    """transformers' model for a task around the encoder, and what of ``own`` was left."""
     import torch
     import transformers
 
@@ -103,34 +121,75 @@ def _with_head(encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]) ->
             f"a {spec.kind.replace('_', ' ')} head of {config.model_type} does not sit on its "
             "plain encoder: choose a dual encoder task, or another base"
         )
+    left = []
     if getattr(fresh, "pooler", None) is not None and getattr(encoder, "pooler", None) is None:
         encoder.pooler = fresh.pooler
-        _take(encoder.pooler, own, ("pooler.", f"{place}.pooler."))
+        left.append(_take(_own_parameters(encoder.pooler, "pooler."), own, "pooler"))
     setattr(model, place, encoder)
     if spec.kind == "mlm":
-        _take(model, {n: t for n, t in own.items() if not n.startswith(f"{place}.")}, ("",))
-        model.tie_weights()
-    return model
+        model.tie_weights()  # what is the encoder's is no part of the head
+        head = _own_parameters(model, "", without=encoder)
+        left.append(_take(head, own, "masked language model head"))
+    return model, [note for note in left if note]
+
+
+def _plain_names(own: Mapping[str, torch.Tensor], encoder_name: str) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint by the names of today, without what wrappers put in front."""
+    roots = (*ROOTS, encoder_name)
+    plain: dict[str, torch.Tensor] = {}
+    for name in sorted(own, key=lambda name: name.count(".")):  # the least wrapped one is meant
+        today = name
+        for old, new in OLD_NAMES.items():
+            today = today.replace(old, new)
+        parts = today.split(".")
+        while len(parts) > 1 and parts[0] in roots:
+            parts.pop(0)
+        plain.setdefault(".".join(parts), own[name])
+    return plain
+
+
+def _own_parameters(
+    module: torch.nn.Module, prefix: str, *, without: torch.nn.Module | None = None
+) -> list[tuple[torch.nn.Parameter, list[str]]]:
+    """Each parameter with all names it goes by: tied ones are one parameter with several."""
+    others = set() if without is None else {id(one) for one in without.parameters()}
+    found: dict[int, tuple[torch.nn.Parameter, list[str]]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if id(parameter) not in others:
+            found.setdefault(id(parameter), (parameter, []))[1].append(f"{prefix}{name}")
+    return list(found.values())
 
 
 def _take(
-    module: torch.nn.Module, own: Mapping[str, torch.Tensor], prefixes: Sequence[str]
-) -> None:
-    """Values of the checkpoint for a part that it has whole or not at all."""
+    parameters: Sequence[tuple[torch.nn.Parameter, list[str]]],
+    own: Mapping[str, torch.Tensor],
+    what: str,
+) -> str:
+    """Values of the checkpoint for a part that it has whole, else none of them.
+
+    Returns what to say where it has some. These may be another model's, and among fresh values
+    they would be neither the head that it was nor a new one.
+    """
     import torch
 
-    known = dict(module.named_parameters())
-    for prefix in prefixes:
-        found = {
-            name: own[f"{prefix}{name}"]
-            for name, parameter in known.items()
-            if f"{prefix}{name}" in own and own[f"{prefix}{name}"].shape == parameter.shape
-        }
+    found: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+    absent: list[str] = []
+    for parameter, names in parameters:
+        name = next((name for name in names if name in own), names[0])
+        if name in own and own[name].shape == parameter.shape:
+            found.append((parameter, own[name]))
+        else:
+            absent.append(name)
+    if not absent:
         with torch.no_grad():
-            for name, tensor in found.items():
-                known[name].copy_(tensor)
-        if found:
-            return
+            for parameter, tensor in found:
+                parameter.copy_(tensor)
+    if not absent or not any(name in own for _, names in parameters for name in names):
+        return ""
+    return (
+        f"the base has {len(found)} of {len(parameters)} weights of the {what}, not "
+        f"{', '.join(absent[:3])}: it starts afresh"
+    )
 
 
 def _trained() -> Any:
@@ -170,7 +229,8 @@ def _dual_encoder() -> Any:
             mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
             return torch.nn.functional.normalize(mean, dim=-1)
 
-        def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        def forward(self, *, whole: bool = True, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            """``whole``: the batch is all here; else each process has a part of it."""
             query, text = (
                 self.embed(
                     {
@@ -183,7 +243,7 @@ def _dual_encoder() -> Any:
             )
             world, scale = 1, 1.0 * self.scale
             query_ids, text_ids = inputs["query_ids"], inputs["text_ids"]
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
+            if not whole:
                 world = torch.distributed.get_world_size()
                 query, text = gathered(query), gathered(text)
                 query_ids, text_ids = gathered(query_ids), gathered(text_ids)
@@ -220,15 +280,17 @@ def in_batch_loss(
 
     ``query``, ``text``: float32[n, d], normalised. Another row's text is no negative where it is
     the same text, or belongs to the same query (equal ids). ``symmetric``: the mean of this and of
-    each text's own query among all queries.
+    each text's own query among all queries. Float32 under autocast too.
     """
     import torch
 
     same = (query_ids[:, None] == query_ids) | (text_ids[:, None] == text_ids)
     right = torch.arange(len(query), device=query.device)
     same[right, right] = False
-    scores = (scale * (query @ text.T)).masked_fill(same, float("-inf"))
-    loss = torch.nn.functional.cross_entropy(scores, right)
-    if symmetric:
-        loss = (loss + torch.nn.functional.cross_entropy(scores.T, right)) / 2
+    # In bfloat16 cosines near 1 are steps of 0.004 apart, which the scale makes 0.4.
+    with torch.autocast(query.device.type, enabled=False):
+        scores = (scale * (query @ text.T)).masked_fill(same, float("-inf"))
+        loss = torch.nn.functional.cross_entropy(scores, right)
+        if symmetric:
+            loss = (loss + torch.nn.functional.cross_entropy(scores.T, right)) / 2
     return loss

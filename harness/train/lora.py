@@ -23,14 +23,12 @@ def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
     """Put adapters into the encoder, in place, and freeze all else of it; for ``merge``.
 
     Raises:
-        RefusedError: peft is not installed. UsageError: layers that the encoder does not have.
+        UsageError: layers that the encoder does not have.
+        RefusedError: layers without a linear module.
     """
     import torch
+    from peft import LoraConfig, get_peft_model
 
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise RefusedError("--lora needs peft: pip install 'xharness[train]'") from error
     first, last = recipe.layers or (0, depth(encoder) - 1)
     layers = encoder_layers(encoder)
     if last >= len(layers):
@@ -60,9 +58,4 @@ def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
 
 def merge(wrapped: Any) -> None:
     """Add the adapters into the weights, in place: the encoder is a plain one again."""
-    merged = wrapped.merge_and_unload()
-    # peft leaves a note of itself behind, which would go into the saved configuration.
-    for name in ("peft_config", "_hf_peft_config_loaded"):
-        if name in vars(merged):
-            delattr(merged, name)
-    merged.requires_grad_(True)
+    wrapped.merge_and_unload().requires_grad_(True)

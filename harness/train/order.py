@@ -65,13 +65,18 @@ def recipes(
 
 
 def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
-    """Everything that decides the weights; the same settings are the same training."""
+    """Everything that decides the weights; the same settings are the same training.
+
+    Beside ``tasks``, which has every recipe, stands that of the first task: its optimiser's part
+    is the one of all.
+    """
     tasks = {
         card.name: {
             "card": card.hash,
             "recipe": order.recipes[card.name].model_dump(),
             "files": dict(sets[card.name].files),
             "examples": len(sets[card.name].examples),
+            **_hub_columns(card, sets[card.name]),
         }
         for card in order.cards
     }
@@ -89,6 +94,14 @@ def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
         **order.recipes[order.cards[0].name].model_dump(),
         "tasks": tasks,
     }
+
+
+def _hub_columns(card: IntermediateCard, read: TrainingSet) -> dict[str, Any]:
+    """What was read from the Hub's files, where the card says that for them apart."""
+    hub = card.source.splits[card.split].hub
+    if read.route != "hub" or hub is None or not hub.columns:
+        return {}
+    return {"columns": {role: dict(columns) for role, columns in hub.columns.items()}}
 
 
 def process() -> tuple[int, int]:

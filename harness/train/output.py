@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -67,7 +67,8 @@ def _fill(made: Made, model: Any, tokenizer: Any, curve: Curve, final: Path, nam
     _save_tokenizer(tokenizer, final)
     retrieval = all(card.kind == "dual_encoder" for card in made.cards)
     if retrieval:
-        _sentence_transformer(final, model.encoder.config.hidden_size, made.settings["max_length"])
+        longest = max(task["recipe"]["max_length"] for task in made.settings["tasks"].values())
+        _sentence_transformer(final, model.encoder.config.hidden_size, longest)
     (final / "loss.tsv").write_bytes(curve.path.read_bytes())
     (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
     revision = resolve(str(final), offline=True).revision
@@ -215,8 +216,7 @@ def _plain(name: str) -> str:
 def _model_card(made: Made, name: str, retrieval: bool) -> str:
     trained = "\n".join(_task_line(card, made.sets[card.name]) for card in made.cards)
     languages = sorted({lang for part in made.sets.values() for lang in part["languages"]})
-    settings = {key: value for key, value in made.settings.items() if not isinstance(value, dict)}
-    recipe = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
+    recipe = "\n".join(f"| {key} | {value} |" for key, value in _shown(made.settings))
     use = (
         "Mean of the last hidden state over attended tokens, L2-normalised, cosine: as the "
         "sentence-transformers files beside the weights declare.\n"
@@ -261,6 +261,21 @@ every step.
 
 ![Training loss](loss.svg)
 """
+
+
+def _shown(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What decided the weights, for people: an entry for each task where their recipes differ."""
+    recipes = {name: task["recipe"] for name, task in settings["tasks"].items()}
+    for key, value in settings.items():
+        own = {name: recipe[key] for name, recipe in recipes.items() if key in recipe}
+        if key == "lora" and value is not None:
+            layers = value["layers"]
+            where = "all layers" if layers is None else f"layers {layers[0]} to {layers[1]}"
+            yield key, f"{where}, rank {value['rank']}, alpha {value['alpha']}"
+        elif len(set(own.values())) > 1:
+            yield from ((f"{key} ({name})", str(one)) for name, one in own.items())
+        elif key != "tasks":
+            yield key, str(value)
 
 
 def _task_line(card: IntermediateCard, part: Mapping[str, Any]) -> str:

@@ -15,12 +15,16 @@ FIELD_LIMIT = 1 << 20
 
 
 def read_records(
-    file: LocalFile, *, header: bool = True, quoted: bool = True
+    file: LocalFile, *, header: bool = True, quoted: bool = True, strict: bool = True
 ) -> Iterator[tuple[str, Any]]:
-    """(place, record) of a file, by its ending. DataError where it is not what it ends in."""
+    """(place, record) of a file, by its ending. DataError where it is not what it ends in.
+
+    A table's row with another number of columns is an error where ``strict``, else its record is
+    None.
+    """
     name = file.name.removesuffix(".gz")
     if name.endswith((".tsv", ".csv", ".txt")):
-        yield from _table(file, "," if name.endswith(".csv") else "\t", header, quoted)
+        yield from _table(file, "," if name.endswith(".csv") else "\t", header, quoted, strict)
     elif name.endswith(".json"):
         records = read_json(file)
         if not isinstance(records, list):
@@ -32,7 +36,7 @@ def read_records(
 
 
 def _table(
-    file: LocalFile, delimiter: str, header: bool, quoted: bool
+    file: LocalFile, delimiter: str, header: bool, quoted: bool, strict: bool
 ) -> Iterator[tuple[str, Any]]:
     """Rows as column → text. A quoted field may hold line ends."""
     csv.field_size_limit(FIELD_LIMIT)
@@ -51,11 +55,14 @@ def _table(
                 names = row if header else [str(number) for number in range(len(row))]
                 if header:
                     continue
-            if len(row) != len(names):
+            if len(row) == len(names):
+                yield place, dict(zip(names, row, strict=True))
+            elif strict:
                 raise DataError(
                     f"{place}: {len(row)} columns, not {len(names)}: not the official file"
                 )
-            yield place, dict(zip(names, row, strict=True))
+            else:
+                yield place, None
     except csv.Error as error:
         raise DataError(f"{file.name}:{reader.line_num}: not a table: {error}") from None
 

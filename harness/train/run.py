@@ -33,13 +33,14 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
     """Train and return the folder of the finished checkpoint, at once where it is there already.
 
     Raises:
-        UsageError: the target holds another training, or something else.
+        UsageError: the target holds another training, or something else; what training needs is
+            not installed; fewer steps than tasks.
         RefusedError: the base's weights are not whole, or it cannot have the head.
         DataError: data that does not fit, or nothing left of it.
         IncompleteError: no data, no space, no memory, a loss that is not finite.
     """
     check_target(order.out)
-    _check_installed()
+    _check_installed(adapters=order.lora is not None)
     sets = {card.name: read(card, where, order.max_examples) for card in order.cards}
     settings = decided(order, sets)
     first = process()[0] == 0
@@ -59,13 +60,17 @@ def _train(
     with _own_randomness():
         encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
         tasks = _features(order, sets, encoder, tokenizer)
+        notes: dict[str, list[str]] = {}
         model = make_model(
             encoder,
             _heads(order, sets),
             _own_tensors(order.base),
             pad=pad_token(tokenizer),
             seed=order.seed,
+            notes=notes,
         )
+        for task, said in notes.items():
+            told.say(f"{task}: {'; '.join(said)}")
         wrapped = None if order.lora is None else adapted(encoder, order.lora, seed=order.seed)
         steps = _steps(order, tasks)
         recipe = order.recipes[order.cards[0].name]
@@ -82,7 +87,7 @@ def _train(
             model.to("cpu").eval()
             if wrapped is not None:
                 merge(wrapped)
-            described = _described(order, sets, tasks)
+            described = _described(order, sets, tasks, notes)
             made = Made(
                 base=order.base,
                 cards=order.cards,
@@ -96,11 +101,13 @@ def _train(
     return order.out
 
 
-def _check_installed() -> None:
+def _check_installed(*, adapters: bool) -> None:
     from importlib.util import find_spec
 
-    if find_spec("accelerate") is None:
-        raise UsageError("training needs accelerate: pip install 'xharness[train]'")
+    needed = {"accelerate": "training", **({"peft": "training adapters"} if adapters else {})}
+    for name, what in needed.items():
+        if find_spec(name) is None:
+            raise UsageError(f"{what} needs {name}: pip install 'xharness[train]'")
 
 
 def _meet(order: Order) -> None:
@@ -146,9 +153,12 @@ def _steps(order: Order, tasks: Mapping[str, TaskData]) -> Steps:
 
 
 def _described(
-    order: Order, sets: Mapping[str, TrainingSet], tasks: Mapping[str, TaskData]
+    order: Order,
+    sets: Mapping[str, TrainingSet],
+    tasks: Mapping[str, TaskData],
+    notes: Mapping[str, list[str]],
 ) -> dict[str, dict[str, Any]]:
-    """What each task's data was, for the record."""
+    """What each task's data was, for the record. ``notes``: of its head."""
     return {
         card.name: {
             "title": card.title,
@@ -162,7 +172,7 @@ def _described(
             "hub": sets[card.name].revision,
             "files": dict(sets[card.name].files),
             "contaminates": card.contaminates,
-            "notes": list(sets[card.name].notes),
+            "notes": [*sets[card.name].notes, *notes.get(card.name, ())],
         }
         for card in order.cards
     }

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.errors import UsageError
+
 # Batches that are sorted by length together: enough that rows of a batch are alike, few enough
 # that the order stays one of chance.
 POOL = 50
@@ -49,8 +51,11 @@ class Step:
 def make_schedule(shares: Sequence[Share], *, seed: int, max_steps: int | None) -> list[Step]:
     """Every step of a run, in order. One task per step, in proportion to capped size.
 
-    All the steps of a run are shared out (largest remainders), and shuffled: the proportions hold
-    exactly, not only on average.
+    All the steps of a run are shared out (largest remainders, one at least), and shuffled: the
+    proportions hold exactly, not only on average.
+
+    Raises:
+        UsageError: fewer steps than tasks.
     """
     total = sum(share.steps for share in shares)
     if max_steps is not None:
@@ -68,12 +73,27 @@ def make_schedule(shares: Sequence[Share], *, seed: int, max_steps: int | None) 
 
 
 def apportion(sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """``total`` steps over tasks in proportion to ``sizes``, by largest remainders."""
+    """``total`` steps over tasks in proportion to ``sizes``, by largest remainders.
+
+    A task too small for a step has one of the task with the most: it would be none of the run's.
+
+    Raises:
+        UsageError: fewer steps than tasks.
+    """
+    if total < len(sizes):
+        raise UsageError(
+            f"--max-steps {total} cannot train all of {', '.join(sizes)}: give at least "
+            f"{len(sizes)}"
+        )
     whole = sum(sizes.values())
     counts = {task: total * size // whole for task, size in sizes.items()}
     remainders = sorted(sizes, key=lambda task: -(total * sizes[task] % whole))  # stable
     for task in remainders[: total - sum(counts.values())]:
         counts[task] += 1
+    for task in sizes:
+        if counts[task] == 0:
+            counts[max(counts, key=lambda other: counts[other])] -= 1
+            counts[task] = 1
     return counts
 
 

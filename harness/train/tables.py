@@ -12,9 +12,16 @@ from harness.train.examples import Choice, Classified, Example, Found, Matched, 
 from harness.train.records import column, read_records, texts
 from harness.train.sources import Files, file_of
 
+# Rows torn at a line end or tab that nothing marks as text: a few are a fact of old files, many
+# are another format.
+MOST_TORN = 0.01
+
 
 def read_table(card: IntermediateCard, files: Files, labels: list[str], notes: list[str]) -> Found:
-    """Rows of tables. The item is the row, which is the same one in every language."""
+    """Rows of tables. The item is the row, which is the same one in every language.
+
+    Where fields are not quoted and rows not dealt, a few torn rows are left out.
+    """
     found: Found = {}
     skipped = 0
     sizes: dict[str, int] = {}
@@ -27,8 +34,11 @@ def read_table(card: IntermediateCard, files: Files, labels: list[str], notes: l
                     f"{card.name}: {len(rows)} rows in {lang}, {sizes[role]} in "
                     f"{card.languages[0]}: the files are not parallel"
                 )
+            _check_torn(card, lang, rows, notes)
             columns = files.columns[role]
             for number, (place, record) in enumerate(rows):
+                if record is None:
+                    continue
                 value = ""
                 if card.kind != "mlm":
                     value = str(column(record, str(columns["label"]), place)).strip()
@@ -67,9 +77,25 @@ def _example(
 
 
 def _rows(card: IntermediateCard, files: Files, lang: str, role: str) -> list[tuple[str, Any]]:
+    """(place, record) of a file; None for a torn row, where there may be some."""
     file = card.source.splits[card.split].files.get(role)
     header, quoted = (file.header, file.quoted) if file is not None else (True, True)
-    return list(read_records(file_of(files, lang, role), header=header, quoted=quoted))
+    strict = quoted or card.deal is not None
+    opened = file_of(files, lang, role)
+    return list(read_records(opened, header=header, quoted=quoted, strict=strict))
+
+
+def _check_torn(
+    card: IntermediateCard, lang: str, rows: Sequence[tuple[str, Any]], notes: list[str]
+) -> None:
+    torn = [place for place, record in rows if record is None]
+    if len(torn) > MOST_TORN * len(rows):
+        raise DataError(
+            f"{card.name} {lang}: {len(torn)} of {len(rows)} rows have another number of columns "
+            f"than the first, such as {torn[0]}: not the official file"
+        )
+    if torn:
+        notes.append(f"{len(torn)} of {len(rows)} rows in {lang} left out: torn")
 
 
 def _roles(files: Files) -> list[str]:

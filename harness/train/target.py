@@ -14,7 +14,6 @@ from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from typing import Any
-from typing import Protocol as Interface
 
 from filelock import FileLock, Timeout
 
@@ -34,13 +33,6 @@ from harness.train.trainer import DONE, Told
 from harness.train.workspace import WORK
 
 FOLDER = "tuned"  # of the cache
-
-
-class Watcher(Told, Interface):
-    """Who is told how tuning goes."""
-
-    def say(self, text: str) -> None:
-        """Something for people."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +197,7 @@ def no_head(checkpoint: Checkpoint, recipe: TargetRecipe) -> str:
     return ""
 
 
-def tuned(tuning: Tuning, where: Where, told: Watcher) -> Checkpoint:
+def tuned(tuning: Tuning, where: Where, told: Told) -> Checkpoint:
     """The tuned checkpoint: as it was kept, or trained now. One run at a time makes it.
 
     Raises:
@@ -243,7 +235,7 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _train(tuning: Tuning, where: Where, told: Watcher) -> None:
+def _train(tuning: Tuning, where: Where, told: Told) -> None:
     checkpoint, card = tuning.checkpoint, tuning.recipe.card
     model = checkpoint.id if checkpoint.local else f"{checkpoint.id}@{checkpoint.revision}"
     order = Order(

@@ -20,10 +20,19 @@ DONE = "complete"  # a file in a saved step that is whole
 SAVES = 20  # a run saves about so many times, and at least
 SAVE_SECONDS = 900.0  # this often
 SCALE_NAMES = ("scale",)
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate",
+    "not enough memory",
+    "cublas_status_alloc_failed",
+)
 
 
 class Told(Interface):
     """Who is told how training goes."""
+
+    def say(self, text: str) -> None:
+        """Something for people."""
 
     def started(self, step: int, total: int) -> None:
         """Training begins, or goes on, after so many steps of so many."""
@@ -51,8 +60,6 @@ def run_steps(
         IncompleteError: the loss or a gradient is not finite, memory or disk is full; the last
             good step is kept.
     """
-    import torch
-
     if steps.rank == 0:
         _tidy(folder)
     resume = last_saved(folder)
@@ -69,14 +76,20 @@ def run_steps(
             trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     except HarnessError:
         raise
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        text = " ".join(str(error).split())[:160]
-        if isinstance(error, RuntimeError) and "memory" not in text.lower():
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
             raise
+        text = " ".join(str(error).split())[:160]
         raise IncompleteError(
             f"out of memory at a batch of {settings.recipe.batch_size}: lower --batch-size or "
             f"--max-length, or use a smaller base ({text})"
         ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch has a class of its own for accelerators alone, and its libraries say it in words too.
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY)
 
 
 def last_saved(folder: Path) -> Path | None:

@@ -233,6 +233,29 @@ def test_several_tasks_one_per_step(run: Run, base: Path, data: Path, tmp_path: 
     assert submission["objective"] == "multitask"
 
 
+def test_the_model_card_shows_adapters_and_what_tasks_differ_in(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    second = tmp_path / "second.yaml"
+    pairs_card(
+        own, name="second", recipe={"batch_size": 2, "max_length": 48, "question_length": 32}
+    ).rename(second)
+    out = tmp_path / "made"
+    ran = run(
+        "train", base, "-i", pairs_card(own), "-i", second, "--out", out, "--data", tmp_path,
+        "--lora-layers", "0-1", "--max-steps", "2", "--offline", "--device", "cpu", "-q",
+    )  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    table = (out / "README.md").read_text().splitlines()
+    assert "| lora | layers 0 to 1, rank 16, alpha 32 |" in table
+    for name, batch_size, length in (("own", 3, 32), ("second", 2, 48)):
+        assert f"| batch_size ({name}) | {batch_size} |" in table
+        assert f"| max_length ({name}) | {length} |" in table
+    assert "| question_length | 32 |" in table
+    assert not [line for line in table if line.startswith(("| max_length |", "| tasks |"))]
+    assert json.loads((out / "sentence_bert_config.json").read_text())["max_seq_length"] == 48
+
+
 def test_adapters_are_merged_away(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -250,6 +273,25 @@ def test_adapters_are_merged_away(
     assert all("layer.0." in key or "layer.1." in key for key in changed)
     assert not list(out.glob("adapter*"))
     assert json.loads((out / "training.json").read_text())["settings"]["lora"]["layers"] == [0, 1]
+
+
+def test_adapters_need_peft_before_anything_is_read(
+    run: Run, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *more: None if name == "peft" else found(name, *more),
+    )
+    out = tmp_path / "made"
+    options = ("-i", "squad_v2", "--out", out, "--data", tmp_path)  # there is no data
+    ran = run("train", base, *options, "--lora", *FEW)
+    assert ran.code == 2
+    assert "training adapters needs peft: pip install" in ran.stderr
+    assert not out.exists()
+    assert run("train", base, *options, *FEW).code == 5
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_step(
@@ -335,7 +377,10 @@ def test_one_process_at_a_time(
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(base: Path, own: Callable[..., Path], tmp_path: Path) -> None:
-    """In-batch negatives are those of the whole batch, and the gradient is of the whole loss."""
+    """In-batch negatives are those of the whole batch, and the gradient is of the whole loss.
+
+    Nine rows, four a step: the last step has one, which is none for one of two processes.
+    """
     still = build(
         "bert", tmp_path / "still", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
@@ -346,12 +391,13 @@ def test_two_processes_train_as_one(base: Path, own: Callable[..., Path], tmp_pa
         command = [
             sys.executable, *launcher, "-m", "harness", "train", str(still), "-i", str(card),
             "--data", str(tmp_path), "--out", str(tmp_path / name), "--offline", "--device", "cpu",
-            "--epochs", "2",
+            "--epochs", "1.5",
         ]  # fmt: skip
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         lines = (tmp_path / name / "loss.tsv").read_text().splitlines()[1:]
         losses[name] = [float(line.split("\t")[2]) for line in lines]
     assert losses["two"] == pytest.approx(losses["one"], rel=1e-4)
+    assert len(losses["one"]) == 3
     assert losses["one"][0] != losses["one"][1]
 
 
@@ -359,14 +405,28 @@ def test_bfloat16_is_another_training(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:
     card = pairs_card(own)
-    out = tmp_path / "made"
-    ran = run(
-        "train", base, "-i", card, "--out", out, "--data", tmp_path, "--dtype", "bfloat16", *FEW
-    )
-    assert ran.code == 0, ran.stderr
-    assert {str(v.dtype) for v in load_file(out / "model.safetensors").values()} == {
-        "torch.float32"
-    }
+
+    def trained(out: str, dtype: str) -> Any:
+        return run(
+            "train", base, "-i", card, "--out", tmp_path / out, "--data", tmp_path,
+            "--dtype", dtype, *FEW,
+        )  # fmt: skip
+
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        ran = trained(dtype, dtype)
+        assert ran.code == 0, ran.stderr
+        out = tmp_path / dtype
+        assert json.loads((out / "training.json").read_text())["settings"]["dtype"] == dtype
+        stored = load_file(out / "model.safetensors").values()
+        assert {value.dtype for value in stored} == {torch.float32}
+        lines = (out / "loss.tsv").read_text().splitlines()[1:]
+        losses[dtype] = [float(line.split("\t")[2]) for line in lines]
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.3)
+    ran = trained("float32", "bfloat16")
+    assert ran.code == 2
+    assert "holds another training (dtype was float32, is bfloat16)" in ran.stderr
 
 
 @pytest.mark.parametrize(

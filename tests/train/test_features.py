@@ -11,7 +11,7 @@ from harness.errors import DataError, RefusedError
 from harness.train.batches import TaskData, _tensors, masked, padded
 from harness.train.cards import Recipe
 from harness.train.examples import Choice, Classified, Matched, Span, Tagged, Text
-from harness.train.features import IGNORED, Codec, Features, answer_tokens, encode
+from harness.train.features import IGNORED, Codec, answer_tokens, encode
 from harness.windows import WindowShape, make_windows
 from tests.checkpoints import build
 
@@ -196,11 +196,6 @@ def test_padding_is_on_the_right_and_masked(bert: tuple[Any, Any]) -> None:
     assert (ids[mask == 0] == 0).all()
     assert ids.shape == types.shape == mask.shape
     assert np.array_equal(ids[1], features.sides[0].tokens[features.sides[0].begin[1] :])
-
-
-def test_no_examples_are_no_rows() -> None:
-    nothing = Features((), {}, np.zeros(0, dtype=np.int64))
-    assert len(nothing) == 0
 
 
 def rng() -> np.random.Generator:

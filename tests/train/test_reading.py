@@ -164,6 +164,36 @@ def test_pairs_of_texts_with_quotes_and_line_ends(tmp_path: Path) -> None:
     assert found(card(source=unquoted), tmp_path) == [Classified("rows:0", "en", '"open', None, 0)]
 
 
+def qqp(folder: Path, rows: list[str]) -> Any:
+    one = read_intermediate("qqp")
+    names = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    write(folder / "qqp/train.tsv", "\n".join([names, *rows]) + "\n")
+    return read(one, Where(folder, folder, offline=True))
+
+
+def test_a_few_torn_rows_of_an_unquoted_table_are_left_out_and_said(tmp_path: Path) -> None:
+    rows = [f'{at}\t1\t2\t"What is {at}?\tWhat {at}?\t{at % 2}' for at in range(398)]
+    torn = ["7\t1\t2\tWhat is", "it?\tWhat?\t1"]
+    made = qqp(tmp_path, [*rows[:5], *torn, *rows[5:]])
+    assert len(made.examples) == 398
+    assert made.notes == ("2 of 400 rows in en left out: torn",)
+    assert made.examples[5] == Classified("rows:7", "en", '"What is 5?', "What 5?", 1)
+    assert qqp(tmp_path, rows).notes == ()
+    # More than 1 %: another format.
+    with pytest.raises(DataError, match=r"5 of 403 rows have another number of columns .*tsv:400"):
+        qqp(tmp_path, [*rows, *torn, *torn, torn[0]])
+
+
+@pytest.mark.parametrize("change", [{"quoted": True}, {"deal": {"items": "en"}}])
+def test_quoted_and_dealt_tables_have_no_torn_rows(change: dict[str, Any], tmp_path: Path) -> None:
+    columns = {"first": "0", "label": "1"}
+    quoted = change.pop("quoted", False)
+    rows = source("records", "x.tsv", header=False, quoted=quoted, columns=columns)
+    write(tmp_path / "x.tsv", "a\tno\n" * 300 + "b\n")
+    with pytest.raises(DataError, match=r"x\.tsv:301: 1 columns, not 2: not the official file"):
+        found(card(source=rows, **change), tmp_path)
+
+
 def test_choices_from_nested_json(tmp_path: Path) -> None:
     one = read_intermediate("commonsense_qa")
     record = {

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import UsageError
 from harness.train.schedule import POOL, Share, apportion, make_schedule
 
 
@@ -81,8 +82,28 @@ def test_fewer_steps_keep_the_proportions() -> None:
     [
         ({"a": 1, "b": 1, "c": 1}, 4, {"a": 2, "b": 1, "c": 1}),
         ({"a": 7, "b": 3}, 5, {"a": 4, "b": 1}),  # 3.5 and 1.5: the first of equal remainders
-        ({"a": 999, "b": 1}, 10, {"a": 10, "b": 0}),
+        ({"a": 999, "b": 1}, 10, {"a": 9, "b": 1}),  # a share of 0.01 is a step
+        ({"a": 1, "b": 999, "c": 1}, 3, {"a": 1, "b": 1, "c": 1}),
     ],
 )
 def test_largest_remainders(sizes: dict[str, int], total: int, expected: dict[str, int]) -> None:
     assert apportion(sizes, total) == expected
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=9), st.integers(0, 60))
+def test_every_task_has_a_step(sizes: list[int], more: int) -> None:
+    counts = apportion({str(at): size for at, size in enumerate(sizes)}, len(sizes) + more)
+    assert sum(counts.values()) == len(sizes) + more
+    assert min(counts.values()) >= 1
+
+
+def test_a_small_task_beside_a_large_one_is_trained() -> None:
+    steps = make_schedule([share("a", 4000), share("b", 1)], seed=0, max_steps=None)
+    assert Counter(step.task for step in steps) == {"a": 1000, "b": 1}
+    steps = make_schedule([share("a", 4000), share("b", 1)], seed=0, max_steps=2)
+    assert Counter(step.task for step in steps) == {"a": 1, "b": 1}
+
+
+def test_fewer_steps_than_tasks_are_refused() -> None:
+    with pytest.raises(UsageError, match="--max-steps 1 cannot train all of a, b: give at least 2"):
+        make_schedule([share("a", 40), share("b", 120)], seed=0, max_steps=1)

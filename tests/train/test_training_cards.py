@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from harness.train.cards import (
     read_intermediate,
     read_intermediate_suites,
 )
-from tests.train.cards import CARD
+from harness.train.examples import TrainingSet
+from harness.train.order import Order, decided
+from tests.train.cards import CARD, card, source
 
 
 @pytest.mark.parametrize("name", intermediate_names())
@@ -110,6 +113,49 @@ def test_prose_does_not_change_the_hash_and_data_does() -> None:
     assert IntermediateCard.model_validate(CARD | {"notes": ["x"], "title": "y"}).hash == card.hash
     assert IntermediateCard.model_validate(CARD | {"languages": ["de"]}).hash != card.hash
     assert IntermediateCard.model_validate(CARD | {"recipe": {"lr": 1.0}}).hash != card.hash
+
+
+def test_how_a_table_is_read_changes_the_hash() -> None:
+    def hashed(columns: dict[str, Any], **file: Any) -> str:
+        return card(source=source("records", "x.tsv", columns=columns, **file)).hash
+
+    named, numbered = {"first": "a", "label": "b"}, {"first": "0", "label": ["1"]}
+    assert hashed(named, quoted=True, header=True) == hashed(named)
+    assert hashed(named, quoted=False) != hashed(named)
+    # Numbers are the columns of a table without a header.
+    assert hashed(numbered, header=False) != hashed(numbered)
+    assert hashed(named, header=False) != hashed(named)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("mlqa_en", "164065ff0920"),
+        ("mlqa_multilingual", "d9034adf0d01"),
+        ("mlqa_pairs_en", "960602c468e7"),
+        ("mlqa_pairs_multilingual", "d8459fca19b3"),
+        ("translation_pairs", "a0c946224264"),
+    ],
+)
+def test_cards_that_checkpoints_were_trained_by_keep_their_hashes(name: str, begins: str) -> None:
+    assert read_intermediate(name).hash.startswith(begins)
+
+
+def test_columns_of_the_hubs_files_are_settings_where_they_were_read(tmp_path: Path) -> None:
+    columns = {"first": "premise", "label": "gold"}
+    hub = {"id": "org/rows", "files": {"rows": "x.parquet"}, "columns": {"rows": columns}}
+    rows = source("records", "x.tsv", columns={"first": "a", "label": "b"})
+    rows["splits"]["train"]["hub"] = hub
+    one = card(source=rows)
+    base: Any = SimpleNamespace(id="base", revision="r")
+    order = Order(base=base, cards=[one], recipes={"own": one.recipe}, out=tmp_path)
+
+    def settings(route: str) -> dict[str, Any]:
+        found: dict[str, Any] = decided(order, {"own": TrainingSet([], (), route, {})})["tasks"]
+        return found["own"]
+
+    assert settings("hub")["columns"] == {"rows": columns}
+    assert "columns" not in settings("folder")
 
 
 def test_a_card_of_ones_own(tmp_path: Path) -> None:

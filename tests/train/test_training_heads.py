@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from harness.checkpoint import resolve
 from harness.errors import RefusedError, UsageError
 from harness.loading import load_encoder
 from harness.train.cards import LoraRecipe
-from harness.train.heads import SCALE, HeadSpec, in_batch_loss, make_model
+from harness.train.heads import SCALE, HeadSpec, _dual_encoder, in_batch_loss, make_model
 from harness.train.lora import adapted, merge, parse_layers
 from tests.checkpoints import build
 
@@ -51,6 +53,38 @@ def test_equal_texts_and_queries_are_no_negatives() -> None:
     # The same text, or the same query: nothing is left to tell apart.
     assert loss(query, text, [0, 1], [5, 5]) == 0.0
     assert loss(query, text, [5, 5], [0, 1], symmetric=True) == 0.0
+
+
+class Given(torch.nn.Module):
+    """An encoder whose hidden states are what it is given, one token a text."""
+
+    def forward(self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        del attention_mask
+        return SimpleNamespace(last_hidden_state=input_ids)
+
+
+def pairs(rows: int) -> dict[str, torch.Tensor]:
+    """Pairs of unit vectors that are alike: cosines between 0.99 and 1."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = 1 + 0.05 * torch.randn(2, rows, 1, 64, generator=generator)
+    query, text = torch.nn.functional.normalize(vectors, dim=-1)
+    assert 0.99 < float((query[:, 0] @ text[:, 0].T).min()) < 1
+    ones = torch.ones(rows, 1, dtype=torch.int64)
+    return {
+        "query_input_ids": query, "query_attention_mask": ones, "query_ids": torch.arange(rows),
+        "text_input_ids": text, "text_attention_mask": ones, "text_ids": torch.arange(rows),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_cosines_are_not_rounded_under_autocast(symmetric: bool) -> None:
+    model = _dual_encoder()(Given(), symmetric=symmetric)
+    inputs = pairs(16)
+    alone = model(**inputs)["loss"].detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(**inputs)["loss"].detach()
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(alone), rel=1e-6)
 
 
 def loaded(kind: str, folder: Path, **options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -93,17 +127,102 @@ def test_a_head_that_the_base_brings_is_not_taken_over(tmp_path: Path) -> None:
     assert not torch.equal(model.tasks["qa"].qa_outputs.weight, own["qa_outputs.weight"])
 
 
-def test_masked_language_modelling_goes_on_with_the_bases_head(tmp_path: Path) -> None:
-    from transformers import BertForMaskedLM
+def with_mlm_head(kind: str, folder: Path) -> tuple[Any, dict[str, torch.Tensor], list[str]]:
+    """An encoder, the tensors of a whole model with values of its own, and its head's names."""
+    import transformers
 
-    encoder, own = loaded("bert", tmp_path)
-    whole = BertForMaskedLM(encoder.config)
-    torch.nn.init.uniform_(whole.cls.predictions.transform.dense.weight)
+    encoder, _ = loaded(kind, folder)
+    whole = transformers.AutoModelForMaskedLM.from_config(encoder.config)
+    encoder_ids = {id(value) for value in whole.base_model.parameters()}
+    head = [name for name, value in whole.named_parameters() if id(value) not in encoder_ids]
+    for name, value in whole.named_parameters():
+        if name in head:
+            torch.nn.init.uniform_(value)
     own = {name: value.detach() for name, value in whole.state_dict().items()}
-    model: Any = make_model(encoder, [HeadSpec("mlm", "mlm")], own, pad=0, seed=0)
-    head = model.tasks["mlm"].cls.predictions
-    assert torch.equal(head.transform.dense.weight, own["cls.predictions.transform.dense.weight"])
-    assert head.decoder.weight is encoder.embeddings.word_embeddings.weight
+    return encoder, own, head
+
+
+def made_mlm(
+    encoder: Any, own: dict[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], dict[str, list[str]]]:
+    """The values of the made model, and what was said."""
+    notes: dict[str, list[str]] = {}
+    model: Any = make_model(encoder, [HeadSpec("mlm", "mlm")], own, pad=0, seed=0, notes=notes)
+    head = model.tasks["mlm"]
+    assert head.get_output_embeddings().weight is head.get_input_embeddings().weight
+    return head.state_dict(), notes
+
+
+def today(name: str) -> str:
+    return name
+
+
+def wrapped(name: str) -> str:
+    return f"module.{name}"
+
+
+def twice_wrapped(name: str) -> str:
+    return f"_orig_mod.model.{name}"
+
+
+def old(name: str) -> str:
+    for one, other in (("weight", "gamma"), ("bias", "beta")):
+        name = name.replace(f"LayerNorm.{one}", f"LayerNorm.{other}")
+    return name
+
+
+@pytest.mark.parametrize("named", [today, wrapped, twice_wrapped, old])
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "modernbert", "distilbert"])
+def test_masked_language_modelling_goes_on_with_the_bases_head(
+    kind: str, named: Callable[[str], str], tmp_path: Path
+) -> None:
+    encoder, own, head = with_mlm_head(kind, tmp_path)
+    assert len(head) > 2
+    values, notes = made_mlm(encoder, {named(name): value for name, value in own.items()})
+    for name in head:
+        assert torch.equal(values[name], own[name]), name
+    assert not notes
+
+
+def test_a_head_that_is_there_in_part_starts_afresh_and_says_so(tmp_path: Path) -> None:
+    encoder, own, head = with_mlm_head("bert", tmp_path)
+    fresh, _ = made_mlm(encoder, {})
+    last = "cls.predictions.transform.LayerNorm.bias"
+    for broken in (torch.zeros(5), None):
+        part = {name: value for name, value in own.items() if name != last}
+        if broken is not None:
+            part[last] = broken
+        values, notes = made_mlm(encoder, part)
+        assert all(torch.equal(values[name], fresh[name]) for name in head)
+        assert notes == {
+            "mlm": [
+                f"the base has 4 of 5 weights of the masked language model head, not {last}: it "
+                "starts afresh"
+            ]
+        }
+
+
+def test_a_pooler_is_taken_over_whole_or_not_at_all(tmp_path: Path) -> None:
+    heads = [HeadSpec("nli", "classification", ("a", "b"))]
+    values = {"weight": torch.rand(32, 32), "bias": torch.rand(32)}
+    for prefix in ("", "bert.", "module.bert."):
+        encoder, own = loaded("bert", tmp_path)
+        own = {name: value for name, value in own.items() if not name.startswith("pooler.")}
+        own |= {f"{prefix}pooler.dense.{name}": value for name, value in values.items()}
+        notes: dict[str, list[str]] = {}
+        make_model(encoder, heads, own, pad=0, seed=0, notes=notes)
+        for name, value in encoder.pooler.dense.named_parameters():
+            assert torch.equal(value, values[name])
+        assert not notes
+    encoder, _ = loaded("bert", tmp_path)
+    del own["module.bert.pooler.dense.bias"]
+    make_model(encoder, heads, own, pad=0, seed=0, notes=notes)
+    assert not torch.equal(encoder.pooler.dense.weight, values["weight"])
+    assert notes == {
+        "nli": [
+            "the base has 1 of 2 weights of the pooler, not pooler.dense.bias: it starts afresh"
+        ]
+    }
 
 
 def test_heads_of_several_tasks_share_one_encoder(tmp_path: Path) -> None:
@@ -165,6 +284,8 @@ def test_adapters_on_chosen_layers_only_and_merged_away(tmp_path: Path) -> None:
     encoder.eval()
     adapted_output = encoder(**inputs).last_hidden_state
     merge(wrapped)
+    assert not {"peft_config", "_hf_peft_config_loaded"} & vars(encoder).keys()
+    assert all(value.requires_grad for value in encoder.parameters())
     assert {name for name, _ in encoder.named_parameters()} == names
     assert torch.allclose(encoder(**inputs).last_hidden_state, adapted_output, atol=1e-5)
     changed = {n for n, v in encoder.named_parameters() if not torch.equal(v, before[n])}
