@@ -308,6 +308,8 @@ def _placed(model: Any, checkpoint: Checkpoint, device: str) -> Any:
     """
     if device == "cpu":
         keep_freed()
+    elif device.startswith("cuda"):
+        _multiply_in_float32()
     model.requires_grad_(False)
     try:
         return model.to(device).eval()
@@ -315,6 +317,19 @@ def _placed(model: Any, checkpoint: Checkpoint, device: str) -> Any:
         raise IncompleteError(
             f"{checkpoint.label} cannot be put on the device {device}: {_line(error)}"
         ) from error
+
+
+def _multiply_in_float32() -> None:
+    """Products of float32 matrices on a GPU keep float32's digits.
+
+    Torch does so by itself, but for convolutions; images such as NVIDIA's set
+    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, and a product then has 10 bits of fraction: vectors would
+    differ by 1e-3 from those of another machine, where 1e-5 is promised.
+    """
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:

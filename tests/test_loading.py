@@ -526,3 +526,30 @@ def test_a_device_that_does_not_take_the_model(
         load(checkpoint, dtype="float32", device="cuda:1")
     line = f"{checkpoint.label} cannot be put on the device cuda:1: {words} search for it"
     assert str(caught.value) == line
+
+
+def _precision() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def short_products() -> Iterator[None]:
+    """Torch as an environment may leave it: float32 products on a GPU in TF32."""
+    before = _precision()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("short_products")
+@pytest.mark.parametrize("qa_head", [False, True])
+def test_products_on_a_gpu_are_of_float32(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, qa_head: bool
+) -> None:
+    checkpoint = built(folders, "bert", qa_head=qa_head)
+    load = load_reader if qa_head else load_encoder
+    load(checkpoint, dtype="float32", device="cpu")
+    assert _precision() == (True, True)  # the CPU's are not touched
+    monkeypatch.setattr(torch.nn.Module, "to", lambda model, device: model)
+    load(checkpoint, dtype="float32", device="cuda")
+    assert _precision() == (False, False)
