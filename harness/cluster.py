@@ -182,9 +182,8 @@ class Pool:
         worker, piece = self._busy.pop(reference)
         try:
             outcome: Outcome = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            raise error.cause or error from None
         except self._ray.exceptions.RayError as error:
+            # Lost, or, where it raised (RayTaskError), good for nothing more: see Worker.do.
             self._ray.kill(worker)
             self._ask_idle()
             piece.lost += 1
