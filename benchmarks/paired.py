@@ -59,7 +59,8 @@ class Row:
     ``ratio`` is theirs ÷ ours in time (above 1: ours is faster), or a share of a limit, as
     ``meaning`` says; an empty one could not be measured, and ``note`` says why.
     ``target``: what the ratio should reach, None where there is none.
-    ``measured``: the day, set by ``save``.
+    ``measured``: the day, set by ``save``; ``under``: the machine and the versions, set where they
+    are not those that its file names.
     ``equal``: what both sides give, as evidence that they do the same; ``limit``: how far from the
     machine's limit ours is; ``note``: whatever else must be known to read the figure.
     """
@@ -76,6 +77,7 @@ class Row:
     limit: str = ""
     note: str = ""
     measured: str = ""
+    under: str = ""
 
     @property
     def median(self) -> float:
@@ -166,6 +168,15 @@ def machine() -> dict[str, object]:
     }
 
 
+def described(machine: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """Machine and versions in a line."""
+    units = ", ".join(machine["units"])
+    return (
+        f"{machine['processor']} ({machine['cores']} cores, {units}), {machine['memory_gib']} GiB, "
+        f"{machine['system']}; {', '.join(f'{name} {number}' for name, number in versions.items())}"
+    )
+
+
 def save(
     name: str,
     title: str,
@@ -178,20 +189,26 @@ def save(
     """Keep the rows of a benchmark as ``results/<name>.json``, with machine, versions and date.
 
     ``how``: the command that measured them; ``packages``: whose versions matter; ``keep``: rows of
-    the file that are not among ``rows`` stay, in their place and with their day.
+    the file that are not among ``rows`` stay, in their place and with their day, machine and
+    versions.
     """
     today = time.strftime("%Y-%m-%d", time.gmtime())
     rows = [replace(row, measured=today) for row in rows]
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    here, versions = machine(), {package: _version(package) for package in packages}
     if keep and path.exists():
-        rows = list({row.name: row for row in (*saved(name), *rows)}.values())
+        before = json.loads(path.read_text())
+        same = (before["machine"], before["versions"]) == (here, versions)
+        under = "" if same else described(before["machine"], before["versions"])
+        kept = [replace(row, under=row.under or under) for row in saved(name)]
+        rows = list({row.name: row for row in (*kept, *rows)}.values())
     document = {
         "title": title,
         "command": how,
         "date": today,
-        "machine": machine(),
-        "versions": {package: _version(package) for package in packages},
+        "machine": here,
+        "versions": versions,
         "rows": [asdict(row) for row in rows],
     }
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

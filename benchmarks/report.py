@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from paired import described
+
 HERE = Path(__file__).resolve().parent
 HEAD = """# Benchmarks
 
@@ -45,21 +47,18 @@ def section(document: dict[str, Any]) -> str:
         for row in document["rows"]
         if (words := _told(row, document["date"]))
     ]
-    machine = document["machine"]
-    units = ", ".join(machine["units"])
-    versions = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
-    measured = (
-        f"Measured {document['date']}: {machine['processor']} ({machine['cores']} cores, {units}), "
-        f"{machine['memory_gib']} GiB, {machine['system']}; {versions}."
-    )
+    under = described(document["machine"], document["versions"])
+    measured = f"Measured {document['date']}: {under}."
     how = ["```sh", document["command"], "```"]
     return "\n".join([*lines, "", *told, *([""] if told else []), measured, "", *how, ""])
 
 
 def _told(row: dict[str, Any], date: str) -> list[str]:
-    """What must be known of a row; also its day, where it is not that of the others."""
+    """What must be known of a row; also its day, machine and versions, where they are its own."""
     words = [row[key] for key in ("equal", "limit", "note") if row[key]]
-    day = row.get("measured") or date
+    day, under = row.get("measured") or date, row.get("under")
+    if under:
+        return [*words, f"Measured {day}: {under}."]
     return words if day == date else [*words, f"Measured {day}."]
 
 

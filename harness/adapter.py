@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import RefusedError
+from harness.errors import IncompleteError, RefusedError
 from harness.vet import ADAPTER_WEIGHTS, vet_adapter
 
 if TYPE_CHECKING:
@@ -20,13 +20,14 @@ def merged(model: Any, folder: Path) -> Any:
     """``model`` with the LoRA adapter of ``folder`` added into its weights.
 
     Raises:
-        RefusedError: peft is not installed, or the adapter does not cover what it names.
+        RefusedError: the adapter does not cover what it names.
+        IncompleteError: peft is not installed.
     """
     try:
         from peft import LoraConfig, get_peft_model
         from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
     except ImportError as error:
-        raise RefusedError(
+        raise IncompleteError(
             "it is a PEFT adapter and peft is not installed: pip install 'xharness[peft]'"
         ) from error
     adapter = vet_adapter(folder)

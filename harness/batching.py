@@ -72,7 +72,7 @@ def halving(
         yield rows, forward(rows)
         return
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(rows) == 1:
             raise IncompleteError(
@@ -95,14 +95,24 @@ def on_device(array: npt.NDArray[np.int64], device: str) -> torch.Tensor:
     return tensor.to(device)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch raises OutOfMemoryError on accelerators and a bare RuntimeError from the CPU allocator.
+# What torch, its libraries and the system say, in errors that have no class of their own. "memory"
+# alone would not do: an illegal memory access is no want of it.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "cublas_status_alloc_failed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the machine's or the device's."""
     text = str(error).lower()
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in text
-        or "can't allocate memory" in text
+        or any(words in text for words in OUT_OF_MEMORY)
     )
 
 

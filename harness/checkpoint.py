@@ -136,6 +136,8 @@ def resolve(
         RefusedError: unsafe or broken, with the reason.
         IncompleteError: not enough disk, or the download broke off.
         DataError: a downloaded file does not match its digest.
+
+    The base that an adapter names is had in the same way, and fails in the same ways.
     """
     name, pinned = parse_model(model)
     if pinned and revision and pinned != revision:
@@ -191,8 +193,8 @@ def _described(name: str, revision: str, folder: Path, fetch: Fetch) -> Checkpoi
             return _adapter(name, revision, folder, own, native, fetch)
         vetted = vet(own)
         vet_tokenizer(own)
-    except RefusedError as error:
-        raise RefusedError(f"{name}: {error}") from error
+    except HarnessError as error:
+        raise type(error)(f"{name}: {error}") from error
     note = _head_note(vetted)
     return Checkpoint(
         id=name,
@@ -236,8 +238,10 @@ def _adapter(
             given = base_revision if isinstance(base_revision, str) and base_revision else None
             found = fetch(base_name, given)
             base = _described(found.id, found.commit, found.folder, fetch)
-    except HarnessError as error:
+    except UsageError as error:  # what it names can be no model or revision
         raise RefusedError(f"its base cannot be used: {error}") from error
+    except HarnessError as error:  # a base that is out of reach may be there tomorrow
+        raise type(error)(f"its base cannot be used: {error}") from error
     if base.base is not None:
         raise RefusedError(f"its base {base.label} is an adapter itself: merge that one first")
     if has_tokenizer(own):

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,9 +45,11 @@ class Pool:
     def __init__(self, ray: Any, device: str, marks: Sequence[Path], advance: Advance) -> None:
         self._ray = ray
         self._resource = "GPU" if device.startswith("cuda") else "CPU"
-        options = {"num_gpus": 1, "num_cpus": 0} if self._resource == "GPU" else {"num_cpus": 1}
+        options = {"num_cpus": 1}
+        if self._resource == "GPU":
+            options = {"num_gpus": 1, "num_cpus": _processors_of_a_gpu(ray.nodes())}
         self._worker = ray.remote(Worker).options(**options, max_restarts=0)
-        self._threads = 1
+        self._threads = max(1, options["num_cpus"])
         self._marks = marks
         self._advanced = advance
         self._starting: dict[Any, Any] = {}
@@ -182,9 +184,8 @@ class Pool:
         worker, piece = self._busy.pop(reference)
         try:
             outcome: Outcome = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            raise error.cause or error from None
         except self._ray.exceptions.RayError as error:
+            # Lost, or, where it raised (RayTaskError), good for nothing more: see Worker.do.
             self._ray.kill(worker)
             self._ask_idle()
             piece.lost += 1
@@ -237,6 +238,20 @@ def connected() -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _processors_of_a_gpu(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """A GPU's share of its node's processors, where that is least; the search runs on these.
+
+    Ray allows a worker as many threads as processors it reserves, and one where it reserves none.
+    None are where a node has fewer processors than GPUs: no GPU is to go without a worker.
+    """
+    shares = [
+        int(has.get("CPU", 0) // has["GPU"])
+        for node in nodes
+        if node["Alive"] and (has := node["Resources"]).get("GPU", 0) >= 1
+    ]
+    return min(shares, default=0)
 
 
 def _running_cluster() -> str | None:

@@ -197,10 +197,13 @@ class Encoder:
     ) -> dict[int, Float32]:
         import torch
 
-        inputs, mask = pad([ids[row] for row in rows], pad_id(tokenizer), self.device)
+        batch = [ids[row] for row in rows]
+        inputs, mask = pad(batch, pad_id(tokenizer), self.device)
+        # Known from the lengths: to ask the mask, the host would wait for the device.
+        attended = mask if len({len(row) for row in batch}) > 1 else None
         out: dict[int, Float32] = {}
         with torch.inference_mode():
-            for layer, hidden in hidden_states(model, inputs, mask, sorted(self.encodings)):
+            for layer, hidden in hidden_states(model, inputs, attended, sorted(self.encodings)):
                 encoding = self.encodings[layer]
                 pooled = pool(hidden, mask, encoding.pooling)
                 for step in self._steps or ():
@@ -279,10 +282,11 @@ def pad(
 
 
 def hidden_states(
-    model: Any, inputs: torch.Tensor, mask: torch.Tensor, layers: Sequence[int]
+    model: Any, inputs: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int]
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
 
+    ``mask``: None for a batch without padding, for which attention takes the faster kernel.
     ``hidden_states[k]`` is what transformers means by it: for k below the depth what layer k + 1
     is given, before any final norm; at the depth, the model's own last hidden state.
     """
@@ -307,8 +311,7 @@ def hidden_states(
         if k < deepest
     ]
     try:
-        # A batch without padding needs no mask, and attention without one takes the faster kernel.
-        output = model(input_ids=inputs, attention_mask=None if mask.all() else mask)
+        output = model(input_ids=inputs, attention_mask=mask)
         if top == deepest:
             taken[deepest] = output.last_hidden_state
     except _LayerReached:

@@ -31,7 +31,10 @@ Engine = Callable[[Iterable[Plan], Reporter], Iterator[tuple[Plan, pa.Table]]]
 
 def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.Table]]:
     """This machine, one plan after another."""
+    kept: dict[Any, Loaded] = {}
     for plan in plans:
+        # The caller may hold all plans to the end: they hold the same examples, then.
+        plan = _with_kept(plan, kept)
         yield plan, run(plan, reporter)
 
 

@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.batching import is_out_of_memory
 from harness.checkpoint import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
 from harness.coverage import check_coverage, check_finite
-from harness.errors import IncompleteError, RefusedError
+from harness.errors import HarnessError, IncompleteError, RefusedError
 from harness.layers import depth as depth
 from harness.layers import encoder_layers as encoder_layers
 from harness.layers import layers_name
@@ -53,6 +54,8 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
     Raises:
         RefusedError: an encoder weight missing, of another shape or not finite; no fast
             tokenizer; an architecture that transformers does not know.
+        IncompleteError: this machine is what fails: no memory, a device that is not usable, a
+            file that cannot be read, a library that is not installed.
     """
     vetted = _vetted(checkpoint)
     with _refusing(checkpoint), quiet():
@@ -62,11 +65,11 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
         encoder = _encoder(skeleton)
         scope = next(name for name, module in skeleton.named_modules() if module is encoder)
         model = _loaded(type(skeleton), config, vetted, dtype, ("pooler.",), renamed, scope)
-        model = _placed(_with_adapter(_encoder(model), checkpoint), device)
+        model = _with_adapter(_encoder(model), checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
         # Remembered, so that the list is still found when layers above the pooled one are dropped.
         model.encoder_layers_name = layers_name(model)
-        return model, tokenizer
+    return _placed(model, checkpoint, device), tokenizer
 
 
 def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
@@ -75,8 +78,8 @@ def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
     Raises:
         RefusedError: as for ``load_encoder``, as far as it shows without the weights.
     """
+    model = skeleton(checkpoint)
     with _refusing(checkpoint), quiet():
-        model = skeleton(checkpoint)
         layers_name(model)
         return depth(model), max_positions(model, _tokenizer(checkpoint, model))
 
@@ -98,6 +101,7 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
 
     Raises:
         RefusedError: no such head, or as for ``load_encoder``; here no weight at all may miss.
+        IncompleteError: as for ``load_encoder``.
     """
     if not checkpoint.has_qa_head:
         raise RefusedError(f"{checkpoint.label} cannot answer questions: {checkpoint.head_note}")
@@ -110,31 +114,50 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
         prefix = "" if checkpoint.model_type in QA_HEADS else head_prefix(vetted)
         renamed = {f"{prefix}{name}": name for name in QA_HEAD} if prefix else {}
         model = _loaded(kind, config, vetted, dtype, (), renamed)
-        model = _placed(_with_adapter(model, checkpoint), device)
-        return model, _tokenizer(checkpoint, model)
+        model = _with_adapter(model, checkpoint)
+        tokenizer = _tokenizer(checkpoint, model)
+    return _placed(model, checkpoint, device), tokenizer
 
 
 def _vetted(checkpoint: Checkpoint) -> Vetted:
     """Vetted anew: the files may have changed, or this may be another machine."""
     try:
         return vet(checkpoint.weights_folder)
-    except RefusedError as error:
-        raise RefusedError(f"{checkpoint.label}: {error}") from error
+    except HarnessError as error:
+        raise type(error)(f"{checkpoint.label}: {error}") from error
 
 
 @contextmanager
 def _refusing(checkpoint: Checkpoint) -> Iterator[None]:
-    """Whatever the libraries raise over these files, as a refusal in one line."""
+    """Whatever the libraries raise over these files, in one line: a refusal, where it is of them.
+
+    What this machine lacks says nothing about the checkpoint, and is incomplete.
+    """
     try:
         yield
-    except RefusedError as error:
-        raise RefusedError(f"{checkpoint.label}: {error}") from error
+    except HarnessError as error:
+        raise type(error)(f"{checkpoint.label}: {error}") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        # Running out of memory says nothing about the checkpoint; torch has no one class for it.
-        if isinstance(error, MemoryError) or "memory" in reason.lower():
+        reason = _line(error)
+        if is_out_of_memory(error):
             raise IncompleteError(f"no memory to load {checkpoint.label}: {reason}") from error
+        if _of_the_machine(error):
+            raise IncompleteError(
+                f"{checkpoint.label} cannot be loaded on this machine: {reason}"
+            ) from error
         raise RefusedError(f"{checkpoint.label} cannot be loaded: {reason}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _of_the_machine(error: Exception) -> bool:
+    # transformers raises a bare OSError over a file that says something wrong; the system's have
+    # a number, and of these a file that is not there is the checkpoint's.
+    if isinstance(error, OSError):
+        return error.errno is not None and not isinstance(error, FileNotFoundError)
+    return isinstance(error, ImportError)
 
 
 @contextmanager
@@ -277,11 +300,36 @@ def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str
     return tensors
 
 
-def _placed(model: Any, device: str) -> Any:
+def _placed(model: Any, checkpoint: Checkpoint, device: str) -> Any:
+    """The model on the device, to be run there.
+
+    Raises:
+        IncompleteError: the device does not take it.
+    """
     if device == "cpu":
         keep_freed()
+    elif device.startswith("cuda"):
+        _multiply_in_float32()
     model.requires_grad_(False)
-    return model.to(device).eval()
+    try:
+        return model.to(device).eval()
+    except Exception as error:  # torch and its backends have no one class for it
+        raise IncompleteError(
+            f"{checkpoint.label} cannot be put on the device {device}: {_line(error)}"
+        ) from error
+
+
+def _multiply_in_float32() -> None:
+    """Products of float32 matrices on a GPU keep float32's digits.
+
+    Torch does so by itself, but for convolutions; images such as NVIDIA's set
+    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, and a product then has 10 bits of fraction: vectors would
+    differ by 1e-3 from those of another machine, where 1e-5 is promised.
+    """
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:

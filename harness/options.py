@@ -114,14 +114,15 @@ def choose_device(device: str | None) -> str:
 
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    there: Mapping[str, Callable[[], bool]] = {
-        "cpu": lambda: True,
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
+    there: Mapping[str, Callable[[], int]] = {
+        "cpu": lambda: 1,
+        "cuda": lambda: torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": lambda: int(torch.backends.mps.is_available()),
     }
-    kind, _, index = device.partition(":")
+    kind, colon, index = device.partition(":")
     if kind not in there:
         raise unknown_name("device", device, there)
-    if not there[kind]() or (kind == "cuda" and index and int(index) >= torch.cuda.device_count()):
+    count = there[kind]()
+    if not count or (colon and index not in map(str, range(count))):
         raise UsageError(f"device {device!r} is not on this machine: use --device cpu")
     return device

@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ Float32 = npt.NDArray[np.float32]
 KEY_BYTES = 16
 SEGMENT_BYTES = 64 * 2**20  # vectors buffered before a segment is written,
 SEGMENT_SECONDS = 20.0  # or the time: what a killed run can lose
+LEFT_SECONDS = 86_400.0  # after which a file that is not whole is nobody's
 COPIED = 256  # vectors copied at a time: of 768 dimensions 0.8 MB, which stays in a core's cache
 
 
@@ -113,6 +115,7 @@ class VectorStore:
             described = self.folder / "parts.json"
             if not described.exists():
                 _write_atomically(described, json.dumps(parts, indent=1, sort_keys=True).encode())
+            self._sweep()
             for path in sorted(self.folder.glob("*.arrow")):
                 if int(path.name.split("-")[0]) < since:
                     path.unlink(missing_ok=True)
@@ -178,6 +181,13 @@ class VectorStore:
         if written is None:
             raise IncompleteError(f"the vector cache {self.folder} does not keep what is written")
         self._release(written[1])
+
+    def _sweep(self) -> None:
+        """Remove what runs that were killed while they wrote have left, once nobody writes it."""
+        for path in self.folder.glob(".*.arrow.*"):
+            with suppress(OSError):  # a folder that is only read; or another run was faster
+                if time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                    path.unlink()
 
     def _open(self, path: Path) -> None:
         try:

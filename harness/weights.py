@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import RefusedError
+from harness.errors import HarnessError, IncompleteError, RefusedError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -51,6 +51,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
     Raises:
         RefusedError: the file breaks any of it.
+        IncompleteError: the file is there and cannot be read.
     """
     header, length, size = _read_header(path)
     header.pop("__metadata__", None)
@@ -81,6 +82,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     Raises:
         RefusedError: the header is broken.
+        IncompleteError: the file is there and cannot be read.
     """
     metadata = _read_header(path)[0].get("__metadata__")
     if not isinstance(metadata, dict):
@@ -102,7 +104,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
                 )
             data = file.read(length)
     except OSError as error:
-        raise RefusedError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     header = parse_json(data, f"the header of {path.name}")
     if not isinstance(header, dict):
         raise RefusedError(f"the header of {path.name} is not a JSON object")
@@ -173,14 +175,24 @@ def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
 
     Raises:
         RefusedError: any of it, or a file that is not there.
+        IncompleteError: a file that is there and cannot be read.
     """
     try:
         size = path.stat().st_size
+        data = path.read_bytes() if size <= limit else b""
     except OSError as error:
-        raise RefusedError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if size > limit:
         raise RefusedError(f"{path.name} is {size:,} bytes, more than the {limit:,} accepted")
-    return parse_json(path.read_bytes(), path.name)
+    return parse_json(data, path.name)
+
+
+def _unreadable(path: Path, error: OSError) -> HarnessError:
+    # A file that is not there is the checkpoint's fault; one that is, and is not given, is that of
+    # this machine or its disk, and may be had another time.
+    absent = isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
+    kind = RefusedError if absent else IncompleteError
+    return kind(f"{path.name} cannot be read: {error.strerror}")
 
 
 def parse_json(data: bytes, name: str) -> Any:

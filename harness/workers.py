@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from harness.batching import is_out_of_memory
 from harness.encoder import Encoder
 from harness.environment import harness_version, libraries
 from harness.errors import HarnessError
@@ -23,6 +24,10 @@ from harness.train.target import tuned
 def software() -> dict[str, Any]:
     """What all machines of a run must have alike."""
     return {"xharness": harness_version()["version"], **libraries()}
+
+
+class BrokenDevice(Exception):
+    """A device that gives this process nothing but errors from now on."""
 
 
 class Worker:
@@ -66,11 +71,16 @@ class Worker:
         """Do a shard; what a user is meant to read of a failure is in the outcome.
 
         ``again``: another machine began it: what that one kept is looked for.
+
+        Raises:
+            BrokenDevice: this process can do no more; the shard is another's.
         """
         self._counted[:] = 0
         checkpoint = None
         try:
             if isinstance(shard, Tune):
+                # A training needs the device's room more than a model that may be used again.
+                self._model = self._encoder = self._prepared = (None, None)
                 checkpoint = tuned(shard.tuning, shard.where, Silent())
             else:
                 assert setting is not None
@@ -79,10 +89,10 @@ class Worker:
                     encoder.keep(shard.texts, role=shard.role, lang=shard.lang, share=shard.share)
                 else:
                     self._measure(setting, shard)
-        except HarnessError as error:
-            return Outcome(failed=str(error))
-        except OSError as error:
-            return Outcome(failed=f"{error.filename or ''}: {error.strerror or error}")
+        except Exception as error:  # whatever it is, it is this shard's: the others go on
+            if _breaks_the_device(error):
+                raise BrokenDevice(_why(error)) from error
+            return Outcome(failed=_why(error))
         texts, characters = (int(number) for number in self._counted)
         return Outcome(texts, characters, checkpoint)
 
@@ -139,6 +149,22 @@ class Worker:
 
     def _advance(self, texts: int, characters: int) -> None:
         self._counted += (texts, characters)
+
+
+def _why(error: Exception) -> str:
+    """Why a shard failed, in one line."""
+    if isinstance(error, HarnessError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or ''}: {error.strerror or error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")[:200]
+
+
+def _breaks_the_device(error: Exception) -> bool:
+    # CUDA's errors stay with the process: after an illegal access every later call gives it again.
+    # Want of memory does not, nor does it always have a class of its own.
+    cuda = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+    return cuda and not is_out_of_memory(error)
 
 
 def _wanted(setting: Setting | None, shard: Shard) -> list[Path]:

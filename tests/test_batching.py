@@ -95,6 +95,7 @@ OUT_OF_MEMORY = [
     RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     RuntimeError("MPS backend out of memory"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     type("OutOfMemoryError", (RuntimeError,), {})("no room"),
 ]
 
@@ -119,8 +120,12 @@ def test_a_single_row_too_large_is_incomplete() -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_other_errors_pass() -> None:
-    forward = Memory(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+@pytest.mark.parametrize(
+    "words",
+    ["mat1 and mat2 shapes cannot be multiplied", "CUDA error: an illegal memory access"],
+)
+def test_other_errors_pass(words: str) -> None:
+    forward = Memory(0, RuntimeError(words))
+    with pytest.raises(RuntimeError, match=words):
         list(halving(np.arange(4), forward))
     assert forward.tried == [4]

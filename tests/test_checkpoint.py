@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 from harness.checkpoint import Base, parse_model, resolve
-from harness.errors import NotFoundError, RefusedError, UsageError
+from harness.errors import (
+    DataError,
+    HarnessError,
+    IncompleteError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
+from harness.snapshot import Snapshot
 from tests.checkpoints import build, build_adapter, build_sentence_transformer
 from tests.hub.server import Hub
 
@@ -231,19 +239,43 @@ def test_local_adapter_on_a_local_base(tmp_path: Path, tiny: Path) -> None:
     assert found.revision != base.revision
 
 
-@pytest.mark.parametrize(
-    ("base", "word"),
-    [
-        ("/home/somebody/model", "no Hub id"),
-        ("../tiny", "no Hub id"),
-        ("org/absent", "its base cannot be used: org/absent is not in the cache"),
-    ],
-)
-def test_adapter_whose_base_cannot_be_had(tmp_path: Path, tiny: Path, base: str, word: str) -> None:
+@pytest.mark.parametrize("base", ["/home/somebody/model", "../tiny"])
+def test_adapter_whose_base_is_no_model(tmp_path: Path, tiny: Path, base: str) -> None:
     pytest.importorskip("peft")
     folder = build_adapter(tmp_path / "lora", base, tiny)
-    with pytest.raises(RefusedError, match=word):
+    with pytest.raises(RefusedError, match="no Hub id"):
         resolve(str(folder), offline=True, cache=tmp_path / "cache")
+
+
+def test_adapter_whose_base_is_pinned_to_no_revision(tmp_path: Path, tiny: Path) -> None:
+    pytest.importorskip("peft")
+    folder = build_adapter(tmp_path / "lora", "org/base", tiny, revision="../main")
+    with pytest.raises(RefusedError, match=r"its base cannot be used: '\.\./main' is no"):
+        resolve(str(folder), offline=True, cache=tmp_path / "cache")
+
+
+def test_adapter_whose_base_is_not_there(tmp_path: Path, tiny: Path) -> None:
+    pytest.importorskip("peft")
+    folder = build_adapter(tmp_path / "lora", "org/absent", tiny)
+    word = "lora: its base cannot be used: org/absent is not in the cache"
+    with pytest.raises(NotFoundError, match=word):
+        resolve(str(folder), offline=True, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("kind", [NotFoundError, RefusedError, IncompleteError, DataError])
+def test_adapter_whose_base_cannot_be_had_fails_as_the_base_does(
+    tmp_path: Path, tiny: Path, kind: type[HarnessError]
+) -> None:
+    pytest.importorskip("peft")
+    folder = build_adapter(tmp_path / "lora", "org/base", tiny)
+
+    def fails(name: str, revision: str | None) -> Snapshot:
+        raise kind(f"{name} is out of reach")
+
+    with pytest.raises(kind) as caught:
+        resolve(str(folder), fetch=fails)
+    assert type(caught.value) is kind
+    assert str(caught.value) == "lora: its base cannot be used: org/base is out of reach"
 
 
 def test_adapter_beside_whole_weights_or_on_an_adapter(tmp_path: Path, tiny: Path) -> None:
@@ -451,7 +483,7 @@ def test_adapter_records_its_pinned_base(hub: Hub, tmp_path: Path, tiny: Path) -
     # A repository names no folders of this machine, even one that exists.
     assert local["exit_code"] == 4
     assert "is no Hub id" in local["message"]
-    assert orphan["exit_code"] == 4
+    assert orphan["exit_code"] == 3
     assert "its base cannot be used: org/absent is not on" in orphan["message"]
 
 

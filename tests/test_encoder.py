@@ -110,6 +110,38 @@ def test_every_layer_is_the_one_transformers_gives(folders: Path, kind: str) -> 
                 torch.testing.assert_close(got[attended], expected, atol=1e-6, rtol=1e-6)
 
 
+def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def noted(model: Any, inputs: Any, mask: Any, layers: Any) -> Any:
+        given.append(mask)
+        return hidden_states(model, inputs, mask, layers)
+
+    def asked(*_: Any) -> Any:
+        raise AssertionError("the host waits for the device")
+
+    monkeypatch.setattr(harness.encoder, "hidden_states", noted)
+    made = encoder(checkpoint, tmp_path / "a")
+    made._backbone.load()
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "all", asked)
+        whole = made.encode(TEXTS[:1], role="query")
+    made.encode(["a", "a b c"], role="query")
+    assert given[0] is None
+    assert given[1].tolist()[1][-1] == 0
+    # To the last bit what a full mask gives, which transformers leaves out.
+    monkeypatch.setattr(
+        harness.encoder,
+        "hidden_states",
+        lambda model, inputs, _, layers: hidden_states(
+            model, inputs, torch.ones_like(inputs), layers
+        ),
+    )
+    assert (encoded(checkpoint, tmp_path / "b", TEXTS[:1]) == whole).all()
+
+
 def test_what_a_model_does_between_two_layers_belongs_to_the_lower_one(tmp_path: Path) -> None:
     # Larger DeBERTa models add a convolution to the output of the first layer.
     folder = build("deberta-v2", tmp_path, conv_kernel_size=3, conv_act="gelu")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import harness
+from harness.cluster import Pool
 from harness.engines import ENGINES, choose
 from harness.errors import HarnessError, IncompleteError, UsageError
 from harness.outcomes import OutcomeFile, find
+from harness.shards import Lane, Outcome, Tune
 from tests.checkpoints import build
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -307,6 +310,35 @@ def test_a_killed_worker_costs_its_shard_alone(
     after = timing(tmp_path)
     assert {key: after[key] for key in killer.done} == killer.done
     assert len(workers(busy=False)) == 0
+
+
+class Breaking:
+    """A tuning that breaks the device of the worker which takes it up first, then fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoint = SimpleNamespace(folder=folder, base_folder=None)
+
+    @property
+    def done(self) -> bool:
+        if (self.folder / "tried").exists():
+            raise KeyError("layer")
+        (self.folder / "tried").touch()
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nSearch for it")
+
+
+def test_a_worker_whose_device_breaks_is_replaced(cluster: Any, tmp_path: Path) -> None:
+    tuning: Any = Breaking(tmp_path)
+    where: Any = SimpleNamespace(data=None)
+    told: list[Outcome] = []
+
+    def lane() -> Lane:
+        told.extend((yield [(None, Tune(tuning, where))]))
+        return []
+
+    pool = Pool(ray, "cpu", [], lambda texts, characters: None)
+    assert list(pool.run([lane()])) == [(0, [])]
+    assert told == [Outcome(failed="KeyError: 'layer'")]
 
 
 @pytest.mark.slow

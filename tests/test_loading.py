@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import harness.loading
 from harness.checkpoint import Checkpoint, resolve
-from harness.errors import RefusedError
+from harness.errors import IncompleteError, RefusedError
 from harness.loading import (
     depth,
     describe,
@@ -455,5 +457,99 @@ def test_adapter_without_peft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     checkpoint = pinned(tmp_path / "lora", build("bert", tmp_path / "base"))
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(RefusedError, match=r"pip install 'xharness\[peft\]'"):
+    with pytest.raises(IncompleteError, match=r"pip install 'xharness\[peft\]'"):
         encoder(checkpoint)
+
+
+# --- what is this machine's, not the checkpoint's -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), IncompleteError),
+        (PermissionError(errno.EACCES, "Permission denied"), IncompleteError),
+        (ImportError("this tokenizer requires the sentencepiece library"), IncompleteError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), IncompleteError),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), RefusedError),
+        (OSError("config.json is not a valid JSON file"), RefusedError),
+        (ValueError("memory_size must be positive"), RefusedError),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("load", [encoder, describe])
+def test_what_the_machine_fails_at_is_no_refusal(
+    folders: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    load: Any,
+    error: Exception,
+    kind: type[Exception],
+) -> None:
+    checkpoint = built(folders, "bert")
+
+    def fails(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(harness.loading, "_tokenizer", fails)
+    with pytest.raises(kind) as caught:
+        load(checkpoint)
+    assert str(error) in str(caught.value)
+    assert str(caught.value).count(checkpoint.label) == 1
+
+
+def test_weights_that_cannot_be_read_are_no_refusal(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = built(folders, "bert")
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", fails)
+    with pytest.raises(IncompleteError, match=r"cannot be read: Input/output error"):
+        encoder(checkpoint)
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory", "CUDA error: an illegal memory access"])
+@pytest.mark.parametrize("qa_head", [False, True])
+def test_a_device_that_does_not_take_the_model(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, words: str, qa_head: bool
+) -> None:
+    checkpoint = built(folders, "bert", qa_head=qa_head)
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError(f"{words}\nsearch for it")
+
+    monkeypatch.setattr(torch.nn.Module, "to", fails)
+    load = load_reader if qa_head else load_encoder
+    with pytest.raises(IncompleteError) as caught:
+        load(checkpoint, dtype="float32", device="cuda:1")
+    line = f"{checkpoint.label} cannot be put on the device cuda:1: {words} search for it"
+    assert str(caught.value) == line
+
+
+def _precision() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def short_products() -> Iterator[None]:
+    """Torch as an environment may leave it: float32 products on a GPU in TF32."""
+    before = _precision()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("short_products")
+@pytest.mark.parametrize("qa_head", [False, True])
+def test_products_on_a_gpu_are_of_float32(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, qa_head: bool
+) -> None:
+    checkpoint = built(folders, "bert", qa_head=qa_head)
+    load = load_reader if qa_head else load_encoder
+    load(checkpoint, dtype="float32", device="cpu")
+    assert _precision() == (True, True)  # the CPU's are not touched
+    monkeypatch.setattr(torch.nn.Module, "to", lambda model, device: model)
+    load(checkpoint, dtype="float32", device="cuda")
+    assert _precision() == (False, False)

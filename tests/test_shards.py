@@ -209,3 +209,20 @@ def test_what_is_written_is_believed_whatever_the_clock_says(tmp_path: Path) -> 
     store.flush()
     assert not VectorStore(tmp_path, {"a": 1}, since=since).missing([text_key("x")])[0]
     shutil.rmtree(tmp_path)
+
+
+def test_a_training_finds_the_device_empty(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(1, [])
+    held: Any = (("key",), object())
+    worker._model = worker._encoder = worker._prepared = held
+    seen: list[Any] = []
+
+    def train(*_: Any) -> None:
+        seen.extend((worker._model, worker._encoder, worker._prepared))
+
+    monkeypatch.setattr("harness.workers.tuned", train)
+    tuning: Any = None
+    assert worker.do(None, Tune(tuning, tuning)) == Outcome()
+    assert seen == [(None, None)] * 3

@@ -40,6 +40,10 @@ def vectors(*firsts: float, dim: int = 3) -> Float32:
     return np.array([[first, *range(1, dim)] for first in firsts], dtype=np.float32)
 
 
+def denied(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
 def written(root: Path, *texts: str, start: float = 0) -> VectorStore:
     store = VectorStore(root, PARTS)
     store.append(keys(*texts), vectors(*(start + i for i in range(len(texts)))))
@@ -196,6 +200,25 @@ def test_what_a_killed_run_leaves_is_not_read(tmp_path: Path) -> None:
     opened = VectorStore(tmp_path, PARTS)
     assert opened.damaged == []
     assert opened.get(keys("a"))[0, 0] == 0
+    assert leftover.exists()  # for all that is known it is being written
+
+
+def test_what_a_killed_run_left_long_ago_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = written(tmp_path, "a")
+    (segment,) = store.folder.glob("*.arrow")
+    leftover = store.folder / f".{segment.name}.0a1b2c3d"
+    two_days = time.time() - 2 * 86_400
+    for path in (leftover, store.folder / ".nfs0a1b", segment, store.folder / "parts.json"):
+        path.touch()
+        os.utime(path, (two_days, two_days))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", denied)  # a cache that is only read
+        VectorStore(tmp_path, PARTS)
+    VectorStore(tmp_path, PARTS)
+    left = sorted(path.name for path in store.folder.iterdir())
+    assert left == [".nfs0a1b", segment.name, "parts.json"]
 
 
 def append_many(root: Path, name: str) -> None:
@@ -246,9 +269,6 @@ def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
     with monkeypatch.context() as patched:
         patched.setattr(Path, "mkdir", denied)
         with pytest.raises(IncompleteError, match="Permission denied"):

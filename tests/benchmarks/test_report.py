@@ -47,6 +47,28 @@ def test_a_part_measured_again_takes_the_place_of_its_row(
     assert paired.saved("some") == [replace(one, measured="2026-01-03")]
 
 
+def test_a_row_kept_from_another_machine_or_other_versions_names_them(
+    paired: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import report
+
+    monkeypatch.setattr(report, "HERE", paired.RESULTS.parent)
+    monkeypatch.setattr(paired, "_version", lambda package: numbers[package])
+    monkeypatch.setattr(paired.time, "strftime", lambda *args: "2026-01-01")
+    rows = [row(paired, name, 1.0) for name in ("one", "two")]
+    numbers = {"numpy": "1.0"}
+    paired.save("some", "Some", "make bench", rows, ["numpy"])
+    numbers = {"numpy": "2.0"}
+    for name in ("one", "one"):  # the second time the file names the new versions
+        paired.save("some", "Some", "make bench", [row(paired, name, 2.0)], ["numpy"], keep=True)
+    page = report.page()
+    (told,) = [line for line in page.splitlines() if line.startswith("- **")]
+    assert told.startswith("- **two**: Measured 2026-01-01: ")
+    assert told.endswith("; numpy 1.0.")
+    assert "; numpy 2.0.\n" in page
+    assert [one.under != "" for one in paired.saved("some")] == [False, True]
+
+
 def test_what_could_not_be_measured_says_so(paired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import report
 

@@ -24,6 +24,7 @@ BAD = [
     (("--suite", "demo", "--layer", "top"), 2, "a number, auto or all"),
     (("--suite", "demo", "--dtype", "float8"), 2, "float32"),
     (("--suite", "demo", "--device", "cuda:99"), 2, "--device cpu"),
+    (("--suite", "demo", "--device", "cpu:foo"), 2, "--device cpu"),
     (("--suite", "demo", "--limit", "0"), 2, "from 1"),
     (("--suite", "demo", "--engine", "spark"), 2, "unknown engine"),
     (("--suite", "demo", "--data", "/no/such/folder"), 2, "/no/such/folder"),

@@ -329,7 +329,7 @@ def test_sentence_transformers_and_adapters(hub: Hub, tiny: Path, tmp_path: Path
     pytest.importorskip("peft")
     hub.add("org/st", build_sentence_transformer(tmp_path / "st", dense=(16,)))
     hub.add("org/lora", build_adapter(tmp_path / "lora", "org/base", tiny))
-    with pytest.raises(RefusedError, match="its base cannot be used: org/base is not on"):
+    with pytest.raises(NotFoundError, match="its base cannot be used: org/base is not on"):
         propose("org/lora", QA, tmp_path)
     hub.add("org/base", tiny)
     for name in ("org/st", "org/lora"):

@@ -21,7 +21,7 @@ from harness.refresh.refresh import Refresh
 from harness.refresh.worker import Ended
 from harness.submission import read_submissions
 from tests.board.boards import hits, measure
-from tests.checkpoints import build
+from tests.checkpoints import build, build_adapter
 from tests.hub.inprocess import point
 from tests.hub.server import Hub
 from tests.hub.writing import TOKEN
@@ -171,6 +171,20 @@ def test_what_was_refused_is_not_tried_again_until_it_changes(
     check_failures(made)  # it is known, and no failure of this refresh
     hub.add("org/pickle", tiny)
     assert refresh(root, worker)[1]["pickle"].status == "measured"
+
+
+def test_an_adapter_whose_base_is_not_there_is_tried_again(
+    hub: Hub, root: Path, worker: Worker, tiny: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    hub.add("org/lora", build_adapter(tmp_path / "lora", "org/base", tiny))
+    submit(root, "lora")
+    made, done = refresh(root, worker)
+    assert (done["lora"].exit_code, done["lora"].final) == (3, False)
+    with pytest.raises(IncompleteError, match="its base cannot be used: org/base is not on"):
+        check_failures(made)
+    hub.add("org/base", tiny)
+    assert refresh(root, worker)[1]["lora"].status == "measured"
 
 
 def test_what_its_worker_refused_is_tried_when_it_is_named(
