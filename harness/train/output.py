@@ -267,13 +267,13 @@ def _shown(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What decided the weights, for people: an entry for each task where their recipes differ."""
     recipes = {name: task["recipe"] for name, task in settings["tasks"].items()}
     for key, value in settings.items():
-        own = {name: recipe[key] for name, recipe in recipes.items() if key in recipe}
+        own = {name: str(recipe[key]) for name, recipe in recipes.items() if key in recipe}
         if key == "lora" and value is not None:
             layers = value["layers"]
             where = "all layers" if layers is None else f"layers {layers[0]} to {layers[1]}"
             yield key, f"{where}, rank {value['rank']}, alpha {value['alpha']}"
         elif len(set(own.values())) > 1:
-            yield from ((f"{key} ({name})", str(one)) for name, one in own.items())
+            yield from ((f"{key} ({name})", one) for name, one in own.items())
         elif key != "tasks":
             yield key, str(value)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
+from harness.batching import is_out_of_memory
 from harness.errors import HarnessError, IncompleteError
 from harness.loading import quiet
 from harness.train.batches import Steps
@@ -20,12 +21,6 @@ DONE = "complete"  # a file in a saved step that is whole
 SAVES = 20  # a run saves about so many times, and at least
 SAVE_SECONDS = 900.0  # this often
 SCALE_NAMES = ("scale",)
-OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate",
-    "not enough memory",
-    "cublas_status_alloc_failed",
-)
 
 
 class Told(Interface):
@@ -77,19 +72,13 @@ def run_steps(
     except HarnessError:
         raise
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         text = " ".join(str(error).split())[:160]
         raise IncompleteError(
             f"out of memory at a batch of {settings.recipe.batch_size}: lower --batch-size or "
             f"--max-length, or use a smaller base ({text})"
         ) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch has a class of its own for accelerators alone, and its libraries say it in words too.
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY)
 
 
 def last_saved(folder: Path) -> Path | None:
