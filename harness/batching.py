@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 # What a forward pass costs beside its tokens, as a share of the budget that suits the device: about
 # 32 tokens of 2,048 on a CPU (six layers 384 wide).
 OVERHEAD = 1 / 64
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
 
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
@@ -83,6 +84,19 @@ def halving(
     middle = len(rows) // 2
     yield from halving(rows[:middle], forward)
     yield from halving(rows[middle:], forward)
+
+
+def budget(device: str) -> int:
+    """Tokens of a batch that suit a device."""
+    return BATCH_TOKENS.get(device.split(":")[0], 8_192)
+
+
+def pad_id(tokenizer: Any) -> int:
+    """The padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0
 
 
 def on_device(array: npt.NDArray[np.int64], device: str) -> torch.Tensor:

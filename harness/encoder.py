@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.batching import distinct, halving, on_device, token_batches
+from harness.batching import budget, distinct, halving, on_device, pad_id, token_batches
 from harness.environment import libraries
 from harness.errors import RefusedError
 from harness.loading import depth, encoder_layers, load_encoder
@@ -27,7 +27,6 @@ VERSION = 2  # raised when a change here changes a vector: what is stored is the
 DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
 
 
 class _LayerReached(Exception):
@@ -74,7 +73,7 @@ class Encoder:
         self.checkpoint = backbone.checkpoint
         self.encodings = {encoding.layer: encoding for encoding in encodings}
         self.device = backbone.device
-        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.device.split(":")[0], 8_192)
+        self.batch_tokens = batch_tokens or budget(self.device)
         self._backbone = backbone
         self._cache = cache
         self._since = since
@@ -259,14 +258,6 @@ def tokenize(
         (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0
     )
     return [np.asarray(row if len(row) else [fallback], dtype=np.int32) for row in rows]
-
-
-def pad_id(tokenizer: Any) -> int:
-    """The padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
-    return 0
 
 
 def pad(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.batching import halving, on_device, token_batches
+from harness.batching import budget, halving, on_device, pad_id, token_batches
 from harness.errors import RefusedError, UsageError
 from harness.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
 from harness.windows import Windows, cut_questions, make_windows, padded, window_shape
@@ -19,7 +19,6 @@ from harness.windows import Windows, cut_questions, make_windows, padded, window
 # Pairs are read in portions of about this many code points, so that memory does not grow with the
 # task; large enough that sorting by length inside a portion loses next to nothing.
 PORTION_CHARACTERS = 4_000_000
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Reader:
         self.reading = reading
         self.device = device
         if batch_tokens is None:
-            batch_tokens = BATCH_TOKENS.get(device.split(":")[0], 8_192)
+            batch_tokens = budget(device)
         if batch_tokens < 1:
             raise UsageError(f"batch_tokens is {batch_tokens}: use 1 or more")
         self.batch_tokens = batch_tokens
@@ -101,7 +100,7 @@ class Reader:
             question_length=reading.question_length,
             stride=reading.stride,
         )
-        self._pad = pad_token(tokenizer)
+        self._pad = pad_id(tokenizer)
         self._typed = takes_token_types(model, tokenizer)
 
     def read(
@@ -230,14 +229,6 @@ def _portions(pairs: list[tuple[str, str]], characters: int) -> Iterator[list[tu
             portion, held = [], 0
     if portion:
         yield portion
-
-
-def pad_token(tokenizer: Any) -> int:
-    """The id that padding has. It is masked: without one of its own any known id will do."""
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
-    return 0
 
 
 def takes_token_types(model: Any, tokenizer: Any) -> bool:

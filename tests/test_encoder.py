@@ -14,8 +14,9 @@ import torch
 
 import harness.encoder
 import harness.vectors
+from harness.batching import pad_id
 from harness.checkpoint import Checkpoint, resolve
-from harness.encoder import Backbone, Encoder, hidden_states, pad, pad_id, tokenize
+from harness.encoder import Backbone, Encoder, hidden_states, pad, tokenize
 from harness.errors import IncompleteError, RefusedError
 from harness.layers import depth, encoder_layers
 from harness.loading import load_encoder

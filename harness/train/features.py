@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.batching import pad_id
 from harness.errors import DataError, RefusedError
 from harness.layers import max_positions
-from harness.reader import pad_token, takes_token_types
+from harness.reader import takes_token_types
 from harness.train.cards import Recipe
 from harness.train.examples import Choice, Classified, Example, Matched, Span, Tagged, Text
 from harness.windows import Windows, cut_questions, make_windows, window_shape
@@ -73,7 +74,7 @@ class Codec:
     @property
     def pad(self) -> int:
         """The id that padding has; the mask hides it."""
-        return pad_token(self.tokenizer)
+        return pad_id(self.tokenizer)
 
     @property
     def typed(self) -> bool:

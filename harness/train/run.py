@@ -8,11 +8,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from harness.batching import pad_id
 from harness.checkpoint import Checkpoint
 from harness.environment import harness_version, libraries
 from harness.errors import UsageError
 from harness.loading import load_encoder
-from harness.reader import pad_token
 from harness.sources import Where
 from harness.train.batches import Steps, TaskData
 from harness.train.curve import Curve, Unwritten
@@ -65,7 +65,7 @@ def _train(
             encoder,
             _heads(order, sets),
             _own_tensors(order.base),
-            pad=pad_token(tokenizer),
+            pad=pad_id(tokenizer),
             seed=order.seed,
             notes=notes,
         )
