@@ -33,11 +33,20 @@ def depth(model: Any) -> int:
 
 
 def max_positions(model: Any, tokenizer: Any) -> int | None:
-    """Tokens per text, special ones included, that the model and its tokenizer can take.
+    """Tokens per text, special ones included, that the model and its tokenizer can take."""
+    bounds = [] if (bound := position_limit(model)) is None else [bound]
+    limit = getattr(tokenizer, "model_max_length", None)
+    if isinstance(limit, int | float) and 0 < limit < 1e6:
+        bounds.append(int(limit))
+    return min(bounds, default=None)
+
+
+def position_limit(model: Any) -> int | None:
+    """Tokens, special ones included, that the model has positions for; None: nothing limits them.
 
     Learned positions: their number, less those that RoBERTa-like models leave unused up to the
-    padding index. Rotary: ``max_position_embeddings``. Relative without a bound (T5): None, or
-    the tokenizer's own limit.
+    padding index. Rotary: ``max_position_embeddings``. Relative ones are without a bound (T5 has
+    none to name, XLNet says -1).
     """
     import torch
 
@@ -51,9 +60,6 @@ def max_positions(model: Any, tokenizer: Any) -> int | None:
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
             offset = 0 if module.padding_idx is None else module.padding_idx + 1
             bounds.append(module.num_embeddings - offset)
-    limit = getattr(tokenizer, "model_max_length", None)
-    if isinstance(limit, int | float) and 0 < limit < 1e6:
-        bounds.append(int(limit))
     return min(bounds, default=None)
 
 

@@ -121,8 +121,11 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
             downloads[card.name] = pending
             continue
         loaded = load(card, split, units, where)
-        missing |= _missing(card, units, loaded.missing)
-        units = tuple(unit for unit in units if unit not in loaded.missing)
+        lacking = {
+            **KINDS[card.kind].unscored(loaded.examples, split, request.limit), **loaded.missing
+        }  # fmt: skip
+        missing |= _missing(card, units, lacking)
+        units = tuple(unit for unit in units if unit not in lacking)
         if units:
             tasks.append(_planned(card, loaded, jobs, units, request, tuning))
     needed = {task.recipe.name for task in tasks if task.recipe}

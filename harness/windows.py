@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import RefusedError
+from harness.layers import position_limit
 
 # Pairs in one call of the tokenizer: enough for its threads, few enough that the lists it returns
 # (some hundred bytes a token) stay small beside the arrays kept.
@@ -57,24 +58,6 @@ class Windows:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens per window, int64[windows]."""
         return np.diff(self.begin)
-
-
-def position_limit(model: Any) -> int | None:
-    """How many tokens the model has positions for; None where nothing limits them.
-
-    ``config.max_position_embeddings``, less the rows that a RoBERTa-style table keeps for padding:
-    such a table numbers positions from ``padding_idx + 1``.
-    """
-    limit = getattr(model.config, "max_position_embeddings", None)
-    # XLNet has relative positions and says -1.
-    if not isinstance(limit, int) or limit <= 0:
-        return None
-    for name, module in model.named_modules():
-        if name.split(".")[-1] == "position_embeddings":
-            padding = getattr(module, "padding_idx", None)
-            if isinstance(padding, int):
-                return limit - padding - 1
-    return limit
 
 
 def window_shape(

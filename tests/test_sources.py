@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -623,6 +624,33 @@ def test_a_broken_archive_is_removed(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"MLQA_V1\.zip: broken archive"):
         load(card, None, ("en",), Where(None, tmp_path))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("flipped", range(60, 140, 7))
+def test_a_damaged_archive_is_one_line_and_removed(tmp_path: Path, flipped: int) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("one.json", "".join(f"{number * number} " for number in range(400)))
+    data = bytearray(archive.read_bytes())
+    data[flipped] ^= 0xFF
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip: broken archive"):
+        download.extract(archive, {"one.json": tmp_path / "one.json"})
+    assert not archive.exists()
+
+
+def test_a_full_disk_breaks_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("one.json", "{}")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "one.json")
+
+    monkeypatch.setattr(download, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        download.extract(archive, {"one.json": tmp_path / "one.json"})
+    assert archive.exists()
 
 
 @pytest.mark.usefixtures("no_checksums")

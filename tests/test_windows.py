@@ -24,13 +24,13 @@ from transformers import (
 )
 
 from harness.errors import RefusedError
+from harness.layers import position_limit
 from harness.windows import (
     Windows,
     WindowShape,
     cut_questions,
     make_windows,
     padded,
-    position_limit,
     window_shape,
 )
 
@@ -215,7 +215,8 @@ def test_the_limit_is_what_a_roberta_really_takes() -> None:
 
 def shaped(positions: int | None, **lengths: int) -> WindowShape:
     model = torch.nn.Linear(1, 1)
-    model.config = SimpleNamespace(max_position_embeddings=positions)  # type: ignore[assignment]
+    text = SimpleNamespace(max_position_embeddings=positions)
+    model.config = SimpleNamespace(get_text_config=lambda decoder: text)  # type: ignore[assignment]
     wanted = {"max_length": 384, "question_length": 64, "stride": 128} | lengths
     return window_shape(model, word_tokenizer(model_max_length=512), **wanted)
 

@@ -81,8 +81,9 @@ def marked_mention(text: str, spans: Sequence[tuple[int, int]], start: int, end:
     """The mention, a colon, and the first sentence that holds it, with `{ mention }` marked.
 
     Braces that the sentence has become parentheses; line ends and double blanks become one blank.
-    (XTREME's own script also puts a blank after the closing brace where the sentence has none,
-    before a comma for one.) None where no sentence holds the mention.
+    (XTREME's own script also puts a blank before the opening and after the closing brace where the
+    sentence has none: before a comma, or in a script without blanks; here the sentence stays as it
+    is.) None where no sentence holds the mention.
     """
     for begin, stop in spans:
         if begin <= start and end <= stop:

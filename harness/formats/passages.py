@@ -90,7 +90,7 @@ def _passage(paragraph: object, questions: Sequence[Asked], place: str) -> Passa
     breaks = take(paragraph, "sentence_breaks", list, place)
     if len(sentences) != len(breaks):
         raise DataError(f"{place}: {len(sentences)} sentences, {len(breaks)} sentence_breaks")
-    # Not compared with the text there: two official sentences (tr) lie off their span by a blank.
+    # Not compared with the text there: two official sentences (tr) lie two characters off.
     for index, (sentence, span) in enumerate(zip(sentences, breaks, strict=True)):
         if not (isinstance(sentence, str) and sentence and _is_span(span, len(context))):
             raise DataError(f"{place}.sentences[{index}]: not text with a span [start, end)")

@@ -43,6 +43,7 @@ class Kind:
     - ``run(job, examples, unit, model, prepared)``: outcome rows and whether the vectors were
       degenerate. ``model`` is an Encoder or a Reader.
     - ``fold(rows, metrics, split)``: the scores of one unit's rows.
+    - ``unscored(examples, split, limit)``: unit → why it would have no score.
     """
 
     needs: Literal["encoder", "reader"]
@@ -52,6 +53,7 @@ class Kind:
     prepare: Callable[[Job, Any, Any], Any]
     run: Callable[..., tuple[pa.Table, bool]]
     fold: Callable[[pa.Table, Sequence[str], str], list[Score]]
+    unscored: Callable[[Any, str, int | None], Mapping[str, str]] = lambda *_: {}
 
 
 def no_pool(examples: Any) -> Sequence[str]:

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from harness.errors import UsageError
 from harness.examples import Mining
 from harness.kinds.kind import BLOCK, Kind, Score, degenerate, no_pool, nothing, table
 from harness.metrics.mining import (
@@ -55,7 +54,7 @@ def run(
     """Rows of every split; those at or above the threshold chosen on dev are kept."""
     rows: list[dict[str, Any]] = []
     flat = False
-    asked = _first_sources(examples[unit][job.split], job.limit)
+    asked = set(_first_sources(examples[unit][job.split], job.limit))
     for corpora in examples[unit].values():
         mined, same = _mine(corpora, encoder, job.layer)
         rows += [row for row in mined if row["split"] != job.split or row["source_id"] in asked]
@@ -99,14 +98,20 @@ def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str,
     return rows, degenerate(vectors)
 
 
-def _first_sources(corpora: Mining, limit: int | None) -> set[str]:
-    """The source sentences that are scored: with a limit the first ones, mined among all."""
-    chosen = set(list(corpora.source)[:limit])
-    if not any(source in chosen for source, _ in corpora.gold):
-        raise UsageError(
-            f"--limit {limit} leaves no gold pair of {corpora.lang} {corpora.split}: give more"
+def unscored(examples: Examples, split: str, limit: int | None) -> Mapping[str, str]:
+    """Units whose first ``limit`` source sentences are in no gold pair: F1 would be of nothing."""
+    return {
+        unit: f"--limit {limit} leaves no gold pair of {split}: give more"
+        for unit, of_split in examples.items()
+        if {source for source, _ in of_split[split].gold}.isdisjoint(
+            _first_sources(of_split[split], limit)
         )
-    return chosen
+    }
+
+
+def _first_sources(corpora: Mining, limit: int | None) -> list[str]:
+    """The source sentences that are scored: with a limit the first ones, mined among all."""
+    return list(corpora.source)[:limit]
 
 
 def _row(
@@ -173,4 +178,5 @@ KIND = Kind(
     prepare=nothing,
     run=run,
     fold=fold,
+    unscored=unscored,
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -89,16 +91,22 @@ def replacing(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+UNPACKING = (zlib.error, lzma.LZMAError)
+
+
 def extract(archive: Path, wanted: Mapping[str, Path]) -> None:
     """Write members of a zip or tar archive to the paths given; no other name is ever used.
 
-    DataError for a broken archive (which is removed), an absent member or one above 2 GiB.
+    DataError for a broken archive (which is removed), an absent member or one above 2 GiB; OSError
+    where the system does not write them.
     """
     try:
         missing = set(wanted) - (
             _unzip(archive, wanted) if zipfile.is_zipfile(archive) else _untar(archive, wanted)
         )
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, *UNPACKING) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, such as no space
+            raise
         archive.unlink(missing_ok=True)
         raise DataError(
             f"{archive.name}: broken archive ({' '.join(str(error).split())}): removed, run again"

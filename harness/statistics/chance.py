@@ -47,10 +47,3 @@ def at_chance(score: float, examples: int, rate: float, level: float = 0.95) -> 
 
     upper = float(binom.ppf((1 + level) / 2, examples, rate))
     return score * examples <= upper + 1e-9 * examples
-
-
-def both_at_chance(score_a: float, score_b: float, examples: int, rate: float | None) -> bool:
-    """Whether to mark a language: both runs are at chance. Never without a known ``rate``."""
-    return rate is not None and all(
-        at_chance(score, examples, rate) for score in (score_a, score_b)
-    )

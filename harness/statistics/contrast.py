@@ -203,10 +203,17 @@ def language_groups(langs: Iterable[str], by: GroupedBy) -> dict[str, tuple[str,
 def seen_unseen(
     langs: Iterable[str], trained_a: Collection[str], trained_b: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(S, U): languages in A's intermediate data and not in B's, and those in neither."""
+    """(S, U): languages in A's intermediate data and not in B's, and those in neither.
+
+    A pair (`de-ar`) is of S where both its languages are, of U where both are, else of neither.
+    """
     every = list(dict.fromkeys(langs))
-    seen = tuple(lang for lang in every if lang in trained_a and lang not in trained_b)
-    unseen = tuple(lang for lang in every if lang not in trained_a and lang not in trained_b)
+
+    def those(belongs: Callable[[str], bool]) -> tuple[str, ...]:
+        return tuple(lang for lang in every if all(map(belongs, lang.split("-"))))
+
+    seen = those(lambda code: code in trained_a and code not in trained_b)
+    unseen = those(lambda code: code not in trained_a and code not in trained_b)
     return seen, unseen
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import UsageError
 from harness.examples import Mining
 from harness.kinds.mining import KIND
 
@@ -125,9 +124,12 @@ def test_a_limit_cuts_the_sources_that_are_scored_and_neither_pool_nor_dev() -> 
     assert {score.n for score in KIND.fold(table, ["f1"], "test")} == {1}
 
 
-def test_a_limit_without_a_gold_pair_is_refused() -> None:
-    with pytest.raises(UsageError, match="--limit 1 leaves no gold pair of de dev"):
-        outcome([corpora("dev", "ab", [("b", "b")])], Axes(SHARED), limit=1)
+def test_a_limit_without_a_gold_pair_has_no_score() -> None:
+    examples = {"de": {"dev": corpora("dev", "ab", [("b", "b")])}}
+    assert KIND.unscored(examples, "dev", 1) == {
+        "de": "--limit 1 leaves no gold pair of dev: give more"
+    }
+    assert KIND.unscored(examples, "dev", 2) == KIND.unscored(examples, "dev", None) == {}
 
 
 def test_dev_alone_gives_the_oracle_f1_only() -> None:

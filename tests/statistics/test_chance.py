@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import UsageError
-from harness.statistics.chance import at_chance, both_at_chance, chance_rate
+from harness.statistics.chance import at_chance, chance_rate
 
 
 def test_rates_by_hand() -> None:
@@ -28,12 +28,6 @@ def test_the_interval_by_hand() -> None:
     # 1000 queries at 1 %: up to 16 of them.
     assert at_chance(0.016, 1000, 0.01)
     assert not at_chance(0.018, 1000, 0.01)
-
-
-def test_both_runs() -> None:
-    assert both_at_chance(0.01, 0.012, 1000, 0.01)
-    assert not both_at_chance(0.01, 0.2, 1000, 0.01)
-    assert not both_at_chance(0.0, 0.0, 1000, None)
 
 
 def test_refusals() -> None:

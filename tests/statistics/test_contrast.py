@@ -182,6 +182,10 @@ def test_across_tasks_the_mean_is_over_tasks() -> None:
 def test_seen_and_unseen() -> None:
     seen, unseen = seen_unseen(["de", "hi", "ru", "th"], ["de", "hi", "en"], ["hi"])
     assert (seen, unseen) == (("de",), ("ru", "th"))
+    pairs = ["de", "ar", "vi", "de-ar", "ar-de", "de-vi", "vi-vi"]
+    assert seen_unseen(pairs, ["de", "ar"], ["en"]) == (
+        ("de", "ar", "de-ar", "ar-de"), ("vi", "vi-vi"),
+    )  # fmt: skip
 
 
 def test_groups_of_languages() -> None:
