@@ -12,7 +12,7 @@ from harness import api
 from harness.attempts import Attempt, dated, read_attempts, write_attempts
 from harness.board.gather import RESULTS
 from harness.checkpoint import Checkpoint
-from harness.errors import HarnessError, NotFoundError
+from harness.errors import HarnessError, NotFoundError, one_line
 from harness.folders import hub_cache
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
@@ -120,6 +120,9 @@ class Refresh:
             return self._row(item, "failed", reason=str(error), exit_code=error.exit_code)
         except OSError as error:
             reason = f"{error.strerror or error}: {error.filename or item.slug}"
+            return self._row(item, "failed", reason=reason, exit_code=5)
+        except Exception as error:  # a stranger's checkpoint finds what nobody thought of
+            reason = one_line(f"{type(error).__name__}: {error}")
             return self._row(item, "failed", reason=reason, exit_code=5)
 
     def _evaluated(self, item: Item, seconds: float | None) -> Attempt:

@@ -157,6 +157,23 @@ def test_one_failure_stops_no_other(hub: Hub, root: Path, worker: Worker) -> Non
         check_failures(made)
 
 
+def test_an_error_that_nobody_thought_of_stops_no_other(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    submit(root, "a", "b")
+
+    def breaks(model: str, revision: str) -> Ended:
+        raise TypeError("unhashable\n\x1b[2Jtype")
+
+    worker.endings["org/a"] = breaks
+    made, done = refresh(root, worker)
+    assert (done["a"].status, done["a"].exit_code) == ("failed", 5)
+    assert done["a"].reason == "TypeError: unhashable  [2Jtype"
+    assert done["b"].status == "measured"
+    with pytest.raises(IncompleteError, match="failed: a"):
+        check_failures(made)
+
+
 def test_what_was_refused_is_not_tried_again_until_it_changes(
     hub: Hub, root: Path, worker: Worker, tiny: Path
 ) -> None:
