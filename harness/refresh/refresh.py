@@ -12,7 +12,7 @@ from harness import api
 from harness.attempts import Attempt, dated, read_attempts, write_attempts
 from harness.board.gather import RESULTS
 from harness.checkpoint import Checkpoint
-from harness.errors import HarnessError, NotFoundError, one_line
+from harness.errors import HarnessError, IncompleteError, NotFoundError, one_line
 from harness.folders import hub_cache
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
@@ -38,6 +38,7 @@ class Refresh:
     now: Callable[[], float] = time.monotonic
     attempts: dict[str, Attempt] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    unsent: dict[str, str] = field(default_factory=dict)  # slug → why no job could be started
     _missing: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def items(self) -> list[Item]:
@@ -102,12 +103,17 @@ class Refresh:
             return self._row(item, "measured")
         if item.before is not None and item.before.reason == item.reason:
             return item.before
-        return self._row(item, item.state, reason=item.reason)
+        before = item.before
+        return self._row(
+            item, item.state, reason=item.reason,
+            missing=before.missing if before else {}, job=before.job if before else None,
+            exit_code=IncompleteError.exit_code if item.state == "failed" else None,
+        )  # fmt: skip
 
     def _done(self, item: Item, seconds: float | None) -> Attempt:
         """Evaluate one submission. Whatever goes wrong becomes its row."""
         if seconds is not None and seconds <= 0:
-            if item.before is not None and item.before.status != "measured":
+            if item.before is not None:
                 return item.before
             return self._row(
                 item, "pending",
@@ -143,7 +149,10 @@ class Refresh:
         self.say(f"{item.slug}: {item.submission.model}, {', '.join(todo)}")
         found = self._checkpoint(item)
         if isinstance(found, Attempt):
-            return found
+            if found is item.before:
+                return found
+            none = {task: why for task, why in lacking.items() if task not in todo}
+            return found.model_copy(update={"missing": none})
         path = self.root / "submissions" / f"{item.slug}.yaml"
         if item.submission.revision is None:
             pin(path, found.revision)
