@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness import __version__
-from harness.attempts import Attempt
+from harness.attempts import Attempt, read_attempts
 from harness.cards import TaskCard
 from harness.errors import DataError
 from harness.kinds import KINDS
@@ -54,6 +54,19 @@ def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
                 broken[path.stem] = str(error)
                 copy.unlink(missing_ok=True)
         return read_submissions(good), broken
+
+
+def readable(root: Path) -> dict[str, Submission] | None:
+    """The submissions that the board shows, where others cannot be read and have rows that say so.
+
+    None where all can be read, and where one cannot that no refresh has met.
+
+    Raises:
+        DataError: the attempts cannot be read.
+    """
+    good, broken = read_each(root / "submissions")
+    told = {slug: attempt.reason for slug, attempt in read_attempts(root).items()}
+    return good if broken and broken.items() <= told.items() else None
 
 
 def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:

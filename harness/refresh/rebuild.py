@@ -12,7 +12,7 @@ from harness.attempts import Attempt, dated, write_attempts
 from harness.board.build import leaderboard
 from harness.errors import HarnessError, IncompleteError, NotFoundError
 from harness.refresh.handover import BUCKET, hand_over, request
-from harness.refresh.measured import read_each
+from harness.refresh.measured import readable
 from harness.refresh.refresh import Refresh
 
 NOBODY = "NAMESPACE"  # stands for the account where nothing is sent and there is no token
@@ -73,9 +73,8 @@ def _sent(refresh: Refresh, slug: str, attempt: Attempt, wanted: Mapping[str, An
 
 def rebuild(root: Path, *, cache: Path) -> list[Path]:
     """Rebuild the board over the submissions that can be read; the files that changed."""
-    good, broken = read_each(root / "submissions")
     try:
-        return leaderboard(root, cache=cache, submissions=good if broken else None)
+        return leaderboard(root, cache=cache, submissions=readable(root))
     except NotFoundError:
         return []  # nothing submitted and nothing measured
 

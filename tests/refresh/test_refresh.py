@@ -158,6 +158,10 @@ def test_one_failure_stops_no_other(hub: Hub, root: Path, worker: Worker) -> Non
     assert "no demo&#95;qa here" in page
     with pytest.raises(IncompleteError, match=r"failed: broken, twice, absent, b, pickle \(broken"):
         check_failures(made)
+    words = ["leaderboard", "--check", "--root", str(root)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    (root / "submissions" / "new.yaml").write_text("modl: x\n")  # of which the board says nothing
+    assert CliRunner().invoke(app, words).exit_code == 6
 
 
 def test_an_error_that_nobody_thought_of_stops_no_other(

@@ -230,19 +230,27 @@ def test_names_that_leave_the_checkout_are_refused(origin: Path, tmp_path: Path)
     assert git(origin, "rev-list", "--count", "main") == "1"
 
 
-@pytest.mark.parametrize(("code", "wanted"), [(0, 0), (5, 0), (1, 1), (6, 6), (130, 130)])
+@pytest.mark.parametrize(
+    ("code", "check", "wanted"),
+    [(0, 0, 0), (5, 0, 0), (5, 1, 5), (5, 3, 5), (1, 0, 1), (6, 0, 6), (130, 0, 130)],
+)
 def test_failed_evaluations_do_not_stop_the_refresh(
-    origin: Path, tmp_path: Path, code: int, wanted: int
+    origin: Path, code: int, check: int, wanted: int
 ) -> None:
+    """A board that the disk had no room for does."""
     work = clone(origin, "work")
     (work / ".venv" / "bin").mkdir(parents=True)
     fake = work / ".venv" / "bin" / "xharness"
-    fake.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
+    fake.write_text(
+        '#!/bin/sh\necho "$@"\n'
+        f'if [ "$1" = refresh ]; then exit {code}; fi\n'
+        f'[ "$*" = "leaderboard --check" ] && exit {check}\n'
+    )
     fake.chmod(0o755)
     done = bash(work, ".ci/refresh --max-minutes 3")
     assert done.returncode == wanted
     assert done.stdout.startswith("refresh --max-minutes 3\n")
-    assert ("::warning::" in done.stdout) == (code == 5)
+    assert ("::warning::" in done.stdout) == (code == 5 and wanted == 0)
 
 
 def test_pages_has_the_board_and_nothing_else(origin: Path, tmp_path: Path) -> None:
