@@ -158,6 +158,10 @@ class Refresh:
             pin(path, found.revision)
         pinned = item.submission.model_copy(update={"revision": found.revision})
         item = replace(item, submission=pinned)
+        # Not --fresh: that would also begin again what other tasks have finished.
+        for task in todo:
+            for file in item.left.replaced.get(task, ()):
+                file.remove()
         ended = self.evaluate(
             self._arguments(item, found, todo),
             cache=self.request.cache,
@@ -258,8 +262,6 @@ class Refresh:
         if request.suite is not None:
             words += ["--suite", request.suite]
         words += [word for task in tasks for word in ("--task", task)]
-        if item.left.replaced.intersection(tasks):
-            words.append("--fresh")
         words += ["--protocol", item.submission.protocol, "--out", str(self.root / RESULTS)]
         if request.data is not None:
             words += ["--data", str(request.data)]

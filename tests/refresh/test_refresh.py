@@ -18,6 +18,7 @@ from harness.cards import read_card
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.options import make_request
+from harness.outcomes import OutcomeFile
 from harness.refresh.items import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
@@ -242,11 +243,9 @@ def test_what_failed_for_now_is_tried_again(hub: Hub, root: Path, worker: Worker
     assert read_attempts(root)["a"].reason == ""
 
 
-@pytest.mark.parametrize(
-    ("changes", "fresh"), [({"card_hash": "0" * 64}, False), ({"protocol_version": 0}, True)]
-)
+@pytest.mark.parametrize("changes", [{"card_hash": "0" * 64}, {"protocol_version": 0}])
 def test_stale_rows_are_measured_again(
-    hub: Hub, root: Path, worker: Worker, changes: dict[str, Any], fresh: bool
+    hub: Hub, root: Path, worker: Worker, changes: dict[str, Any]
 ) -> None:
     submit(root, "a")
     worker.endings["org/a"] = lambda model, revision: worker.measures(model, revision, **changes)
@@ -254,8 +253,37 @@ def test_stale_rows_are_measured_again(
     assert states(root, worker) == {"a": "stale"}
     del worker.endings["org/a"]
     assert refresh(root, worker)[1]["a"].status == "measured"
-    assert ["--fresh" in words for words in worker.calls] == [False, fresh]
     assert states(root, worker) == {"a": "measured"}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_rows_in_the_way_of_new_ones_go_and_no_others(
+    hub: Hub, root: Path, worker: Worker, finished: bool
+) -> None:
+    submit(root, "a")
+    commit = hub.repositories["models", "org/a"].branches["main"]
+    submit(root, "a", more=f"revision: {commit}\n")
+
+    def begun(task: str, **changes: Any) -> OutcomeFile:
+        unit = read_card(task).languages[0]
+        path = measure(root, "org/a", {unit: hits(unit, [1])}, revision=commit, task=task, **changes)
+        file = OutcomeFile(path)
+        if not finished:
+            file.parts.mkdir()
+            path.rename(file.parts / f"{unit}.parquet")
+        return file
+
+    old, kept = begun("demo_bitext", protocol_version=0), begun("demo_passages")
+
+    def looks(model: str, revision: str) -> Ended:
+        assert not old.done()
+        assert kept.done()
+        return worker.measures(model, revision)
+
+    assert states(root, worker) == {"a": "stale"}
+    worker.endings["org/a"] = looks
+    assert refresh(root, worker)[1]["a"].status == "measured"
+    assert "--fresh" not in worker.calls[0]
 
 
 def test_what_is_measured_in_another_way_does_not_count(
