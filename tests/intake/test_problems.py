@@ -37,9 +37,9 @@ def test_nothing_wrong(tmp_path: Path) -> None:
     [
         r'"\e[2J\n::error::hacked": 1',
         "!<tag:x%0A::error::hacked%1B%5B2J> {x: 1}",
-        'model: !<%0A%E2%80%A8::error::hacked> x',
+        "model: !<%0A%E2%80%A8::error::hacked> x",
         r'model: {"\n::error::hacked": 1, "\n::error::hacked": 2}',
-        "\"\\n::error::hacked\": 1\n\"\\n::error::hacked\": 2",
+        '"\\n::error::hacked": 1\n"\\n::error::hacked": 2',
     ],
 )
 def test_text_of_others_cannot_command_a_log(tmp_path: Path, text: str) -> None:

@@ -266,7 +266,9 @@ def test_rows_in_the_way_of_new_ones_go_and_no_others(
 
     def begun(task: str, **changes: Any) -> OutcomeFile:
         unit = read_card(task).languages[0]
-        path = measure(root, "org/a", {unit: hits(unit, [1])}, revision=commit, task=task, **changes)
+        path = measure(
+            root, "org/a", {unit: hits(unit, [1])}, revision=commit, task=task, **changes
+        )
         file = OutcomeFile(path)
         if not finished:
             file.parts.mkdir()
