@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -100,6 +100,15 @@ def write_attempts(root: Path, attempts: Mapping[str, Attempt]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def overdue(attempt: Attempt, hours: float) -> bool:
+    """Whether nothing has become of it for so long; also where its date cannot be read."""
+    try:
+        since = datetime.fromisoformat(attempt.since)
+    except ValueError:
+        return True
+    return datetime.now(UTC) - since.replace(tzinfo=since.tzinfo or UTC) > timedelta(hours=hours)
 
 
 def dated(new: Attempt, before: Attempt | None) -> Attempt:

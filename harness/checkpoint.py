@@ -103,10 +103,11 @@ def parse_model(text: str) -> tuple[str, str | None]:
 
     Raises:
         UsageError: nothing before or after the ``@``.
+        NotFoundError: the home folder of a user who is not known here.
     """
     if not text.strip():
         raise UsageError("the model has no name: give a Hub id (org/name) or a folder")
-    if Path(text).expanduser().exists():
+    if _path(text).exists():
         return text, None
     name, at, revision = text.rpartition("@")
     if not at:
@@ -114,6 +115,14 @@ def parse_model(text: str) -> tuple[str, str | None]:
     if not name or not revision:
         raise UsageError(f"{text!r} is no model: write org/name@revision, org/name or a folder")
     return name, revision
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        home = name.partition("/")[0]
+        raise NotFoundError(f"{name}: there is no home folder {home}: write the path out") from None
 
 
 def resolve(
@@ -144,7 +153,7 @@ def resolve(
         raise UsageError(f"two revisions for {name}: {pinned} and {revision}")
     revision = revision or pinned
     fetch = fetch or partial(snapshot, cache=cache, offline=offline)
-    path = Path(name).expanduser()
+    path = _path(name)
     if path.exists() or name.startswith((".", "/", "~")) or name.endswith("/"):
         if revision:
             raise UsageError(f"{name} is a folder, which has no revision {revision!r}")

@@ -56,6 +56,14 @@ class DataError(HarnessError):
     exit_code = 6
 
 
+def one_line(text: object, most: int = 500) -> str:
+    """Text of others, to stand in a message: one line, and only what can be printed.
+
+    Terminals and build logs obey what they are shown.
+    """
+    return "".join(c if c.isprintable() else " " for c in str(text)[:most]).strip()
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not known, with the nearest known names."""
     names = list(known)

@@ -92,7 +92,7 @@ def read_native(folder: Path) -> Native | None:
     general = _object(folder / "config_sentence_transformers.json", reasons)
     prompts = _prompts(general, reasons)
     default = general.get("default_prompt_name")
-    if default is not None and default not in prompts:
+    if default is not None and not (isinstance(default, str) and default in prompts):
         reasons.append(f"its default prompt {str(default)[:40]!r} is not among its prompts")
     pooling, steps = _after(folder, modules, prompts, reasons)
     return Native(

@@ -17,10 +17,11 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import DataError, unknown_name
+from harness.errors import DataError, one_line, unknown_name
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
+MAX_SHOWN = 80  # characters of a key, an anchor or a tag in a message
 KeyPath = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -118,7 +119,7 @@ def scan(data: bytes, name: str) -> Document:
         mark: Any = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
         problem = getattr(error, "problem", None) or "not YAML"
-        raise DataError(f"{name}{line}: {' '.join(str(problem).split())}") from None
+        raise DataError(f"{name}{line}: {one_line(problem)}") from None
     return Document(name, value, reader.lines, tuple(reader.problems))
 
 
@@ -152,12 +153,13 @@ class _Reader:
         if len(path) > MAX_DEPTH:
             raise self.refused(event, f"nested deeper than {MAX_DEPTH}")
         if isinstance(event, yaml.AliasEvent):
-            self.note(event, f"alias *{event.anchor}: write the value out")
+            self.note(event, f"alias *{one_line(event.anchor, MAX_SHOWN)}: write the value out")
             return None
         if event.anchor is not None:
-            self.note(event, f"anchor &{event.anchor}: remove it")
+            self.note(event, f"anchor &{one_line(event.anchor, MAX_SHOWN)}: remove it")
         if event.tag is not None:
-            self.note(event, f"tag {event.tag}: remove it, cards are plain data")
+            tag = one_line(event.tag, MAX_SHOWN)
+            self.note(event, f"tag {tag}: remove it, cards are plain data")
         self.lines.setdefault(path, _line(event))
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(path)
@@ -176,7 +178,7 @@ class _Reader:
             if key == "<<":
                 self.note(event, "merge key <<: write the values out")
             if key in found:
-                self.note(event, f"key {key!r} given twice")
+                self.note(event, f"key '{one_line(key, MAX_SHOWN)}' given twice")
             self.lines[(*path, key)] = _line(event)
             found[key] = self.node(next(self.events), (*path, key))
         return found
@@ -223,7 +225,7 @@ def _problems(
     found = []
     for one in errors:
         path: KeyPath = one["loc"]
-        key = ".".join(str(part) for part in path) or "the whole file"
+        key = ".".join(one_line(part, MAX_SHOWN) for part in path) or "the whole file"
         if one["type"] == "extra_forbidden":
             near = get_close_matches(str(path[-1]), list(model.model_fields), n=1)
             hint = f"did you mean {near[0]}?" if near else "remove it"

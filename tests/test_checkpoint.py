@@ -84,6 +84,12 @@ def test_a_path_that_is_not_there(name: str) -> None:
         resolve(name)
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x", "~nobody-of-that-name@main"])
+def test_the_home_of_nobody(name: str) -> None:
+    with pytest.raises(NotFoundError, match="there is no home folder ~nobody-of-that-name"):
+        resolve(name)
+
+
 def test_names_that_cannot_be(tmp_path: Path, tiny: Path) -> None:
     with pytest.raises(UsageError, match="neither a Hub id"):
         resolve("a/b/c")

@@ -157,6 +157,8 @@ def test_similarity(tmp_path: Path, name: str | None, similarity: str) -> None:
         ({"similarity_fn_name": "euclidean"}, "euclidean"),
         ({"model_type": "SparseEncoder"}, "SparseEncoder"),
         ({"default_prompt_name": "absent"}, "absent"),
+        ({"default_prompt_name": ["query"]}, "['query']"),
+        ({"default_prompt_name": {"query": 1}}, "its default prompt"),
         ({"prompts": ["q"]}, "not a mapping"),
         ({"prompts": {"query": 1}}, "not texts"),
     ],

@@ -80,9 +80,11 @@ def refresh(
     cache_dir: CacheDir = None,
     offline: Offline = False,
     jobs: Annotated[
-        bool, typer.Option("--jobs", help="Hand what does not fit to Hugging Face Jobs (--yes).")
+        bool, typer.Option("--jobs", help="Show the Hugging Face Jobs for what does not fit.")
     ] = False,
-    yes: Yes = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --jobs: start the jobs, which cost money.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be evaluated, and stop.")
     ] = False,
@@ -91,11 +93,14 @@ def refresh(
     with errors():
         from harness.engines import choose
         from harness.options import make_request
+        from harness.publishing.hub import whoami
         from harness.refresh import worker
         from harness.refresh.items import Limits
-        from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
+        from harness.refresh.rebuild import NOBODY, check_failures, hand_over_pending, rebuild
         from harness.refresh.refresh import Refresh
 
+        if yes and not jobs:
+            raise UsageError("--yes starts the jobs of --jobs: give both, or neither")
         choose(engine)
         if engine != "local":
             # Workers of a cluster have its environment, tokens included, and its network.
@@ -112,6 +117,10 @@ def refresh(
             cache_dir=cache_dir, chosen=tuple(slugs or ()),
             say=lambda line: typer.echo(line, err=True),
         )  # fmt: skip
+        send = yes and not dry_run
+        account = whoami() if jobs else None
+        if send:  # said before hours of evaluation, not after
+            _logged_in(account)
         if dry_run:
             for item in todo.items():
                 what = ", ".join(item.left.units) if item.due else item.reason
@@ -121,7 +130,7 @@ def refresh(
             for item, attempt in todo.run():
                 typer.echo(f"{item.slug}: {attempt}")
         if jobs:
-            for line in hand_over_pending(todo, send=yes and not dry_run):
+            for line in hand_over_pending(todo, account or NOBODY, send=send):
                 typer.echo(line)
         if not dry_run:
             for path in rebuild(root, cache=request.cache / "board"):

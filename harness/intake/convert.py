@@ -114,8 +114,7 @@ def _opened(folder: Path, pickles: Sequence[str], target: Path, source: str) -> 
             {
                 "pickle": str((folder / file).resolve()),
                 "name": target_of(file),
-                "metadata": said
-                | {"converted_from": file, "pickle_sha256": _sha256(folder / file)},
+                "metadata": metadata(file),
             }
             for file in pickles
         ],

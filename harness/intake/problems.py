@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.errors import DataError, HarnessError, NotFoundError
+from harness.errors import DataError, HarnessError, NotFoundError, one_line
 from harness.strict_yaml import Document, KeyPath, misfits, scan_file
 from harness.submission import (
     SAME_DATA,
@@ -56,7 +56,7 @@ def problems(paths: Iterable[Path]) -> list[str]:
 
 def _alone(path: Path) -> tuple[list[str], Document | None]:
     """What is wrong with a file by itself, and its content where it could be read."""
-    name = path.as_posix()
+    name = one_line(path.as_posix())
     found = []
     if path.suffix != ".yaml" or not SLUG.fullmatch(path.stem):
         found.append(f"{name}: name it <slug>.yaml with letters, digits, . _ and -")

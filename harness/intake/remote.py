@@ -12,7 +12,7 @@ from harness.checkpoint import Checkpoint, parse_model, resolve
 from harness.errors import RefusedError
 from harness.hub_api import conversions, model_info
 from harness.submission import CONVERT
-from harness.vet import counted, only_pickles
+from harness.vet import ADAPTER_WEIGHTS, counted, only_pickles
 from harness.weights import read_metadata
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def look_at(model: str) -> Seen:
 
 
 def _local(found: Checkpoint) -> Seen:
-    files = sorted(found.own_folder.glob("model*.safetensors"))
-    said = read_metadata(files[0]) if files else {}
+    whole = sorted(found.own_folder.glob("model*.safetensors"))
+    files = whole or [found.own_folder / ADAPTER_WEIGHTS]
+    said = read_metadata(files[0]) if files[0].is_file() else {}
     if said.get("converted_by") != CONVERT:
         return Seen(found.id, found.revision, found.slug)
     name, at, commit = said.get("source", "").partition("@")

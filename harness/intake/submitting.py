@@ -203,8 +203,8 @@ def _base(
             return {}
         remarks += told
         base = named[0]
-    name, revision = parse_model(base)
     try:
+        name, revision = parse_model(base)
         info = model_info(name, revision)
     except HarnessError as error:
         if stated.base is None:

@@ -17,7 +17,7 @@ from harness.refresh.fitting import memory_needed
 
 BUCKET = "xharness-results"
 IMAGE = "python:3.12"
-TIMEOUT = "12h"
+HOURS = 12  # after which a job is ended
 # GPU memory of the Hub's machines, in bytes: the cheapest that holds the checkpoint is taken.
 # https://huggingface.co/docs/hub/spaces-gpus
 FLAVORS: Mapping[str, int] = {
@@ -55,7 +55,7 @@ def request(
         "command": ["bash", "-c", SCRIPT, __version__, *arguments],
         "env": {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
         "flavor": _flavor(parameters, model),
-        "timeout": TIMEOUT,
+        "timeout": f"{HOURS}h",
         "name": f"xharness-{slug}"[:60],
         "volumes": [{"type": "bucket", "source": f"{namespace}/{BUCKET}", "mountPath": "/results"}],
         "namespace": namespace,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.api import DEMO_MODEL
-from harness.attempts import Attempt
+from harness.attempts import Attempt, overdue
 from harness.refresh.fitting import memory, misfit
+from harness.refresh.handover import HOURS
 from harness.refresh.measured import Left, Wanted, left_of, still_holds, tried_with
 from harness.submission import Submission
 
@@ -80,9 +81,17 @@ def _state(
     if before is not None and not anyway:
         if before.final and submission.revision is not None:
             return "failed", before.reason
-        if before.job is not None:
+        # Where only data was missing, looking for it again takes no machine and no job.
+        elsewhere = not before.missing.keys() >= left.units.keys()
+        if elsewhere and before.job is not None:
+            if overdue(before, HOURS):
+                return "failed", f"no results within {HOURS} hours of its job: {before.job}"
             return "pending", before.reason
-        if before.parameters is not None and (why := limits.misfit(before.parameters)):
+        if (
+            elsewhere
+            and before.parameters is not None
+            and (why := limits.misfit(before.parameters))
+        ):
             return "pending", why
     if left.stale:
         return "stale", f"card or protocol of {', '.join(left.stale)} changed since"

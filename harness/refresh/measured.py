@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness import __version__
-from harness.attempts import Attempt
+from harness.attempts import Attempt, read_attempts
 from harness.cards import TaskCard
 from harness.errors import DataError
 from harness.kinds import KINDS
-from harness.outcomes import find, read_meta
+from harness.outcomes import OutcomeFile, find, read_meta
 from harness.protocol import PROTOCOL_VERSION
 from harness.strict_yaml import read_model
 from harness.submission import Submission, read_submissions
@@ -27,12 +27,12 @@ class Left:
     """What is left to measure: task → units.
 
     ``stale``: tasks measured under another card or protocol. ``replaced``: those of them whose rows
-    lie where the new ones go.
+    lie where the new ones go, and those rows, finished or not.
     """
 
     units: Mapping[str, frozenset[str]]
     stale: tuple[str, ...]
-    replaced: frozenset[str]
+    replaced: Mapping[str, Sequence[OutcomeFile]]
 
 
 def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
@@ -56,14 +56,28 @@ def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
         return read_submissions(good), broken
 
 
+def readable(root: Path) -> dict[str, Submission] | None:
+    """The submissions that the board shows, where others cannot be read and have rows that say so.
+
+    None where all can be read, and where one cannot that no refresh has met.
+
+    Raises:
+        DataError: the attempts cannot be read.
+    """
+    good, broken = read_each(root / "submissions")
+    told = {slug: attempt.reason for slug, attempt in read_attempts(root).items()}
+    return good if broken and broken.items() <= told.items() else None
+
+
 def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
     """What of the wanted tasks has no outcomes on disk of this revision under its protocol."""
     done: dict[str, frozenset[str]] = {}
     old: set[str] = set()
-    replaced: set[str] = set()
+    replaced: dict[str, list[OutcomeFile]] = {}
     cards = {card.name: card for card, _ in wanted}
-    for path in _merged(submission, results):
-        meta = read_meta(path)
+    for file in _files(submission, results):
+        merged = file.path.exists()
+        meta = read_meta(file.path) if merged else file.meta()
         card = cards.get(meta["task"])
         if card is None or meta["revision"] != submission.revision:
             continue
@@ -71,18 +85,19 @@ def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
         if not plain or meta["split"] != card.split or meta["track"] != track(card, submission):
             continue
         if meta["card_hash"] != card.hash:
-            old.add(card.name)
+            if merged:
+                old.add(card.name)
         elif meta.get("protocol_version", 1) != PROTOCOL_VERSION:
-            replaced.add(card.name)
-        else:
+            replaced.setdefault(card.name, []).append(file)
+        elif merged:
             done[card.name] = frozenset(meta["languages"])
     units = {
         card.name: frozenset(units) - done.get(card.name, frozenset()) for card, units in wanted
     }
     return Left(
         {task: left for task, left in units.items() if left},
-        tuple(task for task in cards if task in old | replaced and task not in done),
-        frozenset(replaced),
+        tuple(task for task in cards if task in {*old, *replaced} and task not in done),
+        {task: tuple(files) for task, files in replaced.items()},
     )
 
 
@@ -113,11 +128,11 @@ def still_holds(attempt: Attempt | None, submission: Submission, tried: str) -> 
     )
 
 
-def _merged(submission: Submission, results: Path) -> Iterable[Path]:
+def _files(submission: Submission, results: Path) -> Iterable[OutcomeFile]:
     if submission.revision is None:
         return
     local = submission.revision.startswith("local:")
     name = "local__*" if local else submission.model.replace("/", "__")
     revision = submission.revision.removeprefix("local:")[:12]
     for folder in sorted(results.glob(f"{name}/{revision}")):
-        yield from (file.path for file in find(folder) if file.path.exists())
+        yield from find(folder)

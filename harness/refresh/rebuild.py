@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness import api
-from harness.attempts import write_attempts
+from harness.attempts import Attempt, dated, write_attempts
 from harness.board.build import leaderboard
 from harness.errors import HarnessError, IncompleteError, NotFoundError
-from harness.publishing.hub import whoami
 from harness.refresh.handover import BUCKET, hand_over, request
-from harness.refresh.measured import read_each
+from harness.refresh.measured import readable
 from harness.refresh.refresh import Refresh
 
-NOBODY = "NAMESPACE"  # stands for the account in a dry run without a token
+NOBODY = "NAMESPACE"  # stands for the account where nothing is sent and there is no token
 
 
-def hand_over_pending(refresh: Refresh, *, send: bool) -> Iterator[str]:
-    """The request for every pending submission, as JSON; with ``send`` they are sent.
+def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterator[str]:
+    """The request for every submission that does not fit this machine, as JSON.
 
-    One that was handed over before, or whose commit is not known, is left out.
-
-    Raises:
-        NotFoundError: ``send`` without a token, or the Hub refuses.
+    With ``send`` they are sent, as the account ``namespace``; one that is turned down is a line
+    here and in ``refresh.unsent``, and stops no other. One that was handed over before, or whose
+    commit is not known, is left out, and so are tasks whose data could not be had.
     """
     failed = list(refresh.failed)
-    namespace = whoami()
-    if send and namespace is None:
-        raise NotFoundError("not logged in to the Hub: `hf auth login`, or set HF_TOKEN")
     for item in refresh.items():
         attempt = refresh.attempts.get(item.slug)
         if attempt is None or attempt.status != "pending" or attempt.revision is None:
@@ -39,46 +35,65 @@ def hand_over_pending(refresh: Refresh, *, send: bool) -> Iterator[str]:
             continue
         if attempt.revision.startswith("local:") or item.submission.model == api.DEMO_MODEL:
             continue
+        # What is pending for want of time or data costs nothing where it is.
+        tasks = [task for task in item.left.units if task not in attempt.missing]
+        if not tasks or not refresh.limits.misfit(attempt.parameters or 0):
+            continue
         try:
             wanted = request(
                 item.slug, attempt.model, attempt.revision, parameters=attempt.parameters,
                 suite=refresh.request.suite or "xtreme-r", protocol=item.submission.protocol,
-                tasks=list(item.left.units), namespace=namespace or NOBODY,
+                tasks=tasks, namespace=namespace,
             )  # fmt: skip
         except HarnessError as error:
             yield f"{item.slug}: {error}"
             continue
         yield json.dumps(wanted, ensure_ascii=False, indent=1)
         if send:
-            url = hand_over(wanted)
-            reason = f"handed to Hugging Face Jobs: {url}"
-            refresh.attempts[item.slug] = attempt.model_copy(update={"job": url, "reason": reason})
-            write_attempts(refresh.root, refresh.attempts)
-            yield f"{item.slug}: {reason}"
+            yield f"{item.slug}: {_sent(refresh, item.slug, attempt, wanted)}"
     refresh.failed = failed  # which looking again at the submissions forgets
     if not send:
-        bucket = f"hf://buckets/{namespace or NOBODY}/{BUCKET}"
+        bucket = f"hf://buckets/{namespace}/{BUCKET}"
         yield f"nothing was sent: give --yes; results will be in {bucket}"
+
+
+def _sent(refresh: Refresh, slug: str, attempt: Attempt, wanted: Mapping[str, Any]) -> str:
+    """Start a job and keep its address at once; in words what became of it."""
+    try:
+        url = hand_over(wanted)
+    except HarnessError as error:
+        refresh.unsent[slug] = str(error)
+        return f"not handed over: {error}"
+    reason = f"handed to Hugging Face Jobs: {url}"
+    sent = attempt.model_copy(update={"job": url, "reason": reason})
+    refresh.attempts[slug] = dated(sent, attempt)
+    write_attempts(refresh.root, refresh.attempts)
+    return reason
 
 
 def rebuild(root: Path, *, cache: Path) -> list[Path]:
     """Rebuild the board over the submissions that can be read; the files that changed."""
-    good, broken = read_each(root / "submissions")
     try:
-        return leaderboard(root, cache=cache, submissions=good if broken else None)
+        return leaderboard(root, cache=cache, submissions=readable(root))
     except NotFoundError:
         return []  # nothing submitted and nothing measured
 
 
 def check_failures(refresh: Refresh) -> None:
-    """Raise when an evaluation failed in this refresh: it is a row of the board by now.
+    """Raise when an evaluation failed in this refresh (its row is on the board), or a hand-over.
 
     Raises:
         IncompleteError: names what failed, and why the first one did.
     """
+    said = []
     if refresh.failed:
         first = refresh.failed[0]
-        raise IncompleteError(
+        said.append(
             f"failed: {', '.join(refresh.failed)} ({first}: {refresh.attempts[first].reason});"
             " the board has each with its reason"
         )
+    if refresh.unsent:
+        first = next(iter(refresh.unsent))
+        said.append(f"not handed over: {', '.join(refresh.unsent)} ({refresh.unsent[first]})")
+    if said:
+        raise IncompleteError("; ".join(said))

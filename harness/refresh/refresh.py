@@ -12,7 +12,7 @@ from harness import api
 from harness.attempts import Attempt, dated, read_attempts, write_attempts
 from harness.board.gather import RESULTS
 from harness.checkpoint import Checkpoint
-from harness.errors import HarnessError, NotFoundError
+from harness.errors import HarnessError, IncompleteError, NotFoundError, one_line
 from harness.folders import hub_cache
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
@@ -38,6 +38,7 @@ class Refresh:
     now: Callable[[], float] = time.monotonic
     attempts: dict[str, Attempt] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    unsent: dict[str, str] = field(default_factory=dict)  # slug → why no job could be started
     _missing: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def items(self) -> list[Item]:
@@ -102,12 +103,17 @@ class Refresh:
             return self._row(item, "measured")
         if item.before is not None and item.before.reason == item.reason:
             return item.before
-        return self._row(item, item.state, reason=item.reason)
+        before = item.before
+        return self._row(
+            item, item.state, reason=item.reason,
+            missing=before.missing if before else {}, job=before.job if before else None,
+            exit_code=IncompleteError.exit_code if item.state == "failed" else None,
+        )  # fmt: skip
 
     def _done(self, item: Item, seconds: float | None) -> Attempt:
         """Evaluate one submission. Whatever goes wrong becomes its row."""
         if seconds is not None and seconds <= 0:
-            if item.before is not None and item.before.status != "measured":
+            if item.before is not None:
                 return item.before
             return self._row(
                 item, "pending",
@@ -120,6 +126,9 @@ class Refresh:
             return self._row(item, "failed", reason=str(error), exit_code=error.exit_code)
         except OSError as error:
             reason = f"{error.strerror or error}: {error.filename or item.slug}"
+            return self._row(item, "failed", reason=reason, exit_code=5)
+        except Exception as error:  # a stranger's checkpoint finds what nobody thought of
+            reason = one_line(f"{type(error).__name__}: {error}")
             return self._row(item, "failed", reason=reason, exit_code=5)
 
     def _evaluated(self, item: Item, seconds: float | None) -> Attempt:
@@ -140,12 +149,19 @@ class Refresh:
         self.say(f"{item.slug}: {item.submission.model}, {', '.join(todo)}")
         found = self._checkpoint(item)
         if isinstance(found, Attempt):
-            return found
+            if found is item.before:
+                return found
+            none = {task: why for task, why in lacking.items() if task not in todo}
+            return found.model_copy(update={"missing": none})
         path = self.root / "submissions" / f"{item.slug}.yaml"
         if item.submission.revision is None:
             pin(path, found.revision)
         pinned = item.submission.model_copy(update={"revision": found.revision})
         item = replace(item, submission=pinned)
+        # Not --fresh: that would also begin again what other tasks have finished.
+        for task in todo:
+            for file in item.left.replaced.get(task, ()):
+                file.remove()
         ended = self.evaluate(
             self._arguments(item, found, todo),
             cache=self.request.cache,
@@ -246,8 +262,6 @@ class Refresh:
         if request.suite is not None:
             words += ["--suite", request.suite]
         words += [word for task in tasks for word in ("--task", task)]
-        if item.left.replaced.intersection(tasks):
-            words.append("--fresh")
         words += ["--protocol", item.submission.protocol, "--out", str(self.root / RESULTS)]
         if request.data is not None:
             words += ["--data", str(request.data)]

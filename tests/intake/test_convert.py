@@ -25,7 +25,7 @@ from harness.intake.remote import look_at
 from harness.intake.submitting import Stated, propose
 from harness.intake.unpickle import attempt
 from harness.weights import read_header, read_metadata
-from tests.checkpoints import build, build_sentence_transformer
+from tests.checkpoints import build, build_adapter, build_sentence_transformer
 from tests.hub.inprocess import point
 from tests.hub.server import Hub
 
@@ -307,6 +307,19 @@ def test_what_would_be_refused_anyway_is_not_opened(tiny: Path, tmp_path: Path) 
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "m.M"}}))
     with pytest.raises(RefusedError, match="code of its own"):
         convert(str(folder), tmp_path / "out")
+
+
+def test_a_converted_adapter_is_submitted_as_what_it_was(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    base = build("bert", tmp_path / "base")
+    folder = build_adapter(tmp_path / "lora", str(base), base)
+    weights = folder / "adapter_model.safetensors"
+    torch.save(load_file(weights), folder / "adapter_model.bin")
+    weights.unlink()
+    convert(str(folder), tmp_path / "out")
+    seen = look_at(str(tmp_path / "out"))
+    assert seen.conversion == "xharness convert"
+    assert "was converted from the pickle of" in seen.remarks[0]
 
 
 def test_from_the_hub_and_submitted(

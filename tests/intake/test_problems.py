@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import NotFoundError
+from harness.errors import DataError, NotFoundError
 from harness.intake.problems import problems
+from harness.strict_yaml import read_model
+from harness.submission import Submission
 
 COMMIT = "a" * 40
 
@@ -28,6 +30,32 @@ def test_nothing_wrong(tmp_path: Path) -> None:
     one = write(tmp_path, "one", f"model: org/one\nrevision: {COMMIT}\nbase: org/base\n"
                 "objective: nli\nlanguages: [en]\ndatasets: [MNLI]\n")  # fmt: skip
     assert problems([base, one]) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'"\e[2J\n::error::hacked": 1',
+        "!<tag:x%0A::error::hacked%1B%5B2J> {x: 1}",
+        "model: !<%0A%E2%80%A8::error::hacked> x",
+        r'model: {"\n::error::hacked": 1, "\n::error::hacked": 2}',
+        '"\\n::error::hacked": 1\n"\\n::error::hacked": 2',
+    ],
+)
+def test_text_of_others_cannot_command_a_log(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, "x", text + "\n")
+    lines = problems([path])
+    assert any("hacked" in line for line in lines)
+    assert all(line.startswith(str(path)) and line.isprintable() for line in lines)
+    with pytest.raises(DataError) as raised:
+        read_model(path, Submission)
+    assert str(raised.value).isprintable()
+
+
+def test_the_name_of_a_file_is_text_of_others_too(tmp_path: Path) -> None:
+    (line,) = problems([write(tmp_path, "x\n::error::", "model: org/x\nobjective: none\n")])
+    assert line.isprintable()
+    assert "name it <slug>.yaml" in line
 
 
 def test_every_problem_of_a_file_with_its_line(tmp_path: Path) -> None:

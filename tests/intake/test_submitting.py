@@ -157,6 +157,18 @@ def test_a_card_base_that_is_not_there_is_left_out(hub: Hub, tiny: Path, tmp_pat
         propose("org/carded", Stated("nli", "org/absent", ("en",)), tmp_path)
 
 
+@pytest.mark.parametrize("base", ["@main", "org/base@", "~nobody-of-that-name/base", "a b"])
+def test_a_card_base_that_can_be_no_model_is_left_out(
+    hub: Hub, tiny: Path, tmp_path: Path, base: str
+) -> None:
+    hub.add("org/carded", tiny, card={"base_model": base})
+    proposal = propose("org/carded", QA, tmp_path)
+    assert proposal.submission.base is None
+    assert any("the model card's base is left out: " in one for one in proposal.remarks)
+    with pytest.raises((UsageError, NotFoundError), match=r"^base: "):
+        propose("org/carded", Stated("extractive-qa", base, ("en",)), tmp_path)
+
+
 def test_the_base_is_pinned_as_it_is_submitted(hub: Hub, tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "submissions"
     folder.mkdir()

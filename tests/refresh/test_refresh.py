@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from harness.attempts import Attempt, read_attempts
+from harness.attempts import Attempt, read_attempts, write_attempts
 from harness.board.build import leaderboard
 from harness.cards import read_card
+from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.options import make_request
+from harness.outcomes import OutcomeFile
 from harness.refresh.items import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
@@ -155,6 +159,27 @@ def test_one_failure_stops_no_other(hub: Hub, root: Path, worker: Worker) -> Non
     assert "no demo&#95;qa here" in page
     with pytest.raises(IncompleteError, match=r"failed: broken, twice, absent, b, pickle \(broken"):
         check_failures(made)
+    words = ["leaderboard", "--check", "--root", str(root)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    (root / "submissions" / "new.yaml").write_text("modl: x\n")  # of which the board says nothing
+    assert CliRunner().invoke(app, words).exit_code == 6
+
+
+def test_an_error_that_nobody_thought_of_stops_no_other(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    submit(root, "a", "b")
+
+    def breaks(model: str, revision: str) -> Ended:
+        raise TypeError("unhashable\n\x1b[2Jtype")
+
+    worker.endings["org/a"] = breaks
+    made, done = refresh(root, worker)
+    assert (done["a"].status, done["a"].exit_code) == ("failed", 5)
+    assert done["a"].reason == "TypeError: unhashable  [2Jtype"
+    assert done["b"].status == "measured"
+    with pytest.raises(IncompleteError, match="failed: a"):
+        check_failures(made)
 
 
 def test_what_was_refused_is_not_tried_again_until_it_changes(
@@ -218,11 +243,9 @@ def test_what_failed_for_now_is_tried_again(hub: Hub, root: Path, worker: Worker
     assert read_attempts(root)["a"].reason == ""
 
 
-@pytest.mark.parametrize(
-    ("changes", "fresh"), [({"card_hash": "0" * 64}, False), ({"protocol_version": 0}, True)]
-)
+@pytest.mark.parametrize("changes", [{"card_hash": "0" * 64}, {"protocol_version": 0}])
 def test_stale_rows_are_measured_again(
-    hub: Hub, root: Path, worker: Worker, changes: dict[str, Any], fresh: bool
+    hub: Hub, root: Path, worker: Worker, changes: dict[str, Any]
 ) -> None:
     submit(root, "a")
     worker.endings["org/a"] = lambda model, revision: worker.measures(model, revision, **changes)
@@ -230,8 +253,39 @@ def test_stale_rows_are_measured_again(
     assert states(root, worker) == {"a": "stale"}
     del worker.endings["org/a"]
     assert refresh(root, worker)[1]["a"].status == "measured"
-    assert ["--fresh" in words for words in worker.calls] == [False, fresh]
     assert states(root, worker) == {"a": "measured"}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_rows_in_the_way_of_new_ones_go_and_no_others(
+    hub: Hub, root: Path, worker: Worker, finished: bool
+) -> None:
+    submit(root, "a")
+    commit = hub.repositories["models", "org/a"].branches["main"]
+    submit(root, "a", more=f"revision: {commit}\n")
+
+    def begun(task: str, **changes: Any) -> OutcomeFile:
+        unit = read_card(task).languages[0]
+        path = measure(
+            root, "org/a", {unit: hits(unit, [1])}, revision=commit, task=task, **changes
+        )
+        file = OutcomeFile(path)
+        if not finished:
+            file.parts.mkdir()
+            path.rename(file.parts / f"{unit}.parquet")
+        return file
+
+    old, kept = begun("demo_bitext", protocol_version=0), begun("demo_passages")
+
+    def looks(model: str, revision: str) -> Ended:
+        assert not old.done()
+        assert kept.done()
+        return worker.measures(model, revision)
+
+    assert states(root, worker) == {"a": "stale"}
+    worker.endings["org/a"] = looks
+    assert refresh(root, worker)[1]["a"].status == "measured"
+    assert "--fresh" not in worker.calls[0]
 
 
 def test_what_is_measured_in_another_way_does_not_count(
@@ -344,15 +398,13 @@ def test_jobs_are_printed_and_sent_once(
 ) -> None:
     submit(root, "a", "pickle")
     made, _ = refresh(root, worker, parameters=1000)
-    asked, last = hand_over_pending(made, send=False)
+    asked, last = hand_over_pending(made, "NAMESPACE", send=False)
     assert json.loads(asked)["namespace"] == "NAMESPACE"
     assert "nothing was sent" in last
-    with pytest.raises(NotFoundError, match="hf auth login"):
-        list(hand_over_pending(made, send=True))
     assert hub.jobs == []
 
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    printed, said = hand_over_pending(made, send=True)
+    printed, said = hand_over_pending(made, "tester", send=True)
     (job,) = hub.jobs
     wanted = json.loads(printed)
     assert job["namespace"] == wanted["namespace"] == "tester"
@@ -362,10 +414,101 @@ def test_jobs_are_printed_and_sent_once(
     assert "secrets" not in job
     assert said == f"a: handed to Hugging Face Jobs: {hub.url}/jobs/tester/job1"
     assert TOKEN not in json.dumps(job)
-    (again,) = hand_over_pending(made, send=True)
+    (again,) = hand_over_pending(made, "tester", send=True)
     assert "handed over already" in again
     assert len(hub.jobs) == 1
     assert states(root, worker)["a"] == "pending"
+    assert made.unsent == {}
+
+
+def test_a_hand_over_that_fails_is_said_and_stops_no_other(
+    hub: Hub, root: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(root, "a", "b")
+    made, _ = refresh(root, worker, parameters=1000)
+
+    def turned_down(wanted: dict[str, Any]) -> str:
+        if "xharness-a" in wanted["name"]:
+            raise NotFoundError("no credit is left")
+        return "https://hub/jobs/1"
+
+    monkeypatch.setattr("harness.refresh.rebuild.hand_over", turned_down)
+    lines = list(hand_over_pending(made, "tester", send=True))
+    assert "a: not handed over: no credit is left" in lines
+    assert lines[-1] == "b: handed to Hugging Face Jobs: https://hub/jobs/1"
+    kept = read_attempts(root)
+    assert (kept["a"].job, kept["b"].job) == (None, "https://hub/jobs/1")
+    with pytest.raises(IncompleteError, match=r"not handed over: a \(no credit is left\)"):
+        check_failures(made)
+
+
+def test_a_job_without_results_has_failed_after_its_time(
+    hub: Hub, root: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(root, "a")
+    made, _ = refresh(root, worker, parameters=1000)
+    monkeypatch.setattr("harness.refresh.rebuild.hand_over", lambda wanted: "https://hub/jobs/1")
+    list(hand_over_pending(made, "tester", send=True))
+    sent = read_attempts(root)
+    assert refresh(root, worker, parameters=1000)[1]["a"].status == "pending"
+    past = datetime.now(UTC) - timedelta(hours=13)
+    old = sent["a"].model_copy(update={"since": past.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    write_attempts(root, {"a": old})
+    for _ in range(2):  # it stays, and is not handed over again by itself
+        made, done = refresh(root, worker, parameters=1000)
+        assert done["a"].status == "failed"
+        assert done["a"].reason == "no results within 12 hours of its job: https://hub/jobs/1"
+        assert list(hand_over_pending(made, "tester", send=True)) == []
+    made, _ = refresh(root, worker, parameters=1000, chosen=["a"])
+    assert len(list(hand_over_pending(made, "tester", send=True))) == 2
+
+
+def test_only_what_does_not_fit_is_handed_over(
+    hub: Hub, root: Path, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is measured but for missing data stays so when time is up, and costs no job."""
+    submit(root, "a", "b")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    asked = make_request(
+        tasks=["lareqa", "demo_bitext"], data=empty, cache_dir=tmp_path / "cache", device="cpu"
+    )
+
+    def made(**limits: Any) -> Refresh:
+        bounds = Limits(memory=None, **limits)
+        return Refresh(root, asked, bounds, evaluate=worker, say=lambda line: None)
+
+    list(made().run())
+    before = read_attempts(root)
+    assert {one.status for one in before.values()} == {"measured"}
+    for limits in ({"minutes": 0}, {"minutes": 0, "parameters": 1000}):
+        again = made(**limits)
+        assert [attempt.status for _, attempt in again.run()] == ["measured"] * 2
+        assert read_attempts(root) == before
+        assert list(hand_over_pending(again, "tester", send=True)) == []
+
+    submit(root, "c", model="org/a", more="protocol: native\n")
+    (root / "submissions" / "a.yaml").unlink()
+    again = made(parameters=1000)
+    list(again.run())
+    assert read_attempts(root)["c"].status == "pending"
+    (printed, _) = hand_over_pending(again, "tester", send=False)
+    assert "lareqa" not in json.loads(printed)["command"]
+    late = made(minutes=0)  # here it would fit: it waits for its turn
+    list(late.run())
+    assert len(list(hand_over_pending(late, "tester", send=False))) == 1
+
+
+def test_jobs_need_a_login_before_anything_is_evaluated(
+    hub: Hub, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(root, "a")
+    words = ["refresh", "--suite", "demo", "--root", str(root), "--yes"]
+    alone = CliRunner().invoke(app, words)
+    assert (alone.exit_code, "give both" in alone.output) == (2, True)
+    assert CliRunner().invoke(app, [*words, "--jobs"]).exit_code == 3
+    assert hub.requests == []
+    assert not (root / "leaderboard").exists()
 
 
 def test_the_board_with_attempts_is_the_same_bytes_every_time(

@@ -30,6 +30,7 @@ case " $* " in *" install "*|*" install-validate "*)
 esac
 """
 XHARNESS = """#!/usr/bin/env bash
+[ "$1" = refresh ] || exit 0
 echo "xharness $@" >>"{log}"
 mkdir -p leaderboard/results/org__a
 echo "$#" >>leaderboard/results/org__a/rows.parquet
@@ -120,7 +121,10 @@ def test_refresh_from_evaluation_to_push(runner: Runner, tmp_path: Path) -> None
     shutil.copytree(artifact, second / "changes")
     runner.work = second
     runner.run("refresh.yml", "hand-over", HF_TOKEN="t")
-    assert runner.calls[-1] == "xharness refresh --max-minutes 0 --jobs --yes"
+    assert (
+        runner.calls[-1]
+        == "xharness refresh --max-parameters 700000000 --max-minutes 0 --jobs --yes"
+    )
 
     third = runner.where / "third"
     git(runner.where, "clone", "--quiet", str(runner.origin), str(third))
@@ -135,7 +139,7 @@ def test_refresh_from_evaluation_to_push(runner: Runner, tmp_path: Path) -> None
     assert git(runner.origin, "show", "main:leaderboard/README.md") == "board"
     assert git(runner.origin, "rev-list", "--count", "main") == "2"
     rows = git(runner.origin, "show", "main:leaderboard/results/org__a/rows.parquet")
-    assert rows.splitlines() == ["5", "5"]  # of the evaluation and of the handing over
+    assert rows.splitlines() == ["5", "7"]  # of the evaluation and of the handing over
 
 
 def test_pages(runner: Runner) -> None:

@@ -151,33 +151,62 @@ def test_the_token_is_in_no_file_and_no_argument(origin: Path, tmp_path: Path) -
 HOSTILE = {
     "a file elsewhere": ("echo x > .ci/run", "it changes .ci/run"),
     "a workflow": ("mkdir -p .github && echo x > .github/w.yml", "it changes .github/w.yml"),
-    "a link": ("ln -s /etc/passwd leaderboard/link", "it links"),
-    "a program": ("echo x > leaderboard/x && chmod +x leaderboard/x", "it links, makes executable"),
-    "a new right": ("chmod +x leaderboard/README.md", "it links, makes executable"),
-    "a new submission": ("cp submissions/a.yaml submissions/b.yaml", "removes a submission"),
-    "a submission less": ("rm submissions/a.yaml", "removes a submission"),
+    "a link": ("ln -s /etc/passwd leaderboard/link", "it links or makes executable"),
+    "a program": ("echo x > leaderboard/x && chmod +x leaderboard/x", "it links or makes exec"),
+    "a new right": ("chmod +x leaderboard/README.md", "it links or makes executable"),
+    "a new submission": ("cp submissions/a.yaml submissions/b.yaml", "adds or removes"),
+    "a submission less": ("rm submissions/a.yaml", "adds or removes"),
+    "a submission that is a link": ("ln -sf /etc/passwd submissions/a.yaml", "it links"),
     "another kind of file": ("echo x > submissions/.x.yaml", "it changes submissions/.x.yaml"),
     "a module": ("git init -q leaderboard/m; git -C leaderboard/m commit -q --allow-empty -m x",
                  "it links"),
+    "a file moved in": ("mv other.txt leaderboard/other.txt", "it changes other.txt"),
+    "a script moved in": ("mv .ci/run leaderboard/run", "it changes .ci/run"),
+    "a script moved away": ("mv .ci/validate .ci/other", "it changes .ci/"),
+    "a submission moved in": ("mv submissions/a.yaml leaderboard/a.yaml", "adds or removes"),
+    "a submission from a copy": ("cp leaderboard/README.md submissions/b.yaml",
+                                 "adds or removes"),
+    "a script from a copy": ("cp leaderboard/README.md .ci/new", "it changes .ci/new"),
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("renames", ["--no-renames", "--find-copies-harder"])
 @pytest.mark.parametrize(("command", "reason"), HOSTILE.values(), ids=HOSTILE)
 def test_only_what_a_refresh_changes_is_applied(
-    origin: Path, tmp_path: Path, command: str, reason: str
+    origin: Path, tmp_path: Path, command: str, reason: str, renames: str
 ) -> None:
     evil = clone(origin, "evil")
     assert bash(evil, command).returncode == 0
-    changes = tmp_path / "changes"
+    git(evil, "add", "--all")
+    patch = bash(evil, f"git diff --cached --binary {renames}").stdout
+    code, said = commit_board(clone(origin, "work"), forged(evil, patch))
+    assert code == 1
+    assert said.startswith("refused: ")
+    assert reason in said
+    assert git(origin, "rev-list", "--count", "main") == "1"
+    assert git(tmp_path / "work", "status", "--porcelain") == ""
+
+
+def forged(evil: Path, patch: str) -> Path:
+    """A patch as an artifact of the commit that a clone is at."""
+    changes = evil.parent / "changes"
     changes.mkdir()
     (changes / "base").write_text(git(evil, "rev-parse", "HEAD") + "\n")
-    git(evil, "add", "--all")
-    patch = bash(evil, "git diff --cached --binary --no-renames").stdout
     (changes / "changes.patch").write_text(patch)
-    code, said = commit_board(clone(origin, "work"), changes)
-    assert code == 1
-    assert f"refused: {reason}" in said or (said.startswith("refused: ") and reason in said), said
-    assert git(origin, "rev-list", "--count", "main") == "1"
+    return changes
+
+
+@pytest.mark.parametrize("words", ["from to", "old new"])
+def test_a_rename_is_two_changes(origin: Path, tmp_path: Path, words: str) -> None:
+    """Also in git's older words, which it writes no more and still reads."""
+    old, new = words.split()
+    patch = (
+        "diff --git a/other.txt b/leaderboard/x\nsimilarity index 100%\n"
+        f"rename {old} other.txt\nrename {new} leaderboard/x\n"
+    )
+    code, said = commit_board(clone(origin, "work"), forged(clone(origin, "evil"), patch))
+    assert (code, said) == (1, "refused: it changes other.txt\n")
+    assert (tmp_path / "work" / "other.txt").exists()
 
 
 @pytest.mark.parametrize("base", ["", "main", "0" * 40, "--help", "a" * 41])
@@ -201,19 +230,27 @@ def test_names_that_leave_the_checkout_are_refused(origin: Path, tmp_path: Path)
     assert git(origin, "rev-list", "--count", "main") == "1"
 
 
-@pytest.mark.parametrize(("code", "wanted"), [(0, 0), (5, 0), (1, 1), (6, 6), (130, 130)])
+@pytest.mark.parametrize(
+    ("code", "check", "wanted"),
+    [(0, 0, 0), (5, 0, 0), (5, 1, 5), (5, 3, 5), (1, 0, 1), (6, 0, 6), (130, 0, 130)],
+)
 def test_failed_evaluations_do_not_stop_the_refresh(
-    origin: Path, tmp_path: Path, code: int, wanted: int
+    origin: Path, code: int, check: int, wanted: int
 ) -> None:
+    """A board that the disk had no room for does."""
     work = clone(origin, "work")
     (work / ".venv" / "bin").mkdir(parents=True)
     fake = work / ".venv" / "bin" / "xharness"
-    fake.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
+    fake.write_text(
+        '#!/bin/sh\necho "$@"\n'
+        f'if [ "$1" = refresh ]; then exit {code}; fi\n'
+        f'[ "$*" = "leaderboard --check" ] && exit {check}\n'
+    )
     fake.chmod(0o755)
     done = bash(work, ".ci/refresh --max-minutes 3")
     assert done.returncode == wanted
     assert done.stdout.startswith("refresh --max-minutes 3\n")
-    assert ("::warning::" in done.stdout) == (code == 5)
+    assert ("::warning::" in done.stdout) == (code == 5 and wanted == 0)
 
 
 def test_pages_has_the_board_and_nothing_else(origin: Path, tmp_path: Path) -> None:

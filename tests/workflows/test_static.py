@@ -126,6 +126,24 @@ def test_what_starts_the_refresh() -> None:
     assert content["concurrency"] == {"group": "refresh", "cancel-in-progress": False}
 
 
+def test_what_was_evaluated_is_kept_whatever_comes_after() -> None:
+    jobs = read(FOLDER / "refresh.yml")["jobs"]
+    *_, pack, upload = jobs["evaluate"]["steps"]
+    assert pack["if"] == upload["if"] == "${{ !cancelled() }}"
+    *_, pack, upload = jobs["hand-over"]["steps"]
+    assert pack["if"] == "${{ !cancelled() && steps.apply.outcome == 'success' }}"
+    assert upload["if"] == "${{ !cancelled() && steps.pack.outcome == 'success' }}"
+    assert jobs["hand-over"]["outputs"] == {"uploaded": "${{ steps.upload.outcome }}"}
+    assert "hand-over" not in jobs["commit"]["if"]
+    _, download, _ = jobs["commit"]["steps"]
+    chosen = "needs.hand-over.outputs.uploaded == 'success' && 'handed-over' || 'evaluated'"
+    assert download["with"]["name"] == f"${{{{ {chosen} }}}}"
+    for name in ("evaluate", "hand-over"):  # a step that is ended is packed, a job is not
+        (run,) = [s for s in jobs[name]["steps"] if ".ci/refresh" in s.get("run", "")]
+        assert run["timeout-minutes"] < jobs[name]["timeout-minutes"]
+        assert "--max-parameters 700000000" in run["run"]
+
+
 def test_a_submission_is_validated_by_the_base() -> None:
     content = read(FOLDER / "validate.yml")
     assert content["on"] == {"pull_request": {"paths": ["submissions/**"]}}
