@@ -16,6 +16,7 @@ from transformers import (
     BertForQuestionAnswering,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForQuestionAnswering,
@@ -88,7 +89,7 @@ class Scripted(torch.nn.Module):
 
     def __init__(self, start: dict[str, float], end: dict[str, float]) -> None:
         super().__init__()
-        self.config = SimpleNamespace(max_position_embeddings=512)
+        self.config = PreTrainedConfig(max_position_embeddings=512)
         self.table = torch.zeros(2, 204)
         for side, values in enumerate((start, end)):
             for word, value in values.items():
@@ -269,7 +270,7 @@ def test_logits_that_are_not_finite_are_refused(value: float) -> None:
 
 def test_a_model_without_a_span_head_is_refused() -> None:
     class Headless(torch.nn.Module):
-        config = SimpleNamespace()
+        config = PreTrainedConfig()
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return SimpleNamespace(last_hidden_state=input_ids)

@@ -82,14 +82,14 @@ def test_the_printed_commands_end_with_the_files_of_one_eval(
 
 
 def test_a_line_says_what_it_is_of(run: Run, reader: Path, tmp_path: Path) -> None:
-    lines = planned(run, reader, *OPTIONS, *places(tmp_path), "--lang", "de", "--limit", "2")
+    lines = planned(run, reader, *OPTIONS, *places(tmp_path), "--lang", "de", "--limit", "3")
     by_task = {line["task"]: line for line in lines}
     assert list(by_task) == ["demo_bitext", "demo_mining", "demo_passages", "demo_qa"]
     line = by_task["demo_passages"]
     assert (line["model"], line["lang"], line["track"]) == ("reader", "de", "frozen")
     assert line["revision"].startswith("local:")
-    assert line["texts"] == 384 + 2  # the pool is never cut
-    assert by_task["demo_qa"]["texts"] == 2
+    assert line["texts"] == 384 + 3  # the pool is never cut
+    assert by_task["demo_qa"]["texts"] == 3
     assert by_task["demo_qa"]["track"] == "own-head"
     assert line["tuned"] is None
     assert line["command"].startswith(f"xharness eval {reader} --task demo_passages --lang de ")

@@ -28,6 +28,7 @@ from transformers import (
     BertForQuestionAnswering,
     ModernBertConfig,
     ModernBertForQuestionAnswering,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
     XLMRobertaForQuestionAnswering,
@@ -181,7 +182,7 @@ class TableModel(torch.nn.Module):
     They are the same bits in any batch, so spans can be compared exactly.
     """
 
-    config = SimpleNamespace(max_position_embeddings=512)
+    config = PreTrainedConfig(max_position_embeddings=512)
 
     def __init__(self, seed: int, decimals: int = 1) -> None:
         super().__init__()
