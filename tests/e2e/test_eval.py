@@ -204,7 +204,10 @@ def test_native_follows_the_declaration(run: Run, tmp_path: Path) -> None:
 
 def test_a_killed_run_is_finished_by_the_next(process, results: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     out, own_cache = tmp_path / "out", tmp_path / "cache"
-    command = (*DEMO, "--out", out, "--cache-dir", own_cache, "--batch-tokens", "48")
+    # Small batches, so that there is time to kill it; two tasks, so that it does not take long.
+    slow = ("eval", "xharness/demo", "--task", "demo_bitext", "--task", "demo_passages",
+            "--batch-tokens", "48")  # fmt: skip
+    command = (*slow, "--out", out, "--cache-dir", own_cache)
     running = process(*command)
     deadline = time.monotonic() + 120
     while not list(out.rglob("*.parts/*.parquet")) and time.monotonic() < deadline:
@@ -218,9 +221,7 @@ def test_a_killed_run_is_finished_by_the_next(process, results: Path, tmp_path: 
     assert finished.returncode == 0, errors
 
     undisturbed = tmp_path / "undisturbed"
-    whole = process(
-        *DEMO, *("--out", undisturbed, "--cache-dir", tmp_path / "other"), "--batch-tokens", "48"
-    )
+    whole = process(*slow, *("--out", undisturbed, "--cache-dir", tmp_path / "other"))
     _, errors = whole.communicate()
     assert whole.returncode == 0, errors
     assert rows(out) == rows(undisturbed)
