@@ -397,7 +397,9 @@ def main() -> None:
         "encode": lambda: encode(model, data, runs),
         "tatoeba": lambda: tatoeba(model, data, LANGUAGES, runs, f"Evaluate Tatoeba in {named}"),
         "lareqa": lambda: lareqa(model, data, runs, PARAGRAPHS),
-        "tatoeba-36": lambda: tatoeba(model, data, xtreme, 1, "Evaluate Tatoeba in XTREME's 36"),
+        "tatoeba-36": lambda: tatoeba(
+            model, data, xtreme, min(runs, 3), "Evaluate Tatoeba in XTREME's 36"
+        ),
         "lareqa-whole": lambda: lareqa(model, data, 1, ALL),
         "own": lambda: own_rows(model, data, runs),
         "curve": lambda: curve(model, data, 3),
