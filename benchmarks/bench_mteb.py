@@ -6,7 +6,7 @@ MODEL is a sentence-transformers folder, DIR the data in the official layout. Ru
 environment that has ``requirements.txt`` beside xharness. Both sides take the same files, model,
 lengths and dtype (float32), and pool as the model declares (protocol ``native``). ``--part`` runs
 one part alone and keeps the rows of the others. ``tatoeba-36`` and ``lareqa-whole`` are XTREME's 36
-languages of Tatoeba and the whole of LAReQA, once each.
+languages of Tatoeba, three times, and the whole of LAReQA, once.
 """
 
 from __future__ import annotations
