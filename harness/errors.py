@@ -61,7 +61,8 @@ def one_line(text: object, most: int = 500) -> str:
 
     Terminals and build logs obey what they are shown.
     """
-    return "".join(c if c.isprintable() else " " for c in str(text)[:most]).strip()
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    return " ".join(printable.split())[:most]
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.errors import HarnessError, IncompleteError, NotFoundError, UsageError
+from harness.errors import HarnessError, IncompleteError, NotFoundError, UsageError, one_line
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -208,5 +208,5 @@ def explained(error: Exception, name: str, revision: str | None) -> HarnessError
             f"cannot reach {endpoint} for {name} ({type(error).__name__}): check the network, or "
             "use --offline with what is cached"
         )
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error, 200)
     return IncompleteError(f"the download of {name} broke off, run again to resume: {reason}")

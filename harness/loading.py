@@ -19,12 +19,12 @@ from typing import Any
 from harness.batching import is_out_of_memory
 from harness.checkpoint import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
 from harness.coverage import check_coverage, check_finite
-from harness.errors import HarnessError, IncompleteError, RefusedError
+from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
 from harness.layers import depth as depth
 from harness.layers import encoder_layers as encoder_layers
 from harness.layers import layers_name
 from harness.layers import max_positions as max_positions
-from harness.memory import keep_freed
+from harness.placing import placed
 from harness.vet import Vetted, vet, vet_tokenizer
 
 # Encoder-decoder models with an encoder class of their own: the decoder is never built.
@@ -69,7 +69,7 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
         tokenizer = _tokenizer(checkpoint, model)
         # Remembered, so that the list is still found when layers above the pooled one are dropped.
         model.encoder_layers_name = layers_name(model)
-    return _placed(model, checkpoint, device), tokenizer
+    return placed(model, checkpoint.label, device), tokenizer
 
 
 def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
@@ -116,7 +116,7 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
         model = _loaded(kind, config, vetted, dtype, (), renamed)
         model = _with_adapter(model, checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
-    return _placed(model, checkpoint, device), tokenizer
+    return placed(model, checkpoint.label, device), tokenizer
 
 
 def _vetted(checkpoint: Checkpoint) -> Vetted:
@@ -138,7 +138,7 @@ def _refusing(checkpoint: Checkpoint) -> Iterator[None]:
     except HarnessError as error:
         raise type(error)(f"{checkpoint.label}: {error}") from error
     except Exception as error:
-        reason = _line(error)
+        reason = one_line(error, 200)
         if is_out_of_memory(error):
             raise IncompleteError(f"no memory to load {checkpoint.label}: {reason}") from error
         if _of_the_machine(error):
@@ -146,10 +146,6 @@ def _refusing(checkpoint: Checkpoint) -> Iterator[None]:
                 f"{checkpoint.label} cannot be loaded on this machine: {reason}"
             ) from error
         raise RefusedError(f"{checkpoint.label} cannot be loaded: {reason}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _of_the_machine(error: Exception) -> bool:
@@ -298,38 +294,6 @@ def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str
         for name in names:
             tensors[renamed.get(name, name)] = reader.get_slice(name)  # type: ignore[no-untyped-call]
     return tensors
-
-
-def _placed(model: Any, checkpoint: Checkpoint, device: str) -> Any:
-    """The model on the device, to be run there.
-
-    Raises:
-        IncompleteError: the device does not take it.
-    """
-    if device == "cpu":
-        keep_freed()
-    elif device.startswith("cuda"):
-        _multiply_in_float32()
-    model.requires_grad_(False)
-    try:
-        return model.to(device).eval()
-    except Exception as error:  # torch and its backends have no one class for it
-        raise IncompleteError(
-            f"{checkpoint.label} cannot be put on the device {device}: {_line(error)}"
-        ) from error
-
-
-def _multiply_in_float32() -> None:
-    """Products of float32 matrices on a GPU keep float32's digits.
-
-    Torch does so by itself, but for convolutions; images such as NVIDIA's set
-    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, and a product then has 10 bits of fraction: vectors would
-    differ by 1e-3 from those of another machine, where 1e-5 is promised.
-    """
-    import torch
-
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
 
 
 def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from harness.errors import DataError, IncompleteError, NotFoundError
+from harness.errors import DataError, IncompleteError, NotFoundError, one_line
 
 Read = TypeVar("Read")
 
@@ -243,7 +243,7 @@ def _meta_of(schema: pa.Schema) -> dict[str, Any]:
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
         f"{path} is not a readable outcome file "
-        f"({' '.join(str(error).split())[:120] or type(error).__name__}): "
+        f"({one_line(error, 120) or type(error).__name__}): "
         "delete it and run `xharness eval` again"
     )
 

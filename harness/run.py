@@ -105,29 +105,22 @@ def _measure(
     encoding_tasks = [task for task in tasks if not reads(task)]
     reading_tasks = [task for task in tasks if reads(task)]
     if encoding_tasks:
-        # A function of its own, so that no name keeps the encoder when a reader is loaded.
-        tables += _measure_encoded(request, encoding_tasks, checkpoint, made, reporter)
+        backbone = make_backbone(request, checkpoint, encoding_tasks)
+        since = time.time_ns() if request.fresh else 0
+        for task in encoding_tasks:
+            # Under no name of its own, which would keep the backbone when a reader is loaded.
+            tables += _run_task(
+                request,
+                task,
+                make_encoder(request, task, backbone, since, reporter.advance),
+                made,
+                reporter,
+            )
+        del backbone
     if reading_tasks:
         reader = LazyReader(request, checkpoint, reporter.advance)
         for task in reading_tasks:
             tables += _run_task(request, task, reader, made, reporter)
-    return tables
-
-
-def _measure_encoded(
-    request: Request,
-    tasks: Sequence[PlannedTask],
-    checkpoint: Checkpoint,
-    made: Mapping[str, Any] | None,
-    reporter: Reporter,
-) -> list[pa.Table]:
-    """The tasks that are searched in vectors; their encoder is given back at the end."""
-    tables: list[pa.Table] = []
-    backbone = make_backbone(request, checkpoint, tasks)
-    since = time.time_ns() if request.fresh else 0
-    for task in tasks:
-        encoder = make_encoder(request, task, backbone, since, reporter.advance)
-        tables += _run_task(request, task, encoder, made, reporter)
     return tables
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from harness.batching import is_out_of_memory
 from harness.encoder import Encoder
 from harness.environment import harness_version, libraries
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 from harness.kinds import KINDS
 from harness.run import LazyReader, make_backbone, make_encoder, reads, run_unit
 from harness.shards import Encode, Measure, Outcome, Setting, Shard, Tune
@@ -157,7 +157,7 @@ def _why(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return f"{error.filename or ''}: {error.strerror or error}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")[:200]
+    return one_line(f"{type(error).__name__}: {error}", 200).rstrip(": ")
 
 
 def _breaks_the_device(error: Exception) -> bool:

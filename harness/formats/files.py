@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from harness.errors import DataError
+from harness.errors import DataError, one_line
 from harness.examples import Examples
 
 MAX_TEXT = 2 * 1024**3  # the largest official file has 535 MB
@@ -118,7 +118,7 @@ def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
     try:
         table = pq.read_table(file.path)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file.name}: not Parquet: {_one_line(error)}") from None
+        raise DataError(f"{file.name}: not Parquet: {one_line(error)}") from None
     for number, row in enumerate(table.to_pylist()):
         yield f"{file.name}: row {number}", row
 
@@ -137,8 +137,4 @@ def _unzipped(file: LocalFile, data: bytes) -> bytes:
     try:
         return gzip.decompress(data)
     except (OSError, EOFError) as error:
-        raise DataError(f"{file.name}: not gzip, maybe truncated: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise DataError(f"{file.name}: not gzip, maybe truncated: {one_line(error)}") from None

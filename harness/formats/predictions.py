@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cards import TaskCard, card_names, read_card
-from harness.errors import DataError, NotFoundError, UsageError
+from harness.errors import DataError, NotFoundError, UsageError, one_line
 from harness.formats.files import take
 from harness.languages import canonical
 
@@ -184,8 +184,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(_text(path))
     except (ValueError, RecursionError) as error:
-        what = " ".join(str(error).split())
-        raise DataError(f"{path}: not JSON, maybe truncated: {what}") from None
+        raise DataError(f"{path}: not JSON, maybe truncated: {one_line(error)}") from None
 
 
 def _lines(path: Path) -> list[str]:

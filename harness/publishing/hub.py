@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, NotFoundError
+from harness.errors import HarnessError, NotFoundError, one_line
 from harness.hub_api import explained
 from harness.publishing.proposal import Change, Content, Kind, Proposal, changes, digest_of, read
 
@@ -187,7 +187,7 @@ def hub_errors(what: str) -> Iterator[None]:
     except ValueError as error:  # a README that the Hub does not take, a batch that it refuses
         if type(error) is not ValueError:
             raise explained(error, what, None) from error
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise NotFoundError(f"the Hub does not take this for {what}: {reason}") from error
     except Exception as error:
         raise explained(error, what, None) from error

@@ -17,7 +17,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, TypeVar
 
-from harness.errors import DataError
+from harness.errors import DataError, one_line
 from harness.sources.layout import BLOCK, digest
 
 ATTEMPTS = 5
@@ -109,7 +109,7 @@ def extract(archive: Path, wanted: Mapping[str, Path]) -> None:
             raise
         archive.unlink(missing_ok=True)
         raise DataError(
-            f"{archive.name}: broken archive ({' '.join(str(error).split())}): removed, run again"
+            f"{archive.name}: broken archive ({one_line(error)}): removed, run again"
         ) from None
     if missing:
         raise DataError(f"{archive.name}: has no {sorted(missing)[0]}: not the official archive")
@@ -154,7 +154,7 @@ def reason(error: BaseException) -> str:
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return f"{type(error).__name__}: {one_line(error, 160)}"
 
 
 def _wait(error: Exception, attempt: int) -> float | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint import Checkpoint, resolve
-from harness.errors import HarnessError, IncompleteError, RefusedError
+from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
 from harness.intake.submission_yaml import as_yaml
 from harness.loading import load_encoder, quiet
 from harness.submission import Submission
@@ -51,7 +51,7 @@ def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out:
     except (HarnessError, KeyboardInterrupt):
         raise
     except Exception as error:  # safetensors has an error of its own for a full disk
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error, 160)
         raise IncompleteError(
             f"the checkpoint cannot be written to {final} ({reason}): free space and run the same "
             "command again"

@@ -11,7 +11,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from harness.batching import is_out_of_memory
-from harness.errors import HarnessError, IncompleteError
+from harness.errors import HarnessError, IncompleteError, one_line
 from harness.loading import quiet
 from harness.train.batches import Steps
 from harness.train.cards import Recipe
@@ -74,7 +74,7 @@ def run_steps(
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        text = " ".join(str(error).split())[:160]
+        text = one_line(error, 160)
         raise IncompleteError(
             f"out of memory at a batch of {settings.recipe.batch_size}: lower --batch-size or "
             f"--max-length, or use a smaller base ({text})"
@@ -256,7 +256,7 @@ def _saving(save: Callable[[], None], place: Path, number: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
         kept = last_saved(place.parent)
         state = f"step {kept.name.rpartition('-')[2]} is kept" if kept else "no step is saved yet"
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error, 160)
         raise IncompleteError(
             f"step {number} cannot be saved to {place.parent} ({reason}); {state}: free space and "
             "run the same command again"
