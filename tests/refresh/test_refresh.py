@@ -176,7 +176,7 @@ def test_an_error_that_nobody_thought_of_stops_no_other(
     worker.endings["org/a"] = breaks
     made, done = refresh(root, worker)
     assert (done["a"].status, done["a"].exit_code) == ("failed", 5)
-    assert done["a"].reason == "TypeError: unhashable  [2Jtype"
+    assert done["a"].reason == "TypeError: unhashable [2Jtype"
     assert done["b"].status == "measured"
     with pytest.raises(IncompleteError, match="failed: a"):
         check_failures(made)
