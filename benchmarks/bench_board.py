@@ -27,11 +27,11 @@ import pyarrow.parquet as pq
 from bench_contrast import rows as contrast_rows
 from paired import Row, in_turn_seconds, save, seconds, show
 
+from harness.analysis.entries import board_units
 from harness.board.build import leaderboard
-from harness.board.entries import board_units
-from harness.cards import read_card
+from harness.cards.task import read_card
 from harness.kinds.retrieval import SCHEMA
-from harness.outcomes import FORMAT, KEY, outcome_file
+from harness.results.outcomes import FORMAT, KEY, outcome_file
 
 TARGET_SECONDS, TARGET_GIB = 60.0, 4.0
 FEW = 50  # checkpoints of the rebuilds that are measured in pairs

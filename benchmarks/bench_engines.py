@@ -80,9 +80,9 @@ def _scaling(model: Path, data: Path, runs: int, both: float) -> Row:
 
 def _empty(model: Path, data: Path, started: float) -> Row:
     from harness import api
-    from harness.cluster import Pool, marks
-    from harness.options import make_request
-    from harness.shards import Measure, Setting, Stage
+    from harness.evaluation.options import make_request
+    from harness.evaluation.ray.cluster import Pool, marks
+    from harness.evaluation.ray.shards import Measure, Setting, Stage
 
     with TemporaryDirectory() as folder:
         out, cache = Path(folder, "out"), Path(folder, "cache")

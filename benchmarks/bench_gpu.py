@@ -74,9 +74,9 @@ def flops(lengths: np.ndarray[Any, np.dtype[np.int64]]) -> float:
 
 def encoder(folder: Path, cache: Path) -> Any:
     """Ours: mean pooling of the last layer in bfloat16, an empty cache."""
-    from harness.checkpoint import resolve
-    from harness.encoder import Backbone, Encoder
-    from harness.protocol import Protocol, resolve_encodings
+    from harness.checkpoint.resolve import resolve
+    from harness.inference.encoder import Backbone, Encoder
+    from harness.inference.protocol import Protocol, resolve_encodings
 
     backbone = Backbone(resolve(str(folder)), dtype="bfloat16", device="cuda", top=LAYERS)
     encodings = resolve_encodings(

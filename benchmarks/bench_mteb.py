@@ -31,9 +31,9 @@ from limits import MOST, Model, best_forward
 from portions import lareqa_part, parts_of_files, tatoeba_part
 
 import harness
-from harness.batching import distinct
-from harness.cards import read_card, read_suites
-from harness.examples import Retrieval
+from harness.cards.task import read_card, read_suites
+from harness.data.examples import Retrieval
+from harness.inference.batching import distinct
 
 TARGET, OF_FORWARD = 1.3, 0.9
 LANGUAGES = ("jv", "ml", "ar", "es")  # 2,892 pairs, padded by MTEB as the 36 languages are

@@ -42,14 +42,14 @@ from run_qa_runs import (
     xquad,
 )
 
-from harness.checkpoint import resolve
-from harness.loading import load_encoder, load_reader
-from harness.reader import pad_token
-from harness.train.cards import Recipe
-from harness.train.features import Codec, encode
-from harness.train.heads import HeadSpec, make_model
-from harness.train.schedule import Share, make_schedule
-from harness.windows import cut_questions, make_windows, window_shape
+from harness.cards.training import Recipe
+from harness.checkpoint.loading import load_encoder, load_reader
+from harness.checkpoint.resolve import resolve
+from harness.inference.reader import pad_token
+from harness.inference.windows import cut_questions, make_windows, window_shape
+from harness.training.data.features import Codec, encode
+from harness.training.heads import HeadSpec, make_model
+from harness.training.schedule import Share, make_schedule
 
 PARTS = ("features", "steps", "same", "speed", "eval")
 LANGUAGES = ("en", "de")

@@ -29,12 +29,12 @@ import numpy as np
 from bench_search import product, unit_vectors
 from paired import Row, save, seconds, show
 
-from harness.batching import token_batches
-from harness.encoder import Encoder
-from harness.examples import Query, Retrieval
+from harness.data.examples import Query, Retrieval
+from harness.inference.batching import token_batches
+from harness.inference.encoder import Encoder
+from harness.inference.protocol import Protocol, resolve_encodings
+from harness.inference.vector_store import text_key
 from harness.kinds import KINDS
-from harness.protocol import Protocol, resolve_encodings
-from harness.vectors import text_key
 
 GIB = 1 << 30
 DIM = 768
@@ -193,8 +193,8 @@ def load(folder: Path, dtype: str, plain: bool) -> dict[str, Any]:
     """Load a checkpoint, ours or as transformers does, and say what it took; in its own process."""
     import torch
 
-    from harness.checkpoint import resolve
-    from harness.loading import load_encoder
+    from harness.checkpoint.loading import load_encoder
+    from harness.checkpoint.resolve import resolve
 
     checkpoint = resolve(str(folder))
     from transformers import AutoModel, AutoTokenizer

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from paired import Row, in_turn, save, show
 
-from harness.search import mine, top_k
+from harness.inference.search import mine, top_k
 
 Vectors = npt.NDArray[np.float32]
 K = 100  # as passages are ranked

@@ -48,7 +48,7 @@ def encode(runs: int, texts: int = 1_200) -> paired.Row:
 
 def search(runs: int, candidates: int = 200_000) -> paired.Row:
     """Exact search's share of the matrix product."""
-    from harness.search import top_k
+    from harness.inference.search import top_k
 
     rng = np.random.default_rng(0)
     queries, pool = (
@@ -67,7 +67,7 @@ def read(runs: int, questions: int = 80) -> paired.Row:
     import torch
     from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
 
-    from harness.reader import Reader
+    from harness.inference.reader import Reader
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = random_bert(Path(temporary) / "model")

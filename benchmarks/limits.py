@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.api import find_checkpoint
-from harness.encoder import Backbone, Encoder, tokenize
-from harness.loading import depth, encoder_layers
-from harness.protocol import Protocol, resolve_encodings
+from harness.checkpoint.loading import depth, encoder_layers
+from harness.inference.encoder import Backbone, Encoder, tokenize
+from harness.inference.protocol import Protocol, resolve_encodings
 
 LENGTHS, TOKENS = (16, 32, 64, 128, 256), (1_024, 2_048, 4_096)
 MOST = 256  # tokens of a text

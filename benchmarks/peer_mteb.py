@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.batching import distinct
-from harness.cards import read_card
-from harness.examples import Retrieval
+from harness.cards.task import read_card
+from harness.data.examples import Retrieval
+from harness.inference.batching import distinct
 
 BATCH = 32  # mteb's default and sentence-transformers'
 

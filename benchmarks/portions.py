@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from harness.cards import read_card
-from harness.examples import Retrieval
-from harness.sources import Where, load
-from harness.sources.layout import pieces
+from harness.cards.task import read_card
+from harness.data.examples import Retrieval
+from harness.data.layout import pieces
+from harness.data.load import Where, load
 
 
 @contextmanager
 def parts_of_files() -> Iterator[None]:
     """Lets a part of an official file pass, whose checksum is the whole's."""
-    with patch("harness.sources.folder.verified", lambda path, *_: path.name):
+    with patch("harness.data.folder.verified", lambda path, *_: path.name):
         yield
 
 

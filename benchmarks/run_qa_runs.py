@@ -13,14 +13,14 @@ from typing import Any
 
 from paired import command, gemm_rate
 
-from harness.checkpoint import resolve
-from harness.loading import load_encoder
-from harness.sources import Where
-from harness.train.cards import Recipe, read_intermediate
-from harness.train.examples import Span
-from harness.train.features import Codec, Features, encode
-from harness.train.reading import read
-from harness.train.trainer import warmup_steps
+from harness.cards.training import Recipe, read_intermediate
+from harness.checkpoint.loading import load_encoder
+from harness.checkpoint.resolve import resolve
+from harness.data.load import Where
+from harness.training.data.examples import Span
+from harness.training.data.features import Codec, Features, encode
+from harness.training.data.reading import read
+from harness.training.trainer import warmup_steps
 
 HERE = Path(__file__).resolve().parent
 CARD = "squad_v1_tenth"

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from harness.api import evaluate as evaluate
-    from harness.scoring import scores as scores
+    from harness.results.scores import scores as scores
 
 __all__ = ["__version__", "evaluate", "scores"]
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
 
         return evaluate
     if name == "scores":
-        from harness.scoring import scores
+        from harness.results.scores import scores
 
         return scores
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

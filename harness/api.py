@@ -8,18 +8,18 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.folders import cache_folder, hub_cache, where
 from harness.errors import IncompleteError, UsageError, unknown_name
-from harness.folders import cache_folder, hub_cache, where
-from harness.train import progress
+from harness.training import progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harness.checkpoint import Checkpoint
-    from harness.plan import Plan
-    from harness.request import Request
-    from harness.run import Reporter
-    from harness.train.trainer import Told
+    from harness.checkpoint.resolve import Checkpoint
+    from harness.evaluation.plan import Plan
+    from harness.evaluation.request import Request
+    from harness.evaluation.run import Reporter
+    from harness.training.trainer import Told
 
 DEMO_MODEL = "xharness/demo"
 
@@ -60,9 +60,9 @@ def evaluate(
     """
     import pyarrow as pa
 
-    from harness.engines import choose
-    from harness.options import make_request
-    from harness.run import check_complete
+    from harness.evaluation.engines import choose
+    from harness.evaluation.options import make_request
+    from harness.evaluation.run import check_complete
 
     request = make_request(
         tasks=_listed(tasks), languages=_listed(languages), engine=engine, **options
@@ -91,7 +91,7 @@ def plan(model: str, request: Request, *, download: bool = True) -> Plan:
 
     ``download``: whether data that is not on disk is fetched; the checkpoint always is.
     """
-    from harness.plan import make_plan
+    from harness.evaluation.plan import make_plan
 
     return make_plan(
         find_checkpoint(model, request.cache, offline=request.offline), request, download=download
@@ -100,13 +100,13 @@ def plan(model: str, request: Request, *, download: bool = True) -> Plan:
 
 def preview(model: str, request: Request) -> list[str]:
     """What ``evaluate`` would do, line by line; neither weights nor data are downloaded."""
-    from harness.checkpoint import parse_model
-    from harness.console import megabytes
-    from harness.display import describe_plan
-    from harness.request import choose_cards, target_recipe
-    from harness.snapshot import pending
-    from harness.sources import Where, planned_downloads
-    from harness.train.target import planned_downloads as training_downloads
+    from harness.checkpoint.resolve import parse_model
+    from harness.checkpoint.snapshot import pending
+    from harness.data.load import Where, planned_downloads
+    from harness.evaluation.request import choose_cards, target_recipe
+    from harness.terminal.console import megabytes
+    from harness.terminal.display import describe_plan
+    from harness.training.target import planned_downloads as training_downloads
 
     name, revision = parse_model(model)
     if model == DEMO_MODEL or request.offline or Path(name).expanduser().exists():
@@ -134,10 +134,10 @@ def preview(model: str, request: Request) -> list[str]:
 
 def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:
     """The checkpoint that a model name stands for; ``xharness/demo`` is built on the spot."""
-    from harness.checkpoint import resolve
+    from harness.checkpoint.resolve import resolve
 
     if model == DEMO_MODEL:
-        from harness.demo import build
+        from harness.checkpoint.demo import build
 
         model = str(build(cache / "demo"))
     return resolve(model, cache=hub_cache(cache), offline=offline)
@@ -150,9 +150,9 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         IncompleteError: data of a task could not be had; the rest is there.
         NotFoundError, RefusedError: as for a checkpoint that is evaluated.
     """
-    from harness.request import choose_cards, target_recipe
-    from harness.sources import Where, fetch
-    from harness.train.sources import fetch as fetch_training
+    from harness.data.load import Where, fetch
+    from harness.evaluation.request import choose_cards, target_recipe
+    from harness.training.data.sources import fetch as fetch_training
 
     for model in models:
         checkpoint = find_checkpoint(model, request.cache, offline=False)
@@ -202,7 +202,7 @@ def train(
     cache_dir: str | Path | None = None,
     offline: bool = False,
     fresh: bool = False,
-    command: str = "harness.train",
+    command: str = "harness.training",
     reporter: Told | None = None,
 ) -> Path:
     """Train a base on intermediate tasks and return the folder of the checkpoint.
@@ -214,12 +214,12 @@ def train(
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes.
     """
-    from harness.options import choose_device
-    from harness.train.cards import LoraRecipe, read_intermediate, read_intermediate_suites
-    from harness.train.lora import parse_layers
-    from harness.train.order import DTYPES, Order, recipes
-    from harness.train.run import train as trained
-    from harness.train.workspace import check_target
+    from harness.cards.training import LoraRecipe, read_intermediate, read_intermediate_suites
+    from harness.evaluation.options import choose_device
+    from harness.training.lora import parse_layers
+    from harness.training.order import DTYPES, Order, recipes
+    from harness.training.run import train as trained
+    from harness.training.workspace import check_target
 
     suites = read_intermediate_suites()
     asked = _listed(intermediate)

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.cards import TaskCard, read_card
-from harness.examples import Loaded
+from harness.cards.task import TaskCard, read_card
+from harness.data.examples import Loaded
+from harness.data.load import Where, load
 from harness.kinds import KINDS
-from harness.outcomes import OutcomeFile, outcome_file
-from harness.sources import Where, load
+from harness.results.outcomes import OutcomeFile, outcome_file
 
 # XTREME's languages of each task, and XTREME-R's Mewsli-X.
 _CODES = {

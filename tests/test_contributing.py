@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cards import read_cards
+from harness.cards.task import read_cards
 from tests.checkpoints import build
 from tests.hub.server import Hub
 from tests.mini_xtreme import lay_data

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import cards, languages, target_recipes
-from harness.board import entries
-from harness.languages import task_root
-from harness.train import cards as training_cards
+from harness.analysis import entries
+from harness.cards import languages, target_recipes
+from harness.cards import task as cards
+from harness.cards import training as training_cards
+from harness.cards.languages import task_root
 
 CACHED = (
     cards._read_card, cards.read_suites, cards.read_checksums, entries.board_units,

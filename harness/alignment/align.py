@@ -10,17 +10,17 @@ import numpy as np
 
 from harness.alignment.lexicon import has_spaces, word_pairs
 from harness.alignment.numbers import Floats, Row, measure, summarise
-from harness.batching import distinct
-from harness.cards import card_names, read_card
+from harness.cards.task import card_names, read_card
+from harness.data.examples import Bitext
 from harness.errors import UsageError
-from harness.examples import Bitext
-from harness.protocol import Encoding, standard_layer
-from harness.scoring import MACRO
+from harness.inference.batching import distinct
+from harness.inference.protocol import Encoding, standard_layer
+from harness.results.scores import MACRO
 
 if TYPE_CHECKING:
-    from harness.encoder import Encoder
-    from harness.plan import Plan
-    from harness.run import Reporter
+    from harness.evaluation.plan import Plan
+    from harness.evaluation.run import Reporter
+    from harness.inference.encoder import Encoder
 
 LEAST_WORDS = 20  # pairs: with fewer, recall@10 would say next to nothing
 SEED = 0
@@ -77,8 +77,8 @@ def align(
             the others, None where there are none.
     """
     from harness import api
-    from harness.options import make_request
-    from harness.run import check_complete
+    from harness.evaluation.options import make_request
+    from harness.evaluation.run import check_complete
 
     if read_card(task).kind != "bitext":
         known = [name for name in card_names() if read_card(name).kind == "bitext"]
@@ -159,7 +159,7 @@ def _texts(bitext: Bitext) -> tuple[str, ...]:
 
 
 def _encoder(plan: Plan, encodings: Sequence[Encoding], reporter: Reporter) -> Encoder:
-    from harness.encoder import Backbone, Encoder
+    from harness.inference.encoder import Backbone, Encoder
 
     request = plan.request
     backbone = Backbone(

@@ -10,8 +10,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from harness.examples import Bitext
-from harness.languages import read_languages
+from harness.cards.languages import read_languages
+from harness.data.examples import Bitext
 
 # With these, 228 of the 235 German word pairs of Tatoeba are translations (read by hand).
 TIMES = 2  # pairs of sentences that hold both words

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.batching import distinct
-from harness.examples import Bitext
+from harness.data.examples import Bitext
+from harness.inference.batching import distinct
+from harness.inference.search import rank_all
 from harness.kinds.kind import degenerate
-from harness.scoring import MACRO
-from harness.search import rank_all
+from harness.results.scores import MACRO
 from harness.statistics.resampling import BLOCK, cluster_weights, percentile_interval
 
 Floats = npt.NDArray[np.float64]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.board.contrasts import Contrast
-from harness.board.gains import Gain
-from harness.board.gather import Board
+from harness.analysis.contrasts import Contrast
+from harness.analysis.gains import Gain
+from harness.analysis.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import p_value, points, span
 

@@ -12,11 +12,11 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.analysis.gather import Board, read_board, read_scores
 from harness.board import figures, page, pages, readme
-from harness.board.gather import Board, read_board, read_scores
 from harness.errors import CheckFailed, DataError, NotFoundError
-from harness.outcomes import DAMAGE
-from harness.submission import Submission
+from harness.results.outcomes import DAMAGE
+from harness.submissions.submission import Submission
 
 SCORES = "leaderboard/scores.parquet"
 

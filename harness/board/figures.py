@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from harness.board.contrasts import Contrast
-from harness.board.entries import Entry, Result
-from harness.board.gather import Board
-from harness.board.standings import Standing
+from harness.analysis.contrasts import Contrast
+from harness.analysis.entries import Entry, Result
+from harness.analysis.gather import Board
+from harness.analysis.standings import Standing
 from harness.board.words import points, span
-from harness.languages import read_languages
+from harness.cards.languages import read_languages
 
 if TYPE_CHECKING:
     from harness.alignment.align import Alignment

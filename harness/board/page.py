@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.board.entries import TRACKS, Entry, Result
-from harness.board.gather import Board
+from harness.analysis.entries import TRACKS, Entry, Result
+from harness.analysis.gather import Board
 from harness.board.words import at_chance
-from harness.languages import read_languages
+from harness.cards.languages import read_languages
 
 MOST_DRAWS, LEAST_DRAWS = 200, 40
 BUDGET = 8_000  # draws times checkpoints: some 2.5 MB for a suite of a hundred languages

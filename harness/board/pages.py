@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from harness.board.cells import official
-from harness.board.entries import TRACKS, Entry, Result, Value, board_units
-from harness.board.gather import Board
+from harness.analysis.cells import official
+from harness.analysis.entries import TRACKS, Entry, Result, Value, board_units
+from harness.analysis.gather import Board
+from harness.analysis.variants import training_seed
 from harness.board.markdown import Raw, code, environment, link, table
-from harness.board.variants import training_seed
 from harness.board.words import percent
-from harness.scoring import MACRO
-from harness.target_recipes import suite_of
+from harness.cards.target_recipes import suite_of
+from harness.results.scores import MACRO
 
 EVAL = "xharness eval"
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.analysis.contrasts import Contrast
+from harness.analysis.differences import Difference
+from harness.analysis.entries import Entry, board_units
+from harness.analysis.gains import Gain
+from harness.analysis.gather import Board
+from harness.analysis.standings import Row, Standing, gate
+from harness.analysis.variants import recipe_of
 from harness.board.answer import answer
-from harness.board.contrasts import Contrast
-from harness.board.differences import Difference
-from harness.board.entries import Entry, board_units
 from harness.board.figures import layer_curves
-from harness.board.gains import Gain
-from harness.board.gather import Board
 from harness.board.markdown import Raw, code, environment, picture, table
 from harness.board.pages import command, name, scored
-from harness.board.standings import Row, Standing, gate
-from harness.board.variants import recipe_of
 from harness.board.waiting import waiting_table
 from harness.board.words import at_chance, p_value, percent, points, span
-from harness.cards import read_card
+from harness.cards.task import read_card
 from harness.statistics.contrast import Estimate, Part
 
 BESIDE = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.board.entries import Entry
+from harness.analysis.entries import Entry
 from harness.board.markdown import Raw, code, table
 from harness.board.pages import name
-from harness.submission import Submission
+from harness.submissions.submission import Submission
 
 
 def waiting_table(entries: Sequence[Entry]) -> Raw | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from functools import lru_cache
 
-from harness.board.entries import Result
+from harness.analysis.entries import Result
 from harness.statistics import chance
 
 

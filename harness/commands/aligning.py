@@ -37,9 +37,9 @@ def align(
     check_format(format)
     with errors():
         from harness.alignment.align import align as aligned
-        from harness.alignment.report import check_figure
-        from harness.display import Display
         from harness.errors import IncompleteError
+        from harness.terminal.alignment import check_figure
+        from harness.terminal.display import Display
 
         check_figure(figure)
         try:
@@ -57,8 +57,8 @@ def align(
 
 
 def _print(found: Any, format: str, figure: Path | None) -> None:
-    from harness.alignment.report import alignment_data, alignment_tables, write_figure
-    from harness.console import stdout
+    from harness.terminal.alignment import alignment_data, alignment_tables, write_figure
+    from harness.terminal.console import stdout
 
     if figure is not None:
         write_figure(found, figure)

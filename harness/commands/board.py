@@ -21,7 +21,7 @@ def leaderboard(
     """Rebuild the leaderboard from outcomes and submissions; prints the files that changed."""
     with errors():
         from harness.board.build import leaderboard as rebuilt
-        from harness.folders import cache_folder
+        from harness.data.folders import cache_folder
         from harness.refresh.measured import readable
 
         cache = cache_folder(cache_dir) / "board"
@@ -58,11 +58,11 @@ def compare(
     """Compare two checkpoints example by example: paired differences with intervals and tests."""
     check_format(format)
     with errors():
-        from harness.board.compare import compare as compared
-        from harness.board.report import compared_data, compared_tables
-        from harness.console import stdout
-        from harness.folders import cache_folder
-        from harness.submission import read_submissions
+        from harness.analysis.compare import compare as compared
+        from harness.data.folders import cache_folder
+        from harness.submissions.submission import read_submissions
+        from harness.terminal.comparisons import compared_data, compared_tables
+        from harness.terminal.console import stdout
 
         found = compared(
             a, b, results=root / out, only=task or (), metric=metric,
@@ -82,10 +82,10 @@ def contrast(
     """The named contrasts between kinds of intermediate training, per base."""
     check_format(format)
     with errors():
-        from harness.board.gather import read_contrasts
-        from harness.board.report import contrast_data, contrast_table
-        from harness.console import stdout
-        from harness.folders import cache_folder
+        from harness.analysis.gather import read_contrasts
+        from harness.data.folders import cache_folder
+        from harness.terminal.comparisons import contrast_data, contrast_table
+        from harness.terminal.console import stdout
 
         found = read_contrasts(root, cache_folder(cache_dir) / "board")
         if format == "json":

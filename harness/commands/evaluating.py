@@ -71,11 +71,11 @@ def eval(
     check_format(format)
     with errors():
         from harness import api
-        from harness.console import stdout
-        from harness.display import Display
-        from harness.engines import choose
-        from harness.options import make_request
-        from harness.run import check_complete
+        from harness.evaluation.engines import choose
+        from harness.evaluation.options import make_request
+        from harness.evaluation.run import check_complete
+        from harness.terminal.console import stdout
+        from harness.terminal.display import Display
 
         request = make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
@@ -128,7 +128,7 @@ def show(
     """Show the scores of what is on disk; nothing is run."""
     check_format(format)
     with errors():
-        from harness.scoring import scores
+        from harness.results.scores import scores
 
         print_scores(scores(path).to_pylist(), format, headed=True)
 
@@ -154,8 +154,8 @@ def score(
     answers, `{question id: answer}`, is scored against --gold.
     """
     with errors():
-        from harness.folders import where
-        from harness.predictions import check_gold, score_file, score_folder
+        from harness.data.folders import where
+        from harness.results.predictions import check_gold, score_file, score_folder
 
         if gold is not None:
             scored = score_file(path, gold, scorer=scorer, lang=lang)
@@ -177,8 +177,8 @@ def export(
 ) -> None:
     """Write a run's predictions in XTREME's layout, for its own evaluate.py."""
     with errors():
-        from harness.export import export as exported
-        from harness.folders import where
+        from harness.data.folders import where
+        from harness.results.export import export as exported
 
         done = exported(run, folder, where=where(data, cache_dir, offline=offline))
         print_notes(done.notes)

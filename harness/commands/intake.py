@@ -56,8 +56,8 @@ def submit(
 ) -> None:
     """Vet a checkpoint without downloading its weights and write its submissions/*.yaml."""
     with errors():
-        from harness.intake import pull_request
-        from harness.intake.submitting import Stated, propose, write
+        from harness.submissions import pull_request
+        from harness.submissions.submitting import Stated, propose, write
 
         stated = Stated(
             objective=objective,
@@ -96,7 +96,7 @@ def validate(
     """Name every problem of submission files with its line; exit 1 where there is one."""
     with errors():
         from harness.errors import CheckFailed
-        from harness.intake.problems import problems
+        from harness.submissions.problems import problems
 
         found = problems(files)
         for problem in found:
@@ -118,8 +118,8 @@ def convert(
 ) -> None:
     """Convert pickled weights to safetensors, in a process without network or token."""
     with errors():
-        from harness.folders import cache_folder, hub_cache
-        from harness.intake.convert import convert as converted
+        from harness.data.folders import cache_folder, hub_cache
+        from harness.submissions.convert import convert as converted
 
         made = converted(model, out, cache=hub_cache(cache_folder(cache_dir)))
         print_notes([f"the pickle was opened with: {'; '.join(made.isolation)}"])

@@ -20,11 +20,11 @@ def tasks(
     """List the tasks and suites, or show one card; target tasks, or the intermediate ones."""
     check_format(format)
     with errors():
-        from harness.cards import card_names, read_card, read_cards, read_suites
-        from harness.console import stdout
-        from harness.tables import card_lines, task_table
-        from harness.train import listing
-        from harness.train.cards import intermediate_names
+        from harness.cards.task import card_names, read_card, read_cards, read_suites
+        from harness.cards.training import intermediate_names
+        from harness.terminal import training_tasks as listing
+        from harness.terminal.console import stdout
+        from harness.terminal.tables import card_lines, task_table
 
         suites = read_suites()
         # A few names are those of a target and of an intermediate task: the target first.
@@ -72,7 +72,7 @@ def prefetch(
     """Download checkpoints and task data, for a later run with --offline."""
     with errors():
         from harness import api
-        from harness.options import make_request
+        from harness.evaluation.options import make_request
 
         request = make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split,
@@ -94,8 +94,8 @@ def doctor(
     """Check this machine, its caches and data, and whether a checkpoint can be evaluated."""
     check_format(format)
     with errors():
-        from harness.console import stdout
-        from harness.doctor import examine
+        from harness.commands.doctor import examine
+        from harness.terminal.console import stdout
 
         findings = examine(model, data=data, cache_dir=cache_dir, offline=offline)
         if format == "json":
@@ -111,10 +111,10 @@ def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
     """List what the cache holds, with sizes and ages."""
     check_format(format)
     with errors():
-        from harness.console import stdout
-        from harness.folders import cache_folder
-        from harness.storage import entries
-        from harness.tables import cache_table
+        from harness.data.folders import cache_folder
+        from harness.io.cache import entries
+        from harness.terminal.console import stdout
+        from harness.terminal.tables import cache_table
 
         found = entries(cache_folder(cache_dir))
         if format == "json":
@@ -134,9 +134,9 @@ def cache_prune(
     Both are made again when they are needed. Downloads and results are not touched.
     """
     with errors():
-        from harness.console import megabytes
-        from harness.folders import cache_folder
-        from harness.storage import prune
+        from harness.data.folders import cache_folder
+        from harness.io.cache import prune
+        from harness.terminal.console import megabytes
 
         removed = prune(cache_folder(cache_dir), days=older_than)
         kinds = [entry.kind for entry in removed]

@@ -19,8 +19,8 @@ def print_scores(rows: list[dict[str, Any]], format: str, *, headed: bool) -> No
         return
     from rich.text import Text
 
-    from harness.console import stdout
-    from harness.tables import score_table
+    from harness.terminal.console import stdout
+    from harness.terminal.tables import score_table
 
     models: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -39,7 +39,7 @@ def print_notes(notes: Iterable[str]) -> None:
 def print_json(value: Any) -> None:
     import json
 
-    from harness.console import discard_stdout
+    from harness.terminal.console import discard_stdout
 
     text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
     try:

@@ -66,8 +66,8 @@ def plan(
     with errors():
         from harness import api
         from harness.errors import UsageError
-        from harness.options import make_request
-        from harness.run import check_complete
+        from harness.evaluation.options import make_request
+        from harness.evaluation.run import check_complete
 
         if format not in ("table", "jsonl"):
             raise UsageError(f"--format {format}: give table or jsonl")
@@ -116,8 +116,8 @@ def _print_lines(plans: dict[str, Any], words: list[str]) -> None:
     import sys
     from dataclasses import asdict
 
-    from harness.console import discard_stdout
-    from harness.remaining import remaining
+    from harness.evaluation.remaining import remaining
+    from harness.terminal.console import discard_stdout
 
     try:
         for model, made in plans.items():
@@ -131,7 +131,7 @@ def _print_lines(plans: dict[str, Any], words: list[str]) -> None:
 def _print_table(plans: Any) -> None:
     from rich.table import Table
 
-    from harness.console import stdout
+    from harness.terminal.console import stdout
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name in ("model", "task", "track", "to do", "finished", "texts"):

@@ -34,7 +34,7 @@ def publish(
 ) -> None:
     """Publish results on the Hub as pull requests: rows, scores, evaluation results, card."""
     with errors():
-        from harness.folders import cache_folder
+        from harness.data.folders import cache_folder
         from harness.publishing.hub import send, whoami
         from harness.publishing.proposal import diff
         from harness.publishing.publish import PARTS, findings
@@ -91,8 +91,8 @@ def refresh(
 ) -> None:
     """Evaluate what is submitted and not measured, or stale, and rebuild the leaderboard."""
     with errors():
-        from harness.engines import choose
-        from harness.options import make_request
+        from harness.evaluation.engines import choose
+        from harness.evaluation.options import make_request
         from harness.publishing.hub import whoami
         from harness.refresh import worker
         from harness.refresh.items import Limits

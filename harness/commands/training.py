@@ -54,8 +54,8 @@ def train(
         import sys
 
         from harness import api
-        from harness.train.order import process
-        from harness.train.progress import Progress
+        from harness.training.order import process
+        from harness.training.progress import Progress
 
         command = shlex.join(["xharness", *sys.argv[1:]])
         first = process()[0] == 0  # of several processes one speaks

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from harness.batching import distinct
-from harness.examples import Bitext
+from harness.data.examples import Bitext
+from harness.inference.batching import distinct
+from harness.inference.protocol import Role
+from harness.inference.search import rank_all
 from harness.kinds import retrieval
 from harness.kinds.kind import Kind, degenerate, no_pool, nothing, table
-from harness.protocol import Role
-from harness.search import rank_all
 
 if TYPE_CHECKING:
-    from harness.encoder import Encoder
-    from harness.jobs import Job
+    from harness.evaluation.jobs import Job
+    from harness.inference.encoder import Encoder
 
 Examples = Mapping[str, Bitext]
 

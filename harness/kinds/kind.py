@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from harness.protocol import Role
-from harness.vectors import Vectors
+from harness.inference.protocol import Role
+from harness.inference.vector_store import Vectors
 
 if TYPE_CHECKING:
-    from harness.jobs import Job
+    from harness.evaluation.jobs import Job
 
 NEARLY_EQUAL = 1e-6  # 1 − |mean of unit vectors|²; float32 noise is about 1e-7
 BLOCK = 8_192  # vectors looked at a time: a pool of a million is not copied in whole

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from harness.examples import Mining
+from harness.data.examples import Mining
+from harness.inference.protocol import Role
+from harness.inference.search import mine
 from harness.kinds.kind import BLOCK, Kind, Score, degenerate, no_pool, nothing, table
 from harness.metrics.mining import (
     Threshold,
@@ -18,12 +20,10 @@ from harness.metrics.mining import (
     f1_at,
     greedy_one_to_one,
 )
-from harness.protocol import Role
-from harness.search import mine
 
 if TYPE_CHECKING:
-    from harness.encoder import Encoder
-    from harness.jobs import Job
+    from harness.evaluation.jobs import Job
+    from harness.inference.encoder import Encoder
 
 SCHEMA = pa.schema(
     [

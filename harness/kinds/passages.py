@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from harness.batching import distinct
-from harness.examples import Query, Retrieval
+from harness.data.examples import Query, Retrieval
+from harness.inference.batching import distinct
+from harness.inference.protocol import Role
+from harness.inference.search import rank_all, rank_top
+from harness.inference.vector_store import Vectors
 from harness.kinds import retrieval
 from harness.kinds.kind import Kind, degenerate, table
-from harness.protocol import Role
-from harness.search import rank_all, rank_top
-from harness.vectors import Vectors
 
 if TYPE_CHECKING:
-    from harness.encoder import Encoder
-    from harness.jobs import Job
+    from harness.evaluation.jobs import Job
+    from harness.inference.encoder import Encoder
 
 UNCUT_POOL = 100_000  # larger pools are ranked to DEPTH only (Mewsli-X: 1,003,893)
 DEPTH = 100

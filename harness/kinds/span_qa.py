@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.examples import QuestionSet
+from harness.data.examples import QuestionSet
+from harness.inference.protocol import Role
 from harness.kinds.kind import Kind, Score, no_pool, nothing, table
 from harness.metrics import mlqa, squad
-from harness.protocol import Role
 
 if TYPE_CHECKING:
-    from harness.jobs import Job
-    from harness.reader import Reader
+    from harness.evaluation.jobs import Job
+    from harness.inference.reader import Reader
 
 SCHEMA = pa.schema(
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.board.entries import Entry
+from harness.analysis.entries import Entry
 from harness.board.markdown import Raw, code, table
 from harness.board.words import percent
 from harness.errors import UsageError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, NotFoundError, one_line
-from harness.hub_api import explained
+from harness.io.hub import explained
 from harness.publishing.proposal import Change, Content, Kind, Proposal, changes, digest_of, read
 
 OPEN = ("open", "draft")

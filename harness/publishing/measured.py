@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.board.entries import TRACKS, Entry, Result
-from harness.board.gather import RESULTS, Board
+from harness.analysis.entries import TRACKS, Entry, Result
+from harness.analysis.gather import RESULTS, Board
 from harness.errors import NotFoundError, UsageError
-from harness.outcomes import read_meta
+from harness.results.outcomes import read_meta
 
 
 def choose(board: Board, names: Sequence[str]) -> list[Entry]:

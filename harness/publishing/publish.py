@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from harness.analysis.entries import Entry
+from harness.analysis.gather import Board, read_board
 from harness.board.build import verify
-from harness.board.entries import Entry
-from harness.board.gather import Board, read_board
 from harness.errors import UsageError, unknown_name
 from harness.publishing.card import block, with_block
 from harness.publishing.eval_results import FILE, eval_results

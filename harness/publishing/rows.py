@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from harness.analysis.entries import Entry
+from harness.analysis.gather import RESULTS, Board
 from harness.board.build import parquet_bytes
-from harness.board.entries import Entry
-from harness.board.gather import RESULTS, Board
-from harness.cards import read_cards
+from harness.cards.task import read_cards
 from harness.publishing.measured import published
 from harness.publishing.proposal import Content, There
 

@@ -5,7 +5,7 @@ Run as ``python -m harness.refresh.inside eval …``. What it needs is on disk b
 
 from __future__ import annotations
 
-from harness.intake.sandbox import leave_network
+from harness.submissions.sandbox import leave_network
 
 
 def run() -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.api import DEMO_MODEL
-from harness.attempts import Attempt, overdue
 from harness.refresh.fitting import memory, misfit
 from harness.refresh.handover import HOURS
 from harness.refresh.measured import Left, Wanted, left_of, still_holds, tried_with
-from harness.submission import Submission
+from harness.submissions.attempts import Attempt, overdue
+from harness.submissions.submission import Submission
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness import __version__
-from harness.attempts import Attempt, read_attempts
-from harness.cards import TaskCard
+from harness.cards.task import TaskCard
 from harness.errors import DataError
+from harness.inference.protocol import PROTOCOL_VERSION
+from harness.io.strict_yaml import read_model
 from harness.kinds import KINDS
-from harness.outcomes import OutcomeFile, find, read_meta
-from harness.protocol import PROTOCOL_VERSION
-from harness.strict_yaml import read_model
-from harness.submission import Submission, read_submissions
+from harness.results.outcomes import OutcomeFile, find, read_meta
+from harness.submissions.attempts import Attempt, read_attempts
+from harness.submissions.submission import Submission, read_submissions
 
 Wanted = Sequence[tuple[TaskCard, tuple[str, ...]]]  # cards and their units, as in a suite
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import DataError
-from harness.strict_yaml import parse, validated
-from harness.submission import Submission
+from harness.io.strict_yaml import parse, validated
+from harness.submissions.submission import Submission
 
 
 def pin(path: Path, revision: str) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import api
-from harness.attempts import Attempt, dated, write_attempts
 from harness.board.build import leaderboard
 from harness.errors import HarnessError, IncompleteError, NotFoundError
 from harness.refresh.handover import BUCKET, hand_over, request
 from harness.refresh.measured import readable
 from harness.refresh.refresh import Refresh
+from harness.submissions.attempts import Attempt, dated, write_attempts
 
 NOBODY = "NAMESPACE"  # stands for the account where nothing is sent and there is no token
 

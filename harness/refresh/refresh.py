@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from harness import api
-from harness.attempts import Attempt, dated, read_attempts, write_attempts
-from harness.board.gather import RESULTS
-from harness.checkpoint import Checkpoint
+from harness.analysis.gather import RESULTS
+from harness.checkpoint.resolve import Checkpoint
+from harness.data.folders import hub_cache
 from harness.errors import HarnessError, IncompleteError, NotFoundError, one_line
-from harness.folders import hub_cache
+from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
 from harness.refresh.measured import Left, left_of, read_each
 from harness.refresh.pinning import pin
-from harness.request import Request, choose_cards
+from harness.submissions.attempts import Attempt, dated, read_attempts, write_attempts
 
 Evaluate = Callable[..., worker.Ended]
 Say = Callable[[str], None]
@@ -222,7 +222,7 @@ class Refresh:
 
     def _seen(self, item: Item) -> str | Attempt:
         """The commit, where the checkpoint is worth its download: one request."""
-        from harness.snapshot import pending
+        from harness.checkpoint.snapshot import pending
 
         listed = pending(
             item.submission.model, item.submission.revision, cache=hub_cache(self.request.cache)
@@ -242,8 +242,8 @@ class Refresh:
 
     def _fetched(self, left: Left) -> dict[str, dict[str, str]]:
         """Task → unit → why its data is not to be had; what can be had is on disk after."""
-        from harness.sources import Where, fetch
-        from harness.sources.layout import missing_units
+        from harness.data.layout import missing_units
+        from harness.data.load import Where, fetch
 
         request = self.request
         where = Where(data=request.data, cache=request.cache, offline=request.offline)

@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from harness.cards.languages import read_languages
 from harness.errors import UsageError
-from harness.languages import read_languages
 from harness.statistics.multiplicity import benjamini_hochberg
 from harness.statistics.resampling import ROUNDING, Draws, Floats, flip_p, percentile_interval
 

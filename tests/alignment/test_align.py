@@ -11,8 +11,8 @@ import pytest
 
 from harness.alignment.align import align, choose_words
 from harness.alignment.numbers import METRICS, measure, summarise
+from harness.data.examples import Bitext
 from harness.errors import UsageError
-from harness.examples import Bitext
 
 Float32 = npt.NDArray[np.float32]
 
@@ -214,8 +214,8 @@ def test_from_python() -> None:
 
 
 def test_real_tatoeba_has_words_in_most_languages(data_dir: Path, tmp_path: Path) -> None:
-    from harness.cards import read_card
-    from harness.sources import Where, load
+    from harness.cards.task import read_card
+    from harness.data.load import Where, load
 
     langs = ("de", "hi", "ru", "zh")
     examples = load(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.alignment.lexicon import has_spaces, word_pairs, words
-from harness.examples import Bitext
+from harness.data.examples import Bitext
 
 
 def test_words_keep_what_belongs_inside_them() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.cards import read_card
+from harness.cards.task import read_card
 from harness.kinds import KINDS
-from harness.outcomes import outcome_file
+from harness.results.outcomes import outcome_file
 
 BASE = "hand/base"
 ENGLISH = "hand/english-qa"

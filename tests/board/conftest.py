@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import cards, languages, official_files
-from harness.board import entries, published
-from harness.languages import task_root
+from harness.analysis import entries, published
+from harness.cards import languages
+from harness.cards import source_files as official_files
+from harness.cards import task as cards
+from harness.cards.languages import task_root
 
 CACHED = (cards._read_card, cards.read_suites, official_files.read_checksums, entries.board_units)
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.board import gather
+from harness.analysis import gather
+from harness.analysis.fold import fold, fold_key
+from harness.analysis.gather import fold_all, read_board, read_scores
 from harness.board.build import leaderboard, render, verify
-from harness.board.fold import fold, fold_key
-from harness.board.gather import fold_all, read_board, read_scores
 from harness.errors import CheckFailed, DataError, NotFoundError
-from harness.outcomes import OutcomeFile
-from harness.scoring import SCHEMA
+from harness.results.outcomes import OutcomeFile
+from harness.results.scores import SCHEMA
 from tests.board.boards import (
     BASE,
     ENGLISH,

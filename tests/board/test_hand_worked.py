@@ -24,8 +24,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.gather import read_board
 from harness.board.build import leaderboard
-from harness.board.gather import read_board
 from tests.board.boards import hand_worked
 
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
+from harness.analysis.gather import read_board
 from harness.board.build import render
-from harness.board.gather import read_board
 from harness.board.markdown import cell, table
 from harness.board.page import embedded
 from harness.board.pages import command

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.sources import layout
+from harness.data import layout
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 

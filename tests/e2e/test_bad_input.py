@@ -200,7 +200,7 @@ def test_rows_of_another_protocol_version_are_not_taken_for_these(
 ) -> None:
     command = ("eval", "xharness/demo", "--suite", "demo", "--task", "demo_mining")
     assert run(*command, "--out", tmp_path).code == 0
-    monkeypatch.setattr("harness.plan.PROTOCOL_VERSION", 2)
+    monkeypatch.setattr("harness.evaluation.plan.PROTOCOL_VERSION", 2)
     ran = run(*command, "--out", tmp_path)
     assert ran.code == 6
     assert "under version 1 of the protocols, now 2" in ran.stderr

@@ -14,8 +14,8 @@ import pytest
 import typer
 
 from harness import __version__
+from harness.checkpoint.demo import VERSION
 from harness.cli import app
-from harness.demo import VERSION
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 

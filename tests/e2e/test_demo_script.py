@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.board.gather import Board, read_board
+from harness.analysis.gather import Board, read_board
 from tests.conftest import ROOT
 from tests.e2e.conftest import Run
 

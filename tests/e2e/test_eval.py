@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import harness
-from harness.outcomes import find, read_meta
+from harness.results.outcomes import find, read_meta
 from tests.checkpoints import build, build_sentence_transformer
 from tests.e2e.conftest import Run
 

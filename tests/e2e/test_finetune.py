@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import harness
-from harness.outcomes import OutcomeFile, find
-from harness.train.progress import Progress
+from harness.results.outcomes import OutcomeFile, find
+from harness.training.progress import Progress
 from tests.checkpoints import build
 from tests.e2e.conftest import Ran, Run
 from tests.tiny_target import RECIPES, lay_training_data, tiny_recipes
@@ -97,7 +97,7 @@ def test_another_language_trains_nothing(
     def refuse(*_args: object) -> None:
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr("harness.train.target.train", refuse)
+    monkeypatch.setattr("harness.training.target.train", refuse)
     dry = tune(reader, *BOTH, "--lang", "en", "--out", results, "--dry-run")
     assert dry.stdout.count("trained already") == 2
     ran = tune(reader, *BOTH, "--lang", "en", "--out", results)

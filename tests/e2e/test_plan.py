@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from harness.outcomes import find, read_meta
+from harness.results.outcomes import find, read_meta
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 

@@ -16,12 +16,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from harness.submission import Submission
-from harness.train.cards import intermediate_names, read_intermediate
+from harness.cards.training import intermediate_names, read_intermediate
+from harness.submissions.submission import Submission
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
-from tests.train.cards import CARD, source
-from tests.train.laying import lay, sentences, squad
+from tests.training.cards import CARD, source
+from tests.training.laying import lay, sentences, squad
 
 # Several threads gain a tiny model nothing, and wait for each other on a busy machine.
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -80,7 +80,7 @@ def pairs_card(own: Callable[..., Path], **change: Any) -> Path:
 def test_every_kind_of_head_trains(
     name: str, run: Run, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.sources import layout
+    from harness.data import layout
 
     monkeypatch.setattr(layout, "read_checksums", dict)
     card = read_intermediate(name)
@@ -174,7 +174,7 @@ def test_the_result_is_an_ordinary_checkpoint(
 def test_equal_trainings_have_equal_digests(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from harness.checkpoint import resolve
+    from harness.checkpoint.resolve import resolve
 
     card = pairs_card(own)
     for name in ("a", "b"):
@@ -322,7 +322,7 @@ def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from harness.train import trainer
+    from harness.training import trainer
 
     if what == "several tasks":
         tasks: list[object] = ["-i", "squad_v2", "-i", "mlm_wikipedia", "--data", data]

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoint import resolve
+from harness.checkpoint.resolve import resolve
 from harness.errors import HarnessError
 
 

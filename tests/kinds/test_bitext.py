@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.examples import Bitext
+from harness.data.examples import Bitext
 from harness.kinds.bitext import KIND, cluster
 from harness.kinds.kind import Score, degenerate
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.examples import Mining
+from harness.data.examples import Mining
 from harness.kinds.mining import KIND
 
 

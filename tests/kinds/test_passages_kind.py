@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import harness.kinds.passages
-from harness.examples import Query, Retrieval
+from harness.data.examples import Query, Retrieval
 from harness.kinds.passages import KIND, Pool
 from harness.kinds.retrieval import other_language_recall, ranks_of
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.examples import Question, QuestionSet
+from harness.data.examples import Question, QuestionSet
+from harness.inference.spans import UNANSWERED, Span
 from harness.kinds.span_qa import KIND, score_answer
-from harness.spans import UNANSWERED, Span
 
 
 def asked(name: str, *answers: str) -> Question:

@@ -34,8 +34,8 @@ from transformers import (
     XLMRobertaForQuestionAnswering,
 )
 
-from harness.reader import Reader, Reading
-from harness.spans import best_spans, best_window
+from harness.inference.reader import Reader, Reading
+from harness.inference.spans import best_spans, best_window
 
 SENTENCES = {
     "en": "The ferry leaves the old harbour at seven, and the captain, Ines Barros, counts crates.",

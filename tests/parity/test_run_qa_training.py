@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from harness.checkpoint import resolve
-from harness.loading import load_encoder
-from harness.train.batches import Steps, TaskData
-from harness.train.cards import Recipe
-from harness.train.curve import Curve
-from harness.train.examples import Span
-from harness.train.features import Codec, encode
-from harness.train.heads import HeadSpec, make_model
-from harness.train.progress import Silent
-from harness.train.schedule import Share, make_schedule
-from harness.train.trainer import Settings, run_steps, warmup_steps
+from harness.cards.training import Recipe
+from harness.checkpoint.loading import load_encoder
+from harness.checkpoint.resolve import resolve
+from harness.training.batches import Steps, TaskData
+from harness.training.curve import Curve
+from harness.training.data.examples import Span
+from harness.training.data.features import Codec, encode
+from harness.training.heads import HeadSpec, make_model
+from harness.training.progress import Silent
+from harness.training.schedule import Share, make_schedule
+from harness.training.trainer import Settings, run_steps, warmup_steps
 from tests.checkpoints import SENTENCES, build
 
 RECIPE = Recipe(

@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from harness.cards import read_card
-from harness.export import export
-from harness.predictions import score_folder
-from harness.sources import Where, layout
+from harness.cards.task import read_card
+from harness.data import layout
+from harness.data.load import Where
+from harness.results.export import export
+from harness.results.predictions import score_folder
 from tests.mini_xtreme import LANGUAGES, Scores, lay_data, run_all
 
 Plain = dict[str, dict[str, dict[str, float]]]  # task → language → metric → percent

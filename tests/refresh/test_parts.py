@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.attempts import FILE, Attempt, dated, read_attempts, write_attempts
 from harness.errors import DataError, UsageError
 from harness.refresh.fitting import memory, memory_needed, misfit
 from harness.refresh.handover import request
+from harness.submissions.attempts import FILE, Attempt, dated, read_attempts, write_attempts
 
 FAILED = Attempt(model="org/x", status="failed", reason="no", exit_code=4, since="then")
 

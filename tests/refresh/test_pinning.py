@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError
+from harness.io.strict_yaml import read_model
 from harness.refresh.pinning import pin
-from harness.strict_yaml import read_model
-from harness.submission import Submission
+from harness.submissions.submission import Submission
 
 COMMIT = "0123456789" * 4
 LINE = f"revision: {COMMIT}"

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.attempts import Attempt, read_attempts, write_attempts
 from harness.board.build import leaderboard
-from harness.cards import read_card
+from harness.cards.task import read_card
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
-from harness.options import make_request
-from harness.outcomes import OutcomeFile
+from harness.evaluation.options import make_request
 from harness.refresh.items import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
 from harness.refresh.worker import Ended
-from harness.submission import read_submissions
+from harness.results.outcomes import OutcomeFile
+from harness.submissions.attempts import Attempt, read_attempts, write_attempts
+from harness.submissions.submission import read_submissions
 from tests.board.boards import hits, measure
 from tests.checkpoints import build, build_adapter
 from tests.hub.inprocess import point

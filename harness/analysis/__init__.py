@@ -1,0 +1,1 @@
+"""Outcomes and submissions → entries, standings, contrasts, comparisons: no words or pictures."""

@@ -1,0 +1,265 @@
+"""`compare A B`: the paired difference of two checkpoints, whatever they were measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.analysis.differences import Difference, differ
+from harness.analysis.entries import TRACKS, Result, make_entries, read_result
+from harness.analysis.fold import Folded, fold
+from harness.analysis.replicates import Replicated, Run, over_replicates
+from harness.cards.task import read_card
+from harness.errors import IncompleteError, NotFoundError, UsageError, unknown_name
+from harness.results.outcomes import find
+from harness.statistics.hierarchy import Hierarchical
+from harness.statistics.resampling import RESAMPLES
+from harness.submissions.submission import Submission, contamination
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A − B in one track.
+
+    ``over``: with seeds as a further source of chance, where a side is a recipe. ``remarks``: what
+    a reader must know, such as rows that are unranked.
+    """
+
+    a: str
+    b: str
+    track: str
+    metric: str
+    difference: Difference
+    over: Hierarchical | None
+    remarks: tuple[str, ...]
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The 95 % interval: over seeds and items where there are enough seeds, else over items."""
+        if self.over is not None and self.over.p is not None:
+            return self.over.low, self.over.high
+        return self.difference.estimate.low, self.difference.estimate.high
+
+    @property
+    def p(self) -> float:
+        """The p-value that goes with the interval."""
+        if self.over is not None and self.over.p is not None:
+            return self.over.p
+        return self.difference.estimate.p
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    results: Path,
+    only: Collection[str] = (),
+    metric: str | None = None,
+    submissions: Mapping[str, Submission] | None = None,
+    cache: Path | None = None,
+    resamples: int = RESAMPLES,
+) -> list[Compared]:
+    """The paired differences of two checkpoints over the tasks that both were measured on.
+
+    ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
+    the mean over its seeds. ``only``: of these tasks; ``metric``: in place of their headlines, of
+    the tasks that have it. One entry per track and metric; tasks that one side was trained on are
+    left out and said so. Layers, splits and limits other than the usual
+    ones are compared where both sides have the same, and said so.
+
+    Raises:
+        NotFoundError: a name has no outcomes.
+        UsageError: there is no such task, or no task with that metric.
+        IncompleteError: nothing was measured on both in the same way.
+    """
+    names = {name for task in only for name in read_card(task).metrics}
+    if metric is not None and only and metric not in names:
+        raise unknown_name(f"metric of {', '.join(only)}", metric, sorted(names))
+    known = submissions or {}
+    sides = [_runs(name, results, known, cache, metric) for name in (a, b)]
+    groups: dict[tuple[str, str], dict[str, How]] = {}
+    remarks: dict[tuple[str, str], list[str]] = {}
+    every = [run for side in sides for run in side]
+    # The usual layer, split and whole set of queries first: others only where these are not there.
+    for how, seeds in sorted(every[0].items(), key=lambda item: len(item[1][0].notes)):
+        first = seeds[0]
+        if only and first.task not in only:
+            continue
+        group = (first.track, first.metric)
+        if first.task in groups.get(group, {}) or any(how not in run for run in every):
+            continue
+        said = remarks.setdefault(group, [])
+        seen = [name for name, side in zip((a, b), sides, strict=True)
+                if any(run[how][0].contaminated for run in side)]  # fmt: skip
+        if seen:
+            said.append(f"{first.task} left out: {seen[0]} was trained on it")
+            continue
+        if first.card.kind == "mining" and any(len(side) > 1 for side in sides):
+            said.append(f"{first.task} left out: seeds have mined other pairs each, name one seed")
+            continue
+        found = [result for run in every for result in run[how]]
+        said += dict.fromkeys(f"{first.task}: {note}" for one in found for note in one.notes)
+        lacking = [frozenset(one.missing) for one in found]
+        if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
+            said.append(f"{first.task}: not in every run, left out: {' '.join(missing)}")
+        groups.setdefault(group, {})[first.task] = how
+    groups = {group: tasks for group, tasks in groups.items() if tasks}
+    if not groups:
+        asked = f" ({' or '.join(only)})" if only else ""
+        asked += f" with {metric}" if metric else ""
+        raise IncompleteError(
+            f"{a} and {b} were not measured on a common task{asked}, track, layer, recipe, split "
+            "and limit: run `xharness eval` on both alike"
+        )
+    found_differences = []
+    for (track, metric), tasks in sorted(
+        groups.items(), key=lambda item: (TRACKS.index(item[0][0]), item[0][1])
+    ):
+        chosen = [
+            [(number, one) for number, run in enumerate(side) for one in _by_seed(run, tasks)]
+            for side in sides
+        ]
+        runs = [[one for _, one in side] for side in chosen]
+        difference = differ(runs[0], runs[1], Path(), cache, resamples=resamples)
+        difference, over = _over_seeds(a, b, track, chosen, difference)
+        found_differences.append(
+            Compared(a, b, track, metric, difference, over, tuple(remarks[track, metric]))
+        )
+    return found_differences
+
+
+def _by_seed(
+    run: Mapping[How, Sequence[Result]], tasks: Mapping[str, How]
+) -> list[dict[str, Result]]:
+    """Task → result, for each seed of tuning that all the tasks have; else the first of each."""
+    seeds = {task: {result.seed: result for result in run[how]} for task, how in tasks.items()}
+    common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
+    if not common:
+        return [{task: run[how][0] for task, how in tasks.items()}]
+    return [{task: of_task[seed] for task, of_task in seeds.items()} for seed in common]
+
+
+def _over_seeds(
+    a: str,
+    b: str,
+    track: str,
+    chosen: Sequence[Sequence[tuple[int, Mapping[str, Result]]]],
+    found: Difference,
+) -> tuple[Difference, Hierarchical | None]:
+    """Seeds and items together, where a side is a recipe or was tuned with several seeds.
+
+    Of several checkpoints each is one seed, however often it was tuned.
+    """
+    sides = []
+    for name, runs in zip((a, b), chosen, strict=True):
+        several = len({number for number, _ in runs}) > 1
+        sides.append(
+            Replicated(
+                tuple(
+                    Run(name, "", number if several else place, results)
+                    for place, (number, results) in enumerate(runs)
+                ),
+                fixed=len(runs) == 1 and track == "frozen",
+            )
+        )
+    every = [results for side in sides for run in side.runs for results in run.results.values()]
+    # Where languages are missing, the runs' own means would be over different ones.
+    missing = any(result.missing for result in every)
+    if missing or all(len(side.runs) == 1 for side in sides):
+        return found, None
+    return over_replicates(found, sides[0], sides[1])
+
+
+def _runs(
+    name: str,
+    results: Path,
+    submissions: Mapping[str, Submission],
+    cache: Path | None,
+    metric: str | None,
+) -> list[dict[How, tuple[Result, ...]]]:
+    """The run that a name stands for, or one for each seed of a recipe."""
+    seeds = [slug for slug, one in submissions.items() if one.recipe == name]
+    if name in submissions or not seeds:
+        return [_side(name, results, submissions, cache, metric)]
+    bases = sorted({str(submissions[slug].base) for slug in seeds})
+    if len(bases) > 1:
+        raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
+    there = {file.path.parent.name for file in find(results)} if results.is_dir() else set()
+    measured = [
+        slug
+        for slug in seeds
+        if (submissions[slug].revision or "pending").removeprefix("local:")[:12] in there
+    ]
+    if not measured:
+        raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
+    return [_side(slug, results, submissions, cache, metric) for slug in measured]
+
+
+How = tuple[str, str, int | None, str | None, str, int | None]
+
+
+def _side(
+    name: str,
+    results: Path,
+    submissions: Mapping[str, Submission],
+    cache: Path | None,
+    metric: str | None,
+) -> dict[How, tuple[Result, ...]]:
+    """(task, track, own layer or the one asked for, recipe, split, limit) → the run.
+
+    Several results are seeds of tuning; paths are whole.
+    """
+    folder = Path(name)
+    found: list[tuple[Folded, str]] = []
+    if folder.is_dir() and (files := find(folder)):
+        found = [(fold(file, cache), str(file.path)) for file in files]
+    else:
+        model, _, revision = name.partition("@")
+        slug = submissions.get(name)
+        for file in find(results) if results.is_dir() else []:
+            one = fold(file, cache)
+            by_slug = slug is not None and one.meta["revision"] == slug.revision
+            by_name = one.meta["model"] == (slug.model if slug else model)
+            at = not revision or str(one.meta["revision"]).startswith(revision)
+            if by_slug or (by_name and at):
+                found.append((one, str(file.path)))
+    if not found:
+        raise NotFoundError(
+            f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
+        )
+    revisions = sorted({str(one.meta["revision"]) for one, _ in found})
+    if len(revisions) > 1:
+        raise NotFoundError(
+            f"{name} was measured at {len(revisions)} revisions: give one of"
+            f" {', '.join(f'{name}@{revision[:12]}' for revision in revisions)}"
+        )
+    seen = _seen(found, submissions)
+    groups: dict[How, dict[int, Result]] = {}
+    for one, path in sorted(found, key=lambda pair: pair[1]):
+        if metric is not None and metric not in one.card.metrics:
+            continue
+        # Mining is compared by F1 alone.
+        result = read_result(one, path, seen, None if one.card.kind == "mining" else metric)
+        if metric not in (None, result.metric):
+            continue
+        # Without tuning nothing is drawn: a seed is a name, and any one of them stands for all.
+        seed = result.seed if result.track == "tuned" else 0
+        groups.setdefault(_how(result), {}).setdefault(seed, result)
+    return {how: tuple(seeds[seed] for seed in sorted(seeds)) for how, seeds in groups.items()}
+
+
+def _seen(
+    found: Iterable[tuple[Folded, str]], submissions: Mapping[str, Submission]
+) -> frozenset[str]:
+    entries = make_entries(found, submissions)
+    slugs = [entry.slug for entry in entries if entry.results and entry.slug in submissions]
+    return contamination(slugs[0], submissions) if slugs else frozenset()
+
+
+def _how(result: Result) -> How:
+    meta = result.folded.meta
+    # Models differ in depth: the protocol's own layer is one and the same choice for all.
+    layer = result.layer if meta["custom"] and result.track != "tuned" else None
+    recipe = (meta["resolved"].get("recipe") or {}).get("hash")
+    return (result.task, result.track, layer, recipe, str(meta["split"]), meta["limit"])

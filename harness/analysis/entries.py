@@ -1,0 +1,347 @@
+"""Folded outcomes and submissions → the checkpoints that the board shows, with their results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.analysis.cells import Parts, official
+from harness.analysis.draws import interval
+from harness.analysis.fold import Folded
+from harness.cards.task import TaskCard, read_suites
+from harness.results.scores import MACRO
+from harness.submissions.attempts import Attempt
+from harness.submissions.submission import Submission, base_of, contamination, find_slug, kind_of
+
+Floats = npt.NDArray[np.float64]
+
+# A task's languages on the board are those of the first suite here that has the task.
+SUITES = ("xtreme-r", "xtreme", "full", "demo")
+TRACKS = ("frozen", "native", "own-head", "tuned")
+
+
+@dataclass(frozen=True)
+class Value:
+    """A score in [0, 1] with its 95 % interval, over ``n`` examples."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What the board shows of one outcome file: its headline over the board's languages.
+
+    ``values``: unit → ``metric``, the headline; ``draws``: unit → float32[DRAWS]; ``parts``: unit →
+    clusters and what each adds to the value; ``beside``: other metrics, their
+    means over the board's languages. ``missing``: units of the board that are not there: then
+    there is no mean (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's
+    data. ``seeds``: of a mean over seeds, what it is the mean of.
+    """
+
+    folded: Folded
+    path: str
+    metric: str
+    values: Mapping[str, Value]
+    draws: Mapping[str, Floats]
+    parts: Mapping[str, Parts]
+    beside: Mapping[str, float]
+    missing: tuple[str, ...]
+    contaminated: bool
+    seeds: tuple[Result, ...] = ()
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run, of the first one for a mean over seeds."""
+        return int(self.folded.meta["seed"])
+
+    @property
+    def card(self) -> TaskCard:
+        """The task."""
+        return self.folded.card
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return self.card.name
+
+    @property
+    def track(self) -> str:
+        """The track that it is ranked in, if at all."""
+        return str(self.folded.meta["track"])
+
+    @property
+    def layer(self) -> int | None:
+        """The layer that was pooled, None for QA."""
+        layer: int | None = self.folded.meta["resolved"].get("layer")
+        return layer
+
+    @property
+    def notes(self) -> list[str]:
+        """Why it is listed apart, nothing for a result that counts."""
+        return self.folded.notes
+
+    @property
+    def regular(self) -> bool:
+        """Measured whole, under the protocol as it is: contaminated or not."""
+        return not self.notes and not self.missing
+
+    @property
+    def rankable(self) -> bool:
+        """Whether it may be ranked and contrasted."""
+        return self.regular and not self.contaminated
+
+    @cached_property
+    def macro_draws(self) -> Floats:
+        """float64[DRAWS]: the mean over languages in each draw."""
+        total = np.zeros(len(next(iter(self.draws.values()))))
+        for draws in self.draws.values():
+            total = total + draws
+        return total / len(self.draws)
+
+    @cached_property
+    def macro(self) -> Value | None:
+        """The unweighted mean over the board's languages; None where one is missing."""
+        if self.missing or not self.values:
+            return None
+        values = list(self.values.values())
+        low, high = interval(self.macro_draws)
+        return Value(
+            sum(v.value for v in values) / len(values), float(low), float(high),
+            sum(v.n for v in values),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A checkpoint on the board, or a submission without outcomes yet.
+
+    ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
+    ``attempt``: what the last refresh made of it, where something is not measured.
+    """
+
+    slug: str
+    model: str
+    revision: str | None
+    submission: Submission | None
+    base: str | None
+    contaminated: frozenset[str]
+    results: tuple[Result, ...]
+    members: tuple[Entry, ...] = ()
+    attempt: Attempt | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name; with the revision where it is no Hub id."""
+        return self.model if "/" in self.model else f"{self.model} ({self.slug})"
+
+    @property
+    def stand_in(self) -> bool:
+        """Made to try the board with: no evidence about any objective."""
+        return self.submission is not None and self.submission.stand_in
+
+    @property
+    def kind(self) -> str:
+        """Its objective in words, `not submitted` without a submission."""
+        return "not submitted" if self.submission is None else kind_of(self.submission)
+
+    @property
+    def why(self) -> str:
+        """Why it is not measured, or not whole, as far as that is known."""
+        return self.attempt.reason if self.attempt is not None else ""
+
+    def tasks(self, track: str) -> Mapping[str, Result]:
+        """Task → the result that stands for it in a track: the mean over seeds of regular ones."""
+        return self._tracks.get(track, {})
+
+    @cached_property
+    def _tracks(self) -> dict[str, dict[str, Result]]:
+        found: dict[str, dict[str, dict[int, Result]]] = {}
+        for result in self.results:
+            if result.regular:
+                tasks = found.setdefault(result.track, {})
+                tasks.setdefault(result.task, {}).setdefault(result.seed, result)
+        return {
+            track: {
+                task: seed_mean([seeds[seed] for seed in sorted(seeds)])
+                for task, seeds in tasks.items()
+            }
+            for track, tasks in found.items()
+        }
+
+
+def seed_mean(results: Sequence[Result]) -> Result:
+    """One result for several seeds: means of values and of draws, language by language."""
+    if len(results) == 1:
+        return results[0]
+    first = results[0]
+    draws = {
+        unit: np.mean([result.draws[unit].astype(np.float64) for result in results], axis=0)
+        for unit in first.draws
+    }
+    values = {}
+    for unit, drawn in draws.items():
+        low, high = interval(drawn)
+        mean = sum(result.values[unit].value for result in results) / len(results)
+        values[unit] = Value(mean, float(low), float(high), first.values[unit].n)
+    beside = {
+        metric: sum(result.beside[metric] for result in results) / len(results)
+        for metric in first.beside
+    }
+    parts = {unit: mean_parts([result.parts[unit] for result in results]) for unit in first.parts}
+    return replace(
+        first, values=values, draws=draws, parts=parts, beside=beside, seeds=tuple(results)
+    )
+
+
+def mean_parts(runs: Sequence[Parts]) -> Parts:
+    """What each cluster adds to the mean of some runs.
+
+    A run may have no row of a cluster, and adds nothing there: mining has none of a sentence that
+    is in no gold pair and that it did not mine.
+    """
+    keys = np.unique(np.concatenate([own for own, _ in runs]))
+    total = np.zeros(len(keys))
+    for own, added in runs:
+        total[np.searchsorted(keys, own)] += added
+    return keys, total / len(runs)
+
+
+@cache
+def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
+    """The units of a task that the board's means are over: a suite's, else all of the card's."""
+    suites = read_suites()
+    for suite in SUITES:
+        for entry in suites.get(suite, ()):
+            if entry.task == task:
+                return tuple(entry.languages or languages)
+    return languages
+
+
+def read_result(
+    folded: Folded, path: str, contaminated: frozenset[str], metric: str | None = None
+) -> Result:
+    """A folded file as the board shows it.
+
+    ``metric``: one of the card's in place of the headline; it has no draws and no parts.
+    """
+    card = folded.card
+    wanted = board_units(card.name, tuple(card.languages))
+    rows = folded.table.drop_columns(["draws", "keys", "parts"]).to_pylist()
+    drawn, keyed, added = (folded.table.column(name) for name in ("draws", "keys", "parts"))
+    metrics = {row["metric"] for row in rows}
+    metric = metric or (card.primary if card.primary in metrics else "f1_oracle")
+    values: dict[str, Value] = {}
+    draws: dict[str, Floats] = {}
+    parts: dict[str, Parts] = {}
+    others: dict[str, list[float]] = {}
+    units = {unit_of(row) for row in rows if row["lang"] != MACRO} & set(wanted)
+    for index, row in enumerate(rows):
+        unit = unit_of(row)
+        if unit not in units or not official(card, row["group"]):
+            continue
+        if row["metric"] == metric:
+            values[unit] = Value(row["value"], row["low"], row["high"], row["n"])
+            if drawn[index].is_valid:
+                draws[unit] = drawn[index].values.to_numpy()
+                parts[unit] = (keyed[index].values.to_numpy(), added[index].values.to_numpy())
+        else:
+            others.setdefault(row["metric"], []).append(row["value"])
+    order = [unit for unit in wanted if unit in values]
+    return Result(
+        folded=folded,
+        path=path,
+        metric=metric,
+        values={unit: values[unit] for unit in order},
+        draws={unit: draws[unit] for unit in order if unit in draws},
+        parts={unit: parts[unit] for unit in order if unit in parts},
+        beside={name: sum(line) / len(line) for name, line in others.items()},
+        missing=tuple(unit for unit in wanted if unit not in values or not folded.merged),
+        contaminated=card.name in contaminated,
+    )
+
+
+def unit_of(row: Mapping[str, object]) -> str:
+    """The unit of a score: its language, `context-question` for cross-lingual QA."""
+    lang, direction, group = str(row["lang"]), str(row["direction"]), row["group"]
+    if direction and not group:
+        return f"{lang}-{direction.split('-')[0]}"
+    return lang
+
+
+def make_entries(
+    folded: Iterable[tuple[Folded, str]],
+    submissions: Mapping[str, Submission],
+    attempts: Mapping[str, Attempt] | None = None,
+) -> tuple[Entry, ...]:
+    """Every checkpoint with outcomes, and every submission without any, by slug.
+
+    ``attempts``: by slug of the submission; one that nothing is known of besides is an entry too.
+    """
+    attempts = attempts or {}
+    groups: dict[tuple[str, str], list[tuple[Folded, str]]] = {}
+    for one, path in folded:
+        groups.setdefault((one.meta["model"], one.meta["revision"]), []).append((one, path))
+    entries: list[Entry] = []
+    used: set[str] = set()
+    for (model, revision), members in sorted(groups.items()):
+        slug = _submitted(model, revision, submissions)
+        if slug is not None and slug in used:  # a pending submission stands for one revision only
+            slug = None
+        seen = frozenset[str]() if slug is None else contamination(slug, submissions)
+        submission = None if slug is None else submissions[slug]
+        name = slug or _slug(model, revision)
+        used.add(name)
+        results = [read_result(one, path, seen) for one, path in members]
+        entries.append(
+            Entry(
+                slug=name,
+                model=submission.model if submission else model,
+                revision=revision,
+                submission=submission,
+                base=None if slug is None else base_of(slug, submissions),
+                contaminated=seen,
+                results=tuple(
+                    sorted(results, key=lambda r: (_place(r.track), r.task, r.layer or 0, r.path))
+                ),
+                attempt=attempts.get(name),
+            )
+        )
+    for slug, submission in submissions.items():
+        if slug not in used:
+            base, seen = base_of(slug, submissions), contamination(slug, submissions)
+            entries.append(
+                Entry(
+                    slug, submission.model, submission.revision, submission, base, seen, (),
+                    attempt=attempts.get(slug),
+                )
+            )  # fmt: skip
+    for slug, attempt in attempts.items():
+        if slug not in used and slug not in submissions:  # its file cannot be read
+            entries.append(
+                Entry(slug, attempt.model, None, None, None, frozenset(), (), attempt=attempt)
+            )
+    return tuple(sorted(entries, key=lambda entry: entry.slug))
+
+
+def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
+    """The submission of a checkpoint; what is local is known by its digest, under any name."""
+    if revision.startswith("local:"):
+        return next((slug for slug, s in submissions.items() if s.revision == revision), None)
+    return find_slug(model, revision, submissions)
+
+
+def _slug(model: str, revision: str) -> str:
+    digest = revision.removeprefix("local:")[:12]
+    return re.sub(r"[^\w.-]+", "__", f"{model}-{digest}")
+
+
+def _place(track: str) -> int:
+    return TRACKS.index(track) if track in TRACKS else len(TRACKS)

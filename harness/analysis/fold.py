@@ -1,0 +1,249 @@
+"""One outcome file → its scores with intervals: all that the board needs of it, and kept.
+
+The numbers are those of ``harness.results.scores``; they are computed over a whole file at once,
+since a board folds hundreds of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.analysis.cells import CELLS, OF_TOP, Floats, Parts, official
+from harness.analysis.draws import interval
+from harness.cards.task import TaskCard, read_card
+from harness.errors import DataError
+from harness.kinds import KINDS
+from harness.kinds.kind import Score
+from harness.results.outcomes import DAMAGE, KEY, OutcomeFile
+from harness.results.scores import SCHEMA, apart, is_complete, macro
+
+# The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
+# of checkpoints need: its draws, and what each cluster (by key) adds to it.
+FOLD_SCHEMA = pa.schema(
+    [
+        ("lang", pa.string()),
+        ("direction", pa.string()),
+        ("group", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("n", pa.int64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("draws", pa.list_(pa.float32())),
+        ("keys", pa.list_(pa.uint64())),
+        ("parts", pa.list_(pa.float64())),
+    ]
+)
+DROPPED = ("timing", "data")  # of the metadata: not needed, and different in every run
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """The scores of one outcome file. ``meta``: its metadata without timing and data digests."""
+
+    meta: dict[str, Any]
+    merged: bool
+    table: pa.Table
+
+    @cached_property
+    def card(self) -> TaskCard:
+        """The task, as its card is now."""
+        return read_card(self.meta["task"])
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Why these scores are listed apart and never ranked."""
+        return apart(self.meta, self.card)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the languages of some suite are there."""
+        return self.merged and is_complete(self.card, self.meta)
+
+    @property
+    def missing(self) -> list[str]:
+        """The card's languages that are not there."""
+        return [unit for unit in self.card.languages if unit not in self.meta["languages"]]
+
+
+def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
+    """The scores of one outcome file; ``kept`` is a folder of folds that were computed before.
+
+    A fold is kept under the digest of the file, its card and this code, so that it is never used
+    for another.
+
+    Raises:
+        DataError: the file is damaged, or its rows cannot be of one run.
+    """
+    path = _kept_path(file, kept) if kept else None
+    if path is None:
+        return _fold(file)
+    if (found := _read_kept(path)) is not None:
+        return found
+    folded = _fold(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    text = json.dumps(folded.meta, ensure_ascii=False)
+    table = folded.table.replace_schema_metadata({KEY: text})
+    # Arrow's own format: numbers that hardly compress, mapped in a fraction of Parquet's time.
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    temporary.replace(path)
+    return folded
+
+
+def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
+    """The fold of a file, if it was computed before; one that is damaged is removed."""
+    path = _kept_path(file, kept)
+    return None if path is None else _read_kept(path)
+
+
+def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
+    """Where the fold of a file is kept; None for one that is not whole, since it may change."""
+    if not file.path.exists() or file.parts.is_dir():
+        return None
+    return kept / f"{fold_key(file.path)}.arrow"
+
+
+def _read_kept(path: Path) -> Folded | None:
+    if not path.exists():
+        return None
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return Folded(json.loads(table.schema.metadata[KEY]), True, table)
+    except DAMAGE:
+        path.unlink(missing_ok=True)
+        return None
+
+
+def fold_key(path: Path) -> str:
+    """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
+    digest = sha256(_code_digest())
+    card = read_card(path.name.split(".")[0])
+    digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@cache
+def _code_digest() -> bytes:
+    here = Path(__file__).parent
+    modules = [here / name for name in ("fold.py", "cells.py", "draws.py")]
+    modules += sorted((here.parent / "kinds").glob("*.py"))
+    modules += sorted((here.parent / "metrics").glob("*.py"))
+    return sha256(b"\0".join(path.read_bytes() for path in modules)).digest()
+
+
+def _fold(file: OutcomeFile) -> Folded:
+    meta = file.meta()
+    card = read_card(meta["task"])
+    cells: list[tuple[Score, Floats]] = []
+    added: dict[tuple[str, str, str], Parts] = {}
+    for unit in _units(file, meta, card):
+        try:
+            found, parts = CELLS[card.kind](unit, card, meta["split"])
+        except ValueError as error:
+            raise DataError(
+                f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
+            ) from error
+        cells += found
+        lang, direction, metric = _headline(card, [score for score, _ in found])
+        added[lang, direction, metric] = parts[direction]
+    cells += _macros(cells)
+    lows, highs = interval(np.stack([drawn for _, drawn in cells]))
+    rows = []
+    for (score, drawn), low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
+        row = score._asdict() | {"low": low, "high": high}
+        if own := added.get((score.lang, score.direction, score.metric)):
+            row |= {"draws": drawn.astype(np.float32), "keys": own[0], "parts": own[1]}
+        rows.append(row)
+    table = pa.Table.from_pylist(rows, schema=FOLD_SCHEMA)
+    return Folded({key: meta[key] for key in meta if key not in DROPPED}, file.path.exists(), table)
+
+
+def _headline(card: TaskCard, scores: Sequence[Score]) -> tuple[str, str, str]:
+    """(lang, direction, metric) of a unit's headline; F1 in sample where mining has no other."""
+    metrics = {score.metric for score in scores}
+    metric = card.primary if card.primary in metrics else "f1_oracle"
+    return next(
+        (score.lang, score.direction, score.metric)
+        for score in scores
+        if score.metric == metric and official(card, score.group)
+    )
+
+
+def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[pa.Table]:
+    """The rows of each unit, with the columns that the fold reads."""
+    if not file.path.exists() or file.parts.is_dir():
+        for unit in meta["languages"]:
+            yield file.read(unit)
+        return
+    columns = set(KINDS[card.kind].schema.names) - {"example_id", "prediction", "answered"}
+    if not OF_TOP.keys() & set(card.metrics):
+        columns -= {"top_ids"}
+    coded = [name for name in ("cluster", "direction", "lang") if name in columns]
+    if "top_ids" in columns:
+        coded.append("top_ids.list.element")
+    try:
+        with pq.ParquetFile(file.path, read_dictionary=coded, pre_buffer=False) as source:
+            # By row group, which is a unit: nested dictionaries cannot be read across them.
+            for index in range(source.num_row_groups):
+                yield source.read_row_group(index, sorted(columns), use_threads=False)
+    except DAMAGE as error:
+        raise DataError(
+            f"{file.path} is not a readable outcome file ({type(error).__name__}): "
+            "delete it and run `xharness eval` again"
+        ) from error
+
+
+def _macros(cells: Sequence[tuple[Score, Floats]]) -> list[tuple[Score, Floats]]:
+    """The means over languages, draw by draw: a draw weights an item alike in all of them."""
+    drawn: dict[tuple[str, str], list[Floats]] = {}
+    for score, line in cells:
+        drawn.setdefault((score.group, score.metric), []).append(line)
+    return [
+        (whole, sum(members[1:], members[0].copy()) / len(members))
+        for whole in macro([score for score, _ in cells])
+        for members in [drawn[whole.group, whole.metric]]
+    ]
+
+
+def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
+    """The rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
+    meta = folded.meta
+    common: dict[str, Any] = {
+        "model": meta["model"],
+        "revision": meta["revision"],
+        "base": meta["base"],
+        "track": meta["track"],
+        "protocol": meta["protocol"],
+        "layer": meta["resolved"].get("layer"),
+        "task": meta["task"],
+        "split": meta["split"],
+        "seed": meta["seed"],
+        "signature": meta["signature"],
+        "provenance": "measured",
+        "complete": folded.complete,
+        "note": "; ".join(folded.notes),
+    } | {key: value for key, value in extra.items() if value is not None}
+    size = folded.table.num_rows
+    columns = []
+    for field in SCHEMA:
+        if field.name in FOLD_SCHEMA.names:
+            columns.append(folded.table.column(field.name).combine_chunks())
+        else:
+            columns.append(pa.array([common.get(field.name)] * size, field.type))
+    return pa.Table.from_arrays(columns, schema=SCHEMA)

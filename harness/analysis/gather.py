@@ -1,0 +1,164 @@
+"""Outcomes and submissions → a `Board`: what all of its pages are rendered from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from harness.analysis.contrasts import Contrast, named_contrasts
+from harness.analysis.entries import TRACKS, Entry, make_entries
+from harness.analysis.fold import Folded, fold, kept_fold, score_rows
+from harness.analysis.gains import Gain, gains
+from harness.analysis.published import Figure, read_figures
+from harness.analysis.standings import Standing, standing
+from harness.analysis.variants import variants
+from harness.errors import NotFoundError
+from harness.results.outcomes import OutcomeFile, find
+from harness.results.scores import SCHEMA
+from harness.submissions.attempts import read_attempts
+from harness.submissions.submission import Submission, read_submissions
+
+RESULTS = Path("leaderboard/results")
+STUDY = Path("leaderboard/STUDY.md")
+FEW = 8  # files that are folded in this process: starting others costs a second
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """All that the pages are rendered from.
+
+    ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
+    that tells how its checkpoints were made.
+    """
+
+    entries: tuple[Entry, ...]
+    shown: tuple[Entry, ...]
+    scores: pa.Table
+    standings: tuple[Standing, ...]
+    contrasts: tuple[Contrast, ...]
+    published: tuple[Figure, ...]
+    study: bool = False
+
+    @cached_property
+    def gains(self) -> list[Gain]:
+        """Every checkpoint against its base."""
+        return gains(self.shown, self.entries)
+
+    def entry(self, slug: str) -> Entry:
+        """The checkpoint with a slug."""
+        return next(entry for entry in self.entries if entry.slug == slug)
+
+
+def read_scores(root: Path, cache: Path | None = None) -> pa.Table:
+    """scores.parquet, computed from the outcomes."""
+    submissions = read_submissions(root / "submissions")
+    folded = fold_all(root / RESULTS, cache)
+    return _score_table(folded, make_entries(folded, submissions))
+
+
+def read_contrasts(root: Path, cache: Path | None = None) -> tuple[Contrast, ...]:
+    """The named contrasts of a board. NotFoundError where there is nothing to contrast."""
+    return read_board(root, cache).contrasts
+
+
+def read_board(
+    root: Path, cache: Path | None = None, submissions: Mapping[str, Submission] | None = None
+) -> Board:
+    """Fold the outcomes and work out standings and contrasts."""
+    if submissions is None:
+        submissions = read_submissions(root / "submissions")
+    attempts = read_attempts(root)
+    folded = fold_all(root / RESULTS, cache)
+    if not folded and not submissions and not attempts:
+        raise NotFoundError(
+            f"no outcomes under {root / RESULTS} and no submissions: run `xharness eval` first"
+        )
+    entries = make_entries(folded, submissions, attempts)
+    shown = variants(entries)
+    standings = [standing(track, shown) for track in TRACKS]
+    return Board(
+        entries=entries,
+        shown=shown,
+        scores=_score_table(folded, entries),
+        standings=tuple(one for one in standings if one is not None),
+        contrasts=named_contrasts(entries, root / RESULTS, cache),
+        published=read_figures(),
+        study=(root / STUDY).is_file(),
+    )
+
+
+def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str]]:
+    """Every outcome file folded, with its path under ``results``, in path order.
+
+    Kept folds are read first: other processes are only started for what is new.
+    """
+    files = find(results) if results.exists() else []
+    names = [file.path.relative_to(results).as_posix() for file in files]
+    found = {} if cache is None else {file: kept_fold(file, cache) for file in files}
+    new = [file for file in files if found.get(file) is None]
+    folded = dict(zip(new, _fold_each(new, cache), strict=True))
+    return [
+        (found.get(file) or folded[file], name) for file, name in zip(files, names, strict=True)
+    ]
+
+
+def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded]:
+    workers = min(os.cpu_count() or 1, len(files) // FEW)
+    if workers < 2:
+        return [fold(file, cache) for file in files]
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # Spawned, not forked: Arrow and BLAS have threads by now, which a fork does not survive.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
+    with _one_blas_thread(), pool:
+        return list(pool.map(_fold, files, [cache] * len(files), chunksize=4))
+
+
+def _fold(file: OutcomeFile, cache: Path | None) -> Folded:
+    return fold(file, cache)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """For processes started meanwhile: their products are small, and there is one a core."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _one_thread() -> None:
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+
+
+def _score_table(folded: Sequence[tuple[Folded, str]], entries: Sequence[Entry]) -> pa.Table:
+    owner = {result.path: (entry, result) for entry in entries for result in entry.results}
+    tables = []
+    for one, path in folded:
+        entry, result = owner[path]
+        submission = entry.submission
+        extra: dict[str, Any] = {"contaminated": result.contaminated}
+        if submission is not None:
+            extra |= {
+                "base": submission.base,
+                "objective": submission.objective,
+                "train_languages": submission.languages,
+            }
+        tables.append(score_rows(one, extra))
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()

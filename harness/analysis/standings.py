@@ -1,0 +1,165 @@
+"""Who ranks where in a track, and who cannot be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.analysis.draws import interval
+from harness.analysis.entries import SUITES, Entry, Floats, Result, Value
+from harness.cards.task import read_suites
+from harness.statistics.outliers import Outlier, outliers
+from harness.statistics.ranks import Place, tie_groups
+from harness.statistics.resampling import RESAMPLES
+
+SEED = 20_200_526  # of the sign flips: fixed, so that a board is the same every time
+# Of a track that has retrieval and QA: what it is ranked by. The rest is shown beside.
+HEADLINES: Mapping[str, str] = {"tuned": "f1"}
+MANY = 64  # checkpoints beyond which fewer sign flips decide about ties
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A checkpoint in a track. ``rank`` is None where it is not ranked; ``why`` says so then.
+
+    ``mean``: over the tasks of the standing, None unless all of them are there and clean.
+    """
+
+    entry: Entry
+    tasks: Mapping[str, Result]
+    mean: Value | None
+    rank: int | None
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """The ranking of one track: ``tasks`` are those that its mean is over, all of one metric.
+
+    ``beside``: tasks that are shown but not averaged. Rows of equal rank cannot be separated from
+    the first of them.
+    """
+
+    track: str
+    metric: str
+    tasks: tuple[str, ...]
+    beside: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def standing(track: str, entries: Sequence[Entry]) -> Standing | None:
+    """The ranking of a track; None where nothing was measured in it whole.
+
+    The mean is over every task of the suite that some checkpoint has whole; a checkpoint without
+    one of them is not ranked, and its row says what is missing.
+    """
+    found = {entry.slug: entry.tasks(track) for entry in entries}
+    members = [entry for entry in entries if found[entry.slug]]
+    if not members:
+        return None
+    metrics = {task: r.metric for tasks in found.values() for task, r in tasks.items()}
+    order = [task for task in _suite_order() if task in metrics]
+    order += sorted(set(metrics) - set(order))
+    # recall@10 or F1 of answers: mining's F1 is another quantity and is shown beside.
+    basis, metric = _basis(metrics, HEADLINES.get(track))
+    ranked: list[tuple[Entry, Floats, Value]] = []
+    others: list[Row] = []
+    for entry in members:
+        tasks = found[entry.slug]
+        why = _why(tasks, basis)
+        if why:
+            others.append(Row(entry, tasks, None, None, why))
+            continue
+        draws = sum((tasks[task].macro_draws for task in basis[1:]), tasks[basis[0]].macro_draws)
+        draws = draws / len(basis)
+        ranked.append((entry, draws, _mean([tasks[task] for task in basis], draws)))
+    places = {
+        place.name: place for place in _places([(e, found[e.slug]) for e, *_ in ranked], basis)
+    }
+    ranked.sort(key=lambda one: list(places).index(one[0].slug))
+    rows = [
+        Row(entry, found[entry.slug], value, places[entry.slug].rank, "")
+        for entry, _, value in ranked
+    ]
+    beside = tuple(task for task in order if task not in basis)
+    return Standing(track, metric, tuple(basis), beside, tuple(rows + others))
+
+
+def _places(
+    ranked: Sequence[tuple[Entry, Mapping[str, Result]]], basis: Sequence[str]
+) -> list[Place]:
+    """Ranks by sign flips of whole clusters against the leader of the group above."""
+    if not ranked:
+        return []
+    every = [tasks[t].parts.values() for _, tasks in ranked for t in basis]
+    # Checkpoints that were measured on the same examples share their clusters.
+    distinct = {clusters.tobytes(): clusters for parts in every for clusters, _ in parts}
+    keys = np.unique(np.concatenate(list(distinct.values())))
+    places = {raw: np.searchsorted(keys, clusters) for raw, clusters in distinct.items()}
+    profiles = np.zeros((len(ranked), len(keys)))
+    for profile, (_, tasks) in zip(profiles, ranked, strict=True):
+        for task in basis:
+            share = 1 / (len(tasks[task].parts) * len(basis))
+            for clusters, parts in tasks[task].parts.values():
+                profile[places[clusters.tobytes()]] += parts * share
+    profiles = np.ascontiguousarray(profiles.T)
+    resamples = RESAMPLES if len(ranked) <= MANY else RESAMPLES // 5
+    names = [entry.slug for entry, _ in ranked]
+    return tie_groups(names, profiles, np.random.default_rng(SEED), resamples)
+
+
+def gate(standing: Standing) -> dict[str, list[Outlier]]:
+    """Task → scores far below what the other languages and checkpoints predict."""
+    found: dict[str, list[Outlier]] = {}
+    for task in (*standing.tasks, *standing.beside):
+        rows = [row for row in standing.rows if task in row.tasks]
+        langs = list(rows[0].tasks[task].values)
+        scores = np.array([[row.tasks[task].values[lang].value for lang in langs] for row in rows])
+        if flagged := outliers([row.entry.slug for row in rows], langs, scores):
+            found[task] = flagged
+    return found
+
+
+def _suite_order() -> list[str]:
+    suites = read_suites()
+    return list(dict.fromkeys(e.task for suite in SUITES for e in suites.get(suite, ())))
+
+
+def _basis(metrics: dict[str, str], headline: str | None) -> tuple[list[str], str]:
+    """The tasks that are averaged: those of the first suite that was measured, of one metric.
+
+    It is ``headline`` where there is one and some task has it, else that of the suite's first task.
+    """
+    suites = read_suites()
+    for suite in SUITES:
+        inside = [entry.task for entry in suites.get(suite, ()) if entry.task in metrics]
+        if inside:
+            there = [metrics[task] for task in inside]
+            metric = headline if headline in there else there[0]
+            return [task for task in inside if metrics[task] == metric], metric
+    first = min(metrics)  # a task in none of these suites
+    return [first], metrics[first]
+
+
+def _why(tasks: Mapping[str, Result], basis: Sequence[str]) -> str:
+    missing = [task for task in basis if task not in tasks]
+    seen = [task for task in basis if task in tasks and tasks[task].contaminated]
+    parts = []
+    if missing:
+        parts.append(f"missing: {', '.join(missing)}")
+    if seen:
+        parts.append(f"contaminated: {', '.join(seen)}")
+    return "; ".join(parts)
+
+
+def _mean(results: Sequence[Result], draws: Floats) -> Value:
+    low, high = interval(draws)
+    values = [result.macro for result in results if result.macro is not None]
+    return Value(
+        sum(value.value for value in values) / len(values),
+        float(low),
+        float(high),
+        sum(value.n for value in values),
+    )

@@ -1,0 +1,61 @@
+"""Seeds of one recipe → one variant, which is what the board ranks: seeds are not checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.analysis.entries import TRACKS, Entry, seed_mean
+
+
+def variants(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries, with the measured checkpoints of one recipe and base put together.
+
+    A variant's results are means over its seeds, of the tasks that every seed has whole; it is
+    called by its recipe. A recipe that was measured with one seed stays the checkpoint it is.
+    """
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        if (made := recipe_of(entry)) is not None and entry.results:
+            groups.setdefault(made, []).append(entry)
+    groups = {made: members for made, members in groups.items() if len(members) > 1}
+    merged = {member.slug for members in groups.values() for member in members}
+    found = [entry for entry in entries if entry.slug not in merged]
+    taken = {entry.slug for entry in entries}
+    for (base, recipe), members in groups.items():
+        slug = recipe if recipe not in taken else f"{recipe}-on-{base.split('/')[-1]}"
+        taken.add(slug)
+        found.append(_variant(slug, sorted(members, key=_seed)))
+    return tuple(sorted(found, key=lambda entry: entry.slug))
+
+
+def recipe_of(entry: Entry) -> tuple[str, str] | None:
+    """(base, recipe) of a checkpoint whose submission names them: equal for seeds of one recipe."""
+    submission = entry.submission
+    if submission is None or submission.recipe is None or submission.base is None:
+        return None
+    return f"{submission.base}@{submission.base_revision or ''}", submission.recipe
+
+
+def training_seed(entry: Entry) -> int | None:
+    """The seed that a checkpoint was trained with, where its submission says so."""
+    return entry.submission.seed if entry.submission is not None else None
+
+
+def _seed(entry: Entry) -> int:
+    return training_seed(entry) or 0
+
+
+def _variant(slug: str, members: Sequence[Entry]) -> Entry:
+    first = members[0]
+    results = []
+    for track in TRACKS:
+        whole = [member.tasks(track) for member in members]
+        results += [
+            seed_mean([tasks[task] for tasks in whole])
+            for task in whole[0]
+            if all(task in tasks for tasks in whole)
+        ]
+    return replace(
+        first, slug=slug, model=slug, revision=None, results=tuple(results), members=tuple(members)
+    )

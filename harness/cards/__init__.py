@@ -1,0 +1,1 @@
+"""`tasks/` → frozen models: task cards, training cards, target recipes and languages."""

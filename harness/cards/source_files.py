@@ -1,0 +1,82 @@
+"""Official files, their checksums, and data sets on the Hub, as cards of every kind name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from harness.cards.languages import task_root
+from harness.errors import DataError
+from harness.io.strict_yaml import Name, Strict
+
+
+def _plain_path(path: str) -> str:
+    if path.startswith("/") or "\\" in path or ".." in path.split("/"):
+        raise ValueError(f"{path!r} does not stay in its folder")
+    return path
+
+
+def _plain_url(url: str) -> str:
+    if not url.startswith("https://"):
+        raise ValueError(f"{url!r} is not https")
+    return url
+
+
+def _commit(revision: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ValueError(f"{revision!r} is not a commit of 40 hex digits")
+    return revision
+
+
+PlainPath = Annotated[str, Field(min_length=1), AfterValidator(_plain_path)]
+Url = Annotated[str, AfterValidator(_plain_url)]
+Commit = Annotated[str, AfterValidator(_commit)]
+
+
+class SourceFile(Strict):
+    """One kind of file that a split is made of.
+
+    ``path``, ``url`` and ``member`` are templates over ``{code}`` (the files' own code of a
+    language), or ``{context}`` and ``{question}`` for pairs; a path without one is shared by all
+    units. ``alternative`` is another name under which a data folder may have it. With ``member``
+    the url is that of an archive. ``size``: about how many bytes one download is.
+    """
+
+    path: PlainPath
+    alternative: PlainPath | None = None
+    url: Url | None = None
+    member: PlainPath | None = None
+    size: int | None = Field(default=None, gt=0)
+    optional: bool = False
+
+
+class Hub(Strict):
+    """A data set on the Hub that carries the whole split.
+
+    ``files``: role → glob template of one file, by unit or shared by all of them (a template
+    without a code). ``size``: about how many bytes one file is.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Commit
+    files: Mapping[Name, PlainPath] = Field(min_length=1)
+    size: int | None = Field(default=None, gt=0)
+
+
+@cache
+def read_checksums() -> dict[str, str]:
+    """Layout path → sha256 hex of the official file, for the files whose bytes are known."""
+    checksums: dict[str, str] = {}
+    for folder in ("target", "intermediate"):
+        text = (task_root() / folder / "SHA256SUMS").read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), start=1):
+            digest, _, path = line.partition("  ")
+            if not re.fullmatch(r"[0-9a-f]{64}", digest) or not path or path in checksums:
+                place = f"tasks/{folder}/SHA256SUMS:{number}"
+                raise DataError(f"{place}: not `sha256  path`, or a repeat")
+            checksums[path] = digest
+    return checksums

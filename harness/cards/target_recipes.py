@@ -1,0 +1,129 @@
+"""How checkpoints are tuned before target tasks: strict YAML → frozen models. Data only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from pydantic import Field, RootModel
+
+from harness.cards.languages import task_root
+from harness.cards.task import read_card, read_suites
+from harness.cards.training import IntermediateCard, Recipe, intermediate_names, read_intermediate
+from harness.errors import DataError, UsageError
+from harness.io.strict_yaml import Document, Name, Strict, read_document, validated
+
+# Raised when the training code comes to make other weights of the same recipe and data: what was
+# tuned before is then made again, and rows measured on it are stale.
+VERSION = 2
+# What a target kind needs trained.
+HEADS = {"span_qa": "span", "passages": "dual_encoder"}
+
+
+class TargetRecipe(Strict):
+    """One recipe, which every checkpoint is tuned by alike, from a fresh head.
+
+    ``tasks``: those that are ranked after it; none for a recipe that a suite names. ``train``: the
+    intermediate task whose data, and kind of head, it takes. ``examples``: how many, as published.
+    """
+
+    name: Name
+    title: str
+    tasks: list[Name] = Field(default_factory=list)
+    train: Name
+    examples: int = Field(gt=0)
+    recipe: Recipe
+    notes: list[str] = Field(default_factory=list)
+
+    @property
+    def card(self) -> IntermediateCard:
+        """The intermediate task under this recipe."""
+        card = read_intermediate(self.train)
+        return card.model_copy(update={"recipe": self.recipe, "lora": None})
+
+    @property
+    def hash(self) -> str:
+        """sha256 hex over everything in the recipe that can change a weight, and no prose."""
+        text = json.dumps([VERSION, self.card.hash])
+        return sha256(text.encode()).hexdigest()
+
+    @property
+    def short(self) -> str:
+        """The first 12 hex digits of the hash, as rows carry it."""
+        return self.hash[:12]
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as a part of a signature: its name, its hash, and what it says."""
+        settings = self.recipe.model_dump()
+        return {"name": self.name, "hash": self.short, "train": self.train, **settings}
+
+    def apart(self, task: str) -> list[str]:
+        """Why rows of a task under this recipe are never ranked; nothing where it is its own."""
+        if task in self.tasks:
+            return []
+        own = recipe_of(task)
+        return [f"target data {self.train} (protocol: {own.train if own else 'none'})"]
+
+
+class TargetRecipes(RootModel[list[TargetRecipe]]):
+    """What target_recipes.yaml holds."""
+
+
+@cache
+def read_target_recipes() -> dict[str, TargetRecipe]:
+    """Every recipe by name. DataError where the file does not hold together."""
+    document = read_document(task_root() / "target_recipes.yaml", "tasks/target_recipes.yaml")
+    recipes = validated(document, TargetRecipes).root
+    for problem in _problems(document, recipes):
+        raise DataError(problem)
+    return {recipe.name: recipe for recipe in recipes}
+
+
+def recipe_of(task: str) -> TargetRecipe | None:
+    """The recipe that a task is ranked after; None for a task that is measured frozen."""
+    return next((one for one in read_target_recipes().values() if task in one.tasks), None)
+
+
+def chosen_recipe(task: str, suite: str | None) -> TargetRecipe | None:
+    """The recipe of a task in a suite: that which the suite names, else the task's own."""
+    for entry in read_suites()[suite] if suite else ():
+        if entry.task == task and entry.recipe is not None:
+            return read_target_recipes()[entry.recipe]
+    return recipe_of(task)
+
+
+def suite_of(recipe: str) -> str | None:
+    """The suite that names a recipe."""
+    suites = read_suites().items()
+    return next((name for name, entries in suites if recipe in [e.recipe for e in entries]), None)
+
+
+def _problems(document: Document, recipes: list[TargetRecipe]) -> Iterable[str]:
+    names: set[str] = set()
+    tasks: set[str] = set()
+    for number, recipe in enumerate(recipes):
+        place = document.place((number,))
+        if recipe.name in names:
+            yield f"{place}: recipe {recipe.name} given twice"
+        names.add(recipe.name)
+        if recipe.train not in intermediate_names():
+            yield f"{place}: no intermediate task {recipe.train}"
+        for task in recipe.tasks:
+            if task in tasks:
+                yield f"{place}: {task} has another recipe"
+            tasks.add(task)
+            try:
+                needed = HEADS.get(read_card(task).kind)
+            except UsageError as error:
+                yield f"{place}: {error}"
+                continue
+            if recipe.card.kind != needed:
+                yield f"{place}: {recipe.train} trains no {needed} for {task}"
+    for suite, entries in read_suites().items():
+        for entry in entries:
+            if entry.recipe is not None and entry.recipe not in names:
+                yield f"tasks/suites.yaml: {suite} names recipe {entry.recipe}, which is not there"

@@ -1,0 +1,292 @@
+"""Task cards and suites: strict YAML under `tasks/` → frozen models. Data only, no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from hashlib import sha256
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, RootModel, model_validator
+
+from harness.cards.languages import canonical, read_languages, task_root
+from harness.cards.source_files import Hub, SourceFile, read_checksums
+from harness.errors import DataError, UsageError, unknown_name
+from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
+
+Kind = Literal["bitext", "mining", "passages", "span_qa"]
+Scorer = Literal["squad", "mlqa"]
+Format = Literal[
+    "tatoeba",
+    "bucc",
+    "lareqa",
+    "mewsli_x",
+    "xquad",
+    "mlqa",
+    "tydiqa",
+    "demo_bitext",
+    "demo_mining",
+    "demo_passages",
+    "demo_qa",
+]
+
+METRICS: dict[Kind, frozenset[str]] = {
+    "bitext": frozenset(
+        ["accuracy", "f1_mteb", "mrr", "map@20", "map", "ndcg@10"]
+        + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
+    ),
+    "passages": frozenset(
+        ["accuracy", "mrr", "map@20", "map", "ndcg@10"]
+        + ["same_language@10", "other_language_recall@10"]
+        + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
+    ),
+    "mining": frozenset(["f1", "precision", "recall", "f1_oracle"]),
+    "span_qa": frozenset(["exact_match", "f1"]),
+}
+
+
+class SplitSource(Strict):
+    """The files of one split by role. ``needs``: splits that must be read with it."""
+
+    files: Mapping[Name, SourceFile] = Field(min_length=1)
+    hub: Hub | None = None
+    needs: list[str] = Field(default_factory=list)
+
+
+class Source(Strict):
+    """Where a task's data is. ``codes``: language → the files' own code, where they differ.
+
+    ``remedy``: what a user can do where no route leads to the data.
+    """
+
+    format: Format
+    package: bool = False
+    codes: Mapping[str, str] = Field(default_factory=dict)
+    splits: Mapping[str, SplitSource] = Field(min_length=1)
+    remedy: str | None = None
+
+
+class Lengths(Strict):
+    """Tokens that a query and a document may have, special tokens included."""
+
+    query: int = Field(gt=2)
+    document: int = Field(gt=2)
+
+
+class TaskCard(Strict):
+    """One task. A *unit* is a language, or ``context-question`` for pairs of languages.
+
+    ``counts``: split → unit → pairs, questions, mentions or gold pairs, as published.
+    ``candidates``: size of the one pool, as published.
+    """
+
+    name: Name
+    title: str
+    kind: Kind
+    version: int = Field(ge=1)
+    languages: list[str] = Field(min_length=1)
+    split: str = "test"
+    metrics: list[str] = Field(min_length=1)
+    primary: str
+    official: str
+    lengths: Lengths | None = None
+    scorer: Scorer | None = None
+    counts: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
+    candidates: int | None = None
+    licence: str
+    citation: str
+    notes: list[str] = Field(default_factory=list)
+    source: Source
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> TaskCard:
+        for problem in _problems(self):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the units are pairs of languages, `context-question`."""
+        return "-" in self.languages[0]
+
+    @property
+    def hash(self) -> str:
+        """sha256 hex over everything in the card that can change a number, and no prose."""
+        splits = {
+            split: {
+                "needs": part.needs,
+                "files": {
+                    role: [file.path, file.url, file.member] for role, file in part.files.items()
+                },
+            }
+            for split, part in self.source.splits.items()
+        }
+        checksums = read_checksums()
+        paths = {
+            self.fill(file.path, unit)
+            for part in self.source.splits.values()
+            for file in part.files.values()
+            for unit in self.languages
+        }
+        deciding: dict[str, Any] = {
+            "kind": self.kind,
+            "version": self.version,
+            "languages": self.languages,
+            "split": self.split,
+            "lengths": self.lengths.model_dump() if self.lengths else None,
+            "scorer": self.scorer,
+            "format": self.source.format,
+            "codes": dict(self.source.codes),
+            "splits": splits,
+            "checksums": {path: checksums[path] for path in paths & checksums.keys()},
+        }
+        text = json.dumps(deciding, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()
+
+    def select(self, langs: Iterable[str] | None = None) -> tuple[str, ...]:
+        """The units for the languages asked for, in card order; all of them for None.
+
+        Any code that files use is understood. For pairs a language stands for every pair with
+        that context language, and `de-ar` for one pair. UsageError with the nearest names for a
+        language that is unknown or not in the task.
+        """
+        if langs is None:
+            return tuple(self.languages)
+        wanted: set[str] = set()
+        for lang in langs:
+            found = self._units(lang)
+            if not found:
+                known = sorted({unit.split("-")[0] for unit in self.languages})
+                raise unknown_name(f"language of {self.name}", lang, known)
+            wanted |= found
+        return tuple(unit for unit in self.languages if unit in wanted)
+
+    def check_split(self, split: str | None) -> str:
+        """The split to read: the card's own for None. UsageError for one that it has not."""
+        if split is None:
+            return self.split
+        if split not in self.source.splits:
+            known = ", ".join(self.source.splits)
+            raise UsageError(f"{self.name} has no split {split!r}: its splits are {known}")
+        return split
+
+    def code(self, lang: str) -> str:
+        """The code that the task's files use for a language."""
+        return self.source.codes.get(lang, lang)
+
+    def fill(self, template: str, unit: str) -> str:
+        """A template of the card's source for one unit: with the codes that files use."""
+        context, _, question = unit.partition("-")
+        return template.format(
+            lang=context,
+            code=self.code(context),
+            context=self.code(context),
+            question=self.code(question or context),
+        )
+
+    def _units(self, lang: str) -> set[str]:
+        parts = [canonical(part) for part in lang.split("-")] if self.pairs else [canonical(lang)]
+        if self.pairs and len(parts) == 1:
+            return {unit for unit in self.languages if unit.split("-")[0] == parts[0]}
+        return {"-".join(parts)} & set(self.languages)
+
+
+class SuiteEntry(Strict):
+    """A task of a suite, with its languages where they are not all of the card's.
+
+    ``recipe``: the target recipe that it is tuned by, where it is not the task's own.
+    """
+
+    task: Name
+    languages: list[str] | None = None
+    recipe: Name | None = None
+
+
+class Suites(RootModel[Mapping[str, Annotated[list[SuiteEntry], Field(min_length=1)]]]):
+    """What suites.yaml holds."""
+
+
+def read_card(name: str) -> TaskCard:
+    """One card by the task's name. UsageError for an unknown one, DataError for a broken one."""
+    known = card_names()
+    if name not in known:
+        raise unknown_name("task", name, known)
+    return _read_card(name)
+
+
+@cache
+def _read_card(name: str) -> TaskCard:
+    card = read_model(
+        task_root() / "target" / f"{name}.yaml", TaskCard, f"tasks/target/{name}.yaml"
+    )
+    if card.name != name:
+        raise DataError(f"tasks/target/{name}.yaml: name is {card.name}: the file is named for it")
+    return card
+
+
+def read_cards() -> dict[str, TaskCard]:
+    """Every card by name."""
+    return {name: read_card(name) for name in card_names()}
+
+
+def card_names() -> list[str]:
+    """The names of all tasks; no card is parsed."""
+    return sorted(path.stem for path in (task_root() / "target").glob("*.yaml"))
+
+
+@cache
+def read_suites() -> dict[str, tuple[SuiteEntry, ...]]:
+    """Suite → its tasks. DataError where an entry names an unknown task or language."""
+    document = read_document(task_root() / "suites.yaml", "tasks/suites.yaml")
+    suites = validated(document, Suites).root
+    tasks = card_names()
+    for suite, entries in suites.items():
+        for index, entry in enumerate(entries):
+            if entry.task not in tasks:
+                place = document.place((suite, index))
+                raise DataError(f"{place}: {unknown_name('task', entry.task, tasks)}")
+    return {suite: tuple(entries) for suite, entries in suites.items()}
+
+
+def _problems(card: TaskCard) -> Iterable[str]:
+    """What does not fit within a card."""
+    yield from _unit_problems(card)
+    if card.split not in card.source.splits:
+        yield f"split {card.split} has no files under source.splits"
+    for split, part in card.source.splits.items():
+        for needed in part.needs:
+            if needed not in card.source.splits:
+                yield f"split {split} needs {needed}, which has no files"
+    for name in (*card.metrics, card.primary, card.official):
+        if name not in METRICS[card.kind]:
+            yield f"{name} is not a metric of {card.kind} tasks"
+    for name in (card.primary, card.official):
+        if name not in card.metrics:
+            yield f"{name} is not among metrics"
+    if (card.kind == "span_qa") != (card.scorer is not None):
+        yield f"scorer ({' or '.join(get_args(Scorer))}) is for span_qa tasks, and needed there"
+    if (card.kind != "span_qa") != (card.lengths is not None):
+        yield "lengths are for retrieval tasks, and needed there"
+
+
+def _unit_problems(card: TaskCard) -> Iterable[str]:
+    known = read_languages()
+    if len(set(card.languages)) != len(card.languages):
+        yield "languages repeat"
+    for unit in card.languages:
+        parts = unit.split("-")
+        if len(parts) != (2 if card.pairs else 1):
+            yield f"languages mix single languages and pairs: {unit}"
+        for part in parts:
+            if part not in known:
+                yield f"{part} is not a code of languages.tsv"
+    for lang in card.source.codes:
+        if lang not in known:
+            yield f"source.codes: {lang} is not a code of languages.tsv"
+    for split, counts in card.counts.items():
+        if split not in card.source.splits:
+            yield f"counts: no split {split}"
+        for unit in counts:
+            if unit not in card.languages:
+                yield f"counts: {unit} is not among languages"

@@ -1,0 +1,1 @@
+"""A model name → a checkpoint: pinned, vetted, and loaded with every weight it needs."""

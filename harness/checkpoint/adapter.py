@@ -1,0 +1,102 @@
+"""A LoRA adapter merged into the model it was trained on, from its safetensors alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.checkpoint.vet import ADAPTER_WEIGHTS, vet_adapter
+from harness.errors import IncompleteError, RefusedError
+
+if TYPE_CHECKING:
+    import torch
+
+ROOT = "base_model.model."  # what peft puts before the names of the adapted model
+
+
+def merged(model: Any, folder: Path) -> Any:
+    """``model`` with the LoRA adapter of ``folder`` added into its weights.
+
+    Raises:
+        RefusedError: the adapter does not cover what it names.
+        IncompleteError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+        from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+    except ImportError as error:
+        raise IncompleteError(
+            "it is a PEFT adapter and peft is not installed: pip install 'xharness[peft]'"
+        ) from error
+    adapter = vet_adapter(folder)
+    options = _options(adapter.config, set(inspect.signature(LoraConfig).parameters), model)
+    wrapped = get_peft_model(model, LoraConfig(**options))
+    # Without False peft asks the Hub whether the base's vocabulary was changed.
+    expected = {
+        name: tuple(tensor.shape)
+        for name, tensor in get_peft_model_state_dict(wrapped, save_embedding_layers=False).items()
+    }
+    modules = {name for name, _ in model.named_modules()}
+    tensors = _tensors(folder / ADAPTER_WEIGHTS, model.base_model_prefix, expected, modules)
+    missing = sorted(expected.keys() - tensors.keys())
+    if missing or not expected:
+        raise RefusedError(
+            f"{len(missing)} of {len(expected)} adapter weights are not in {ADAPTER_WEIGHTS}, "
+            f"first: {', '.join(missing[:3]) or 'none applies to this model'}"
+        )
+    wrong = [name for name, tensor in tensors.items() if tuple(tensor.shape) != expected[name]]
+    if wrong:
+        raise RefusedError(f"the adapter's {wrong[0]} has another shape than the model's")
+    set_peft_model_state_dict(wrapped, tensors)
+    return wrapped.merge_and_unload()
+
+
+def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str, Any]:
+    """The adapter's options that shape it; none that names a task, a module or a download."""
+    unused = {
+        "auto_mapping",
+        "base_model_name_or_path",
+        "init_lora_weights",
+        "inference_mode",
+        "peft_type",
+        "revision",
+        "task_type",
+    }
+    options = {name: value for name, value in config.items() if name in known - unused}
+    present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    saved: Collection[str] = config.get("modules_to_save") or ()
+    # Heads of the training task are no part of an encoder.
+    options["modules_to_save"] = [name for name in saved if name in present] or None
+    return {**options, "inference_mode": True, "lora_dropout": 0.0}
+
+
+def _tensors(
+    path: Path, model_prefix: str, expected: Collection[str], modules: Collection[str]
+) -> dict[str, torch.Tensor]:
+    """The adapter's tensors that belong to this model, under the names the model has for them.
+
+    An adapter trained on a model with a head names the encoder inside it
+    (``base_model.model.roberta.encoder…``); on the bare encoder that part is not there. Tensors of
+    modules that this model does not have (a head, a decoder) are left out.
+
+    Raises:
+        RefusedError: a tensor for a module that is there, but that its configuration leaves out.
+    """
+    from safetensors.torch import load_file
+
+    tensors = {}
+    for name, tensor in load_file(path).items():
+        bare = name.replace(f"{ROOT}{model_prefix}.", ROOT, 1)
+        known = next((candidate for candidate in (name, bare) if candidate in expected), None)
+        if known is not None:
+            tensors[known] = tensor
+            continue
+        target = bare.removeprefix(ROOT).partition(".lora_")[0].removesuffix(".weight")
+        if target in modules:
+            raise RefusedError(
+                f"the adapter changes {target} in a way its configuration does not name: merge it "
+                "into its base first"
+            )
+    return tensors

@@ -1,0 +1,328 @@
+"""Weights → torch modules: nothing missing, nothing random, nothing but the vetted files.
+
+Tensors are read with safetensors from the files that were vetted and handed to transformers as a
+state dict, so that no file is looked up, converted or downloaded by name on the way. They are read
+when they are taken: a checkpoint never lies in memory twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoint.coverage import check_coverage, check_finite
+from harness.checkpoint.layers import depth as depth
+from harness.checkpoint.layers import encoder_layers as encoder_layers
+from harness.checkpoint.layers import layers_name
+from harness.checkpoint.layers import max_positions as max_positions
+from harness.checkpoint.placing import placed
+from harness.checkpoint.resolve import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
+from harness.checkpoint.vet import Vetted, vet, vet_tokenizer
+from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
+from harness.inference.batching import is_out_of_memory
+
+# Encoder-decoder models with an encoder class of their own: the decoder is never built.
+ENCODERS: Mapping[str, str] = {
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+}
+# A checkpoint may hold more than the encoder (heads, a decoder); a configuration that describes
+# many times more than the file holds is refused before memory is taken for it.
+LARGEST_RATIO = 4
+# Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
+ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
+SMALLEST_SUSPECT = 50_000_000  # parameters
+# What safetensors calls the types that weights are loaded in.
+STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+
+
+def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
+    """The base model (no head, eval mode) and its fast tokenizer.
+
+    ``dtype``: "float32", "bfloat16" or "float16"; the weights are converted to it. Attention is
+    torch's scaled dot product where the architecture has it, else eager
+    (``model.config._attn_implementation`` says which). Every weight of the encoder comes from the
+    checkpoint; a pooler is not built, or is not to be used.
+
+    Raises:
+        RefusedError: an encoder weight missing, of another shape or not finite; no fast
+            tokenizer; an architecture that transformers does not know.
+        IncompleteError: this machine is what fails: no memory, a device that is not usable, a
+            file that cannot be read, a library that is not installed.
+    """
+    vetted = _vetted(checkpoint)
+    with _refusing(checkpoint), quiet():
+        config = _config(checkpoint.weights_folder)
+        skeleton = _skeleton(_encoder_class(config), config, vetted)
+        renamed = _rerooted(skeleton, vetted)
+        encoder = _encoder(skeleton)
+        scope = next(name for name, module in skeleton.named_modules() if module is encoder)
+        model = _loaded(type(skeleton), config, vetted, dtype, ("pooler.",), renamed, scope)
+        model = _with_adapter(_encoder(model), checkpoint)
+        tokenizer = _tokenizer(checkpoint, model)
+        # Remembered, so that the list is still found when layers above the pooled one are dropped.
+        model.encoder_layers_name = layers_name(model)
+    return placed(model, checkpoint.label, device), tokenizer
+
+
+def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
+    """(depth, max_positions) of the encoder, for planning: no weight is read.
+
+    Raises:
+        RefusedError: as for ``load_encoder``, as far as it shows without the weights.
+    """
+    model = skeleton(checkpoint)
+    with _refusing(checkpoint), quiet():
+        layers_name(model)
+        return depth(model), max_positions(model, _tokenizer(checkpoint, model))
+
+
+def skeleton(checkpoint: Checkpoint) -> Any:
+    """The encoder without its weights, on torch's meta device.
+
+    Raises:
+        RefusedError: as for ``describe``.
+    """
+    vetted = _vetted(checkpoint)
+    with _refusing(checkpoint), quiet():
+        config = _config(checkpoint.weights_folder)
+        return _encoder(_skeleton(_encoder_class(config), config, vetted))
+
+
+def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
+    """The model with the question-answering head it brings (eval mode), and its fast tokenizer.
+
+    Raises:
+        RefusedError: no such head, or as for ``load_encoder``; here no weight at all may miss.
+        IncompleteError: as for ``load_encoder``.
+    """
+    if not checkpoint.has_qa_head:
+        raise RefusedError(f"{checkpoint.label} cannot answer questions: {checkpoint.head_note}")
+    vetted = _vetted(checkpoint)
+    with _refusing(checkpoint), quiet():
+        from transformers import AutoModelForQuestionAnswering
+
+        config = _config(checkpoint.weights_folder)
+        kind = type(_skeleton(AutoModelForQuestionAnswering, config, vetted))
+        prefix = "" if checkpoint.model_type in QA_HEADS else head_prefix(vetted)
+        renamed = {f"{prefix}{name}": name for name in QA_HEAD} if prefix else {}
+        model = _loaded(kind, config, vetted, dtype, (), renamed)
+        model = _with_adapter(model, checkpoint)
+        tokenizer = _tokenizer(checkpoint, model)
+    return placed(model, checkpoint.label, device), tokenizer
+
+
+def _vetted(checkpoint: Checkpoint) -> Vetted:
+    """Vetted anew: the files may have changed, or this may be another machine."""
+    try:
+        return vet(checkpoint.weights_folder)
+    except HarnessError as error:
+        raise type(error)(f"{checkpoint.label}: {error}") from error
+
+
+@contextmanager
+def _refusing(checkpoint: Checkpoint) -> Iterator[None]:
+    """Whatever the libraries raise over these files, in one line: a refusal, where it is of them.
+
+    What this machine lacks says nothing about the checkpoint, and is incomplete.
+    """
+    try:
+        yield
+    except HarnessError as error:
+        raise type(error)(f"{checkpoint.label}: {error}") from error
+    except Exception as error:
+        reason = one_line(error, 200)
+        if is_out_of_memory(error):
+            raise IncompleteError(f"no memory to load {checkpoint.label}: {reason}") from error
+        if _of_the_machine(error):
+            raise IncompleteError(
+                f"{checkpoint.label} cannot be loaded on this machine: {reason}"
+            ) from error
+        raise RefusedError(f"{checkpoint.label} cannot be loaded: {reason}") from error
+
+
+def _of_the_machine(error: Exception) -> bool:
+    # transformers raises a bare OSError over a file that says something wrong; the system's have
+    # a number, and of these a file that is not there is the checkpoint's.
+    if isinstance(error, OSError):
+        return error.errno is not None and not isinstance(error, FileNotFoundError)
+    return isinstance(error, ImportError)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, no load report, no conversion request; the random state stays."""
+    before = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    try:
+        import torch
+        from transformers.utils import logging as reports
+
+        verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+        reports.set_verbosity(logging.CRITICAL)
+        reports.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            with torch.random.fork_rng(devices=[]):
+                yield
+        finally:
+            reports.set_verbosity(verbosity)
+            if bars:
+                reports.enable_progress_bar()  # type: ignore[no-untyped-call]
+    finally:
+        if before is None:
+            del os.environ["DISABLE_SAFETENSORS_CONVERSION"]
+        else:
+            os.environ["DISABLE_SAFETENSORS_CONVERSION"] = before
+
+
+def _config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+
+
+def _encoder_class(config: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, ENCODERS.get(config.model_type, "AutoModel"))
+
+
+def _encoder(model: Any) -> Any:
+    """The encoder of an encoder-decoder model; any other model is its own."""
+    own = type(model).__name__ in ENCODERS.values() or not model.config.is_encoder_decoder
+    return model if own else model.get_encoder()
+
+
+def _skeleton(auto: Any, config: Any, vetted: Vetted) -> Any:
+    """The model without storage: its class, and whether the configuration fits the weights."""
+    import torch
+
+    with torch.device("meta"):
+        build = getattr(auto, "from_config", None) or auto._from_config
+        model = build(config, attn_implementation="eager")
+    described = sum(parameter.numel() for parameter in model.parameters())
+    if described > max(LARGEST_RATIO * vetted.parameters, SMALLEST_SUSPECT):
+        raise RefusedError(
+            f"config.json describes {described:,} parameters, the weights hold "
+            f"{vetted.parameters:,}"
+        )
+    return model
+
+
+def _loaded(
+    kind: Any,
+    config: Any,
+    vetted: Vetted,
+    dtype: str,
+    allowed: tuple[str, ...],
+    renamed: Mapping[str, str],
+    scope: str = "",
+) -> Any:
+    """The model with the weights, all of those in the sub-module ``scope`` from the files.
+
+    ``allowed`` prefixes may be missing; ``renamed`` tensors go by another name in the model.
+    """
+    import torch
+
+    extra: dict[str, Any] = {}
+    if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
+        extra["add_pooling_layer"] = False
+    if hasattr(config, "use_cache"):
+        config.use_cache = False
+    model, info = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=_tensors(vetted, dtype, renamed),
+        dtype=getattr(torch, dtype),
+        attn_implementation="sdpa" if kind._supports_sdpa else "eager",
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # reported below, with what is missing
+        local_files_only=True,
+        **extra,
+    )
+    check_coverage(model, info, allowed, f"{scope}." if scope else "")
+    check_finite(model, allowed)
+    return model
+
+
+def _rerooted(skeleton: Any, vetted: Vetted) -> dict[str, str]:
+    """New names for tensors that lie under a prefix which transformers does not look under.
+
+    A model with a head keeps its encoder under a name of its own (``transformer.`` in decoder-only
+    readers), and wrappers put theirs in front. Where the word embeddings show exactly one such
+    prefix it is taken off; whether all weights are then there is for the coverage check to say.
+    Under any other name the weights are somebody else's, and nothing matches.
+    """
+    embeddings = skeleton.get_input_embeddings()
+    anchor = next(name for name, module in skeleton.named_modules() if module is embeddings)
+    anchor = f"{anchor}.weight"
+    if {anchor, f"{skeleton.base_model_prefix}.{anchor}"} & vetted.tensors.keys():
+        return {}
+    ends = [name for name in vetted.tensors if name.endswith(f".{anchor}")]
+    if len(ends) != 1:
+        return {}
+    prefix = ends[0].removesuffix(anchor)
+    if not set(prefix.strip(".").split(".")) <= {*ROOTS, skeleton.base_model_prefix}:
+        return {}
+    return {name: name.removeprefix(prefix) for name in vetted.tensors if name.startswith(prefix)}
+
+
+def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str, Any]:
+    """Every tensor as safetensors' slice of it, read when transformers takes it.
+
+    A file in ``dtype`` is mapped, and the model's weights are its pages: nothing is copied. Any
+    other is read tensor by tensor, so that only the converted ones stay: the pages of a map would
+    be resident beside them. A file of several types is taken by most of its values.
+    """
+    from safetensors import safe_open
+
+    tensors: dict[str, Any] = {}
+    for path in vetted.files:
+        same = 0
+        with safe_open(path, framework="pt") as file:
+            for name in (names := list(file.keys())):
+                size = math.prod(vetted.tensors[name].shape)
+                same += size if vetted.tensors[name].dtype == STORED[dtype] else -size
+        reader = safe_open(path, framework="pt", backend="mmap" if same >= 0 else "pread")
+        for name in names:
+            tensors[renamed.get(name, name)] = reader.get_slice(name)  # type: ignore[no-untyped-call]
+    return tensors
+
+
+def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:
+    if checkpoint.base is None:
+        return model
+    from harness.checkpoint.adapter import merged
+
+    model = merged(model, checkpoint.own_folder)
+    check_finite(model, ("pooler.",))
+    return model
+
+
+def _tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
+    """The fast tokenizer, made offline from the vetted files, whose every id the model embeds."""
+    from transformers import AutoTokenizer
+
+    folder = checkpoint.tokenizer_folder
+    vet_tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(folder), use_fast=True, trust_remote_code=False, local_files_only=True
+    )
+    if not tokenizer.is_fast:
+        raise RefusedError(
+            f"its {type(tokenizer).__name__} has no fast form: save a tokenizer.json beside it"
+        )
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise RefusedError(
+            f"its tokenizer knows {len(tokenizer):,} tokens, the model embeds {rows:,}: one of "
+            "them is from another checkpoint"
+        )
+    return tokenizer

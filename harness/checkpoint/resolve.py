@@ -1,0 +1,308 @@
+"""What a checkpoint is: weights pinned by commit or digest, vetted, with what they declare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness.checkpoint.native import Native, read_native
+from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
+from harness.checkpoint.vet import (
+    ADAPTER_CONFIG,
+    MODULE_FOLDER,
+    Vetted,
+    counted,
+    has_tokenizer,
+    vet,
+    vet_adapter,
+    vet_listing,
+    vet_tokenizer,
+)
+from harness.checkpoint.weights import INDEX, WEIGHTS
+from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError
+
+# How the files of a Hub id at a revision are had.
+Fetch = Callable[[str, str | None], Snapshot]
+
+# Where a question-answering head is not a linear layer called qa_outputs.
+QA_HEADS: Mapping[str, tuple[str, ...]] = {
+    "modernbert": ("classifier.weight", "classifier.bias", "head.dense.weight", "head.norm.weight"),
+}
+QA_HEAD = ("qa_outputs.weight", "qa_outputs.bias")
+
+
+@dataclass(frozen=True)
+class Base:
+    """The pinned model that an adapter was trained on."""
+
+    id: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that passed vetting; no weight has been read.
+
+    ``revision`` is a 40-hex commit, or ``local:`` and a sha256 over the files that count.
+    ``parameters`` counts the values in the weights (of the base, for an adapter).
+    ``head_note`` says why there is no QA head, or is empty. ``base_folder`` holds the base's
+    weights where this is an adapter.
+    """
+
+    id: str
+    revision: str
+    folder: Path
+    local: bool
+    model_type: str
+    architecture: str
+    parameters: int
+    native: Native | None
+    has_qa_head: bool
+    head_note: str
+    base: Base | None
+    base_folder: Path | None
+
+    @property
+    def slug(self) -> str:
+        """The results folder: ``org__name``, or ``local__<folder>``."""
+        return f"local__{self.id}" if self.local else self.id.replace("/", "__")
+
+    @property
+    def revision12(self) -> str:
+        """The first 12 hex digits of the commit or digest."""
+        return self.revision.removeprefix("local:")[:12]
+
+    @property
+    def label(self) -> str:
+        """``id@revision12``, for messages and displays."""
+        return f"{self.id}@{self.revision12}"
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where the model's config and weights lie (the base's, for an adapter)."""
+        return self.base_folder or self.own_folder
+
+    @property
+    def own_folder(self) -> Path:
+        """Where the checkpoint's own weights lie: the adapter's, where it is one."""
+        return self.folder / (self.native.transformer if self.native else "")
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where the tokenizer lies: an adapter may bring its own or use its base's."""
+        if self.base_folder is None or has_tokenizer(self.own_folder):
+            return self.own_folder
+        return self.base_folder
+
+
+def parse_model(text: str) -> tuple[str, str | None]:
+    """``org/name@revision`` → (id, revision or None); a folder that exists is itself.
+
+    Raises:
+        UsageError: nothing before or after the ``@``.
+        NotFoundError: the home folder of a user who is not known here.
+    """
+    if not text.strip():
+        raise UsageError("the model has no name: give a Hub id (org/name) or a folder")
+    if _path(text).exists():
+        return text, None
+    name, at, revision = text.rpartition("@")
+    if not at:
+        return text, None
+    if not name or not revision:
+        raise UsageError(f"{text!r} is no model: write org/name@revision, org/name or a folder")
+    return name, revision
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        home = name.partition("/")[0]
+        raise NotFoundError(f"{name}: there is no home folder {home}: write the path out") from None
+
+
+def resolve(
+    model: str,
+    *,
+    cache: Path | None = None,
+    offline: bool = False,
+    revision: str | None = None,
+    fetch: Fetch | None = None,
+) -> Checkpoint:
+    """The checkpoint that ``model`` names: a Hub id (``@revision`` or ``revision=``) or a folder.
+
+    Files of a Hub id are downloaded to ``cache`` (a huggingface cache folder; None: the
+    default one) unless they are there; ``offline`` makes no request at all. ``fetch`` takes the
+    place of both: how the files of a Hub id are had.
+
+    Raises:
+        UsageError: no possible model or revision.
+        NotFoundError: no such repository, revision or folder; gated; unreachable; not cached.
+        RefusedError: unsafe or broken, with the reason.
+        IncompleteError: not enough disk, or the download broke off.
+        DataError: a downloaded file does not match its digest.
+
+    The base that an adapter names is had in the same way, and fails in the same ways.
+    """
+    name, pinned = parse_model(model)
+    if pinned and revision and pinned != revision:
+        raise UsageError(f"two revisions for {name}: {pinned} and {revision}")
+    revision = revision or pinned
+    fetch = fetch or partial(snapshot, cache=cache, offline=offline)
+    path = _path(name)
+    if path.exists() or name.startswith((".", "/", "~")) or name.endswith("/"):
+        if revision:
+            raise UsageError(f"{name} is a folder, which has no revision {revision!r}")
+        return _local(name, path, fetch)
+    found = fetch(name, revision)
+    return _described(found.id, found.commit, found.folder, fetch)
+
+
+def _local(name: str, path: Path, fetch: Fetch) -> Checkpoint:
+    if not path.exists():
+        raise NotFoundError(f"{name} does not exist: give a folder, or a Hub id (org/name)")
+    if not path.is_dir():
+        raise UsageError(f"{name} is a file: give the folder that holds config.json and weights")
+    folder = path.resolve()
+    names = file_names(folder)
+    vet_listing(name, names, local=True)
+    return _described(folder.name, f"local:{_digest(folder, names)}", folder, fetch)
+
+
+def file_names(folder: Path) -> list[str]:
+    """Files of a folder and of its module folders, as a repository lists them."""
+    names = []
+    for path in folder.iterdir():
+        if path.is_file():
+            names.append(path.name)
+        elif path.is_dir() and MODULE_FOLDER.fullmatch(path.name):
+            names.extend(f"{path.name}/{inner.name}" for inner in path.iterdir() if inner.is_file())
+    return names
+
+
+def _digest(folder: Path, names: list[str]) -> str:
+    """sha256 over name and sha256 of every file that counts: equal for equal copies."""
+    whole = hashlib.sha256()
+    for name in counted(names):
+        with (folder / name).open("rb") as file:
+            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _described(name: str, revision: str, folder: Path, fetch: Fetch) -> Checkpoint:
+    local = revision.startswith("local:")
+    try:
+        native = read_native(folder)
+        own = folder / (native.transformer if native else "")
+        if (own / ADAPTER_CONFIG).is_file():
+            return _adapter(name, revision, folder, own, native, fetch)
+        vetted = vet(own)
+        vet_tokenizer(own)
+    except HarnessError as error:
+        raise type(error)(f"{name}: {error}") from error
+    note = _head_note(vetted)
+    return Checkpoint(
+        id=name,
+        revision=revision,
+        folder=folder,
+        local=local,
+        model_type=str(vetted.config["model_type"]),
+        architecture=_architecture(vetted),
+        parameters=vetted.parameters,
+        native=native,
+        has_qa_head=not note,
+        head_note=note,
+        base=None,
+        base_folder=None,
+    )
+
+
+def _adapter(
+    name: str,
+    revision: str,
+    folder: Path,
+    own: Path,
+    native: Native | None,
+    fetch: Fetch,
+) -> Checkpoint:
+    local = revision.startswith("local:")
+    if (own / WEIGHTS).is_file() or (own / INDEX).is_file():
+        raise RefusedError(
+            f"it holds a whole model and an adapter ({ADAPTER_CONFIG}): keep the one that is meant"
+        )
+    adapter = vet_adapter(own)
+    base_name = str(adapter.config["base_model_name_or_path"])
+    base_revision = adapter.config.get("revision")
+    # A repository on the Hub has no say over folders of this machine.
+    if not (local and Path(base_name).is_dir()) and not HUB_ID.fullmatch(base_name):
+        raise RefusedError(f"its base {base_name[:80]!r} is no Hub id: set base_model_name_or_path")
+    try:
+        if local and Path(base_name).is_dir():
+            base = _local(base_name, Path(base_name), fetch)
+        else:
+            given = base_revision if isinstance(base_revision, str) and base_revision else None
+            found = fetch(base_name, given)
+            base = _described(found.id, found.commit, found.folder, fetch)
+    except UsageError as error:  # what it names can be no model or revision
+        raise RefusedError(f"its base cannot be used: {error}") from error
+    except HarnessError as error:  # a base that is out of reach may be there tomorrow
+        raise type(error)(f"its base cannot be used: {error}") from error
+    if base.base is not None:
+        raise RefusedError(f"its base {base.label} is an adapter itself: merge that one first")
+    if has_tokenizer(own):
+        vet_tokenizer(own)
+    heads = any(".qa_outputs." in tensor for tensor in adapter.tensors)
+    note = "the adapter's own QA head is not loaded: merge it first" if heads else base.head_note
+    return Checkpoint(
+        id=name,
+        revision=revision,
+        folder=folder,
+        local=local,
+        model_type=base.model_type,
+        architecture=base.architecture,
+        parameters=base.parameters,
+        native=native,
+        has_qa_head=not note,
+        head_note=note,
+        base=Base(base.id, base.revision),
+        base_folder=base.weights_folder,
+    )
+
+
+def _architecture(vetted: Vetted) -> str:
+    return next(iter(vetted.config.get("architectures") or ()), "")
+
+
+def head_prefix(vetted: Vetted) -> str | None:
+    """What stands before ``qa_outputs`` in the tensor names: nothing, a task head's path, or None.
+
+    Toolkits with several heads keep theirs as ``task_heads.<name>.qa_outputs``; where exactly one
+    tensor ends so, it is that head.
+    """
+    weights = [name for name in vetted.tensors if ("." + name).endswith("." + QA_HEAD[0])]
+    if QA_HEAD[0] in weights:
+        return ""
+    return weights[0].removesuffix(QA_HEAD[0]) if len(weights) == 1 else None
+
+
+def _head_note(vetted: Vetted) -> str:
+    """Why there is no usable question-answering head, or nothing."""
+    architecture = _architecture(vetted)
+    declared = architecture.endswith("ForQuestionAnswering")
+    own = QA_HEADS.get(str(vetted.config["model_type"]))
+    prefix = "" if own else head_prefix(vetted)
+    if not declared and (own or prefix is None):
+        return "no QA head"
+    names = own or tuple(f"{prefix or ''}{name}" for name in QA_HEAD)
+    missing = [name for name in names if name not in vetted.tensors]
+    if missing:
+        claim = f"declares {architecture}" if declared else f"holds {prefix}{QA_HEAD[0]}"
+        return f"{claim} but {missing[0]} is not in the weights"
+    outputs = vetted.tensors[names[0]].shape
+    if len(outputs) != 2 or outputs[0] != 2:
+        return f"{names[0]} has shape {list(outputs)}, not 2 outputs (start and end)"
+    return ""

@@ -1,0 +1,241 @@
+"""A model repository's files at one commit: from the cache, or downloaded once, vetted and checked.
+
+One request pins the revision to a commit and lists the files; they are vetted by name before
+anything is downloaded, and compared with the listed digests after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.checkpoint.vet import counted, pickles_in, vet_listing
+from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
+from harness.io.hub import asked, model_info, quiet
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"(?!.*\.\.)[\w][\w./-]{0,249}")
+SPARE = 256 << 20  # bytes of disk left free
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of repository ``id`` at ``commit`` (40 hex digits), in ``folder``."""
+
+    id: str
+    commit: str
+    folder: Path
+
+
+def snapshot(
+    name: str, revision: str | None, *, cache: Path | None = None, offline: bool = False
+) -> Snapshot:
+    """The files of model ``name`` that count, at ``revision`` (the main branch by default).
+
+    A commit that is cached whole costs no request. ``cache`` is a huggingface cache folder, by
+    default the library's own.
+
+    Raises:
+        UsageError: no possible id or revision.
+        NotFoundError: no such repository or revision, gated, unreachable, or offline and not
+            cached.
+        RefusedError: the files it lists are not a checkpoint that is read here.
+        IncompleteError: not enough disk, or the download broke off.
+        DataError: a downloaded file does not match its digest.
+    """
+    from huggingface_hub import constants
+
+    _check_names(name, revision)
+    root = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    offline = offline or constants.is_offline_mode()
+    if offline or (revision and COMMIT.fullmatch(revision)):
+        found = _cached(name, revision or "main", root, trust_disk=offline)
+        if found is not None:
+            return found
+    if offline:
+        wanted = f"{name}@{revision}" if revision else name
+        raise NotFoundError(
+            f"{wanted} is not in the cache at {root}: run `xharness prefetch {wanted}` online first"
+        )
+    return _download(_pending(name, revision, root), revision, root)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A repository at its commit, and the files of it (name → bytes) that are not in the cache."""
+
+    id: str
+    commit: str
+    wanted: tuple[str, ...]
+    missing: tuple[RepoSibling, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes to download."""
+        return sum(file.size or 0 for file in self.missing)
+
+
+def pending(name: str, revision: str | None, *, cache: Path | None = None) -> Pending:
+    """What ``snapshot`` would download: one request, no file. It raises as ``snapshot`` does."""
+    from huggingface_hub import constants
+
+    _check_names(name, revision)
+    return _pending(name, revision, Path(cache or constants.HF_HUB_CACHE).expanduser())
+
+
+def _check_names(name: str, revision: str | None) -> None:
+    if not HUB_ID.fullmatch(name):
+        raise UsageError(f"{name!r} is neither a Hub id (org/name) nor a folder that exists")
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise UsageError(f"{revision!r} is no revision: give a branch, a tag or a commit")
+
+
+def _storage(name: str, root: Path) -> Path:
+    return root / f"models--{name.replace('/', '--')}"
+
+
+def _cached(name: str, revision: str, root: Path, *, trust_disk: bool) -> Snapshot | None:
+    """What the cache holds of the revision, or None where it is not there or not whole.
+
+    Without the listing that a download leaves, it is not known whether the files are all there;
+    ``trust_disk`` takes them as they are.
+    """
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    reference = _storage(name, root) / "refs" / revision
+    if COMMIT.fullmatch(revision):
+        commit = revision
+    elif reference.is_file():
+        commit = reference.read_text().strip()
+    else:
+        return None
+    folder = _storage(name, root) / "snapshots" / commit
+    if not COMMIT.fullmatch(commit) or not folder.is_dir():
+        return None
+    try:
+        tree = get_cached_repo_tree(name, revision=commit, cache_dir=root)
+    except CachedRepoTreeNotFoundError:
+        return Snapshot(name, commit, folder) if trust_disk else None
+    names = [file.path for file in tree]
+    vet_listing(f"{name}@{commit[:12]}", names)
+    whole = all((folder / name).is_file() for name in counted(names))
+    return Snapshot(name, commit, folder) if whole else None
+
+
+def _pending(name: str, revision: str | None, root: Path) -> Pending:
+    info = model_info(name, revision)
+    commit = commit_of(info)
+    name = info.id  # a renamed repository answers under its new name
+    files = {file.rfilename: file for file in info.siblings or ()}
+    vet_listing(f"{name}@{commit[:12]}", files)
+    wanted = counted(files)
+    folder = _storage(name, root) / "snapshots" / commit
+    missing = tuple(files[file] for file in wanted if not (folder / file).is_file())
+    return Pending(name, commit, tuple(wanted), missing)
+
+
+def commit_of(info: ModelInfo) -> str:
+    """The commit (40 hex digits) that the Hub's answer is about. NotFoundError without one."""
+    if not COMMIT.fullmatch(info.sha or ""):
+        raise NotFoundError(f"the Hub names no commit for {info.id}: try again later")
+    return str(info.sha)
+
+
+def pickled(name: str, revision: str | None, *, cache: Path | None = None) -> Snapshot:
+    """The files of a model whose weights are only pickled, those pickles included.
+
+    For `xharness convert` alone: nothing else reads what this downloads. Raises as ``snapshot``
+    does, and UsageError where there are safetensors.
+    """
+    from huggingface_hub import constants
+
+    _check_names(name, revision)
+    root = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    info = model_info(name, revision)
+    files = {file.rfilename: file for file in info.siblings or ()}
+    if any(file.endswith(".safetensors") for file in counted(files)):
+        raise UsageError(f"{info.id} has safetensors already: evaluate it as it is")
+    pickles = pickles_in(files)
+    if not pickles:
+        vet_listing(f"{info.id}@{commit_of(info)[:12]}", files)
+    wanted = tuple(sorted({*counted(files), *pickles}))
+    folder = _storage(info.id, root) / "snapshots" / commit_of(info)
+    missing = tuple(files[file] for file in wanted if not (folder / file).is_file())
+    return _download(Pending(info.id, commit_of(info), wanted, missing), revision, root)
+
+
+def _download(found: Pending, revision: str | None, root: Path) -> Snapshot:
+    from huggingface_hub import snapshot_download
+
+    name, commit, missing = found.id, found.commit, found.missing
+    folder = _storage(name, root) / "snapshots" / commit
+    _check_space(name, missing, root)
+
+    def fetch() -> str:
+        return snapshot_download(
+            name, revision=commit, cache_dir=root, allow_patterns=list(found.wanted)
+        )
+
+    with quiet():
+        asked(fetch, name, commit, statuses=())
+    damaged = [file.rfilename for file in missing if not intact(folder / file.rfilename, file)]
+    if damaged:
+        raise DataError(
+            f"{name}: {', '.join(damaged)} came with another digest than listed, and was deleted: "
+            "run again"
+        )
+    # snapshot_download notes no branch where it is given a commit; later offline runs need it.
+    _note(_storage(name, root) / "refs" / (revision or "main"), commit)
+    return Snapshot(name, commit, folder)
+
+
+def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
+    needed = sum(file.size or 0 for file in missing)
+    parent = next(path for path in (root, *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(parent).free
+    if needed and needed + SPARE > free:
+        raise IncompleteError(
+            f"{name} needs {needed / 1e9:.1f} GB and {parent} has {free / 1e9:.1f} GB free: make "
+            "room, or give another --cache-dir"
+        )
+
+
+def intact(path: Path, file: RepoSibling) -> bool:
+    """Whether a fresh file has the digest that was listed; one that has not is deleted."""
+    with path.open("rb") as stream:
+        if file.lfs is not None:
+            expected, actual = file.lfs.sha256, hashlib.file_digest(stream, "sha256").hexdigest()
+        elif file.blob_id is not None:
+            data = stream.read()
+            # Git's object id: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+            digest = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False)
+            expected, actual = file.blob_id, digest.hexdigest()
+        else:
+            return True
+    if actual != expected:
+        path.resolve().unlink()  # the blob, which the cache would take for whole
+        path.unlink(missing_ok=True)
+    return actual == expected
+
+
+def _note(reference: Path, commit: str) -> None:
+    if COMMIT.fullmatch(reference.name):
+        return
+    try:
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        fresh = reference.with_name(f".{reference.name}.{os.getpid()}")
+        fresh.write_text(commit)
+        fresh.replace(reference)
+    except OSError:
+        return  # a read-only cache: the branch is looked up again next time

@@ -1,0 +1,290 @@
+"""What is refused before a weight is read: listings, configurations, tensor headers, adapters.
+
+Everything here reads bounded JSON and file headers only; nothing of a checkpoint runs, and neither
+torch nor transformers is imported. A refusal is a ``RefusedError`` with the reason in one line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoint.weights import (
+    INDEX,
+    SHARD,
+    WEIGHTS,
+    Tensor,
+    read_header,
+    read_json,
+    read_weights,
+)
+from harness.errors import RefusedError
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+SENTENCE_CONFIGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+# Enough for a fast tokenizer: its own file, a sentencepiece model, or a vocabulary.
+TOKENIZERS = (
+    "tokenizer.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+)
+COUNTED = frozenset(
+    {
+        "config.json",
+        "modules.json",
+        "config_sentence_transformers.json",
+        *SENTENCE_CONFIGS,
+        ADAPTER_CONFIG,
+        ADAPTER_WEIGHTS,
+        WEIGHTS,
+        INDEX,
+        *TOKENIZERS,
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "merges.txt",
+        "bpe.codes",
+    }
+)
+MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
+PICKLE, ADAPTER_PICKLE = "pytorch_model.bin", "adapter_model.bin"
+SHARDED = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+FOREIGN = (".h5", ".msgpack", ".gguf", ".onnx", ".ot", ".mlmodel")
+
+MAX_CONFIG = 1 << 20  # bytes of a configuration
+MAX_TOKENIZER = 512 << 20
+
+# Largest sensible value, inclusive, by what the key counts; the smallest is 1.
+SIZES: Mapping[str, int] = {
+    **dict.fromkeys(
+        ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers"), 1024
+    ),
+    **dict.fromkeys(("num_decoder_layers", "decoder_layers", "num_hidden_groups"), 1024),
+    **dict.fromkeys(("hidden_size", "d_model", "dim", "n_embd", "embedding_size"), 65_536),
+    **dict.fromkeys(("d_kv", "head_dim"), 65_536),
+    **dict.fromkeys(("intermediate_size", "d_ff", "hidden_dim", "n_inner"), 1 << 20),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 1 << 20),
+    **dict.fromkeys(("num_attention_heads", "num_heads", "n_heads", "n_head"), 4096),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4096),
+    "num_key_value_heads": 4096,
+    **dict.fromkeys(("num_experts", "num_local_experts"), 4096),
+    "vocab_size": 5_000_000,
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), 1 << 24),
+}
+# Keys that would bring in code, other weights or other arithmetic than the vetted files hold.
+FOREIGN_KEYS: Mapping[str, str] = {
+    "auto_map": "code of its own, which never runs here",
+    "quantization_config": "quantized weights: use the unquantized checkpoint",
+    "transformers_weights": "a weight file by name",
+    "fusion_config": "patched layers",
+}
+
+
+@dataclass(frozen=True)
+class Vetted:
+    """A folder of weights that passed: its configuration, its safetensors files, their tensors."""
+
+    config: Mapping[str, Any]
+    files: tuple[Path, ...]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def parameters(self) -> int:
+        """Number of floating-point values in the weights, from the headers alone."""
+        return sum(
+            math.prod(tensor.shape)
+            for tensor in self.tensors.values()
+            if tensor.dtype in ("F64", "F32", "F16", "BF16")
+        )
+
+
+def counted(names: Iterable[str]) -> list[str]:
+    """The files that make up a checkpoint, out of all file names (``/`` between folders), sorted.
+
+    Configurations, tokenizer and safetensors at the top and in module folders (``1_Pooling``);
+    never pickles, code, chat templates, other formats, or ``fp16``-like variants of the weights.
+    """
+    names = set(names)
+    chosen = []
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        if folder and not MODULE_FOLDER.fullmatch(folder):
+            continue
+        prefix = f"{folder}/" if folder else ""
+        if SHARD.fullmatch(base):
+            # transformers reads the single file where both are there; so shards count without it.
+            if f"{prefix}{INDEX}" in names and f"{prefix}{WEIGHTS}" not in names:
+                chosen.append(name)
+        elif base in COUNTED and not (base == INDEX and f"{prefix}{WEIGHTS}" in names):
+            chosen.append(name)
+    return sorted(chosen)
+
+
+def only_pickles(names: Collection[str]) -> bool:
+    """Whether a repository has weights that `xharness convert` reads, and none as safetensors."""
+    ready = any(name.endswith(".safetensors") for name in counted(names))
+    return bool(pickles_in(names)) and not ready
+
+
+def pickles_in(names: Iterable[str]) -> list[str]:
+    """The pickles that `xharness convert` reads, sorted: a model's, its modules', an adapter's.
+
+    One file where it is there beside shards of the same weights.
+    """
+    names = set(names)
+    found = []
+    for name in names:
+        folder, slash, base = name.rpartition("/")
+        if folder and not MODULE_FOLDER.fullmatch(folder):
+            continue
+        whole = f"{folder}{slash}{PICKLE}"
+        if base in (PICKLE, ADAPTER_PICKLE) or (SHARDED.fullmatch(base) and whole not in names):
+            found.append(name)
+    return sorted(found)
+
+
+def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> None:
+    """Refuse a repository (or local folder) by its file names alone, before anything is downloaded.
+
+    Raises:
+        RefusedError: no safetensors (with the ways out where there are pickles), no weights at
+            all, or no configuration.
+    """
+    chosen = [name for name in counted(names) if "/" not in name or name.startswith("0_")]
+    if not any(name.endswith(".safetensors") for name in chosen):
+        pickles = sorted(name for name in names if name.endswith(PICKLES))
+        foreign = sorted(name for name in names if name.endswith((*FOREIGN, ".safetensors")))
+        if pickles:
+            name = label if local else label.split("@")[0]
+            request = f"pin its safetensors conversion pull request ({name}@refs/pr/N), or run "
+            raise RefusedError(
+                f"{label} has no weights but pickles ({pickles[0]}), which can run code: "
+                f"{'run ' if local else request}`xharness convert {name} FOLDER`"
+            )
+        if foreign:
+            raise RefusedError(
+                f"{label} has no weights that are read here, only {foreign[0]}: a checkpoint "
+                f"needs {WEIGHTS}"
+            )
+        holds = ", ".join(sorted(names)[:3]) or "nothing"
+        raise RefusedError(f"{label} has no weights: it holds {holds}; it needs {WEIGHTS}")
+    bases = {name.rpartition("/")[2] for name in chosen}
+    if ADAPTER_CONFIG not in bases and "config.json" not in bases:
+        raise RefusedError(f"{label} has no config.json: it names no architecture")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A ``config.json`` whose every number is sane and that asks for nothing but itself.
+
+    Raises:
+        RefusedError: malformed, absurd sizes, custom code, quantization, no ``model_type``.
+    """
+    config = read_json(path, limit=MAX_CONFIG)
+    if not isinstance(config, dict):
+        raise RefusedError(f"{path.name} is not a JSON object")
+    _vet_mapping(config, path.name)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise RefusedError(f"{path.name} names no model_type: the architecture is unknown")
+    architectures = config.get("architectures")
+    if architectures is not None and not (
+        isinstance(architectures, list) and all(isinstance(name, str) for name in architectures)
+    ):
+        raise RefusedError(f"{path.name}: architectures is not a list of names")
+    return config
+
+
+def _vet_mapping(config: Mapping[str, Any], name: str) -> None:
+    for key, value in config.items():
+        if key in FOREIGN_KEYS and value:
+            raise RefusedError(f"{name} asks for {FOREIGN_KEYS[key]} ({key})")
+        most = SIZES.get(key)
+        sane = most is None or value is None or (type(value) is int and 1 <= value <= most)
+        if not sane:
+            shown = repr(value)[:40]
+            raise RefusedError(f"{name} says {key} = {shown}, not a whole number 1 to {most:,}")
+        if isinstance(value, dict):
+            _vet_mapping(value, name)
+
+
+def vet_tokenizer(folder: Path) -> None:
+    """Refuse a folder that no fast tokenizer can be made from without a network.
+
+    Raises:
+        RefusedError: no vocabulary, an oversized one, or a tokenizer that asks for its own code.
+    """
+    present = [folder / name for name in TOKENIZERS if (folder / name).is_file()]
+    if not present:
+        raise RefusedError(
+            f"{folder.name} has no tokenizer: none of {', '.join(TOKENIZERS)}; save it beside "
+            "the weights"
+        )
+    for path in present:
+        if path.stat().st_size > MAX_TOKENIZER:
+            raise RefusedError(f"{path.name} is {path.stat().st_size:,} bytes, too large")
+    if (folder / "tokenizer_config.json").is_file():
+        config = read_json(folder / "tokenizer_config.json")
+        if not isinstance(config, dict):
+            raise RefusedError("tokenizer_config.json is not a JSON object")
+        if config.get("auto_map"):
+            raise RefusedError(f"tokenizer_config.json asks for {FOREIGN_KEYS['auto_map']}")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the folder brings a tokenizer of its own (an adapter may, or use its base's)."""
+    return any((folder / name).is_file() for name in TOKENIZERS)
+
+
+def vet(folder: Path) -> Vetted:
+    """Everything about a folder with a model's weights that can be refused before reading them.
+
+    Raises:
+        RefusedError: the reason in one line.
+    """
+    config = read_config(folder / "config.json")
+    files, tensors = read_weights(folder)
+    return Vetted(config, files, tensors)
+
+
+def vet_adapter(folder: Path) -> Vetted:
+    """The same for a LoRA adapter: its ``adapter_config.json`` and its one safetensors file.
+
+    Raises:
+        RefusedError: another kind of adapter, one without safetensors, or one whose loading would
+            import a module it names or change the base's weights first.
+    """
+    config = read_json(folder / ADAPTER_CONFIG, limit=MAX_CONFIG)
+    if not isinstance(config, dict):
+        raise RefusedError(f"{ADAPTER_CONFIG} is not a JSON object")
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise RefusedError(f"the adapter is {str(kind)[:40]!r}; only LoRA can be merged here")
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise RefusedError(f"{ADAPTER_CONFIG} names no base_model_name_or_path")
+    rank = config.get("r")
+    if type(rank) is not int or not 1 <= rank <= 4096:
+        raise RefusedError(f"{ADAPTER_CONFIG} says r = {rank!r}, not a whole number 1 to 4,096")
+    if config.get("megatron_config"):
+        raise RefusedError(f"{ADAPTER_CONFIG} asks for a module by name (megatron_config)")
+    start = config.get("init_lora_weights", True)
+    if not isinstance(start, bool) and start != "gaussian":
+        raise RefusedError(
+            f"the adapter starts from changed base weights (init_lora_weights={start!r}): convert "
+            "it to plain LoRA first"
+        )
+    path = folder / ADAPTER_WEIGHTS
+    return Vetted(config, (path,), read_header(path))

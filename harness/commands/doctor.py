@@ -1,0 +1,118 @@
+"""Doctor: is this machine ready, what data is there, and can this checkpoint be evaluated?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.api import find_checkpoint
+from harness.cards.task import read_card, read_cards
+from harness.data.folders import cache_folder
+from harness.errors import HarnessError
+from harness.io.environment import libraries
+
+Facts = dict[str, Any]
+
+
+def examine(
+    model: str | None = None,
+    *,
+    data: Path | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+) -> dict[str, Facts]:
+    """Topic → facts. With a model, whether it is accepted and what applies to it.
+
+    Raises:
+        HarnessError: the model cannot be had or is refused, as ``xharness eval`` would say.
+    """
+    cache = cache_folder(cache_dir)
+    findings: dict[str, Facts] = {"xharness": {"version": __version__, **libraries()}}
+    findings["machine"] = _machine()
+    findings["cache"] = _cache(cache)
+    folder = data or (
+        Path(os.environ["XHARNESS_DATA"]) if os.environ.get("XHARNESS_DATA") else None
+    )
+    findings["data"] = _data(folder, cache)
+    if model is not None:
+        findings[model] = _checkpoint(model, cache, offline)
+    return findings
+
+
+def _machine() -> Facts:
+    import torch
+
+    facts: Facts = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": os.cpu_count() or 1,
+        "torch threads": torch.get_num_threads(),
+        "bfloat16": _bfloat16(),
+        "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no",
+    }
+    return facts
+
+
+def _bfloat16() -> str:
+    """Whether the CPU multiplies bfloat16 natively, so that --dtype bfloat16 pays."""
+    import torch
+
+    if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)():
+        return "native (AMX)"
+    if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        return "native (AVX-512)"
+    return "emulated: slower than float32"
+
+
+def _cache(cache: Path) -> Facts:
+    existing = next(path for path in (cache, *cache.absolute().parents) if path.exists())
+    usage = shutil.disk_usage(existing)
+    return {
+        "folder": str(cache),
+        "writable": "yes" if os.access(existing, os.W_OK) else "no: name another with --cache-dir",
+        "free": f"{usage.free / 1e9:,.1f} GB",
+    }
+
+
+def _data(folder: Path | None, cache: Path) -> Facts:
+    """Task → what of it is on disk; nothing is downloaded."""
+    from harness.data.load import Where, fetch
+
+    facts: Facts = {"folder": str(folder) if folder else "none (--data or XHARNESS_DATA)"}
+    where = Where(data=folder, cache=cache, offline=True)
+    for name, card in read_cards().items():
+        try:
+            failures = fetch(card, None, card.languages, where).failures
+        except HarnessError as error:
+            facts[name] = f"broken: {error}"
+            continue
+        facts[name] = "there" if not failures else f"{len(failures)} files are not there"
+    return facts
+
+
+def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
+    from harness.checkpoint.loading import describe
+    from harness.inference.protocol import standard_layer
+
+    checkpoint = find_checkpoint(model, cache, offline=offline)
+    depth, positions = describe(checkpoint)
+    native = checkpoint.native
+    declared = "no modules.json" if native is None else native.refusal or "declared"
+    return {
+        "revision": checkpoint.revision,
+        "architecture": f"{checkpoint.model_type} ({checkpoint.architecture or 'no class named'})",
+        "parameters": f"{checkpoint.parameters:,}",
+        "layers": f"{depth}; the standard protocol pools layer {standard_layer(depth)}",
+        "tokens": positions or "no bound",
+        "native protocol": declared,
+        "QA head": "yes" if checkpoint.has_qa_head else checkpoint.head_note,
+        "base": f"{checkpoint.base.id}@{checkpoint.base.revision}" if checkpoint.base else "none",
+        "retrieval tasks": "apply",
+        "QA tasks": "apply"
+        if checkpoint.has_qa_head
+        else f"no QA head: {read_card('xquad').title} needs one",
+    }

@@ -1,0 +1,1 @@
+"""A task card → its pinned and checksummed files → examples."""

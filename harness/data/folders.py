@@ -1,0 +1,47 @@
+"""The folders that commands and functions name: of data, of the cache, of Hub files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.data.load import Where
+
+
+def data_folder(data: str | Path | None) -> Path | None:
+    """``--data``, else ``XHARNESS_DATA``, else none: the official files are downloaded.
+
+    Raises:
+        UsageError: the folder is not there.
+    """
+    folder = data if data is not None else os.environ.get("XHARNESS_DATA") or None
+    if folder is None:
+        return None
+    if not Path(folder).is_dir():
+        raise UsageError(f"no data folder {folder}: give one in the official layout, or none")
+    return Path(folder)
+
+
+def where(data: str | Path | None, cache_dir: str | Path | None, *, offline: bool) -> Where:
+    """Where task data may come from."""
+    from harness.data.load import Where
+
+    return Where(data=data_folder(data), cache=cache_folder(cache_dir), offline=offline)
+
+
+def cache_folder(cache_dir: str | Path | None) -> Path:
+    """``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG honoured)."""
+    if cache_dir is not None:
+        return Path(cache_dir).absolute()
+    if own := os.environ.get("XHARNESS_CACHE"):
+        return Path(own).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xharness"
+
+
+def hub_cache(cache: Path) -> Path | None:
+    """Where Hub files are kept: in a cache folder named by hand, else the Hub client's own."""
+    return None if cache == cache_folder(None) else cache / "hub"

@@ -1,0 +1,34 @@
+"""Files → examples: one reader for every official layout, and for rows from the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.cards.task import TaskCard
+from harness.data.formats import demo, entities, passages, questions, sentences
+from harness.data.formats.files import Files, Key, LocalFile, Parsed
+
+__all__ = ["HUB_READERS", "READERS", "Files", "Key", "LocalFile", "Parsed", "Reader"]
+
+Reader = Callable[[TaskCard, str, tuple[str, ...], Files], Parsed]
+
+READERS: dict[str, Reader] = {
+    "tatoeba": sentences.read_tatoeba,
+    "bucc": sentences.read_bucc,
+    "lareqa": passages.read_lareqa,
+    "mewsli_x": entities.read_mewsli_x,
+    "xquad": questions.read_xquad,
+    "mlqa": questions.read_mlqa,
+    "tydiqa": questions.read_tydiqa,
+    "demo_bitext": demo.read_demo_bitext,
+    "demo_mining": demo.read_demo_mining,
+    "demo_passages": demo.read_demo_passages,
+    "demo_qa": demo.read_demo_qa,
+}
+
+HUB_READERS: dict[str, Reader] = {
+    "tatoeba": sentences.read_tatoeba_rows,
+    "xquad": questions.read_xquad,
+    "mlqa": questions.read_mlqa,
+    "tydiqa": questions.read_tydiqa,
+}

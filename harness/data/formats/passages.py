@@ -1,0 +1,138 @@
+"""One pool of answer sentences in all languages (LAReQA XQuAD-R)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.cards.task import TaskCard
+from harness.data.examples import Query, Retrieval
+from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_json, take
+from harness.data.formats.questions import Asked, check_answers, from_paragraph
+from harness.errors import DataError
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A paragraph cut into sentences. ``questions``: (id, text, index of its answer sentence)."""
+
+    id: str
+    cluster: str
+    sentences: tuple[str, ...]
+    context: str
+    questions: tuple[tuple[str, str, int], ...]
+
+
+def read_lareqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """One file a language, and every language of the card: the pool is never smaller."""
+    passages = {lang: _passages(files[Key(lang, split, "passages")]) for lang in card.languages}
+    names = {lang: files[Key(lang, split, "passages")].name for lang in card.languages}
+    _same_ids(passages, names)
+    return pooled(split, units, passages)
+
+
+def pooled(split: str, units: Sequence[str], passages: Mapping[str, Sequence[Passage]]) -> Parsed:
+    """The pool in order of languages and files, and the queries of the units.
+
+    A candidate is its sentence and then the whole context, without a separator and without line
+    feeds (XTREME's `processors/lareqa.py`). Relevant is every sentence of the question's paragraph
+    that equals its answer sentence, in each language that has the question.
+    """
+    ids: list[str] = []
+    texts: list[str] = []
+    langs: list[str] = []
+    relevant: dict[str, list[int]] = defaultdict(list)
+    for lang, found in passages.items():
+        for passage in found:
+            first = len(ids)
+            for index, sentence in enumerate(passage.sentences):
+                ids.append(f"{lang}:{passage.id}:{index}")
+                texts.append((sentence + passage.context).replace("\n", ""))
+                langs.append(lang)
+            for identifier, _, answer in passage.questions:
+                relevant[identifier] += [
+                    first + index
+                    for index, sentence in enumerate(passage.sentences)
+                    if sentence == passage.sentences[answer]
+                ]
+    queries = {
+        unit: tuple(
+            Query(identifier, text, passage.cluster, tuple(sorted(relevant[identifier])))
+            for passage in passages[unit]
+            for identifier, text, _ in passage.questions
+        )
+        for unit in units
+    }
+    counts = {unit: len(found) for unit, found in queries.items()}
+    pool = Retrieval(tuple(ids), tuple(texts), tuple(langs), queries)
+    return Parsed(pool, {split: counts}, candidates=len(ids))
+
+
+def _passages(file: LocalFile) -> list[Passage]:
+    passages = []
+    asked: list[Asked] = []
+    for article_number, article in enumerate(take(read_json(file), "data", list, file.name)):
+        for number, paragraph in enumerate(
+            take(article, "paragraphs", list, f"{file.name}: data[{article_number}]")
+        ):
+            place = f"{file.name}: data[{article_number}].paragraphs[{number}]"
+            questions = list(from_paragraph(paragraph, None, place))
+            asked += questions
+            passages.append(_passage(paragraph, questions, place))
+    check_answers(asked, file)
+    return passages
+
+
+def _passage(paragraph: object, questions: Sequence[Asked], place: str) -> Passage:
+    context = take(paragraph, "context", str, place)
+    sentences = take(paragraph, "sentences", list, place)
+    breaks = take(paragraph, "sentence_breaks", list, place)
+    if len(sentences) != len(breaks):
+        raise DataError(f"{place}: {len(sentences)} sentences, {len(breaks)} sentence_breaks")
+    # Not compared with the text there: two official sentences (tr) lie two characters off.
+    for index, (sentence, span) in enumerate(zip(sentences, breaks, strict=True)):
+        if not (isinstance(sentence, str) and sentence and _is_span(span, len(context))):
+            raise DataError(f"{place}.sentences[{index}]: not text with a span [start, end)")
+    if not questions:
+        raise DataError(f"{place}: no questions: download it again")
+    return Passage(
+        id=questions[0].id,
+        cluster=f"xquad:{questions[0].id}",
+        sentences=tuple(sentences),
+        context=context,
+        questions=tuple((one.id, one.question, _answer_sentence(one, breaks)) for one in questions),
+    )
+
+
+def _is_span(span: object, length: int) -> bool:
+    if not (isinstance(span, list) and len(span) == 2):
+        return False
+    start, end = span
+    return isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length
+
+
+def _answer_sentence(asked: Asked, breaks: Sequence[Sequence[int]]) -> int:
+    """The sentence whose span [start, end) holds the first answer's offset."""
+    start = asked.starts[0] if asked.starts else -1
+    holding = [index for index, (begin, end) in enumerate(breaks) if begin <= start < end]
+    if len(holding) != 1:
+        raise DataError(f"{asked.place}: {len(holding)} sentences hold the answer of {asked.id}")
+    return holding[0]
+
+
+def _same_ids(passages: Mapping[str, Sequence[Passage]], names: Mapping[str, str]) -> None:
+    """DataError where a language has other questions than the first one, or one twice."""
+    expected: set[str] | None = None
+    for lang, found in passages.items():
+        ids = [identifier for passage in found for identifier, _, _ in passage.questions]
+        if len(set(ids)) != len(ids):
+            repeated = next(one for one in ids if ids.count(one) > 1)
+            raise DataError(f"{names[lang]}: question {repeated} given twice")
+        expected = set(ids) if expected is None else expected
+        if set(ids) != expected:
+            odd = sorted(expected.symmetric_difference(ids))[0]
+            raise DataError(
+                f"{names[lang]}: questions differ from {next(iter(names.values()))}, first {odd}:"
+                " every language needs the same ids"
+            )

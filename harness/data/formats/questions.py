@@ -1,0 +1,200 @@
+"""Extractive questions in SQuAD's JSON or as rows of a Hub data set (XQuAD, MLQA, TyDiQA)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from harness.cards.task import TaskCard
+from harness.data.examples import Question, QuestionSet
+from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_json, read_rows, take
+from harness.errors import DataError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as its file has it. ``place``: where, for errors."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[str, ...]
+    starts: tuple[int, ...]
+    title: str | None
+    place: str
+
+
+Clusters = Callable[[Sequence[Asked]], list[str]]
+
+
+def read_xquad(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Clusters: the paragraph, which all languages share, named by its first question's id."""
+    return _read(split, units, files, lambda unit, asked: paragraph_clusters(asked))
+
+
+def read_tydiqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Clusters: the passage. One file of all languages is told apart by the ids' beginning."""
+
+    def belongs(unit: str, file: LocalFile, asked: Asked) -> bool:
+        return not file.mixed or asked.id.startswith(f"{card.code(unit)}-")
+
+    return _read(split, units, files, lambda unit, asked: passage_clusters(asked), belongs)
+
+
+def read_mlqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Clusters: the parallel article, by its English title.
+
+    Titles differ by language, but every question is there in English too: the file of English
+    questions on English contexts says which article an id belongs to.
+    """
+    index = files.get(Key("", split, "index"))
+    titles = {asked.id: asked.title for asked in read_questions(index)} if index else {}
+    notes: set[str] = set()
+
+    def clusters(unit: str, asked: Sequence[Asked]) -> list[str]:
+        context = unit.split("-")[0]
+        own = "" if context == "en" else f"{context}:"
+        apart = sum(not titles.get(one.id) for one in asked)
+        if apart and own:
+            notes.add(
+                f"mlqa {unit}: {apart} of {len(asked)} questions are clustered by their own"
+                " language's article, since the English file does not have them"
+            )
+        return [
+            f"mlqa:{title}" if (title := titles.get(one.id)) else f"mlqa:{own}{_title(one)}"
+            for one in asked
+        ]
+
+    parsed = _read(split, units, files, clusters)
+    return Parsed(parsed.examples, parsed.counts, notes=tuple(sorted(notes)))
+
+
+def _title(asked: Asked) -> str:
+    if not asked.title:
+        raise DataError(f"{asked.place}: no article title: not the official schema")
+    return asked.title
+
+
+def _read(
+    split: str,
+    units: tuple[str, ...],
+    files: Files,
+    clusters: Callable[[str, Sequence[Asked]], list[str]],
+    belongs: Callable[[str, LocalFile, Asked], bool] = lambda unit, file, asked: True,
+) -> Parsed:
+    examples = {}
+    read: dict[LocalFile, list[Asked]] = {}
+    for unit in units:
+        file = _file_of(files, unit, split)
+        if file not in read:
+            read = {file: read_questions(file)}
+        asked = [one for one in read[file] if belongs(unit, file, one)]
+        if not asked:
+            raise DataError(f"{file.name}: no questions in {unit}: download it again")
+        check_answers(asked, file)
+        examples[unit] = question_set(unit, asked, clusters(unit, asked))
+    counts = {unit: len(found.questions) for unit, found in examples.items()}
+    return Parsed(examples, {split: counts})
+
+
+def _file_of(files: Files, unit: str, split: str) -> LocalFile:
+    """The unit's own file, or the one that holds all units; official JSON or rows of the Hub."""
+    for key in (Key(unit, split, "questions"), Key(unit, split, "rows"), Key("", split, "rows")):
+        if key in files:
+            return files[key]
+    raise KeyError(f"no file of {unit} {split} was handed over")
+
+
+def question_set(unit: str, asked: Sequence[Asked], clusters: Sequence[str]) -> QuestionSet:
+    """The unit's questions. An id that comes again gets `#2`, `#3` … appended."""
+    seen: Counter[str] = Counter()
+    questions = []
+    for one, cluster in zip(asked, clusters, strict=True):
+        seen[one.id] += 1
+        name = one.id if seen[one.id] == 1 else f"{one.id}#{seen[one.id]}"
+        questions.append(Question(name, one.question, one.context, one.answers, cluster))
+    context, _, question = unit.partition("-")
+    return QuestionSet(context, question or context, tuple(questions))
+
+
+def check_answers(asked: Sequence[Asked], file: LocalFile) -> None:
+    """DataError for a file stripped of its answers, and for an answer that is not at its offset."""
+    if not any(text for one in asked for text in one.answers):
+        raise DataError(
+            f"{file.name}: has no answers: stripped test annotations; put the official file with"
+            " answers there"
+        )
+    for one in asked:
+        if not one.answers or not all(one.answers):
+            raise DataError(f"{one.place}: question {one.id} has no answer: download it again")
+        for text, start in zip(one.answers, one.starts, strict=True):
+            if start < 0 or not one.context.startswith(text, start):
+                raise DataError(
+                    f"{one.place}: answer {text[:40]!r} of {one.id} is not at offset {start} of its"
+                    " context: download it again"
+                )
+
+
+def paragraph_clusters(asked: Sequence[Asked]) -> list[str]:
+    """`xquad:` + the id of the first question on the same paragraph (neighbours, one context)."""
+    clusters: list[str] = []
+    for index, one in enumerate(asked):
+        same = index > 0 and asked[index - 1].context == one.context
+        clusters.append(clusters[-1] if same else f"xquad:{one.id}")
+    return clusters
+
+
+def passage_clusters(asked: Iterable[Asked]) -> list[str]:
+    """`tydiqa:` + 12 hex of the passage's sha256."""
+    return [f"tydiqa:{sha256(one.context.encode()).hexdigest()[:12]}" for one in asked]
+
+
+def read_questions(file: LocalFile) -> list[Asked]:
+    """Every question of a file, in its order. DataError where the schema is another."""
+    if file.name.endswith(".json"):
+        return list(_from_squad(file))
+    return [_from_row(place, row) for place, row in read_rows(file)]
+
+
+def _from_squad(file: LocalFile) -> Iterator[Asked]:
+    for article_number, article in enumerate(take(read_json(file), "data", list, file.name)):
+        place = f"{file.name}: data[{article_number}]"
+        title = take(article, "title", str, place) if "title" in article else None
+        for number, paragraph in enumerate(take(article, "paragraphs", list, place)):
+            yield from from_paragraph(paragraph, title, f"{place}.paragraphs[{number}]")
+
+
+def from_paragraph(paragraph: Any, title: str | None, place: str) -> Iterator[Asked]:
+    """The questions of one paragraph."""
+    context = take(paragraph, "context", str, place)
+    for number, record in enumerate(take(paragraph, "qas", list, place)):
+        where = f"{place}.qas[{number}]"
+        answers = take(record, "answers", list, where)
+        yield Asked(
+            take(record, "id", str, where),
+            take(record, "question", str, where),
+            context,
+            tuple(take(answer, "text", str, where) for answer in answers),
+            tuple(take(answer, "answer_start", int, where) for answer in answers),
+            title,
+            where,
+        )
+
+
+def _from_row(place: str, row: Any) -> Asked:
+    answers = take(row, "answers", dict, place)
+    texts, starts = (take(answers, key, list, place) for key in ("text", "answer_start"))
+    if len(texts) != len(starts):
+        raise DataError(f"{place}: {len(texts)} answer texts, {len(starts)} offsets")
+    return Asked(
+        take(row, "id", str, place),
+        take(row, "question", str, place),
+        take(row, "context", str, place),
+        tuple(str(text) for text in texts),
+        tuple(int(start) for start in starts),
+        take(row, "title", str, place) if "title" in row else None,
+        place,
+    )

@@ -1,0 +1,113 @@
+"""Sentence pairs (Tatoeba) and comparable corpora with hidden pairs (BUCC 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.cards.task import TaskCard
+from harness.data.examples import Bitext, Mining
+from harness.data.formats.files import (
+    Files,
+    Key,
+    LocalFile,
+    Parsed,
+    read_lines,
+    read_rows,
+    read_table,
+    take,
+)
+from harness.errors import DataError
+
+
+def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Two files a language, line i of one translating line i of the other."""
+    examples = {
+        unit: pair_up(
+            unit,
+            files[Key(unit, split, "source")],
+            read_lines(files[Key(unit, split, "source")]),
+            read_lines(files[Key(unit, split, "english")]),
+        )
+        for unit in units
+    }
+    return _counted(split, examples)
+
+
+def read_tatoeba_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """One file a language from the Hub: `sentence1` in the language, `sentence2` in English."""
+    examples = {}
+    for unit in units:
+        file = files[Key(unit, split, "rows")]
+        sides: tuple[list[str], list[str]] = ([], [])
+        for place, row in read_rows(file):
+            for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
+                side.append(take(row, column, str, place).strip())
+        examples[unit] = pair_up(unit, file, *sides)
+    return _counted(split, examples)
+
+
+def pair_up(lang: str, file: LocalFile, source: list[str], english: list[str]) -> Bitext:
+    """The pairs. DataError where the sides differ in length or hold no pair."""
+    if len(source) != len(english):
+        raise DataError(
+            f"{file.name}: {len(source)} lines, its English side {len(english)}: not parallel"
+        )
+    if not source:
+        raise DataError(f"{file.name}: no pairs: download it again")
+    return Bitext(lang, tuple(source), tuple(english))
+
+
+def read_bucc(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Both corpora and the gold pairs of each language, for the split and those it needs."""
+    splits = (*card.source.splits[split].needs, split)
+    examples = {
+        unit: {
+            part: corpora(
+                unit,
+                part,
+                read_ids(files[Key(unit, part, "source")]),
+                read_ids(files[Key(unit, part, "english")]),
+                files[Key(unit, part, "gold")],
+            )
+            for part in splits
+        }
+        for unit in units
+    }
+    return counted_mining(splits, examples)
+
+
+def read_ids(file: LocalFile) -> dict[str, str]:
+    """Sentences by id. DataError for an id that is there twice."""
+    sentences: dict[str, str] = {}
+    for number, (identifier, sentence) in read_table(file, 2):
+        if identifier in sentences:
+            raise DataError(f"{file.name}:{number}: id {identifier} given twice")
+        sentences[identifier] = sentence
+    return sentences
+
+
+def corpora(
+    lang: str, split: str, source: dict[str, str], english: dict[str, str], gold: LocalFile
+) -> Mining:
+    """The corpora of one language and split. DataError for a gold id that is on neither side."""
+    pairs = set()
+    for number, (left, right) in read_table(gold, 2):
+        for identifier, side in ((left, source), (right, english)):
+            if identifier not in side:
+                raise DataError(f"{gold.name}:{number}: gold id {identifier} names no sentence")
+        pairs.add((left, right))
+    return Mining(lang, split, source, english, frozenset(pairs))
+
+
+def counted_mining(splits: tuple[str, ...], examples: Mapping[str, Mapping[str, Mining]]) -> Parsed:
+    """The examples with their numbers of gold pairs."""
+    counts = {
+        split: {unit: len(parts[split].gold) for unit, parts in examples.items()}
+        for split in splits
+    }
+    return Parsed(examples, counts)
+
+
+def _counted(split: str, examples: Mapping[str, Bitext]) -> Parsed:
+    counts = {unit: len(bitext.source) for unit, bitext in examples.items()}
+    return Parsed(examples, {split: counts})

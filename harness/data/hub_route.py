@@ -1,0 +1,73 @@
+"""Data sets on the Hub: one pinned snapshot of the files that are needed, read from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from harness.cards.source_files import Hub
+from harness.data.formats import Key, LocalFile
+from harness.data.layout import Fetched, Sourced, Where, digest
+from harness.io.download import Unavailable, reason
+
+
+def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict[Key, str]:
+    """The glob of every file needed; a shared one (unit empty) once."""
+    found: dict[Key, str] = {}
+    for role, template in hub.files.items():
+        for unit in units if "{" in template else [""]:
+            found[Key(unit, split, role)] = card.fill(template, unit)
+    return found
+
+
+def fetch(
+    card: Sourced, hub: Hub, split: str, units: Sequence[str], where: Where, offline: bool
+) -> Fetched:
+    """One snapshot at the card's commit. Offline, no connection is tried."""
+    wanted = templates(card, hub, split, units)
+    try:
+        folder = _snapshot(hub, sorted(set(wanted.values())), where, offline)
+    except Unavailable as error:
+        return Fetched("hub", {}, {}, dict.fromkeys(wanted, str(error)))
+    return _matched(hub, wanted, folder)
+
+
+def _snapshot(hub: Hub, patterns: list[str], where: Where, offline: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:  # the library itself retries, and waits as long as an overloaded Hub asks
+        return Path(
+            snapshot_download(
+                hub.id,
+                repo_type="dataset",
+                revision=hub.revision,
+                allow_patterns=patterns,
+                cache_dir=where.cache / "hub",
+                local_files_only=offline,
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        why = "not in the cache" if offline else reason(error.__cause__ or error)
+        raise Unavailable(f"{hub.id}: {why}") from None
+    except Exception as error:  # whatever its HTTP library raises: the route does not lead there
+        raise Unavailable(f"{hub.id}: {reason(error)}") from None
+
+
+def _matched(hub: Hub, wanted: Mapping[Key, str], folder: Path) -> Fetched:
+    """The one file that each glob stands for."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    files: dict[Key, LocalFile] = {}
+    digests: dict[str, str] = {}
+    failures: dict[Key, str] = {}
+    for key, pattern in wanted.items():
+        matches = [name for name in names if fnmatchcase(name, pattern)]
+        if len(matches) != 1:
+            failures[key] = f"{hub.id}@{hub.revision[:12]}: {len(matches)} files match {pattern}"
+            continue
+        name = f"{hub.id}@{hub.revision[:12]}/{matches[0]}"
+        files[key] = LocalFile(folder / matches[0], name, mixed=not key.unit)
+        if name not in digests:
+            digests[name] = digest(folder / matches[0])
+    return Fetched("hub", files, digests, failures)

@@ -1,0 +1,152 @@
+"""Which files a request needs, by their paths in the official layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol as Interface
+
+from harness.cards.source_files import SourceFile, read_checksums
+from harness.data.formats import Files, Key
+from harness.errors import DataError
+
+BLOCK = 1 << 20
+
+
+class SplitFiles(Interface):
+    """The files of one split by role, and the splits that must be read with it."""
+
+    @property
+    def files(self) -> Mapping[str, SourceFile]: ...
+
+    @property
+    def needs(self) -> list[str]: ...
+
+
+class Splits(Interface):
+    """A source: its splits."""
+
+    @property
+    def splits(self) -> Mapping[str, SplitFiles]: ...
+
+
+class Sourced(Interface):
+    """A card with files: that of a target task or of an intermediate one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def languages(self) -> list[str]: ...
+
+    @property
+    def source(self) -> Splits: ...
+
+    def fill(self, template: str, unit: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where data may come from. ``data``: a folder in the official layout, then the only source.
+
+    ``cache``: what was downloaded. ``offline``: no connection is tried.
+    """
+
+    data: Path | None
+    cache: Path
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One file of the layout, for one unit or (unit empty) for all."""
+
+    key: Key
+    path: str
+    alternative: str | None
+    url: str | None
+    member: str | None
+    size: int | None
+    optional: bool
+
+    @property
+    def sha256(self) -> str | None:
+        """The official file's checksum, where it is known."""
+        return read_checksums().get(self.path)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Files on disk. ``digests``: name → sha256. ``failures``: why a file could not be had."""
+
+    route: str
+    files: Files
+    digests: Mapping[str, str]
+    failures: Mapping[Key, str] = field(default_factory=dict)
+
+
+def pieces(card: Sourced, split: str, units: Sequence[str]) -> list[Piece]:
+    """Every file that the units need, with those of the splits that the split needs.
+
+    A pool of passages needs the files of all languages, whichever are asked for.
+    """
+    wanted = card.languages if card.kind == "passages" else units
+    found: dict[Key, Piece] = {}
+    for part in (*card.source.splits[split].needs, split):
+        for role, file in card.source.splits[part].files.items():
+            for unit in wanted if "{" in file.path else [""]:
+                key = Key(unit, part, role)
+                found[key] = _piece(card, file, key)
+    return list(found.values())
+
+
+def _piece(card: Sourced, file: SourceFile, key: Key) -> Piece:
+    def filled(template: str | None) -> str | None:
+        return None if template is None else card.fill(template, key.unit)
+
+    return Piece(
+        key=key,
+        path=card.fill(file.path, key.unit),
+        alternative=filled(file.alternative),
+        url=filled(file.url),
+        member=filled(file.member),
+        size=file.size,
+        optional=file.optional,
+    )
+
+
+def missing_units(
+    card: Sourced, units: Sequence[str], failures: Mapping[Key, str]
+) -> dict[str, str]:
+    """Unit → why it cannot be had. A pool, or a file that all units share, takes all along."""
+    shared = [why for key, why in failures.items() if not key.unit or card.kind == "passages"]
+    if shared:
+        return dict.fromkeys(units, shared[0])
+    missing: dict[str, str] = {}
+    for key, why in failures.items():
+        missing.setdefault(key.unit, why)
+    return {unit: missing[unit] for unit in units if unit in missing}
+
+
+def digest(path: Path) -> str:
+    """sha256 hex of a file, read in blocks."""
+    found = sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            found.update(block)
+    return found.hexdigest()
+
+
+def verified(path: Path, name: str, expected: str | None, remedy: str) -> str:
+    """The file's sha256 hex. DataError (exit 6) where it is not the one expected."""
+    found = digest(path)
+    if expected is not None and found != expected:
+        raise DataError(
+            f"{name}: sha256 is {found[:12]}…, the official file's is {expected[:12]}…: {remedy}"
+        )
+    return found

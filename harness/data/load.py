@@ -1,0 +1,140 @@
+"""A card's source → files → checked examples, by the one route that leads there.
+
+Routes: `package` (the demo tasks), `folder` (only this one where a data folder is given), else
+`official` and then `hub`. Every route that carries a task gives identical examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.cards.languages import task_root
+from harness.cards.task import TaskCard
+from harness.data import folder, official
+from harness.data import hub_route as hub
+from harness.data.examples import Examples, Loaded, Retrieval
+from harness.data.formats import HUB_READERS, READERS, Parsed
+from harness.data.layout import Fetched, Where, missing_units
+from harness.errors import DataError
+
+__all__ = ["Download", "Fetched", "Where", "fetch", "load", "planned_downloads"]
+
+COUNTED = {"bitext": "pairs", "mining": "gold pairs", "passages": "queries", "span_qa": "questions"}
+
+
+@dataclass(frozen=True)
+class Download:
+    """Something that would be downloaded. ``size``: about how many bytes, where that is known."""
+
+    what: str
+    size: int | None
+
+
+def load(card: TaskCard, split: str | None, units: Sequence[str], where: Where) -> Loaded:
+    """The examples of the units, checked; what could not be had is in ``missing``, with why.
+
+    split: None for the card's own. UsageError for a split that the card has not; DataError for
+    data that does not match its checksum, schema or (but in a data folder) published count.
+    """
+    split = card.check_split(split)
+    fetched = fetch(card, split, units, where)
+    missing = missing_units(card, units, fetched.failures)
+    present = tuple(unit for unit in units if unit not in missing)
+    if not present:
+        return Loaded(_nothing(card), fetched.route, {}, missing=missing)
+    readers = HUB_READERS if fetched.route == "hub" else READERS
+    parsed = readers[card.source.format](card, split, present, fetched.files)
+    differing = _differing_counts(card, parsed)
+    if differing and fetched.route != "folder":
+        raise DataError(f"{differing[0]}: the {fetched.route} files are not the published ones")
+    return Loaded(
+        examples=parsed.examples,
+        route=fetched.route,
+        files=dict(sorted(fetched.digests.items())),
+        complete=not differing,
+        missing={**missing, **parsed.missing},
+        notes=(*(f"custom data: {text}" for text in differing), *parsed.notes),
+    )
+
+
+def fetch(card: TaskCard, split: str | None, units: Sequence[str], where: Where) -> Fetched:
+    """The files of the units on disk, downloaded where they are not there; nothing is parsed.
+
+    What the cache has whole is taken from there, so that a prefetched task makes no connection.
+    """
+    split = card.check_split(split)
+    if card.source.package:
+        return folder.find(card, split, units, task_root(), "package")
+    if where.data is not None:
+        return folder.find(card, split, units, where.data, "folder")
+    found = _cached(card, split, units, where)
+    if where.offline or not found.failures:
+        return found
+    downloaded = official.fetch(card, split, units, where)
+    mirror = card.source.splits[split].hub
+    if not downloaded.failures:
+        return downloaded
+    if mirror is None:
+        return _explained(card, downloaded, "")
+    snapshot = hub.fetch(card, mirror, split, units, where, offline=False)
+    if not snapshot.failures:
+        return snapshot
+    return _explained(card, downloaded, next(iter(snapshot.failures.values())))
+
+
+def planned_downloads(
+    card: TaskCard, split: str | None, units: Sequence[str], where: Where
+) -> list[Download]:
+    """What `fetch` would download first; no connection is tried."""
+    split = card.check_split(split)
+    if card.source.package or where.data is not None:
+        return []
+    if not _cached(card, split, units, where).failures:
+        return []
+    planned: dict[str, Download] = {}
+    for piece in official.absent(card, split, units, where):
+        url = piece.url or ""
+        if url and not (piece.member and official.archive_place(where, url).is_file()):
+            planned[url] = Download(url, piece.size)
+    return list(planned.values())
+
+
+def _cached(card: TaskCard, split: str, units: Sequence[str], where: Where) -> Fetched:
+    """What the cache has of the route that is there whole, or else of the official one."""
+    found = official.cached(card, split, units, where)
+    mirror = card.source.splits[split].hub
+    if found.failures and mirror is not None:
+        snapshot = hub.fetch(card, mirror, split, units, where, offline=True)
+        if not snapshot.failures:
+            return snapshot
+    return found
+
+
+def _explained(card: TaskCard, fetched: Fetched, hub_failure: str) -> Fetched:
+    """The failures with what the Hub said, and what a user can do."""
+    more = f"; hub: {hub_failure}" if hub_failure else ""
+    remedy = card.source.remedy or "try later, or put the files in a folder and give --data"
+    failures = {key: f"official: {why}{more}: {remedy}" for key, why in fetched.failures.items()}
+    return replace(fetched, failures=failures)
+
+
+def _differing_counts(card: TaskCard, parsed: Parsed) -> list[str]:
+    """Where the data differs from the published counts, in words."""
+    what = COUNTED[card.kind]
+    differing = []
+    for split, counts in parsed.counts.items():
+        published = card.counts.get(split, {})
+        differing += [
+            f"{card.name} {unit} has {count} of {published[unit]} {what}"
+            + ("" if split == card.split else f" in {split}")
+            for unit, count in counts.items()
+            if published.get(unit, count) != count
+        ]
+    if card.candidates is not None and parsed.candidates not in (None, card.candidates):
+        differing.append(f"{card.name} has {parsed.candidates} of {card.candidates} candidates")
+    return differing
+
+
+def _nothing(card: TaskCard) -> Examples:
+    return Retrieval((), (), (), {}) if card.kind == "passages" else {}

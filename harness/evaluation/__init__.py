@@ -1,0 +1,1 @@
+"""What is asked for → a plan → jobs → outcomes, on this machine or on a cluster."""

@@ -1,0 +1,137 @@
+"""Engines: where the shards of a plan run. On this machine one after another, or on a Ray cluster.
+
+On Ray, one worker per GPU (or processor core) does shards that it is handed one by one. Rows,
+vectors and tuned checkpoints go to folders that all nodes share, each file by an atomic rename; so
+a worker, a node or the command itself may be lost at any moment, and what is repeated is what was
+unfinished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from harness.errors import HarnessError, IncompleteError, UsageError, unknown_name
+from harness.evaluation.plan import Plan
+from harness.evaluation.ray.cluster import Pool, connected, marks
+from harness.evaluation.ray.shards import Lane, lanes
+from harness.evaluation.run import Reporter, not_measured, run
+
+if TYPE_CHECKING:
+    from harness.data.examples import Loaded
+
+# Plans → each with its scores, in their order. An error of a later plan is raised after the scores
+# of those before it.
+Engine = Callable[[Iterable[Plan], Reporter], Iterator[tuple[Plan, pa.Table]]]
+
+
+def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.Table]]:
+    """This machine, one plan after another."""
+    kept: dict[Any, Loaded] = {}
+    for plan in plans:
+        # The caller may hold all plans to the end: they hold the same examples, then.
+        plan = _with_kept(plan, kept)
+        yield plan, run(plan, reporter)
+
+
+def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.Table]]:
+    """A Ray cluster, the shards of all plans in one pool.
+
+    Raises:
+        IncompleteError: shards failed (they are named, and a plan that could not be made; the
+            others are finished), a node does not see the folders or has other software, or no
+            machine is left.
+        UsageError: no GPU in the cluster, or no cluster at RAY_ADDRESS.
+    """
+    planned: list[Plan] = []
+    kept: dict[Any, Loaded] = {}
+    broken: HarnessError | None = None
+    try:
+        for plan in plans:
+            reporter.planned(plan)
+            planned.append(_with_kept(plan, kept))
+    except HarnessError as error:
+        broken = error
+    failures: list[str] = []
+    for plan, tables in _run(planned, reporter, failures):
+        yield plan, pa.concat_tables([*tables, *not_measured(plan)])
+    if broken is not None and not failures:
+        raise broken
+    missing = ", ".join(dict.fromkeys(task for plan in planned for task in plan.missing))
+    if failures:
+        raise IncompleteError(
+            f"incomplete, {len(failures)} failed: {', '.join(failures[:5])}"
+            f"{', …' if len(failures) > 5 else ''}; the others are finished and kept"
+            f"{f'; no data for {missing}' if missing else ''}{f'; {broken}' if broken else ''}"
+        )
+
+
+ENGINES: Mapping[str, Engine] = {"local": local, "ray": on_ray}
+
+
+def choose(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises:
+        UsageError: there is none, or what it needs is not installed.
+    """
+    if name not in ENGINES:
+        raise unknown_name("engine", name, ENGINES)
+    if name == "ray" and find_spec("ray") is None:
+        raise UsageError("--engine ray needs ray: pip install 'xharness[ray]'")
+    return ENGINES[name]
+
+
+def _run(
+    plans: Sequence[Plan], reporter: Reporter, failures: list[str]
+) -> Iterator[tuple[Plan, list[pa.Table]]]:
+    if all(task.finished for plan in plans for task in plan.tasks):
+        # Nothing to hand out: the scores of what is there need no cluster.
+        for plan in plans:
+            own = [_alone(lane) for lane in lanes(plan, 1, reporter, failures)]
+            yield plan, [table for found in own for table in found]
+        return
+    request = plans[0].request  # device and folders are those of all plans
+    with connected() as ray, marks(request.out, request.cache) as seen:
+        pool = Pool(ray, request.device, seen, reporter.advance)
+        numbered = [
+            (number, lane)
+            for number, plan in enumerate(plans)
+            for lane in lanes(plan, pool.slots() or 1, reporter, failures)
+        ]
+        tables: dict[int, list[pa.Table]] = {}
+        done = 0
+        for lane_number, found in pool.run([lane for _, lane in numbered]):
+            tables[lane_number] = found
+            while done < len(plans):
+                mine = [i for i, (number, _) in enumerate(numbered) if number == done]
+                if not all(i in tables for i in mine):
+                    break
+                yield plans[done], [table for i in mine for table in tables[i]]
+                done += 1
+        for plan in plans[done:]:  # those without a lane
+            yield plan, []
+
+
+def _with_kept(plan: Plan, kept: dict[Any, Loaded]) -> Plan:
+    """The plan with the examples that an earlier one has read from the same files, if one has."""
+    tasks = []
+    for task in plan.tasks:
+        files = tuple(sorted(task.loaded.files.items()))
+        key = (task.card.hash, task.jobs[0].split, task.units, files)
+        tasks.append(replace(task, loaded=kept.setdefault(key, task.loaded)))
+    return replace(plan, tasks=tuple(tasks))
+
+
+def _alone(lane: Lane) -> list[pa.Table]:
+    """The tables of a lane that has nothing to do."""
+    try:
+        next(lane)
+    except StopIteration as end:
+        tables: list[pa.Table] = end.value
+        return tables
+    raise AssertionError("a finished task has shards")

@@ -1,0 +1,248 @@
+"""What a run will do: the jobs of a checkpoint, their examples, and what is done already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from harness.cards.target_recipes import TargetRecipe
+from harness.cards.task import TaskCard
+from harness.errors import DataError, UsageError
+from harness.evaluation.jobs import Job, encoding_jobs, reading_job, tuned_job
+from harness.evaluation.request import Request, choose_cards, target_recipe
+from harness.inference.protocol import PROTOCOL_VERSION
+from harness.kinds import KINDS
+from harness.results.outcomes import OutcomeFile
+
+if TYPE_CHECKING:
+    from harness.checkpoint.resolve import Checkpoint
+    from harness.data.examples import Loaded
+    from harness.data.load import Download, Where
+    from harness.training.target import Tuning, Tunings
+
+NO_HEAD_REMEDY = "--finetune trains one by the target recipe"
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """One task: its examples, and a job for it (several with ``--layer all``)."""
+
+    card: TaskCard
+    loaded: Loaded
+    jobs: tuple[Job, ...]
+    units: tuple[str, ...]
+    done: Mapping[str, frozenset[str]]  # signature → units that are finished
+    texts: int
+    todo_texts: int
+    todo_characters: int
+
+    @property
+    def recipe(self) -> TargetRecipe | None:
+        """What the checkpoint is tuned by before it."""
+        return self.jobs[0].recipe
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The units that lack rows, of one layer or another."""
+        return _unfinished(self.units, self.done)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is to do."""
+        return not self.unfinished
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run will do for one checkpoint.
+
+    ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
+    ``missing``: task or task/language → why its data could not be had. ``downloads``: task → what
+    it still needs, in a plan that downloads nothing. ``tunings``: recipe → the tuned checkpoint
+    that its tasks are measured on.
+    """
+
+    checkpoint: Checkpoint
+    request: Request
+    tasks: tuple[PlannedTask, ...]
+    inapplicable: Mapping[str, str]
+    missing: Mapping[str, str]
+    downloads: Mapping[str, Sequence[Download]]
+    tunings: Mapping[str, Tuning] = field(default_factory=dict)
+
+
+def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True) -> Plan:
+    """Read the data of every chosen task and work out the jobs; no weight is loaded.
+
+    With ``download`` false, data that is not on disk is listed in ``downloads`` and left there.
+
+    Raises:
+        UsageError: the request does not make sense.
+        RefusedError: the protocol does not apply to the checkpoint.
+        DataError: data does not match its checksum, schema or count.
+    """
+    from harness.checkpoint.loading import describe
+    from harness.data.load import Where, load, planned_downloads
+
+    where = Where(data=request.data, cache=request.cache, offline=request.offline)
+    chosen = [(*pair, target_recipe(request, pair[0].name)) for pair in choose_cards(request)]
+    # Retrieval first: the encoder is given back before a reader is loaded.
+    chosen.sort(key=lambda one: KINDS[one[0].kind].needs == "reader")
+    tuned = _tunings(checkpoint, request, chosen, where, download)
+    shape = None
+    tasks: list[PlannedTask] = []
+    inapplicable: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    downloads: dict[str, list[Download]] = {}
+    for card, units, recipe in chosen:
+        split = card.check_split(request.split)
+        reads = KINDS[card.kind].needs == "reader"
+        if recipe is not None and recipe.name in tuned.refused:
+            inapplicable[card.name] = f"cannot be tuned: {tuned.refused[recipe.name]}"
+            continue
+        if recipe is not None and recipe.name in tuned.missing:
+            missing[card.name] = tuned.missing[recipe.name]
+            continue
+        if recipe is None and reads and not checkpoint.has_qa_head:
+            remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
+            inapplicable[card.name] = f"{checkpoint.head_note}: {remedy}"
+            continue
+        if reads:
+            jobs = [reading_job(checkpoint, card, units, split, request)]
+        else:
+            shape = shape or describe(checkpoint)
+            jobs = encoding_jobs(checkpoint, card, units, split, request, shape, recipe)
+        tuning = tuned.planned.get(recipe.name) if recipe else None
+        if recipe is not None:
+            jobs = [tuned_job(job, recipe, tuning) for job in jobs]
+        pending = [] if download else planned_downloads(card, split, units, where)
+        if pending:
+            downloads[card.name] = pending
+            continue
+        loaded = load(card, split, units, where)
+        lacking = {
+            **KINDS[card.kind].unscored(loaded.examples, split, request.limit), **loaded.missing
+        }  # fmt: skip
+        missing |= _missing(card, units, lacking)
+        units = tuple(unit for unit in units if unit not in lacking)
+        if units:
+            tasks.append(_planned(card, loaded, jobs, units, request, tuning))
+    needed = {task.recipe.name for task in tasks if task.recipe}
+    return Plan(
+        checkpoint,
+        request,
+        tuple(tasks),
+        inapplicable,
+        missing,
+        {**downloads, **tuned.downloads},
+        {name: tuning for name, tuning in tuned.planned.items() if name in needed},
+    )
+
+
+def _tunings(
+    checkpoint: Checkpoint,
+    request: Request,
+    chosen: Sequence[tuple[TaskCard, tuple[str, ...], TargetRecipe | None]],
+    where: Where,
+    download: bool,
+) -> Tunings:
+    """The tuned checkpoints that the tasks need.
+
+    Raises:
+        UsageError: the request would encode otherwise than a dual encoder is trained.
+    """
+    from harness.training.target import Tunings, plan_tunings
+
+    recipes = {recipe.name: recipe for _, _, recipe in chosen if recipe is not None}
+    if not recipes:
+        return Tunings()
+    encoders = [card.name for card, _, recipe in chosen if recipe and card.lengths is not None]
+    asked = request.protocol
+    if encoders and (asked.pooling or asked.layer != "auto" or any(asked.prompts.values())):
+        raise UsageError(
+            f"--finetune trains a dual encoder for {', '.join(encoders)}, which is pooled as it is "
+            "trained: leave --pooling, --layer and --prompt-… out, or name other tasks"
+        )
+    return plan_tunings(
+        checkpoint,
+        recipes.values(),
+        seed=request.seed,
+        dtype=request.protocol.dtype,
+        device=request.device,
+        where=where,
+        download=download,
+    )
+
+
+def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -> dict[str, str]:
+    if len(reasons) == len(units) and len(set(reasons.values())) == 1:
+        return {card.name: next(iter(reasons.values()))}
+    return {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
+
+
+def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:
+    """The units that are finished, on the same data and under the same protocols.
+
+    Raises:
+        DataError: they were measured (or tuned) on other data, since files without a published
+            checksum can change, or under another version of the protocols.
+    """
+    done = frozenset(file.done())
+    if done:
+        meta = file.meta()
+        before, version = meta["data"], meta.get("protocol_version", 1)
+        if version != PROTOCOL_VERSION:
+            raise DataError(
+                f"{file.path} was measured under version {version} of the protocols, now "
+                f"{PROTOCOL_VERSION}: measure again with --fresh, or name another --out"
+            )
+        now = {**loaded.files}
+        if tuning is not None:
+            before = {**before, **meta["tuning"]["data"]}
+            now |= tuning.data
+        for path, digest in now.items():
+            if before.get(path, digest) != digest:
+                raise DataError(
+                    f"{file.path} was measured on another {path} ({before[path][:12]}, now "
+                    f"{digest[:12]}): measure again with --fresh, or name another --out"
+                )
+    return done
+
+
+def _planned(
+    card: TaskCard,
+    loaded: Loaded,
+    jobs: Sequence[Job],
+    units: tuple[str, ...],
+    request: Request,
+    tuning: Tuning | None,
+) -> PlannedTask:
+    kind = KINDS[card.kind]
+    jobs = [replace(job, units=units) for job in jobs]
+    done = {
+        job.signature: frozenset()
+        if request.fresh
+        else _done(job.file(request.out), loaded, tuning)
+        for job in jobs
+    }
+    counted: set[tuple[str, str]] = set()
+    todo: set[tuple[str, str]] = set()
+
+    def count(role: str, texts: Iterable[str], *, pending: bool) -> None:
+        new = {(role, text) for text in texts} - counted
+        counted.update(new)
+        if pending:
+            todo.update(new)
+
+    unfinished = _unfinished(units, done)
+    count("document", kind.pool(loaded.examples), pending=bool(unfinished))
+    for unit in units:
+        for role, texts in kind.texts(loaded.examples, unit, request.limit):
+            count(role, texts, pending=unit in unfinished)
+    characters = sum(len(text) for _, text in todo)
+    return PlannedTask(card, loaded, tuple(jobs), units, done, len(counted), len(todo), characters)
+
+
+def _unfinished(units: Sequence[str], done: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    return tuple(unit for unit in units if any(unit not in there for there in done.values()))

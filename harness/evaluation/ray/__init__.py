@@ -1,0 +1,1 @@
+"""The shards of a plan on a Ray cluster."""

@@ -1,0 +1,254 @@
+"""Shards: the parts of a plan that machines do apart from each other, and their order.
+
+A lane is a tuning with its tasks, or one task. It gives stages of shards; a stage begins when the
+one before has ended. Texts come before languages, so that each distinct text is encoded once, in
+the batches that a run on one machine would form.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from harness.data.load import Where
+from harness.errors import IncompleteError
+from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.request import Request
+from harness.evaluation.run import (
+    Reporter,
+    close_job,
+    groups,
+    make_backbone,
+    make_encoder,
+    note,
+    reads,
+    where_of,
+)
+from harness.inference.protocol import Role
+from harness.kinds import KINDS
+from harness.results.scores import score_file
+from harness.training.target import Tuning, provenance
+
+if TYPE_CHECKING:
+    from harness.checkpoint.resolve import Checkpoint
+    from harness.evaluation.jobs import Job
+
+# Characters of a part of texts that are a shard of their own: a few batches on a core, so that no
+# language is waited for alone; or so much that a GPU does not wait for the tokenizer, which goes
+# over the whole part each time.
+SHARD_CHARACTERS = {"cpu": 16_000, "cuda": 16_000_000}
+SEEN_SECONDS = 90.0  # what another machine wrote is waited for; NFS keeps a listing up to a minute
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the shards of one task share; a machine is sent it once.
+
+    ``checkpoint``: what is measured, the tuned one in the tuned track; ``made`` its provenance.
+    ``since``: as in ``VectorStore``.
+    """
+
+    request: Request
+    task: PlannedTask
+    checkpoint: Checkpoint
+    made: Mapping[str, Any] | None
+    since: int
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Train the checkpoint that tasks are measured on; gives the tuned Checkpoint."""
+
+    tuning: Tuning
+    where: Where
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Vectors of one share of a part's batches, into the store."""
+
+    texts: Sequence[str]
+    role: Role
+    lang: str
+    share: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The rows of one unit of the task's ``job``-th job, as a part beside the outcome file."""
+
+    job: int
+    unit: str
+
+
+Shard = Tune | Encode | Measure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a shard ended.
+
+    ``texts``, ``characters``: what it did. ``checkpoint``: what it trained. ``failed``: why it
+    failed, for a reason of its own. ``blind``: that its machine does not see a folder.
+    """
+
+    texts: int = 0
+    characters: int = 0
+    checkpoint: Checkpoint | None = None
+    failed: str = ""
+    blind: str = ""
+
+
+Stage = list[tuple[Setting | None, Shard]]
+Lane = Generator[Stage, list[Outcome], list[pa.Table]]
+
+
+def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) -> list[Lane]:
+    """The lanes of a plan, in the order of its tables.
+
+    ``machines``: how many shards run at a time. What fails is named in ``failures`` and is a row
+    without a value; the rest goes on.
+    """
+    since = time.time_ns() if plan.request.fresh else 0
+
+    def lane(task: PlannedTask, checkpoint: Checkpoint, made: Mapping[str, Any] | None) -> Lane:
+        setting = Setting(plan.request, task, checkpoint, made, since)
+        return _task_lane(plan, setting, machines, reporter, failures)
+
+    def tuned_lane(tuning: Tuning, tasks: Sequence[PlannedTask]) -> Lane:
+        checkpoint, made = plan.checkpoint, None
+        if not all(task.finished for task in tasks):
+            with reporter.tuning(tuning):  # says that it begins; its steps are another machine's
+                pass
+            (outcome,) = yield [(None, Tune(tuning, where_of(plan.request)))]
+            if outcome.checkpoint is None:
+                names = [task.card.name for task in tasks]
+                failures.extend(f"{plan.checkpoint.label} {n} ({outcome.failed})" for n in names)
+                return [note(plan, name, f"failed: {outcome.failed}") for name in names]
+            checkpoint = outcome.checkpoint
+            made = provenance(tuning, checkpoint)
+        return (yield from _together([lane(task, checkpoint, made) for task in tasks]))
+
+    found: list[Lane] = []
+    for tuning, tasks in groups(plan):
+        if tuning is None:
+            found += [lane(task, plan.checkpoint, None) for task in tasks]
+        else:
+            found.append(tuned_lane(tuning, tasks))
+    return found
+
+
+def _task_lane(
+    plan: Plan, setting: Setting, machines: int, reporter: Reporter, failures: list[str]
+) -> Lane:
+    task, request = setting.task, setting.request
+    if request.fresh:
+        for job in task.jobs:
+            job.file(request.out).remove()
+    todo = [
+        Measure(number, unit)
+        for number, job in enumerate(task.jobs)
+        for unit in task.units
+        if unit not in task.done[job.signature]
+    ]
+    failed: dict[tuple[int, str], str] = {}
+    if todo and not reads(task):
+        texts = _encode_shards(setting, machines, reporter)
+        if texts:  # what fails here fails again below, where it has a name
+            yield [(setting, shard) for shard in texts]
+    if todo:
+        outcomes = yield [(setting, shard) for shard in todo]
+        failed = {
+            (shard.job, shard.unit): outcome.failed
+            for shard, outcome in zip(todo, outcomes, strict=True)
+            if outcome.failed
+        }
+    tables: list[pa.Table] = []
+    for number, job in enumerate(task.jobs):
+        bad = {unit: why for (of, unit), why in failed.items() if of == number}
+        if not bad:
+            _wait_until_seen(job, request, task.units)
+            tables.append(close_job(request, task, job, reporter))
+            continue
+        if len(bad) < len(task.units):  # parts stay parts: another run finishes them
+            tables.append(score_file(job.file(request.out), task.units))
+        tables += [note(plan, f"{task.card.name}/{u}", f"failed: {why}") for u, why in bad.items()]
+        failures += [
+            f"{plan.checkpoint.label} {task.card.name}/{unit} ({why})" for unit, why in bad.items()
+        ]
+    return tables
+
+
+def _encode_shards(setting: Setting, machines: int, reporter: Reporter) -> list[Encode]:
+    """The texts that have no vector yet, part by part as one machine would take them.
+
+    The texts of finished units come first to be announced, as in ``Encoder.announce``.
+    """
+    task, request = setting.task, setting.request
+    kind = KINDS[task.card.kind]
+    backbone = make_backbone(request, setting.checkpoint, [task])
+    encoder = make_encoder(request, task, backbone, setting.since, reporter.advance)
+    least = SHARD_CHARACTERS.get(request.device.split(":")[0], SHARD_CHARACTERS["cpu"])
+    shards: list[Encode] = []
+
+    def add(texts: Sequence[str], role: Role, lang: str) -> None:
+        for part in encoder.parts(texts, role=role):
+            characters = sum(len(text) for text in part)
+            if not encoder.missing(part, role=role).any():
+                reporter.advance(len(part), characters)
+                continue
+            shares = min(machines, len(part), max(1, characters // least))
+            shards.extend(Encode(part, role, lang, (share, shares)) for share in range(shares))
+
+    unfinished = set(task.unfinished)
+    add(kind.pool(task.loaded.examples), "document", "")
+    for unit in task.units:
+        for role, texts in kind.texts(task.loaded.examples, unit, request.limit):
+            if unit in unfinished:
+                add(texts, role, unit)
+            else:
+                encoder.announce(texts, role=role)
+    return shards
+
+
+def _wait_until_seen(job: Job, request: Request, units: Sequence[str]) -> None:
+    """Wait for the parts that other machines wrote: a merge that misses one would lose it.
+
+    Raises:
+        IncompleteError: they do not come.
+    """
+    file, deadline = job.file(request.out), time.monotonic() + SEEN_SECONDS
+    while unseen := set(units) - file.done().keys():
+        if time.monotonic() > deadline:
+            raise IncompleteError(
+                f"{file.parts} lacks {', '.join(sorted(unseen))}, which workers have written: put "
+                "--out on a folder that all nodes share, and run the same command again"
+            )
+        time.sleep(0.2)
+
+
+def _together(members: Sequence[Lane]) -> Lane:
+    """Several lanes as one: their first stages together, then their second ones."""
+    tables: list[list[pa.Table]] = [[] for _ in members]
+    answers: list[list[Outcome] | None] = [None for _ in members]
+    running = set(range(len(members)))
+    while running:
+        stages: dict[int, Stage] = {}
+        for number in sorted(running):
+            try:
+                stages[number] = members[number].send(answers[number])  # type: ignore[arg-type]
+            except StopIteration as end:
+                tables[number] = end.value
+                running.discard(number)
+        if not stages:
+            break
+        outcomes = iter((yield [shard for stage in stages.values() for shard in stage]))
+        for number, stage in stages.items():
+            answers[number] = [next(outcomes) for _ in stage]
+    return [table for found in tables for table in found]

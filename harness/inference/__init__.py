@@ -1,0 +1,1 @@
+"""Texts → vectors, and questions with their contexts → answer spans."""

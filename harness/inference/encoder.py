@@ -1,0 +1,324 @@
+"""Encoder: texts → vectors, by a checkpoint under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.checkpoint.loading import depth, encoder_layers, load_encoder
+from harness.errors import RefusedError
+from harness.inference.batching import budget, distinct, halving, on_device, pad_id, token_batches
+from harness.inference.pooling import build_steps, pool
+from harness.inference.vector_store import Float32, Stored, VectorStore, text_key
+from harness.io.environment import libraries
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.checkpoint.resolve import Checkpoint
+    from harness.inference.protocol import Dtype, Encoding, Role
+
+VERSION = 2  # raised when a change here changes a vector: what is stored is then not used
+DECIDING = ("torch", "transformers", "tokenizers")
+TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
+CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
+
+
+class _LayerReached(Exception):
+    """Leaves the forward pass: the layers above are not computed."""
+
+
+class Backbone:
+    """A checkpoint's encoder, loaded at first use and shared by the encoders of several tasks.
+
+    A run that finds all its vectors in the store never loads it. Layers above ``top`` are dropped
+    once their weights have been checked.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, dtype: Dtype, device: str, top: int) -> None:
+        self.checkpoint = checkpoint
+        self.dtype = dtype
+        self.device = device
+        self.top = top
+        self._loaded: tuple[Any, Any] | None = None
+
+    def load(self) -> tuple[Any, Any]:
+        """The model in eval mode and its tokenizer."""
+        if self._loaded is None:
+            model, tokenizer = load_encoder(self.checkpoint, dtype=self.dtype, device=self.device)
+            # The layer above is kept, for its input: what it would be given is hidden_states[top].
+            del encoder_layers(model)[self.top + 1 :]
+            self._loaded = model, tokenizer
+        return self._loaded
+
+
+class Encoder:
+    """Texts → vectors under the encodings of one task: one, or one per layer."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        encodings: Sequence[Encoding],
+        *,
+        cache: Path,
+        batch_tokens: int | None = None,
+        since: int = 0,
+        progress: Callable[[int, int], None] = lambda texts, characters: None,
+    ) -> None:
+        self.checkpoint = backbone.checkpoint
+        self.encodings = {encoding.layer: encoding for encoding in encodings}
+        self.device = backbone.device
+        self.batch_tokens = batch_tokens or budget(self.device)
+        self._backbone = backbone
+        self._cache = cache
+        self._since = since
+        self._progress = progress
+        self._stores: dict[tuple[int, Role], VectorStore] = {}
+        self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
+        self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
+
+    def encode(
+        self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
+    ) -> Float32:
+        """float32[n, d], one vector per text; equal texts get the same vector.
+
+        ``layer`` picks one of the encodings; a text is run through the model once for all of them.
+
+        Raises:
+            RefusedError: the checkpoint gives vectors that are not finite.
+            IncompleteError: out of memory on a single text, or the vector cache cannot be used.
+        """
+        unique, inverse = distinct(texts)
+        vectors = self.stored(unique, role=role, lang=lang, layer=layer)[:]
+        return vectors if len(unique) == len(texts) else vectors[inverse]
+
+    def stored(
+        self, unique: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
+    ) -> Stored:
+        """As ``encode``, of distinct texts, but left in the store: for pools of a million."""
+        self._fill(unique, role, lang)
+        chosen = next(iter(self.encodings)) if layer is None else layer
+        return self._store(chosen, role).stored([text_key(text) for text in unique])
+
+    def announce(self, texts: Sequence[str], *, role: Role) -> None:
+        """Take ``texts`` as encoded earlier in this plan.
+
+        Batches are formed of the texts that no earlier part of the plan holds. A resumed run
+        announces what is done already, forms the same batches as an undisturbed run, and so gets
+        the same vectors to the last bit.
+        """
+        self._planned[role].update(text_key(text) for text in texts)
+
+    def parts(self, texts: Sequence[str], *, role: Role) -> list[list[str]]:
+        """The distinct texts that no earlier part of the plan holds, in parts of at most CHUNK.
+
+        They are part of the plan from now on. Batches are formed within a part, by its texts alone.
+        """
+        planned = self._planned[role]
+        keyed = [
+            (text, key) for text in distinct(texts)[0] if (key := text_key(text)) not in planned
+        ]
+        planned.update(key for _, key in keyed)
+        new = [text for text, _ in keyed]
+        return [new[start : start + CHUNK] for start in range(0, len(new), CHUNK)]
+
+    def missing(self, texts: Sequence[str], *, role: Role) -> npt.NDArray[np.bool_]:
+        """bool[n]: which texts lack a vector, of one layer or another, in the store."""
+        keys = [text_key(text) for text in texts]
+        gone = np.zeros(len(keys), dtype=bool)
+        for layer in self.encodings:
+            gone |= self._store(layer, role).missing(keys)
+        return gone
+
+    def keep(
+        self, part: Sequence[str], *, role: Role, lang: str = "", share: tuple[int, int] = (0, 1)
+    ) -> None:
+        """Compute what the store lacks of a part and write it there.
+
+        ``share`` (i, n): of the part's batches only the i-th of every n, for one of n machines.
+
+        Raises: as ``encode``.
+        """
+        missing = self.missing(part, role=role)
+        if missing.any():
+            self._encode_part(part, missing, role, lang, share)
+        else:
+            self._progress(len(part), sum(len(text) for text in part))
+        for layer in self.encodings:
+            self._store(layer, role).flush()
+
+    def _fill(self, unique: Sequence[str], role: Role, lang: str) -> None:
+        for part in self.parts(unique, role=role):
+            self.keep(part, role=role, lang=lang)
+        # Texts of an earlier part that are not in the store: it was pruned or damaged meanwhile.
+        gone = self.missing(unique, role=role)
+        lost = [text for text, is_gone in zip(unique, gone, strict=True) if is_gone]
+        if lost:
+            self.keep(lost, role=role, lang=lang)
+
+    def _encode_part(
+        self,
+        texts: Sequence[str],
+        missing: npt.NDArray[np.bool_],
+        role: Role,
+        lang: str,
+        share: tuple[int, int],
+    ) -> None:
+        keys = [text_key(text) for text in texts]
+        stores = {layer: self._store(layer, role) for layer in self.encodings}
+        model, tokenizer = self._backbone.load()
+        encoding = next(iter(self.encodings.values()))
+        if self._steps is None:
+            self._steps = build_steps(encoding.steps, self.device)
+        ids = tokenize(tokenizer, texts, encoding, role)
+        first, step = share
+        for batch in token_batches([len(row) for row in ids], self.batch_tokens)[first::step]:
+            # A batch is computed whole or not at all: its make-up decides the last bits.
+            if missing[batch].any():
+                forward = partial(self._forward, model, tokenizer, ids)
+                for rows, vectors in halving(batch, forward):
+                    for layer, store in stores.items():
+                        _check_finite(vectors[layer], self.checkpoint, lang, encoding.dtype)
+                        store.append([keys[row] for row in rows], vectors[layer])
+            self._progress(len(batch), sum(len(texts[row]) for row in batch))
+
+    def _forward(
+        self,
+        model: Any,
+        tokenizer: Any,
+        ids: Sequence[npt.NDArray[np.int32]],
+        rows: npt.NDArray[np.int64],
+    ) -> dict[int, Float32]:
+        import torch
+
+        batch = [ids[row] for row in rows]
+        inputs, mask = pad(batch, pad_id(tokenizer), self.device)
+        # Known from the lengths: to ask the mask, the host would wait for the device.
+        attended = mask if len({len(row) for row in batch}) > 1 else None
+        out: dict[int, Float32] = {}
+        with torch.inference_mode():
+            for layer, hidden in hidden_states(model, inputs, attended, sorted(self.encodings)):
+                encoding = self.encodings[layer]
+                pooled = pool(hidden, mask, encoding.pooling)
+                for step in self._steps or ():
+                    pooled = step(pooled)
+                out[layer] = pooled.cpu().numpy()
+        return out
+
+    def _store(self, layer: int, role: Role) -> VectorStore:
+        if (layer, role) not in self._stores:
+            checkpoint = self.checkpoint
+            parts = {
+                "encoder": VERSION,
+                "libraries": {name: libraries()[name] for name in DECIDING},
+                # A folder's digest names it; what the folder is called decides nothing.
+                "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
+                "base": str(self.checkpoint.base),
+                "device": self.device.split(":")[0],
+                **self.encodings[layer].vector_parts(role),
+            }
+            for store in self._stores.values():
+                if store.parts == parts:  # both roles share length and prompt
+                    self._stores[layer, role] = store
+                    return store
+            self._stores[layer, role] = VectorStore(
+                self._cache / "vectors", parts, since=self._since
+            )
+        return self._stores[layer, role]
+
+
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], encoding: Encoding, role: Role
+) -> list[npt.NDArray[np.int32]]:
+    """Token ids of each text with its prompt, special tokens included, cut to the role's length.
+
+    A text without a single token (an empty one under a tokenizer without special tokens) is given
+    one, so that every text has a vector.
+    """
+    prompt = encoding.prompts[role]
+    whole = [prompt + text for text in texts] if prompt else list(texts)
+    if encoding.lower_case:
+        whole = [text.lower() for text in whole]
+    rows: list[list[int]] = []
+    for start in range(0, len(whole), TOKENISED):
+        rows += tokenizer(
+            whole[start : start + TOKENISED],
+            truncation=True,
+            max_length=encoding.lengths[role],
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+    fallback = next(
+        (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0
+    )
+    return [np.asarray(row if len(row) else [fallback], dtype=np.int32) for row in rows]
+
+
+def pad(
+    ids: Sequence[Sequence[int] | npt.NDArray[np.int32]], padding: int, device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input ids and attention mask, int64[n, longest], padded on the right."""
+    lengths = np.array([len(row) for row in ids])
+    inputs = np.full((len(ids), int(lengths.max())), padding, dtype=np.int64)
+    for row, tokens in enumerate(ids):
+        inputs[row, : len(tokens)] = tokens
+    mask = (np.arange(inputs.shape[1])[None, :] < lengths[:, None]).astype(np.int64)
+    return on_device(inputs, device), on_device(mask, device)
+
+
+def hidden_states(
+    model: Any, inputs: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
+
+    ``mask``: None for a batch without padding, for which attention takes the faster kernel.
+    ``hidden_states[k]`` is what transformers means by it: for k below the depth what layer k + 1
+    is given, before any final norm; at the depth, the model's own last hidden state.
+    """
+    deepest = depth(model)
+    blocks = encoder_layers(model)
+    taken: dict[int, torch.Tensor] = {}
+    top = layers[-1]
+
+    def take(layer: int, hidden: torch.Tensor) -> None:
+        taken[layer] = hidden
+        if layer == top:
+            raise _LayerReached
+
+    def given_to(layer: int) -> Callable[[Any, Any, Any], None]:
+        return lambda _module, args, kwargs: take(
+            layer - 1, args[0] if args else kwargs["hidden_states"]
+        )
+
+    handles = [
+        blocks[k].register_forward_pre_hook(given_to(k + 1), with_kwargs=True)
+        for k in layers
+        if k < deepest
+    ]
+    try:
+        output = model(input_ids=inputs, attention_mask=mask)
+        if top == deepest:
+            taken[deepest] = output.last_hidden_state
+    except _LayerReached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    yield from sorted(taken.items())
+
+
+def _check_finite(vectors: Float32, checkpoint: Checkpoint, lang: str, dtype: str) -> None:
+    bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+    if bad:
+        remedy = "try --dtype float32" if dtype != "float32" else "the weights are broken"
+        where = f" ({lang})" if lang else ""
+        raise RefusedError(
+            f"{checkpoint.label} gives vectors that are not finite, {bad} of a batch of "
+            f"{len(vectors)} texts{where}: {remedy}"
+        )

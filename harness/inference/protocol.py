@@ -1,0 +1,197 @@
+"""How a checkpoint is measured: everything besides task and checkpoint that can move a number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from harness.errors import RefusedError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from harness.checkpoint.native import Dense, Native
+
+Role = Literal["query", "document"]
+Pooling = Literal["mean", "cls", "max", "last"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+ProtocolName = Literal["standard", "native"]
+Track = Literal["frozen", "native", "own-head", "tuned"]
+
+# Raised when a protocol comes to mean something else (a layer rule, windows, normalisation) though
+# the parts of its signature stay the same: rows of another version are stale.
+PROTOCOL_VERSION = 1
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+def standard_layer(depth: int) -> int:
+    """The layer that the standard protocol pools: ``min(L, L // 2 + 2)``.
+
+    It meets both published choices, hs[8] of mBERT (12 layers) and hs[14] of XLM-R large (24).
+    """
+    return min(depth, depth // 2 + 2)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What was asked for. ``None`` leaves a setting to the protocol named."""
+
+    name: ProtocolName = "standard"
+    pooling: Pooling | None = None
+    layer: int | Literal["auto", "all"] = "auto"
+    prompts: Mapping[Role, str | None] = field(default_factory=dict)
+    dtype: Dtype = "float32"
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("protocol", self.name, get_args(ProtocolName)),
+            ("dtype", self.dtype, get_args(Dtype)),
+            ("pooling", self.pooling, get_args(Pooling)),
+        ):
+            if value is not None and value not in known:
+                raise unknown_name(what, str(value), known)
+
+    @property
+    def track(self) -> Track:
+        """The track of retrieval results under this protocol."""
+        return "frozen" if self.name == "standard" else "native"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The protocol resolved for one checkpoint and task: all that decides a vector.
+
+    ``lengths``: tokens a text may have, special tokens included. ``layer`` k means
+    ``hidden_states[k]``: 0 are the embeddings, ``depth`` the last layer.
+    """
+
+    pooling: Pooling
+    layer: int
+    depth: int
+    lengths: Mapping[Role, int]
+    prompts: Mapping[Role, str]
+    dtype: Dtype
+    lower_case: bool = False
+    steps: tuple[Dense | Literal["normalize"], ...] = ("normalize",)
+
+    def signed(self) -> dict[str, Any]:
+        """The parts of a signature that the encoding contributes."""
+        return {
+            "pooling": self.pooling,
+            "layer": self.layer,
+            "lengths": dict(self.lengths),
+            "dtype": self.dtype,
+            "prompts": dict(self.prompts),
+        }
+
+    def vector_parts(self, role: Role) -> dict[str, Any]:
+        """All that decides a vector of this role besides checkpoint and text."""
+        return {
+            "pooling": self.pooling,
+            "layer": self.layer,
+            "length": self.lengths[role],
+            "prompt": self.prompts[role],
+            "dtype": self.dtype,
+            "lower_case": self.lower_case,
+            "steps": [step if isinstance(step, str) else _dense_parts(step) for step in self.steps],
+        }
+
+
+def resolve_encodings(
+    protocol: Protocol,
+    *,
+    task_lengths: Mapping[Role, int],
+    depth: int,
+    max_positions: int | None,
+    native: Native | None,
+    bitext: bool,
+) -> tuple[Encoding, ...]:
+    """The encodings that ``protocol`` asks for: one, or one per layer with ``--layer all``.
+
+    ``max_positions``: tokens the model can take, None where it has no bound. ``bitext``: both
+    sides play the same part, so that both take the query prompt.
+
+    Raises:
+        UsageError: the layer does not exist.
+        RefusedError: the native protocol without a declaration that can be followed.
+    """
+    layers = _layers(protocol, depth)
+    limit = max_positions if max_positions is not None else 2**31 - 1
+    if protocol.name == "native":
+        declared = _declaration(native)
+        if declared.max_length is not None:
+            limit = min(limit, declared.max_length)
+        pooling: Pooling = protocol.pooling or declared.pooling  # type: ignore[assignment]
+        layers = (depth,) if protocol.layer == "auto" else layers
+        own: dict[Role, str] = {role: declared.prompt(role) for role in ROLES}
+        # Every search is by inner product; a declared cosine is that of normalised vectors.
+        cosine = declared.similarity == "cosine" and declared.steps[-1:] != ("normalize",)
+        extra: dict[str, Any] = {
+            "lower_case": declared.lower_case,
+            "steps": declared.steps + (("normalize",) if cosine else ()),
+        }
+    else:
+        pooling = protocol.pooling or "mean"
+        own = {"query": "", "document": ""}
+        extra = {}
+    prompts: dict[Role, str] = {}
+    for role in ROLES:
+        asked = protocol.prompts.get(role)
+        prompts[role] = own[role] if asked is None else asked
+    if bitext:
+        prompts["document"] = prompts["query"]
+    return tuple(
+        Encoding(
+            pooling=pooling,
+            layer=layer,
+            depth=depth,
+            lengths={role: min(length, limit) for role, length in task_lengths.items()},
+            prompts=prompts,
+            dtype=protocol.dtype,
+            **extra,
+        )
+        for layer in layers
+    )
+
+
+def signature(parts: Mapping[str, Any]) -> str:
+    """First 8 hex digits of the sha256 over the canonical JSON of ``parts``.
+
+    The parts are pooling, layer, lengths, dtype, prompts, card hash, split, limit, track, recipe
+    and seed; not the languages, so that languages can be added to a result.
+    """
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()[:8]
+
+
+def _layers(protocol: Protocol, depth: int) -> tuple[int, ...]:
+    if protocol.layer == "auto":
+        return (standard_layer(depth),)
+    if protocol.layer == "all":
+        return tuple(range(depth + 1))
+    if not 0 <= protocol.layer <= depth:
+        raise UsageError(
+            f"layer {protocol.layer} does not exist: the model has layers 0 (embeddings) to {depth}"
+        )
+    return (protocol.layer,)
+
+
+def _declaration(native: Native | None) -> Native:
+    if native is None:
+        raise RefusedError(
+            "the native protocol needs a sentence-transformers declaration (modules.json), which "
+            "this checkpoint lacks: use --protocol standard"
+        )
+    if native.refusal:
+        raise RefusedError(f"the native protocol cannot be followed: {native.refusal}")
+    return native
+
+
+def _dense_parts(step: Dense) -> dict[str, Any]:
+    # The folder differs between machines; the checkpoint's revision already pins what is in it.
+    parts = asdict(step)
+    return {key: value for key, value in parts.items() if isinstance(value, (int, bool, str))} | {
+        "folder": parts["folder"].name
+    }

@@ -1,0 +1,243 @@
+"""Reader: (question, context) pairs to answer spans."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import RefusedError, UsageError
+from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
+from harness.inference.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
+from harness.inference.windows import Windows, cut_questions, make_windows, padded, window_shape
+
+# Pairs are read in portions of about this many code points, so that memory does not grow with the
+# task; large enough that sorting by length inside a portion loses next to nothing.
+PORTION_CHARACTERS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The question answering protocol, in tokens.
+
+    Attributes:
+        max_length: a window: question, context and special tokens.
+        stride: overlap of two neighbouring windows of a context.
+        question_length: the question is cut to this first.
+        n_best: how many of the highest starts and ends are looked at in a window.
+        max_answer_tokens: the longest answer.
+
+    Raises:
+        UsageError: a length is not positive, or the stride is not shorter than the window.
+    """
+
+    max_length: int = 384
+    stride: int = 128
+    question_length: int = 64
+    n_best: int = 20
+    max_answer_tokens: int = 30
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), 0 if field.name == "stride" else 1
+            if value < least:
+                raise UsageError(f"{field.name} is {value}: use {least} or more")
+        if self.stride >= self.max_length:
+            raise UsageError(
+                f"stride {self.stride} leaves a window of {self.max_length} tokens no step: "
+                "use a smaller stride"
+            )
+
+
+class Reader:
+    """A model with a question answering head, and how it reads.
+
+    Args:
+        model: a transformers ``*ForQuestionAnswering``, loaded, in eval mode, on ``device``.
+        tokenizer: its fast tokenizer.
+        reading: the protocol.
+        device: where the model lies.
+        batch_tokens: most tokens of a batch, padding included; halved when memory runs out. By
+            default what suits the device.
+
+    Raises:
+        RefusedError: the tokenizer gives no offsets, or the model has too few positions.
+        UsageError: ``batch_tokens`` is not positive.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        reading: Reading = Reading(),
+        device: str = "cpu",
+        batch_tokens: int | None = None,
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise RefusedError(
+                f"the tokenizer {type(tokenizer).__name__} is a slow one and gives no offsets, "
+                "which answer spans need: use a checkpoint with a tokenizer.json"
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.reading = reading
+        self.device = device
+        if batch_tokens is None:
+            batch_tokens = budget(device)
+        if batch_tokens < 1:
+            raise UsageError(f"batch_tokens is {batch_tokens}: use 1 or more")
+        self.batch_tokens = batch_tokens
+        self.shape = window_shape(
+            model,
+            tokenizer,
+            max_length=reading.max_length,
+            question_length=reading.question_length,
+            stride=reading.stride,
+        )
+        self._pad = pad_id(tokenizer)
+        self._typed = takes_token_types(model, tokenizer)
+
+    def read(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        lang: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Span]:
+        """The best answer span of each (question, context), in the order given.
+
+        "No answer" is never predicted, also with a SQuAD 2 head: a span is ``answered=False`` only
+        where no valid one exists, as in an empty context. Equal pairs are read once.
+
+        Args:
+            pairs: (question, context); the context may be of any length.
+            lang: language of the context, for messages.
+            progress: called with how many more of ``pairs`` are finished; adds up to their number.
+
+        Raises:
+            RefusedError: the model gives logits that are not finite, or none at all.
+            IncompleteError: a single window does not fit into memory.
+        """
+        copies = Counter(pairs)
+        spans: dict[tuple[str, str], Span] = {}
+        for portion in _portions(list(copies), PORTION_CHARACTERS):
+
+            def finished(rows: Integers, portion: list[tuple[str, str]] = portion) -> None:
+                if progress is not None and len(rows):
+                    progress(sum(copies[portion[row]] for row in rows))
+
+            spans.update(zip(portion, self._read_portion(portion, lang, finished), strict=True))
+        return [spans[pair] for pair in pairs]
+
+    def _read_portion(
+        self, pairs: list[tuple[str, str]], lang: str, finished: Callable[[Integers], None]
+    ) -> list[Span]:
+        questions = cut_questions(self.tokenizer, [question for question, _ in pairs], self.shape)
+        contexts = [context for _, context in pairs]
+        windows = make_windows(
+            self.tokenizer, list(zip(questions, contexts, strict=True)), self.shape
+        )
+        # Per window only its best span is kept: where it lies in the context, and its score.
+        place = np.full((len(windows.pair), 2), -1, dtype=np.int64)
+        score = np.full(len(windows.pair), -np.inf, dtype=np.float32)
+        valid = np.zeros(len(windows.pair), dtype=np.bool_)
+        readable = np.flatnonzero(windows.context_first < windows.context_stop)
+        unread = np.bincount(windows.pair[readable], minlength=len(pairs))
+        finished(np.flatnonzero(unread == 0))
+        for batch in token_batches(windows.lengths[readable], self.batch_tokens):
+            for rows, (start, end) in halving(
+                readable[batch], lambda rows: self._logits(windows, rows, lang)
+            ):
+                best = best_spans(
+                    start,
+                    end,
+                    windows.context_first[rows],
+                    windows.context_stop[rows],
+                    n_best=self.reading.n_best,
+                    max_answer_tokens=self.reading.max_answer_tokens,
+                )
+                place[rows, 0] = windows.offsets[windows.begin[rows] + best.first, 0]
+                place[rows, 1] = windows.offsets[windows.begin[rows] + best.last, 1]
+                score[rows], valid[rows] = best.score, best.valid
+                touched, read = np.unique(windows.pair[rows], return_counts=True)
+                unread[touched] -= read
+                finished(touched[unread[touched] == 0])
+        bounds = np.searchsorted(windows.pair, np.arange(len(pairs) + 1))
+        spans = []
+        for row, context in enumerate(contexts):
+            mine = slice(bounds[row], bounds[row + 1])
+            window = best_window(score[mine], valid[mine])
+            if window is None:
+                spans.append(UNANSWERED)
+                continue
+            first, stop = (int(offset) for offset in place[mine][window])
+            spans.append(
+                Span(
+                    text=context[first:stop],
+                    start=first,
+                    end=stop,
+                    score=float(score[mine][window]),
+                    answered=True,
+                )
+            )
+        return spans
+
+    def _logits(
+        self, windows: Windows, rows: npt.NDArray[np.int64], lang: str
+    ) -> tuple[Floats, Floats]:
+        """Start and end logits, each float32[rows, max_length], ``-inf`` at padding."""
+        import torch
+
+        ids, types, mask = padded(windows, rows, self._pad)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._typed:
+            inputs["token_type_ids"] = types
+        tensors = {name: on_device(array, self.device) for name, array in inputs.items()}
+        with torch.inference_mode():
+            output = self.model(**tensors)
+        if getattr(output, "end_logits", None) is None:
+            raise RefusedError(
+                f"{type(self.model).__name__} gives no start and end logits for each token: use a "
+                "checkpoint with a span head"
+            )
+        logits = torch.stack((output.start_logits, output.end_logits)).float().cpu().numpy()
+        real = mask.astype(np.bool_)
+        if not np.isfinite(logits[:, real]).all():
+            raise RefusedError(
+                f"the model gives logits that are not finite (NaN or infinite) on language {lang}: "
+                "the checkpoint is broken, or its values overflow in float16; use dtype float32"
+            )
+        wide = np.full((2, len(rows), self.shape.max_length), -np.inf, dtype=np.float32)
+        wide[:, :, : mask.shape[1]] = np.where(real, logits, np.float32(-np.inf))
+        return wide[0], wide[1]
+
+
+def _portions(pairs: list[tuple[str, str]], characters: int) -> Iterator[list[tuple[str, str]]]:
+    portion: list[tuple[str, str]] = []
+    held = 0
+    for pair in pairs:
+        portion.append(pair)
+        held += len(pair[0]) + len(pair[1])
+        if held >= characters:
+            yield portion
+            portion, held = [], 0
+    if portion:
+        yield portion
+
+
+def takes_token_types(model: Any, tokenizer: Any) -> bool:
+    """Whether the model is told which of two texts a token is from.
+
+    A tokenizer may give types to a model that has none, or that has a table of one row (XLM-R).
+    """
+    return (
+        "token_type_ids" in tokenizer.model_input_names
+        and "token_type_ids" in inspect.signature(model.forward).parameters
+        and getattr(model.config, "type_vocab_size", 2) != 1
+    )

@@ -1,0 +1,183 @@
+"""Exact search: ranks over a whole pool, nearest neighbours, and margin mining.
+
+Scores are inner products. Equal scores go to the lowest pool index, and equal texts must come as
+one vector (see ``distinct``): the same vector in two columns of a matrix product can differ in its
+last bit, which would decide ties by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.inference.vector_store import Float32, Vectors, blocks
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+QUERY_BLOCK = 256  # queries scored at a time: 256 × 13,014 scores are 13 MB
+CANDIDATE_BLOCK = 65_536  # candidates searched at a time when a pool is streamed
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a search found for each of n queries.
+
+    ``ranks[i]``: int32, the 1-based ranks of the relevant candidates of query i, ascending; those
+    beyond the depth of a cut search are left out. ``top[i]``: int64, pool indices, best first.
+    """
+
+    ranks: tuple[Int32, ...]
+    top: tuple[Int64, ...]
+
+
+def rank_all(
+    queries: Float32,
+    candidates: Float32,
+    pool: Int64,
+    relevant: Sequence[Sequence[int]],
+    *,
+    top: int = 10,
+) -> Ranked:
+    """Ranks of every relevant candidate over the whole pool, uncut.
+
+    ``queries``: float32[n, d]; ``candidates``: float32[u, d], distinct vectors; ``pool``: int64[m],
+    the row of ``candidates`` that each pool entry is; ``relevant[i]``: pool indices for query i.
+    """
+    repeated = len(pool) != len(candidates) or not np.array_equal(pool, np.arange(len(pool)))
+    ranks: list[Int32] = []
+    best: list[Int64] = []
+    for start in range(0, len(queries), QUERY_BLOCK):
+        scores = queries[start : start + QUERY_BLOCK] @ candidates.T
+        if repeated:
+            scores = scores[:, pool]
+        ordered = np.sort(scores, axis=1)
+        for row, line in enumerate(scores):
+            ranks.append(_ranks(line, ordered[row], relevant[start + row]))
+            best.append(_best(line, ordered[row], top))
+    return Ranked(tuple(ranks), tuple(best))
+
+
+def _ranks(scores: Float32, ascending: Float32, relevant: Sequence[int]) -> Int32:
+    indices = np.asarray(relevant, dtype=np.int64)
+    own = scores[indices]
+    size = len(scores)
+    above = size - np.searchsorted(ascending, own, side="right")
+    tied = size - np.searchsorted(ascending, own, side="left") - above > 1
+    ranks = above + 1
+    for position in np.flatnonzero(tied):
+        index = indices[position]
+        ranks[position] += np.count_nonzero(scores[:index] == own[position])
+    return np.sort(ranks).astype(np.int32)
+
+
+def _best(scores: Float32, ascending: Float32, count: int) -> Int64:
+    count = min(count, len(scores))
+    found = np.flatnonzero(scores >= ascending[len(scores) - count])
+    return found[np.argsort(-scores[found], kind="stable")][:count].astype(np.int64)
+
+
+def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64]:
+    """The k best candidates of each query: scores float32[n, k] and rows int64[n, k], best first.
+
+    The pool is streamed in blocks, so that ``candidates`` may lie in a store or a memory map. Of
+    equal scores the lower row comes first.
+    """
+    k = min(k, len(candidates))
+    scores = np.empty((len(queries), 0), dtype=np.float32)
+    rows = np.empty((len(queries), 0), dtype=np.int64)
+    wanted = np.ascontiguousarray(queries, dtype=np.float32)
+    seen = 0
+    for block in blocks(candidates, CANDIDATE_BLOCK):
+        found, where = _nearest(wanted, block, min(k, len(block)))
+        scores = np.concatenate([scores, found], axis=1)
+        rows = np.concatenate([rows, where + seen], axis=1)
+        seen += len(block)
+        order = np.lexsort((rows, -scores), axis=1)[:, :k]
+        scores = np.take_along_axis(scores, order, axis=1)
+        rows = np.take_along_axis(rows, order, axis=1)
+    return scores, rows
+
+
+def _nearest(queries: Float32, block: Float32, k: int) -> tuple[Float32, Int64]:
+    """The k best candidates of one block, in any order among equal scores.
+
+    FAISS keeps any of the candidates that tie for the last place. It is asked for one more, and
+    queries whose last place is tied are scored again.
+    """
+    import faiss
+
+    asked = min(k + 1, len(block))
+    scores, rows = faiss.knn(queries, block, asked, metric=faiss.METRIC_INNER_PRODUCT)
+    if asked > k:
+        tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
+        for start in range(0, len(tied), QUERY_BLOCK):
+            chosen = tied[start : start + QUERY_BLOCK]
+            lines = queries[chosen] @ block.T
+            for query, line, ascending in zip(chosen, lines, np.sort(lines, axis=1), strict=True):
+                best = _best(line, ascending, k)
+                scores[query, :k], rows[query, :k] = line[best], best
+    return scores[:, :k], rows[:, :k]
+
+
+def rank_top(
+    queries: Float32,
+    candidates: Vectors,
+    pool: Int64,
+    relevant: Sequence[Sequence[int]],
+    *,
+    depth: int,
+    top: int = 10,
+) -> Ranked:
+    """As ``rank_all``, cut at ``depth``: for pools too large to score in whole."""
+    entries = np.argsort(pool, kind="stable")  # pool indices grouped by candidate row, ascending
+    starts = np.searchsorted(pool[entries], np.arange(len(candidates) + 1))
+    scores, rows = top_k(queries, candidates, depth)
+    ranks: list[Int32] = []
+    best: list[Int64] = []
+    for query, wanted in enumerate(relevant):
+        found = np.concatenate([entries[starts[r] : starts[r + 1]] for r in rows[query]])
+        sizes = starts[rows[query] + 1] - starts[rows[query]]
+        order = np.lexsort((found, -np.repeat(scores[query], sizes)))
+        listed = found[order][:depth]
+        ranks.append((np.flatnonzero(np.isin(listed, wanted)) + 1).astype(np.int32))
+        best.append(listed[:top])
+    return Ranked(tuple(ranks), tuple(best))
+
+
+def mine(source: Float32, target: Float32, *, neighbours: int = 4) -> tuple[Int64, Int64, Float32]:
+    """Candidate translation pairs with their ratio margin, before one-to-one matching.
+
+    ``source`` float32[n, d] and ``target`` float32[m, d] are L2-normalised distinct sentences.
+    The margin of a pair is ``cos / ((mean_forward + mean_backward) / 2)``, the means over the
+    ``neighbours`` nearest of either side (Artetxe and Schwenk 2019, "ratio"). Candidates are the
+    best forward and the best backward neighbour, by margin, of every sentence.
+
+    Returns source rows int64[n + m], target rows int64[n + m] and margins float32[n + m].
+    """
+    forward, forward_rows = top_k(source, target, neighbours)
+    backward, backward_rows = top_k(target, source, neighbours)
+    source_mean, target_mean = forward.mean(axis=1), backward.mean(axis=1)
+    forward_margin = _ratio(forward, source_mean[:, None] + target_mean[forward_rows])
+    backward_margin = _ratio(backward, target_mean[:, None] + source_mean[backward_rows])
+    best_forward, best_backward = forward_margin.argmax(axis=1), backward_margin.argmax(axis=1)
+    every_source, every_target = np.arange(len(source)), np.arange(len(target))
+    return (
+        np.concatenate([every_source, backward_rows[every_target, best_backward]]),
+        np.concatenate([forward_rows[every_source, best_forward], every_target]),
+        np.concatenate(
+            [
+                forward_margin[every_source, best_forward],
+                backward_margin[every_target, best_backward],
+            ]
+        ).astype(np.float32),
+    )
+
+
+def _ratio(cosine: Float32, means: Float32) -> Float32:
+    """``cosine`` over half of ``means``; 0 where both means are 0 (vectors without a neighbour)."""
+    ratio: Float32 = np.divide(cosine, means / 2, out=np.zeros_like(cosine), where=means != 0)
+    return ratio

@@ -1,0 +1,199 @@
+"""Windows: a question beside a context, cut into overlapping pieces that fit into the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.checkpoint.layers import position_limit
+from harness.errors import RefusedError
+
+# Pairs in one call of the tokenizer: enough for its threads, few enough that the lists it returns
+# (some hundred bytes a token) stay small beside the arrays kept.
+PAIRS_PER_CALL = 256
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """How pairs are cut for one model and tokenizer, in tokens.
+
+    Attributes:
+        max_length: a whole window: question, context and special tokens.
+        question_length: the question is cut to this before windows are made.
+        stride: overlap of two neighbouring windows of a context.
+    """
+
+    max_length: int
+    question_length: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows without padding, end to end; ``tokens[begin[w]:begin[w + 1]]`` is window ``w``.
+
+    Attributes:
+        tokens: int32[total].
+        types: int8[total], token type ids; zeros where the tokenizer has none.
+        offsets: int32[total, 2], code points in the text that a token comes from.
+        begin: int64[windows + 1].
+        context_first: int64[windows], position in the window of the first token of the context.
+        context_stop: int64[windows], position after its last one; equal where it has none.
+        pair: int64[windows], which pair the window belongs to, ascending.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    types: npt.NDArray[np.int8]
+    offsets: npt.NDArray[np.int32]
+    begin: npt.NDArray[np.int64]
+    context_first: npt.NDArray[np.int64]
+    context_stop: npt.NDArray[np.int64]
+    pair: npt.NDArray[np.int64]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens per window, int64[windows]."""
+        return np.diff(self.begin)
+
+
+def window_shape(
+    model: Any, tokenizer: Any, *, max_length: int, question_length: int, stride: int
+) -> WindowShape:
+    """The protocol's lengths where the model has room for them, shorter ones where it has not.
+
+    The window is the shortest of ``max_length``, the tokenizer's ``model_max_length`` and the
+    model's positions. ``run_qa`` fails when the stride leaves the context no room to move; here
+    question and stride then take at most half of what is left, the same for every pair.
+
+    Raises:
+        RefusedError: the model has positions for fewer tokens than one of question and context.
+    """
+    limit = position_limit(model)
+    length = min(max_length, int(tokenizer.model_max_length), limit or max_length)
+    content = length - int(tokenizer.num_special_tokens_to_add(pair=True))
+    if content < 2:
+        raise RefusedError(
+            f"the model reads at most {length} tokens: too few for a question and a context; "
+            "use a checkpoint with more positions"
+        )
+    question = min(question_length, max(content - stride - 1, content // 2))
+    room = content - question
+    return WindowShape(
+        max_length=length,
+        question_length=question,
+        stride=stride if stride < room else room // 2,
+    )
+
+
+def cut_questions(tokenizer: Any, questions: Sequence[str], shape: WindowShape) -> list[str]:
+    """Questions without leading white space, cut after their token number ``question_length``.
+
+    The cut is made in the text, by that token's end offset. The shorter text may be tokenised into
+    more pieces than it was cut to; that matters only where they would leave no room for the
+    context, and then more is cut.
+    """
+    cut = [question.lstrip() for question in questions]
+    special = int(tokenizer.num_special_tokens_to_add(pair=True))
+    most = shape.max_length - special - shape.stride - 1
+    keep, bound = shape.question_length, shape.question_length
+    rows = list(range(len(cut)))
+    while rows:
+        offsets = _offsets(tokenizer, [cut[row] for row in rows])
+        long = [
+            (row, spans) for row, spans in zip(rows, offsets, strict=True) if len(spans) > bound
+        ]
+        for row, spans in long:
+            cut[row] = cut[row][: spans[keep - 1][1]] if keep > 0 else ""
+        rows = [row for row, _ in long]
+        keep, bound = keep - 1, most
+    return cut
+
+
+def _offsets(tokenizer: Any, texts: list[str]) -> list[list[tuple[int, int]]]:
+    encoded = tokenizer(
+        texts,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    offsets: list[list[tuple[int, int]]] = encoded["offset_mapping"]
+    return offsets
+
+
+def make_windows(tokenizer: Any, pairs: Sequence[tuple[str, str]], shape: WindowShape) -> Windows:
+    """The windows of each (question, context), as transformers' ``run_qa`` makes them, unpadded.
+
+    Questions come already cut (``cut_questions``). A tokenizer that pads on the left gets the
+    context first, like there; only the context is ever cut. A context without tokens has one
+    window, with ``context_first == context_stop``.
+    """
+    tokens: list[npt.NDArray[np.int32]] = []
+    types: list[npt.NDArray[np.int8]] = []
+    offsets: list[npt.NDArray[np.int32]] = []
+    context: list[tuple[int, int]] = []
+    pair: list[int] = []
+    question_first = tokenizer.padding_side == "right"
+    for begin in range(0, len(pairs), PAIRS_PER_CALL):
+        part = pairs[begin : begin + PAIRS_PER_CALL]
+        questions, contexts = [question for question, _ in part], [text for _, text in part]
+        encoded = tokenizer(
+            questions if question_first else contexts,
+            contexts if question_first else questions,
+            truncation="only_second" if question_first else "only_first",
+            max_length=shape.max_length,
+            stride=shape.stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        pair.extend(begin + sample for sample in encoded["overflow_to_sample_mapping"])
+        for window, ids in enumerate(encoded["input_ids"]):
+            tokens.append(np.asarray(ids, dtype=np.int32))
+            offsets.append(np.asarray(encoded["offset_mapping"][window], dtype=np.int32))
+            context.append(_extent(encoded.sequence_ids(window), int(question_first)))
+        kinds = encoded.get("token_type_ids")
+        if kinds is None:
+            types.extend(np.zeros(len(ids), dtype=np.int8) for ids in encoded["input_ids"])
+        else:
+            types.extend(np.asarray(kind, dtype=np.int8) for kind in kinds)
+    extents = np.asarray(context, dtype=np.int64).reshape(-1, 2)
+    lengths = [len(ids) for ids in tokens]
+    return Windows(
+        tokens=np.concatenate([np.empty(0, dtype=np.int32), *tokens]),
+        types=np.concatenate([np.empty(0, dtype=np.int8), *types]),
+        offsets=np.concatenate([np.empty((0, 2), dtype=np.int32), *offsets]),
+        begin=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        context_first=extents[:, 0],
+        context_stop=extents[:, 1],
+        pair=np.asarray(pair, dtype=np.int64),
+    )
+
+
+def _extent(sequences: list[int | None], wanted: int) -> tuple[int, int]:
+    # The tokens of a sequence are neighbours: its first position and their count say which.
+    count = sequences.count(wanted)
+    first = sequences.index(wanted) if count else 0
+    return first, first + count
+
+
+def padded(
+    windows: Windows, rows: npt.NDArray[np.int64], pad: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Token ids, token types and attention mask of some windows, each int64[rows, longest].
+
+    Padding is on the right whatever side the tokenizer pads on: a window then has the positions
+    that it has alone, so its logits do not depend on its company.
+    """
+    lengths = windows.lengths[rows]
+    columns = np.arange(lengths.max(initial=0))
+    mask = columns < lengths[:, None]
+    source = np.where(mask, windows.begin[rows][:, None] + columns, 0)
+    ids = np.where(mask, windows.tokens[source], pad).astype(np.int64)
+    types = np.where(mask, windows.types[source], 0).astype(np.int64)
+    return ids, types, mask.astype(np.int64)

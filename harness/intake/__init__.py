@@ -1,1 +1,0 @@
-"""A checkpoint that somebody offers → a vetted submission."""

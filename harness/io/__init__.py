@@ -1,0 +1,1 @@
+"""Files, downloads, the Hub, caches and the environment: what touches machine and network."""

@@ -1,0 +1,40 @@
+"""The software that a number was measured with."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harness import __version__
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pyarrow")
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """The versions of the libraries that a number may depend on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@cache
+def harness_version() -> dict[str, str]:
+    """The version of xharness, and the commit where it runs from a checkout."""
+    root = Path(__file__).parents[2]
+    commit = ""
+    if (root / ".git").exists():
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        commit = done.stdout.strip()
+    return {"version": __version__, "commit": commit}

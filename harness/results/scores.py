@@ -1,0 +1,169 @@
+"""Outcomes → scores: every number is a fold over per-example rows, never stored on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from harness.cards.target_recipes import read_target_recipes
+from harness.cards.task import TaskCard, read_card, read_suites
+from harness.errors import NotFoundError
+from harness.inference.protocol import PROTOCOL_VERSION
+from harness.kinds import KINDS
+from harness.kinds.kind import Score
+from harness.results.outcomes import OutcomeFile, find
+
+MACRO = "macro"  # the `lang` of a row that is the unweighted mean over the languages
+
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("revision", pa.string()),
+        ("base", pa.string()),
+        ("objective", pa.string()),
+        ("train_languages", pa.list_(pa.string())),
+        ("contaminated", pa.bool_()),
+        ("track", pa.string()),
+        ("protocol", pa.string()),
+        ("layer", pa.int32()),
+        ("task", pa.string()),
+        ("split", pa.string()),
+        ("lang", pa.string()),
+        ("direction", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("n", pa.int64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("seed", pa.int64()),
+        ("signature", pa.string()),
+        ("provenance", pa.string()),
+        ("complete", pa.bool_()),
+        ("note", pa.string()),
+    ]
+)
+
+
+def scores(path: str | Path) -> pa.Table:
+    """The scores of every outcome file under ``path``, or of that one file, in long form.
+
+    One row per task, language, direction and metric, and one with ``lang`` = "macro": the
+    unweighted mean over the languages there are (``complete`` says whether that is all of them).
+    Values are in [0, 1]. ``note`` says why a row is not to be ranked, and is empty otherwise.
+
+    Raises:
+        NotFoundError: there is nothing at ``path``.
+        DataError: an outcome file is damaged.
+    """
+    root = Path(path)
+    files = find(root) if root.exists() else []
+    if not files:
+        raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
+    return pa.concat_tables([score_file(file) for file in files])
+
+
+def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Table:
+    """The scores of one outcome file (finished parts of an unfinished one included).
+
+    ``units``: only these of the languages in it.
+    """
+    meta = file.meta()
+    if units is not None:
+        meta["languages"] = [unit for unit in meta["languages"] if unit in units]
+    card = read_card(meta["task"])
+    kind = KINDS[card.kind]
+    per_language = [
+        score
+        for unit in meta["languages"]
+        for score in kind.fold(file.read(unit), card.metrics, meta["split"])
+    ]
+    note = "; ".join(apart(meta, card))
+    common = {
+        "model": meta["model"],
+        "revision": meta["revision"],
+        "base": meta["base"],
+        "track": meta["track"],
+        "protocol": meta["protocol"],
+        "layer": meta["resolved"].get("layer"),
+        "task": card.name,
+        "split": meta["split"],
+        "seed": meta["seed"],
+        "signature": meta["signature"],
+        "provenance": "measured",
+        "complete": file.path.exists() and is_complete(card, meta),
+        "note": note,
+    }
+    rows = []
+    for score in [*per_language, *macro(per_language)]:
+        fields = score._asdict()
+        del fields["group"]
+        rows.append(common | fields)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def macro(per_language: Sequence[Score]) -> list[Score]:
+    """The unweighted mean over languages of each metric, by group of directions; n is their sum."""
+    groups: dict[tuple[str, str], list[Score]] = {}
+    for score in per_language:
+        groups.setdefault((score.group, score.metric), []).append(score)
+    return [
+        Score(
+            lang=MACRO,
+            direction=group,
+            group=group,
+            metric=metric,
+            value=sum(score.value for score in members) / len(members),
+            n=sum(score.n for score in members),
+        )
+        for (group, metric), members in groups.items()
+    ]
+
+
+def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
+    """Why these rows are listed apart and never ranked; nothing for a row that may be."""
+    reasons = list(meta["custom"])
+    if meta["limit"] is not None:
+        reasons.append(f"first {meta['limit']} queries a language")
+    if meta["split"] != card.split:
+        reasons.append(f"split {meta['split']}")
+    if meta["degenerate"]:
+        reasons.append(f"degenerate: all vectors (nearly) equal in {', '.join(meta['degenerate'])}")
+    reasons += meta["notes"]
+    if meta["mixed"]:
+        reasons.append(f"languages measured under different {', '.join(meta['mixed'])}")
+    if meta["card_hash"] != card.hash:
+        reasons.append(
+            f"stale: measured under another version of the card ({meta['task_version']})"
+        )
+    recipe = meta["resolved"].get("recipe")
+    if recipe is not None:
+        known = read_target_recipes().get(recipe["name"])
+        if known is None or known.short != recipe["hash"]:
+            reasons.append(f"stale: tuned by another version of the recipe ({recipe['name']})")
+    if meta.get("protocol_version", 1) != PROTOCOL_VERSION:
+        reasons.append(
+            f"stale: measured under version {meta.get('protocol_version', 1)} of the protocols, now"
+            f" {PROTOCOL_VERSION}"
+        )
+    return reasons
+
+
+def is_complete(card: TaskCard, meta: dict[str, Any]) -> bool:
+    """Whether the languages of some suite (all of the card's for a task in none) are there."""
+    wanted = [
+        set(entry.languages or card.languages)
+        for entries in read_suites().values()
+        for entry in entries
+        if entry.task == card.name
+    ] or [set(card.languages)]
+    whole = meta["limit"] is None and meta["data_complete"]
+    return whole and any(languages <= set(meta["languages"]) for languages in wanted)
+
+
+def note_row(common: dict[str, Any], note: str) -> pa.Table:
+    """A row that says why a task (or the ``lang`` in ``common``) has no score: no value."""
+    row = {"lang": MACRO, "direction": "", "n": 0, "complete": False, "note": note}
+    return pa.Table.from_pylist([row | common], schema=SCHEMA)

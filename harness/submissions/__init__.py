@@ -1,0 +1,1 @@
+"""A checkpoint that somebody offers → its vetted submission."""

@@ -1,0 +1,118 @@
+"""What became of submissions that are not measured whole: `leaderboard/attempts.json`.
+
+Kept beside the outcomes, so that a failure is a row of the board with its reason, and a checkpoint
+that was refused is not downloaded again at every refresh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from harness.errors import DataError, RefusedError, UsageError
+from harness.io.strict_yaml import Strict
+
+FILE = "leaderboard/attempts.json"
+# Trying again gives the same, as long as checkpoint and harness are the same.
+FINAL = (UsageError.exit_code, RefusedError.exit_code)
+
+
+class Attempt(Strict):
+    """The last attempt at one submission.
+
+    ``revision``: the commit that was tried, None where none could be looked up. ``reason``: why it
+    failed or is left pending, empty where it is measured. ``exit_code``: of the evaluation, or the
+    class of the error before it; negative for a signal. ``since``: when this was first met, in
+    ISO 8601. ``tried``: digest of the protocol, cards and version it was tried with. ``without``:
+    task → why it does not apply to the checkpoint. ``missing``: task → why its data could not be
+    had. ``stopped``: it ran out of time, and others go first. ``job``: where it was handed to.
+    """
+
+    model: str
+    revision: str | None = None
+    status: Literal["measured", "failed", "pending"]
+    reason: str = ""
+    exit_code: int | None = None
+    since: str = ""
+    tried: str = ""
+    parameters: int | None = None
+    without: dict[str, str] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict)
+    stopped: bool = False
+    job: str | None = None
+
+    def __str__(self) -> str:
+        """In a line: ``measured, without xquad (does not apply), mewsli_x (no data)``."""
+        if self.reason:
+            return f"{self.status}: {self.reason}"
+        left_out = [f"{task} (does not apply)" for task in self.without]
+        left_out += [f"{task} (no data)" for task in self.missing]
+        return f"{self.status}, without {', '.join(left_out)}" if left_out else self.status
+
+    @property
+    def final(self) -> bool:
+        """Whether the same again cannot end otherwise."""
+        return self.status == "failed" and self.exit_code in FINAL
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to keep."""
+        return self.status != "measured" or bool(self.without or self.missing)
+
+
+_ATTEMPTS = TypeAdapter(dict[str, Attempt])
+
+
+def read_attempts(root: Path) -> dict[str, Attempt]:
+    """Slug → attempt; nothing where the file is not there. DataError where it does not fit."""
+    try:
+        text = (root / FILE).read_bytes()
+    except FileNotFoundError:
+        return {}
+    try:
+        return _ATTEMPTS.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise DataError(f"{FILE}: {where}: {first['msg']}: correct it, or delete it") from None
+
+
+def write_attempts(root: Path, attempts: Mapping[str, Attempt]) -> None:
+    """Write the file; without anything to keep there is none. Equal attempts give equal bytes."""
+    path = root / FILE
+    kept = {slug: one for slug, one in sorted(attempts.items()) if one.tells}
+    if not kept:
+        path.unlink(missing_ok=True)
+        return
+    plain = {slug: one.model_dump(exclude_defaults=True) for slug, one in kept.items()}
+    text = json.dumps(plain, ensure_ascii=False, indent=1) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def overdue(attempt: Attempt, hours: float) -> bool:
+    """Whether nothing has become of it for so long; also where its date cannot be read."""
+    try:
+        since = datetime.fromisoformat(attempt.since)
+    except ValueError:
+        return True
+    return datetime.now(UTC) - since.replace(tzinfo=since.tzinfo or UTC) > timedelta(hours=hours)
+
+
+def dated(new: Attempt, before: Attempt | None) -> Attempt:
+    """With the date of today, or that of before where nothing but the date would be new."""
+    if before is not None and new.model_copy(update={"since": before.since}) == before:
+        return before
+    return new.model_copy(update={"since": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")})

@@ -1,0 +1,78 @@
+"""A model repository without its weights: enough of every file to vet it as if it were there.
+
+Configurations are whole; of safetensors files there is the header, of vocabularies nothing. Every
+file has the size that the Hub lists (the rest of it is a hole that takes no disk), so that a
+folder vets here exactly as it does after a download.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.checkpoint.snapshot import Snapshot, commit_of, intact
+from harness.checkpoint.vet import TOKENIZERS, counted, vet_listing
+from harness.checkpoint.weights import MAX_HEADER, MAX_JSON
+from harness.errors import DataError, RefusedError
+from harness.io.hub import first_bytes, model_info
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+# Vetted by being there and by their size alone.
+VOCABULARIES = frozenset({*TOKENIZERS, "merges.txt", "bpe.codes"})
+FIRST = 1 << 17  # bytes; nearly every header is shorter
+
+
+def outline(name: str, revision: str | None, *, within: Path) -> Snapshot:
+    """The outline of model ``name`` at ``revision``, in a folder under ``within``.
+
+    Raises:
+        NotFoundError: no such repository or revision, gated, or unreachable.
+        RefusedError: the files it lists are not a checkpoint that is read here.
+        DataError: a configuration does not match its digest.
+    """
+    info = model_info(name, revision)
+    commit = commit_of(info)
+    files = {file.rfilename: file for file in info.siblings or ()}
+    vet_listing(f"{info.id}@{commit[:12]}", files)
+    folder = within / commit
+    for file in counted(files):
+        _write(folder / file, info.id, commit, files[file])
+    return Snapshot(info.id, commit, folder)
+
+
+def _write(path: Path, name: str, commit: str, file: RepoSibling) -> None:
+    size = file.size or 0
+    base = path.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if base in VOCABULARIES:
+        path.touch()
+    elif base.endswith(".safetensors"):
+        path.write_bytes(_header(name, commit, file.rfilename, size))
+    elif size <= MAX_JSON:
+        path.write_bytes(first_bytes(name, commit, file.rfilename, size))
+        if not intact(path, file):
+            raise DataError(
+                f"{name}: {file.rfilename} came with another digest than listed: run again"
+            )
+    else:
+        path.touch()  # vetting refuses it by its size
+    try:
+        os.truncate(path, size)
+    except OSError as error:
+        raise RefusedError(
+            f"{name}: {file.rfilename} would be {size:,} bytes: {error.strerror}"
+        ) from error
+
+
+def _header(name: str, commit: str, file: str, size: int) -> bytes:
+    """A safetensors file up to the end of its header, as far as one of this size can have one."""
+    data = first_bytes(name, commit, file, min(FIRST, size))
+    end = 8 + int.from_bytes(data[:8], "little")
+    if end <= len(data):
+        return data[:end]
+    if len(data) < 8 or end > size or end > 8 + MAX_HEADER:
+        return data  # vetting says what is wrong with it
+    return first_bytes(name, commit, file, end)

@@ -1,0 +1,138 @@
+"""Everything that is wrong with submission files, each with its file and line.
+
+Reading for the board stops at the first problem; this goes on, so that a contributor corrects a
+file once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from harness.errors import DataError, HarnessError, NotFoundError, one_line
+from harness.io.strict_yaml import Document, KeyPath, misfits, scan_file
+from harness.submissions.submission import (
+    SAME_DATA,
+    SLUG,
+    Submission,
+    base_of,
+    contamination,
+    contradictions,
+    target_data,
+)
+
+
+def problems(paths: Iterable[Path]) -> list[str]:
+    """``file:line: problem`` of every problem in the files, alone and among those beside them.
+
+    The other submissions of a file's folder decide whether it is one too many, and what its base
+    is; their own problems are not listed.
+
+    Raises:
+        NotFoundError: a file is not there; all of them are named.
+    """
+    chosen = list(dict.fromkeys(paths))
+    absent = [str(path) for path in chosen if not path.is_file()]
+    if absent:
+        raise NotFoundError(f"no such file: {', '.join(absent)}")
+    found: list[str] = []
+    for folder in dict.fromkeys(path.parent for path in chosen):
+        inside = [path for path in chosen if path.parent == folder]
+        documents: dict[Path, Document] = {}
+        submissions: dict[str, Submission] = {}
+        for path in sorted({*inside, *folder.glob("*.yaml")}):
+            lines, document = _alone(path)
+            if path in inside:
+                found += lines
+            if document is not None:
+                documents[path] = document
+                if not lines:
+                    submissions[path.stem] = Submission.model_validate(document.value)
+        for path in inside:
+            if path.stem in submissions:
+                found += conflicts(path.stem, documents[path], submissions)
+    return found
+
+
+def _alone(path: Path) -> tuple[list[str], Document | None]:
+    """What is wrong with a file by itself, and its content where it could be read."""
+    name = one_line(path.as_posix())
+    found = []
+    if path.suffix != ".yaml" or not SLUG.fullmatch(path.stem):
+        found.append(f"{name}: name it <slug>.yaml with letters, digits, . _ and -")
+    try:
+        document = scan_file(path, name)
+    except DataError as error:
+        return [*found, str(error)], None
+    found += document.problems
+    if not isinstance(document.value, dict):
+        return [*found, f"{document.place(())}: not a mapping of fields: see CONTRIBUTING.md"], None
+    misfit = misfits(document, Submission)
+    wrong = {path[:1] for path, _ in misfit}
+    # Pydantic compares fields only where each is right by itself.
+    found += [line for path, line in misfit if path]
+    for key, why in contradictions(document.value):
+        if (key,) not in wrong:
+            found.append(f"{document.place((key,))}: {why}")
+    found += _contaminations(document)
+    return found, document
+
+
+def _contaminations(document: Document) -> Iterator[str]:
+    """Data sets that are those of a target task which is not among the contaminated ones."""
+    named, seen = (document.value.get(key) for key in ("datasets", "contaminated"))
+    if not isinstance(named, list):
+        return
+    told = {str(task) for task in seen} if isinstance(seen, list) else set()
+    told |= {same for task in told for same in SAME_DATA.get(task, ())}
+    for place, task in target_data(named):
+        if task not in told:
+            path: KeyPath = ("datasets", place)
+            yield (
+                f"{document.place(path)}: datasets.{place}: {str(named[place])[:80]!r} is data of"
+                f" the target task {task}: add it to contaminated"
+            )
+
+
+def conflicts(
+    slug: str, document: Document, submissions: Mapping[str, Submission]
+) -> Iterator[str]:
+    """What is wrong with a submission beside the others (all of ``submissions`` but its own)."""
+    own = submissions[slug]
+    others = {name: one for name, one in submissions.items() if name != slug}
+    for name, one in others.items():
+        if (one.model, one.revision) == (own.model, own.revision):
+            yield (
+                f"{document.place(('model',))}: model: {own.model} is submitted by {name}.yaml"
+                " already: keep one"
+            )
+        if own.recipe is not None and _training(one) == _training(own):
+            yield (
+                f"{document.place(('seed',))}: seed: {own.seed} of {own.recipe} is {name}.yaml"
+                " already: give another seed or recipe"
+            )
+    try:
+        contamination(slug, submissions)
+    except HarnessError as error:
+        yield f"{document.place(('base',))}: base: {str(error).removeprefix('submissions: ')}"
+        return
+    if own.base is None or base_of(slug, submissions) is not None:
+        return
+    same = [one for one in others.values() if one.model == own.base]
+    if same:
+        pinned = ", ".join(sorted(str(one.revision)[:12] for one in same))
+        yield (
+            f"{document.place(('base_revision',))}: base_revision: {own.base} is submitted at"
+            f" {pinned}, so nothing is inherited from this one: submit it too, or name that"
+        )
+    last = own.base.rpartition("/")[2].lower()
+    near = [one.model for one in others.values() if one.model.rpartition("/")[2].lower() == last]
+    if near and not same:
+        yield (
+            f"{document.place(('base',))}: base: {own.base} is not submitted: did you mean"
+            f" {near[0]}?"
+        )
+
+
+def _training(submission: Submission) -> tuple[str | None, str | None, int | None]:
+    return submission.base, submission.recipe, submission.seed

@@ -1,0 +1,253 @@
+"""Submissions: one strict YAML file per checkpoint that the leaderboard is to show.
+
+The file says what outcomes cannot: what a checkpoint started from, what it was trained on, and
+which target tasks it may therefore have seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from harness.cards.languages import canonical
+from harness.cards.task import card_names
+from harness.errors import DataError, UsageError, unknown_name
+from harness.io.strict_yaml import Strict, read_model
+
+Objective = Literal[
+    "none",
+    "mlm",
+    "extractive-qa",
+    "nli",
+    "paraphrase",
+    "commonsense",
+    "tagging",
+    "contrastive",
+    "qa-dual-encoder",
+    "multitask",
+]
+MULTILINGUAL = "multilingual"
+CONVERT = "xharness convert"  # where safetensors come from that are nowhere published
+# XTREME-R's targets that have no card here; a submission may still say that it has seen them.
+WITHOUT_CARD = ("xnli", "pawsx", "xcopa", "udpos", "wikiann")
+SLUG = re.compile(r"[A-Za-z0-9][\w.-]*")
+# Training on the first shows the second too: the same questions, or the same text.
+SAME_DATA: Mapping[str, tuple[str, ...]] = {
+    "xquad": ("lareqa",),
+    "lareqa": ("xquad",),
+    "mlqa": ("mlqa_cross",),
+    "mlqa_cross": ("mlqa",),
+}
+
+
+def _revision(revision: str | None) -> str | None:
+    if revision is not None and not re.fullmatch(r"[0-9a-f]{40}|local:[0-9a-f]{64}", revision):
+        raise ValueError(
+            f"{revision!r} is neither a commit of 40 hex digits nor local:<sha256>;"
+            " leave it out for a submission that is pending"
+        )
+    return revision
+
+
+def _language(code: str) -> str:
+    if code == MULTILINGUAL:
+        return code
+    try:
+        return canonical(code)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _target(task: str) -> str:
+    known = targets()
+    if task not in known:
+        raise ValueError(str(unknown_name("target task", task, known)))
+    return task
+
+
+def targets() -> tuple[str, ...]:
+    """The target tasks that a checkpoint may have been trained on."""
+    return (*card_names(), *WITHOUT_CARD)
+
+
+Revision = Annotated[str | None, AfterValidator(_revision)]
+
+
+class Submission(Strict):
+    """One checkpoint; the file's stem is its slug.
+
+    ``revision``: a commit, ``local:<sha256>``, or nothing while the submission is pending.
+    ``languages``: those of the intermediate training data, ``multilingual`` where they are many
+    and not named. ``contaminated``: target tasks whose data it was trained on; what its base was
+    trained on is added by ``contamination``. ``conversion``: where its safetensors come from, when
+    its authors published a pickle only: the Hub's pull request at whose commit it is pinned, or
+    ``xharness convert``. ``stand_in``: made to try the board with, no evidence about any
+    objective. ``recipe``, ``seed``: how it was trained, and the seed of that training;
+    checkpoints of one recipe and base differ in the seed alone, and count as one. ``matched``: the
+    design that it belongs to; checkpoints of one design were made alike but for the languages of
+    their data, and are contrasted with each other alone.
+    """
+
+    model: str = Field(min_length=1, max_length=200, pattern=r"^[\w.-]+(/[\w.-]+)?$")
+    revision: Revision = None
+    base: str | None = Field(default=None, max_length=200, pattern=r"^[\w.-]+(/[\w.-]+)?$")
+    base_revision: Revision = None
+    objective: Objective
+    languages: list[Annotated[str, AfterValidator(_language)]] = Field(default_factory=list)
+    datasets: list[str] = Field(default_factory=list)
+    contaminated: list[Annotated[str, AfterValidator(_target)]] = Field(default_factory=list)
+    licence: str | None = None
+    protocol: Literal["standard", "native"] = "standard"
+    conversion: str | None = Field(
+        default=None, pattern=r"^(refs/pr/[1-9]\d{0,5}|xharness convert)$"
+    )
+    stand_in: bool = False
+    recipe: str | None = Field(default=None, max_length=80, pattern=r"^[A-Za-z0-9][\w.+-]*$")
+    seed: int | None = Field(default=None, ge=0)
+    matched: str | None = Field(default=None, max_length=80, pattern=r"^[A-Za-z0-9][\w.+-]*$")
+    notes: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Submission:
+        if found := contradictions(self.model_dump()):
+            raise ValueError(found[0][1])
+        return self
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is not pinned to a revision yet."""
+        return self.revision is None
+
+
+def contradictions(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Fields that do not go together, each with what is wrong; values may be of any type."""
+    objective, base, revision = (fields.get(key) for key in ("objective", "base", "revision"))
+    found = []
+    for key in ("languages", "datasets"):
+        if objective == "none" and fields.get(key):
+            found.append(
+                (key, f"objective none is a checkpoint without intermediate training data: {key}")
+            )
+    if objective not in (None, "none") and not fields.get("languages"):
+        found.append(("objective", f"objective {objective} needs the languages of its data"))
+    if fields.get("base_revision") is not None and base is None:
+        found.append(("base_revision", "base_revision without base"))
+    if base is not None and (base, fields.get("base_revision")) == (fields.get("model"), revision):
+        found.append(("base", f"{base} is its own base"))
+    recipe, seed = fields.get("recipe"), fields.get("seed")
+    if (recipe is None) != (seed is None):
+        missing, given = ("seed", "recipe") if seed is None else ("recipe", "seed")
+        why = f"recipe and seed go together: the training, and the seed of it; {missing} is missing"
+        found.append((given, why))
+    if recipe is not None and base is None:
+        found.append(("recipe", "recipe without base: seeds are of one recipe on one base"))
+    if fields.get("conversion") is not None and revision is None:
+        found.append(("conversion", "conversion of a checkpoint that is not pinned to a revision"))
+    return found
+
+
+def target_data(datasets: Iterable[object]) -> list[tuple[int, str]]:
+    """Place and target task of every data set that is named after a target task."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", name.lower())
+
+    return [
+        (place, task)
+        for place, name in enumerate(datasets)
+        for task in targets()
+        if plain(task) in plain(str(name))
+    ]
+
+
+def read_submissions(folder: Path) -> dict[str, Submission]:
+    """Slug → submission, by slug; nothing where the folder is not there.
+
+    Raises:
+        DataError: a file does not fit, two files submit the same checkpoint or the same seed of a
+            recipe, or bases go round in a circle.
+    """
+    found: dict[str, Submission] = {}
+    owners: dict[tuple[str, str | None], str] = {}
+    seeds: dict[tuple[str | None, str, int | None], str] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        if not SLUG.fullmatch(path.stem):
+            raise DataError(f"submissions/{path.name}: name it with letters, digits, . _ and -")
+        submission = read_model(path, Submission, f"submissions/{path.name}")
+        key = (submission.model, submission.revision)
+        if key in owners:
+            raise DataError(
+                f"submissions/{path.name}: {submission.model} is submitted by"
+                f" {owners[key]}.yaml already: keep one"
+            )
+        owners[key] = path.stem
+        if submission.recipe is not None:
+            run = (submission.base, submission.recipe, submission.seed)
+            if run in seeds:
+                raise DataError(
+                    f"submissions/{path.name}: seed {submission.seed} of {submission.recipe} is"
+                    f" {seeds[run]}.yaml already: give another seed or recipe"
+                )
+            seeds[run] = path.stem
+        found[path.stem] = submission
+    for slug in found:
+        contamination(slug, found)
+    return found
+
+
+def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset[str]:
+    """The target tasks that a checkpoint, or a checkpoint it started from, was trained on.
+
+    Raises:
+        DataError: bases go round in a circle.
+    """
+    tasks: set[str] = set()
+    chain: list[str] = []
+    at: str | None = slug
+    while at is not None:
+        if at in chain:
+            raise DataError(f"submissions: bases go round in a circle: {' → '.join([*chain, at])}")
+        chain.append(at)
+        tasks |= set(submissions[at].contaminated)
+        at = base_of(at, submissions)
+    return frozenset(tasks | {same for task in tasks for same in SAME_DATA.get(task, ())})
+
+
+def base_of(slug: str, submissions: Mapping[str, Submission]) -> str | None:
+    """The slug of the submission that is this one's base, where there is one."""
+    submission = submissions[slug]
+    return find_slug(submission.base, submission.base_revision, submissions)
+
+
+def find_slug(
+    model: str | None, revision: str | None, submissions: Mapping[str, Submission]
+) -> str | None:
+    """The submission of a model at a revision: the one pinned to it, else the pending one.
+
+    Without a revision any submission of the model will do, the first by slug.
+    """
+    named = [slug for slug, one in submissions.items() if model and one.model == model]
+    exact = [slug for slug in named if revision and submissions[slug].revision == revision]
+    pending = [slug for slug in named if submissions[slug].pending]
+    return next(iter([*exact, *pending, *(() if revision else named)]), None)
+
+
+def kind_of(submission: Submission) -> str:
+    """The objective with its languages in words: ``English QA``, ``multilingual NLI``, ``none``."""
+    names = {"extractive-qa": "QA", "nli": "NLI", "mlm": "MLM", "qa-dual-encoder": "QA retrieval"}
+    if submission.objective == "none":
+        return "none"
+    what = names.get(submission.objective, submission.objective)
+    return f"{language_word(submission.languages)} {what}"
+
+
+def language_word(languages: Iterable[str]) -> str:
+    """``English`` for English alone, the code of another single language, else multilingual."""
+    codes = set(languages)
+    if codes == {"en"}:
+        return "English"
+    return codes.pop() if len(codes) == 1 else MULTILINGUAL

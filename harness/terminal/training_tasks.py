@@ -1,0 +1,94 @@
+"""Intermediate tasks as `xharness tasks` shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.cards.training import (
+    IntermediateCard,
+    intermediate_names,
+    read_intermediate,
+    read_intermediate_suites,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def suites() -> list[str]:
+    """The names of the suites."""
+    return list(read_intermediate_suites())
+
+
+def data(name: str | None) -> dict[str, Any]:
+    """All cards by name, those of a suite, or one card; for JSON."""
+    if name is not None and name not in suites():
+        return _card_data(read_intermediate(name))
+    return {card.name: _card_data(card) for card in _cards(name)}
+
+
+def shown(name: str | None) -> RenderableType:
+    """The same for people."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if name is not None and name not in suites():
+        return Text("\n".join(_lines(read_intermediate(name))))
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for heading in (
+        "intermediate task",
+        "head",
+        "objective",
+        "languages",
+        "contaminates",
+        "suites",
+    ):
+        table.add_column(heading, justify="right" if heading == "languages" else "left")
+    for card in _cards(name):
+        inside = [
+            suite for suite, tasks in read_intermediate_suites().items() if card.name in tasks
+        ]
+        table.add_row(
+            card.name,
+            card.kind,
+            card.objective,
+            str(len(card.languages)),
+            ", ".join(card.contaminates),
+            ", ".join(inside),
+        )
+    return table
+
+
+def _cards(suite: str | None) -> list[IntermediateCard]:
+    names = intermediate_names() if suite is None else read_intermediate_suites()[suite]
+    return [read_intermediate(name) for name in names]
+
+
+def _card_data(card: IntermediateCard) -> dict[str, Any]:
+    return card.model_dump(mode="json") | {"hash": card.hash}
+
+
+def _lines(card: IntermediateCard) -> list[str]:
+    recipe = ", ".join(
+        f"{key.replace('_', ' ')} {value:g}" for key, value in card.recipe.model_dump().items()
+    )
+    part = card.source.splits[card.split]
+    lines = [
+        f"{card.title} ({card.name}, {card.kind}, {card.objective}, version {card.version})",
+        f"  languages: {' '.join(card.languages)}",
+        f"  data: {', '.join(file.path for file in part.files.values())} ({card.split})",
+        f"  recipe: {recipe}",
+        f"  contaminates: {', '.join(card.contaminates) or 'none'}",
+        f"  licence: {card.licence}",
+        f"  citation: {' '.join(card.citation.split())}",
+        f"  card hash: {card.hash[:12]}",
+    ]
+    if part.hub is not None:
+        revision = part.hub.revision or "the newest revision, which the checkpoint records"
+        lines.insert(3, f"  or from the Hub: {part.hub.id} at {revision}")
+    if card.labels:
+        lines.insert(2, f"  labels: {', '.join(card.labels)}")
+    if card.deal is not None:
+        how = "paired with one other language" if card.deal.partners else "in one language"
+        lines.insert(2, f"  each item of {card.deal.items} once, {how}, spread evenly")
+    return lines + [f"  note: {' '.join(note.split())}" for note in card.notes]

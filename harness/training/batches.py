@@ -1,0 +1,149 @@
+"""Rows of features → the tensors of one step, padded to its longest sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.training.data.features import IGNORED, Codec, Features, Sequences
+from harness.training.schedule import Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's features with what its batches need to know."""
+
+    kind: str
+    features: Features
+    codec: Codec
+    mask: float
+
+
+class Steps:
+    """The steps of a run as a data set: item ``i`` is ``i``, and ``collate`` makes its batch.
+
+    ``rank`` of ``world`` processes takes its part of every batch; a batch of fewer rows than
+    processes goes to all of them.
+    """
+
+    def __init__(
+        self,
+        schedule: Sequence[Step],
+        tasks: Mapping[str, TaskData],
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.schedule = schedule
+        self.tasks = tasks
+        self.seed = seed
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return len(self.schedule)
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+    def collate(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """The batch of one step: its task's name, and its tensors on the CPU."""
+        (number,) = numbers
+        step = self.schedule[number]
+        # Every process the same number of rows: their losses are averaged. The average over
+        # processes that have the same rows is what one process alone has of them.
+        rank, world = (self.rank, self.world) if len(step.rows) >= self.world else (0, 1)
+        mine = step.rows[: len(step.rows) // world * world][rank::world]
+        data = self.tasks[step.task]
+        generator = np.random.default_rng([self.seed, 3, number, rank])
+        inputs: dict[str, Any] = dict(_tensors(data, mine, generator))
+        if data.kind == "dual_encoder":
+            inputs["whole"] = world == 1
+        return {"task": step.task, "inputs": inputs}
+
+
+def _tensors(
+    data: TaskData, rows: npt.NDArray[np.int64], generator: np.random.Generator
+) -> dict[str, torch.Tensor]:
+    import torch
+
+    features, codec = data.features, data.codec
+    arrays: dict[str, npt.NDArray[np.int64]] = {}
+    for side, sequences in zip(_names(data.kind), features.sides, strict=True):
+        which = (rows[:, None] * features.per_row + np.arange(features.per_row)).reshape(-1)
+        ids, types, mask = padded(sequences, which, codec.pad)
+        if data.kind == "mlm":
+            ids, arrays["labels"] = masked(ids, mask, codec.tokenizer, data.mask, generator)
+        arrays[f"{side}input_ids"], arrays[f"{side}attention_mask"] = ids, mask
+        if codec.typed:
+            arrays[f"{side}token_type_ids"] = types
+    if data.kind == "multiple_choice":
+        arrays = {
+            name: array.reshape(len(rows), features.per_row, -1) for name, array in arrays.items()
+        }
+    for name, labels in features.labels.items():
+        if data.kind == "tagging":
+            arrays[name] = _padded_tags(features.sides[0], labels, rows)
+        else:
+            arrays[name] = labels[rows].astype(np.int64)
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def _names(kind: str) -> tuple[str, ...]:
+    return ("query_", "text_") if kind == "dual_encoder" else ("",)
+
+
+def padded(
+    sequences: Sequences, rows: npt.NDArray[np.int64], pad: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Token ids, token types and attention mask, each int64[rows, longest], padded on the right."""
+    source, mask = _places(sequences, rows)
+    ids = np.where(mask, sequences.tokens[source], pad).astype(np.int64)
+    types = np.where(mask, sequences.types[source], 0).astype(np.int64)
+    return ids, types, mask.astype(np.int64)
+
+
+def _places(
+    sequences: Sequences, rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    lengths = sequences.lengths[rows]
+    columns = np.arange(lengths.max(initial=1))
+    mask = columns < lengths[:, None]
+    return np.where(mask, sequences.begin[rows][:, None] + columns, 0), mask
+
+
+def _padded_tags(
+    sequences: Sequences, tags: npt.NDArray[Any], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    source, mask = _places(sequences, rows)
+    return np.where(mask, tags[source], IGNORED).astype(np.int64)
+
+
+def masked(
+    ids: npt.NDArray[np.int64],
+    mask: npt.NDArray[np.int64],
+    tokenizer: Any,
+    share: float,
+    generator: np.random.Generator,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Input ids and labels of masked language modelling (Devlin et al. 2019).
+
+    A ``share`` of the tokens that are not special is predicted: of these 80 % are replaced by the
+    mask token, 10 % by a random one, 10 % stay. At least one token of a batch is predicted.
+    """
+    special = np.isin(ids, np.asarray(tokenizer.all_special_ids)) | (mask == 0)
+    chosen = (generator.random(ids.shape) < share) & ~special
+    if not chosen.any() and not special.all():
+        chosen.flat[generator.choice(np.flatnonzero(~special))] = True
+    labels = np.where(chosen, ids, IGNORED)
+    draw = generator.random(ids.shape)
+    words = generator.integers(0, len(tokenizer), ids.shape)
+    changed = np.where(draw < 0.8, tokenizer.mask_token_id, np.where(draw < 0.9, words, ids))
+    return np.where(chosen, changed, ids), labels

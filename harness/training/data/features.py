@@ -1,0 +1,298 @@
+"""Examples → token ids and labels, without padding, and batches of them with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.cards.training import Recipe
+from harness.checkpoint.layers import max_positions
+from harness.errors import DataError, RefusedError
+from harness.inference.batching import pad_id
+from harness.inference.reader import takes_token_types
+from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
+from harness.training.data.examples import Choice, Classified, Example, Matched, Span, Tagged, Text
+
+IGNORED = -100  # a label that takes no part in the loss, as in torch
+TEXTS_PER_CALL = 1024
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Token sequences end to end; ``tokens[begin[i]:begin[i + 1]]`` is sequence ``i``.
+
+    ``tokens``: int32[total]; ``types``: int8[total]; ``begin``: int64[sequences + 1].
+    """
+
+    tokens: npt.NDArray[np.int32]
+    types: npt.NDArray[np.int8]
+    begin: npt.NDArray[np.int64]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens per sequence, int64[sequences]."""
+        return np.diff(self.begin)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one task feeds to its head; a *row* is what a batch counts.
+
+    ``sides``: the sequences of a row, ``per_row`` of each side (the choices, else 1).
+    ``labels``: name → int64[rows], or int32[total tokens] for tags. ``sources``: int64[rows], the
+    example a row is from. ``lengths``: int64[rows], what a row costs.
+    """
+
+    sides: tuple[Sequences, ...]
+    labels: Mapping[str, npt.NDArray[Any]]
+    sources: npt.NDArray[np.int64]
+    per_row: int = 1
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The longest sequence of each row, int64[rows]."""
+        by_side = [side.lengths.reshape(len(self), self.per_row).max(axis=1) for side in self.sides]
+        lengths: npt.NDArray[np.int64] = np.max(by_side, axis=0)
+        return lengths
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A tokenizer as a model needs it: its padding, its lengths, whether it has token types."""
+
+    tokenizer: Any
+    model: Any
+    recipe: Recipe
+
+    @property
+    def pad(self) -> int:
+        """The id that padding has; the mask hides it."""
+        return pad_id(self.tokenizer)
+
+    @property
+    def typed(self) -> bool:
+        """Whether the model is told which of two texts a token is from."""
+        return takes_token_types(self.model, self.tokenizer)
+
+    def length(self, most: int) -> int:
+        """``most`` tokens, or as many as the model has positions for."""
+        return min(most, max_positions(self.model, self.tokenizer) or most)
+
+
+Encode = Callable[[Sequence[Any], Codec], Features]
+
+
+def encode(kind: str, examples: Sequence[Example], codec: Codec) -> Features:
+    """The features of examples of one kind."""
+    return ENCODERS[kind](examples, codec)
+
+
+def span_features(examples: Sequence[Span], codec: Codec) -> Features:
+    """Windows as in evaluation, with the answer's first and last token as labels.
+
+    As in ``run_qa``: a window that does not hold the whole answer is labelled with its first
+    special token (``cls``).
+    """
+    recipe = codec.recipe
+    shape = window_shape(
+        codec.model,
+        codec.tokenizer,
+        max_length=recipe.max_length,
+        question_length=recipe.question_length,
+        stride=recipe.stride,
+    )
+    questions = cut_questions(codec.tokenizer, [one.question for one in examples], shape)
+    pairs = [(question, one.context) for question, one in zip(questions, examples, strict=True)]
+    windows = make_windows(codec.tokenizer, pairs, shape)
+    starts, ends = answer_tokens(windows, examples, codec.tokenizer)
+    return Features(
+        (Sequences(windows.tokens, windows.types, windows.begin),),
+        {"start_positions": starts, "end_positions": ends},
+        windows.pair,
+    )
+
+
+def answer_tokens(
+    windows: Windows, examples: Sequence[Span], tokenizer: Any
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First and last token of the answer in each window, int64[windows] each."""
+    count = len(windows.pair)
+    starts, ends = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    for window in range(count):
+        begin = windows.begin[window]
+        ids = windows.tokens[begin : windows.begin[window + 1]]
+        none = _none_position(ids, tokenizer)
+        starts[window] = ends[window] = none
+        example = examples[windows.pair[window]]
+        first, stop = windows.context_first[window], windows.context_stop[window]
+        if example.start is None or first == stop:
+            continue
+        offsets = windows.offsets[begin + first : begin + stop]
+        from_, to = example.start, example.start + len(example.answer)
+        if offsets[0, 0] <= from_ and offsets[-1, 1] >= to:
+            start = first + np.searchsorted(offsets[:, 0], from_, side="right") - 1
+            end = first + np.searchsorted(offsets[:, 1], to, side="left")
+            # An answer of one character in several pieces (bytes), which all have its offsets.
+            starts[window], ends[window] = min(start, end), max(start, end)
+    return starts, ends
+
+
+def _none_position(ids: npt.NDArray[np.int32], tokenizer: Any) -> int:
+    """Where a window says that it holds no answer."""
+    for special in (tokenizer.cls_token_id, tokenizer.bos_token_id):
+        if special is not None and (found := np.flatnonzero(ids == special)).size:
+            return int(found[0])
+    return 0
+
+
+def classification_features(examples: Sequence[Classified], codec: Codec) -> Features:
+    """One text or a pair, cut to the longest (the longer text first)."""
+    firsts = [one.first for one in examples]
+    seconds = [one.second for one in examples]
+    paired = seconds[0] is not None
+    sequences = _sequences(codec, firsts, [text or "" for text in seconds] if paired else None)
+    labels = np.array([one.label for one in examples], dtype=np.int64)
+    return Features((sequences,), {"labels": labels}, np.arange(len(examples)))
+
+
+def choice_features(examples: Sequence[Choice], codec: Codec) -> Features:
+    """Every choice behind its prompt. DataError where the rows have not equally many."""
+    widths = {len(one.choices) for one in examples}
+    if len(widths) != 1:
+        raise DataError(f"questions with {sorted(widths)} choices: they have to have equally many")
+    prompts = [one.prompt for one in examples for _ in one.choices]
+    choices = [choice for one in examples for choice in one.choices]
+    labels = np.array([one.label for one in examples], dtype=np.int64)
+    return Features(
+        (_sequences(codec, prompts, choices),),
+        {"labels": labels},
+        np.arange(len(examples)),
+        per_row=widths.pop(),
+    )
+
+
+def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
+    """Words cut into tokens; the first token of a word carries its tag, the others none."""
+    limit = codec.length(codec.recipe.max_length)
+    tokens: list[npt.NDArray[np.int32]] = []
+    tags: list[npt.NDArray[np.int32]] = []
+    for begin in range(0, len(examples), TEXTS_PER_CALL):
+        part = examples[begin : begin + TEXTS_PER_CALL]
+        encoded = codec.tokenizer(
+            [list(one.words) for one in part],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=limit,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        for row, one in enumerate(part):
+            words = encoded.word_ids(row)
+            tokens.append(np.asarray(encoded["input_ids"][row], dtype=np.int32))
+            tags.append(
+                np.asarray(
+                    [
+                        IGNORED
+                        if word is None or (at > 0 and words[at - 1] == word)
+                        else one.tags[word]
+                        for at, word in enumerate(words)
+                    ],
+                    dtype=np.int32,
+                )
+            )
+    flat = np.concatenate(tags) if tags else np.zeros(0, dtype=np.int32)
+    return Features((_flat(tokens, None),), {"labels": flat}, np.arange(len(examples)))
+
+
+def matched_features(examples: Sequence[Matched], codec: Codec) -> Features:
+    """Query and text apart. Labels: numbers by which equal queries and equal texts are known."""
+    recipe = codec.recipe
+    queries = _sequences(codec, [one.query for one in examples], None, recipe.question_length)
+    texts = _sequences(codec, [one.text for one in examples], None, recipe.max_length)
+    labels = {
+        "query_ids": _numbers([one.query for one in examples]),
+        "text_ids": _numbers([one.text for one in examples]),
+    }
+    return Features((queries, texts), labels, np.arange(len(examples)))
+
+
+def text_features(examples: Sequence[Text], codec: Codec) -> Features:
+    """Texts in pieces that fit; which tokens are masked is drawn anew at every step.
+
+    RefusedError for a tokenizer that has no token to mask with.
+    """
+    if codec.tokenizer.mask_token_id is None:
+        raise RefusedError("its tokenizer has no mask token: no masked language modelling")
+    limit = codec.length(codec.recipe.max_length)
+    tokens: list[npt.NDArray[np.int32]] = []
+    sources: list[int] = []
+    for begin in range(0, len(examples), TEXTS_PER_CALL):
+        encoded = codec.tokenizer(
+            [one.text for one in examples[begin : begin + TEXTS_PER_CALL]],
+            truncation=True,
+            max_length=limit,
+            return_overflowing_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        tokens += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+        sources += [begin + sample for sample in encoded["overflow_to_sample_mapping"]]
+    return Features((_flat(tokens, None),), {}, np.asarray(sources, dtype=np.int64))
+
+
+def _sequences(
+    codec: Codec, firsts: Sequence[str], seconds: Sequence[str] | None, most: int | None = None
+) -> Sequences:
+    limit = codec.length(most or codec.recipe.max_length)
+    tokens: list[npt.NDArray[np.int32]] = []
+    types: list[npt.NDArray[np.int8]] = []
+    for begin in range(0, len(firsts), TEXTS_PER_CALL):
+        stop = begin + TEXTS_PER_CALL
+        encoded = codec.tokenizer(
+            list(firsts[begin:stop]),
+            None if seconds is None else list(seconds[begin:stop]),
+            truncation=True,
+            max_length=limit,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        tokens += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+        kinds = encoded.get("token_type_ids")
+        types += [
+            np.zeros(len(ids), dtype=np.int8) if kinds is None else np.asarray(kinds[row], np.int8)
+            for row, ids in enumerate(encoded["input_ids"])
+        ]
+    return _flat(tokens, types)
+
+
+def _flat(
+    tokens: Sequence[npt.NDArray[np.int32]], types: Sequence[npt.NDArray[np.int8]] | None
+) -> Sequences:
+    flat = np.concatenate([np.empty(0, dtype=np.int32), *tokens])
+    return Sequences(
+        flat,
+        np.zeros(len(flat), dtype=np.int8) if types is None else np.concatenate(types),
+        np.concatenate([[0], np.cumsum([len(ids) for ids in tokens], dtype=np.int64)]),
+    )
+
+
+def _numbers(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    known: dict[str, int] = {}
+    return np.array([known.setdefault(text, len(known)) for text in texts], dtype=np.int64)
+
+
+ENCODERS: Mapping[str, Encode] = {
+    "span": span_features,
+    "classification": classification_features,
+    "multiple_choice": choice_features,
+    "tagging": tagging_features,
+    "dual_encoder": matched_features,
+    "mlm": text_features,
+}

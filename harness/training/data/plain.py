@@ -1,0 +1,68 @@
+"""Files of plain lines: tagged words, and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.cards.training import IntermediateCard
+from harness.data.formats import LocalFile
+from harness.data.formats.files import read_text
+from harness.errors import DataError
+from harness.training.data.examples import Example, Found, Tagged, Text
+from harness.training.data.sources import Files, file_of
+
+
+def read_conll(card: IntermediateCard, files: Files, labels: list[str], notes: list[str]) -> Found:
+    """``token<TAB>tag`` a line, a blank line between sentences; all tags, without a card's own."""
+    del notes
+    roles = sorted({role for _, role in files.files})
+    sentences = {
+        lang: [s for role in roles for s in _sentences(file_of(files, lang, role))]
+        for lang in card.languages
+    }
+    if not labels:
+        labels += sorted({tag for own in sentences.values() for _, _, tags in own for tag in tags})
+    ids = {label: number for number, label in enumerate(labels)}
+    found: Found = {}
+    for lang, own in sentences.items():
+        examples: list[Example] = []
+        for number, (place, words, tags) in enumerate(own):
+            unknown = next((tag for tag in tags if tag not in ids), None)
+            if unknown is not None:
+                raise DataError(f"{place}: tag {unknown[:40]!r} is not one of the card's")
+            examples.append(Tagged(str(number), lang, words, tuple(ids[tag] for tag in tags)))
+        found[lang] = examples
+    return found
+
+
+def _sentences(file: LocalFile) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    words: list[str] = []
+    tags: list[str] = []
+    for number, line in enumerate([*read_text(file).split("\n"), ""], start=1):
+        fields = line.strip().split("\t")
+        if fields == [""]:
+            if words:
+                yield f"{file.name}:{number}", tuple(words), tuple(tags)
+            words, tags = [], []
+            continue
+        if len(fields) < 2 or not fields[0] or not fields[-1]:
+            raise DataError(f"{file.name}:{number}: not `token<TAB>tag`: not the official schema")
+        words.append(fields[0])
+        tags.append(fields[-1])
+
+
+def read_plain_lines(
+    card: IntermediateCard, files: Files, labels: list[str], notes: list[str]
+) -> Found:
+    """One text a line; blank lines are none."""
+    del labels, notes
+    roles = sorted({role for _, role in files.files})
+    found: Found = {}
+    for lang in card.languages:
+        lines = [
+            line.strip()
+            for role in roles
+            for line in read_text(file_of(files, lang, role)).split("\n")
+        ]
+        found[lang] = [Text(str(at), lang, line) for at, line in enumerate(lines) if line]
+    return found

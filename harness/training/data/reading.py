@@ -1,0 +1,70 @@
+"""Files → examples of an intermediate task: one reader for each format of a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from harness.cards.training import IntermediateCard
+from harness.data.load import Where
+from harness.errors import DataError
+from harness.training.data.deal import choose, deal
+from harness.training.data.examples import Example, Found, TrainingSet
+from harness.training.data.mentions import read_mention_pairs
+from harness.training.data.plain import read_conll, read_plain_lines
+from harness.training.data.questions import read_squad
+from harness.training.data.sources import Files, fetch
+from harness.training.data.tables import read_parallel_lines, read_parallel_records, read_table
+
+# (card, files, labels, notes). A reader adds the labels that it finds, and what it leaves out.
+Reader = Callable[[IntermediateCard, Files, list[str], list[str]], Found]
+READERS: Mapping[str, Reader] = {
+    "squad": read_squad,
+    "demo_qa": read_squad,
+    "tydiqa": read_squad,
+    "records": read_table,
+    "parallel_records": read_parallel_records,
+    "parallel_lines": read_parallel_lines,
+    "mention_pairs": read_mention_pairs,
+    "conll": read_conll,
+    "lines": read_plain_lines,
+}
+
+
+def read(card: IntermediateCard, where: Where, most: int | None = None) -> TrainingSet:
+    """A task's examples, read, dealt out over its languages, and cut to ``most``.
+
+    Raises:
+        IncompleteError: no files. DataError: not the official schema, or no examples at all.
+    """
+    files = fetch(card, where)
+    notes: list[str] = []
+    labels = list(card.labels)
+    found = READERS[card.source.format](card, files, labels, notes)
+    examples = _dealt(card, found) if card.deal else [e for group in found.values() for e in group]
+    examples = [examples[at] for at in choose([e.item for e in examples], most)]
+    if not examples:
+        names = ", ".join(list(files.digests)[:3])
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise DataError(f"{card.name}: no examples in {names}{why}: nothing to train on")
+    return TrainingSet(
+        examples, tuple(labels), files.route, files.digests, files.revision, tuple(notes)
+    )
+
+
+def _dealt(card: IntermediateCard, found: Found) -> list[Example]:
+    """Every item of one language's file once, in the language that it is dealt to."""
+    assert card.deal is not None
+    by_item = {lang: {one.item: one for one in examples} for lang, examples in found.items()}
+    partners = card.deal.partners
+    available = {
+        one.item: [
+            lang
+            for lang in card.languages
+            if one.item in by_item[lang] and not (partners and lang == card.deal.items)
+        ]
+        for one in found[card.deal.items]
+    }
+    for item, langs in available.items():
+        if not langs:
+            raise DataError(f"{card.name}: {item} is in no other language: not parallel files")
+    return [by_item[lang][item] for item, lang in deal(available, card.deal.seed).items()]

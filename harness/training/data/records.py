@@ -1,0 +1,93 @@
+"""Records of any kind of table (tsv, csv, jsonl, json, Parquet), and the columns of a card."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.data.formats import LocalFile
+from harness.data.formats.files import read_json, read_rows, read_text
+from harness.errors import DataError
+
+FIELD_LIMIT = 1 << 20
+
+
+def read_records(
+    file: LocalFile, *, header: bool = True, quoted: bool = True, strict: bool = True
+) -> Iterator[tuple[str, Any]]:
+    """(place, record) of a file, by its ending. DataError where it is not what it ends in.
+
+    A table's row with another number of columns is an error where ``strict``, else its record is
+    None.
+    """
+    name = file.name.removesuffix(".gz")
+    if name.endswith((".tsv", ".csv", ".txt")):
+        yield from _table(file, "," if name.endswith(".csv") else "\t", header, quoted, strict)
+    elif name.endswith(".json"):
+        records = read_json(file)
+        if not isinstance(records, list):
+            raise DataError(f"{file.name}: not a list of records: not the official schema")
+        for number, record in enumerate(records):
+            yield f"{file.name}[{number}]", record
+    else:
+        yield from read_rows(file)
+
+
+def _table(
+    file: LocalFile, delimiter: str, header: bool, quoted: bool, strict: bool
+) -> Iterator[tuple[str, Any]]:
+    """Rows as column → text. A quoted field may hold line ends."""
+    csv.field_size_limit(FIELD_LIMIT)
+    reader = csv.reader(
+        io.StringIO(read_text(file), newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+    )
+    names: Sequence[str] | None = None
+    try:
+        for row in reader:
+            place = f"{file.name}:{reader.line_num}"
+            if not row:
+                continue
+            if names is None:
+                names = row if header else [str(number) for number in range(len(row))]
+                if header:
+                    continue
+            if len(row) == len(names):
+                yield place, dict(zip(names, row, strict=True))
+            elif strict:
+                raise DataError(
+                    f"{place}: {len(row)} columns, not {len(names)}: not the official file"
+                )
+            else:
+                yield place, None
+    except csv.Error as error:
+        raise DataError(f"{file.name}:{reader.line_num}: not a table: {error}") from None
+
+
+def column(record: Any, path: str, place: str) -> Any:
+    """The value under a path: ``a.b`` an entry within, ``a.*.b`` that entry of every item."""
+    head, _, rest = path.partition(".")
+    if head == "*":
+        if not isinstance(record, list):
+            raise DataError(f"{place}: {path!r} asks for a list, not {type(record).__name__}")
+        return [column(item, rest, place) if rest else item for item in record]
+    if not isinstance(record, Mapping) or head not in record:
+        there = ", ".join(map(str, record)) if isinstance(record, Mapping) else "none"
+        raise DataError(f"{place}: no column {head!r}: the file has {there[:120]}")
+    return column(record[head], rest, place) if rest else record[head]
+
+
+def texts(record: Any, paths: str | Sequence[str], place: str) -> list[str]:
+    """The texts under one path or several, in order. DataError for what is no text."""
+    found: list[str] = []
+    for path in [paths] if isinstance(paths, str) else paths:
+        value = column(record, path, place)
+        values = value if isinstance(value, list) else [value]
+        for one in values:
+            if not isinstance(one, str):
+                raise DataError(f"{place}: column {path!r} holds {type(one).__name__}, not text")
+            found.append(one.strip())
+    return found

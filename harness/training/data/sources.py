@@ -1,0 +1,108 @@
+"""A card's files on disk: the data folder alone where one is given, else downloads, checksummed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.cards.languages import task_root
+from harness.cards.source_files import Hub
+from harness.cards.training import Columns, IntermediateCard, TrainingHub
+from harness.data import folder, official
+from harness.data import hub_route as hub
+from harness.data.formats import LocalFile
+from harness.data.load import Fetched, Where
+from harness.errors import IncompleteError
+from harness.io.download import reason
+
+
+@dataclass(frozen=True)
+class Files:
+    """A card's files by (language, role); a file of all languages under an empty language.
+
+    ``columns``: role → columns. ``digests``: name → sha256. ``revision``: of the Hub data set.
+    """
+
+    route: str
+    files: dict[tuple[str, str], LocalFile]
+    columns: dict[str, Columns]
+    digests: dict[str, str]
+    revision: str | None = None
+
+
+def fetch(card: IntermediateCard, where: Where) -> Files:
+    """The files of a card.
+
+    Raises:
+        IncompleteError: a file cannot be had by any route.
+        DataError: a file is not the official one.
+    """
+    part = card.source.splits[card.split]
+    own: dict[str, Columns] = {role: file.columns for role, file in part.files.items()}
+    if card.source.package:
+        found = folder.find(card, card.split, card.languages, task_root(), "package")
+        return _whole(card, found, own, "")
+    if where.data is not None:
+        found = folder.find(card, card.split, card.languages, where.data, "folder")
+        return _whole(card, found, own, _first(found))
+    found = official.cached(card, card.split, card.languages, where)
+    if found.failures and not where.offline:
+        found = official.fetch(card, card.split, card.languages, where)
+    if not found.failures:
+        return _whole(card, found, own, "")
+    why = "not in the cache: run it once without --offline" if where.offline else _first(found)
+    if part.hub is None:
+        return _whole(card, found, own, why)
+    revision, failure = _revision(part.hub, where)
+    if revision is None:
+        return _whole(card, found, own, f"{why}; hub: {failure}")
+    pinned = Hub(id=part.hub.id, revision=revision, files=part.hub.files)
+    mirrored = hub.fetch(card, pinned, card.split, card.languages, where, where.offline)
+    if mirrored.failures:
+        return _whole(card, found, own, f"{why}; hub: {_first(mirrored)}")
+    columns = {role: part.hub.columns.get(role, own.get(role, {})) for role in part.hub.files}
+    return _whole(card, mirrored, columns, "", f"{part.hub.id}@{revision}")
+
+
+def _first(found: Fetched) -> str:
+    return next(iter(found.failures.values()), "")
+
+
+def _whole(
+    card: IntermediateCard,
+    found: Fetched,
+    columns: dict[str, Columns],
+    why: str,
+    revision: str | None = None,
+) -> Files:
+    """The files. IncompleteError with ``why`` where not all of them are there."""
+    if found.failures:
+        remedy = card.source.remedy or "put the files in a folder and give --data"
+        raise IncompleteError(f"no data for {card.name}: {found.route}: {why}: {remedy}")
+    files = {(key.unit, key.role): file for key, file in found.files.items()}
+    return Files(found.route, files, columns, dict(sorted(found.digests.items())), revision)
+
+
+def _revision(source: TrainingHub, where: Where) -> tuple[str | None, str]:
+    """The card's commit, else that of the newest version: from the cache when offline."""
+    if source.revision is not None:
+        return source.revision, ""
+    kept = where.cache / "hub" / f"datasets--{source.id.replace('/', '--')}" / "refs" / "main"
+    if where.offline:
+        known = kept.read_text().strip() if kept.is_file() else ""
+        return known or None, f"{source.id}: not in the cache"
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(source.id).sha
+    except Exception as error:  # whatever its HTTP library raises: the route does not lead there
+        return None, f"{source.id}: {reason(error)}"
+    if commit is None:
+        return None, f"{source.id}: it names no commit"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(commit)  # as the Hub's own client does, for a later run offline
+    return commit, ""
+
+
+def file_of(files: Files, lang: str, role: str) -> LocalFile:
+    """The file of a language, or the one that all languages share."""
+    return files.files.get((lang, role)) or files.files[("", role)]

@@ -1,0 +1,61 @@
+"""Targeted LoRA: adapters on chosen layers of the encoder, merged into its weights at the end."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+from harness.cards.training import LoraRecipe
+from harness.checkpoint.layers import depth, encoder_layers
+from harness.errors import RefusedError, UsageError
+
+
+def parse_layers(text: str) -> list[int]:
+    """``0-3`` or ``2`` → the first and the last layer. UsageError for anything else."""
+    match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", text.strip())
+    if match is None or int(match[2] or match[1]) < int(match[1]):
+        raise UsageError(f"--lora-layers {text}: give the first and the last layer, such as 0-3")
+    return [int(match[1]), int(match[2] or match[1])]
+
+
+def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
+    """Put adapters into the encoder, in place, and freeze all else of it; for ``merge``.
+
+    Raises:
+        UsageError: layers that the encoder does not have.
+        RefusedError: layers without a linear module.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    first, last = recipe.layers or (0, depth(encoder) - 1)
+    layers = encoder_layers(encoder)
+    if last >= len(layers):
+        raise UsageError(f"layers {first}-{last} of {len(layers)}: they are numbered from 0")
+    chosen = {
+        id(module)
+        for layer in list(layers)[first : last + 1]
+        for module in layer.modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    targets = [name for name, module in encoder.named_modules() if id(module) in chosen]
+    if not targets:
+        raise RefusedError("its layers have no linear modules that an adapter could sit on")
+    options = LoraConfig(
+        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=targets
+    )
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft asks transformers for what it calls by another name now.
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.manual_seed(seed)
+        wrapped = get_peft_model(encoder, options)
+    # A pooler belongs to the head: it may be as fresh as that.
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler.requires_grad_(True)
+    return wrapped
+
+
+def merge(wrapped: Any) -> None:
+    """Add the adapters into the weights, in place: the encoder is a plain one again."""
+    wrapped.merge_and_unload().requires_grad_(True)

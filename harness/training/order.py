@@ -1,0 +1,109 @@
+"""What is to be trained, and everything that decides its weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.cards.training import IntermediateCard, LoraRecipe, Recipe
+from harness.checkpoint.resolve import Checkpoint
+from harness.errors import UsageError
+from harness.training.data.examples import TrainingSet
+
+# One optimiser runs all the tasks, so these have to be the same in all of their recipes.
+SHARED = ("lr", "warmup", "weight_decay", "eps", "clip")
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be trained. ``recipes``: task → its recipe with what was overridden."""
+
+    base: Checkpoint
+    cards: Sequence[IntermediateCard]
+    recipes: Mapping[str, Recipe]
+    out: Path
+    seed: int = 0
+    dtype: str = "float32"
+    device: str = "cpu"
+    lora: LoraRecipe | None = None
+    max_examples: int | None = None
+    max_steps: int | None = None
+    fresh: bool = False
+    command: str = "harness.training"
+
+
+def recipes(
+    cards: Sequence[IntermediateCard], **overrides: float | int | None
+) -> dict[str, Recipe]:
+    """Task → its card's recipe, with the overrides that are not None.
+
+    Raises:
+        UsageError: an impossible value, or tasks together whose optimisers differ.
+    """
+    from pydantic import ValidationError
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    found = {}
+    for card in cards:
+        try:
+            found[card.name] = Recipe.model_validate({**card.recipe.model_dump(), **given})
+        except ValidationError as error:
+            one = error.errors()[0]
+            name = str(one["loc"][0]).replace("_", "-")
+            raise UsageError(f"--{name} {one['input']}: {one['msg']}") from None
+    for name in SHARED:
+        values = {getattr(recipe, name) for recipe in found.values()}
+        if len(values) > 1:
+            remedy = "give --lr" if name == "lr" else "train one after the other"
+            shown = ", ".join(f"{value:g}" for value in sorted(values))
+            raise UsageError(f"tasks with different recipes ({name} {shown}): {remedy}")
+    return found
+
+
+def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
+    """Everything that decides the weights; the same settings are the same training.
+
+    Beside ``tasks``, which has every recipe, stands that of the first task: its optimiser's part
+    is the one of all.
+    """
+    tasks = {
+        card.name: {
+            "card": card.hash,
+            "recipe": order.recipes[card.name].model_dump(),
+            "files": dict(sets[card.name].files),
+            "examples": len(sets[card.name].examples),
+            **_hub_columns(card, sets[card.name]),
+        }
+        for card in order.cards
+    }
+    lora = order.lora
+    return {
+        "base": f"{order.base.id}@{order.base.revision}",
+        "intermediate": [card.name for card in order.cards],
+        "seed": order.seed,
+        "dtype": order.dtype,
+        "device": order.device.partition(":")[0],
+        "processes": process()[1],
+        "lora": None if lora is None else lora.model_dump(mode="json"),
+        "max_examples": order.max_examples,
+        "max_steps": order.max_steps,
+        **order.recipes[order.cards[0].name].model_dump(),
+        "tasks": tasks,
+    }
+
+
+def _hub_columns(card: IntermediateCard, read: TrainingSet) -> dict[str, Any]:
+    """What was read from the Hub's files, where the card says that for them apart."""
+    hub = card.source.splits[card.split].hub
+    if read.route != "hub" or hub is None or not hub.columns:
+        return {}
+    return {"columns": {role: dict(columns) for role, columns in hub.columns.items()}}
+
+
+def process() -> tuple[int, int]:
+    """This process's number and how many there are, as accelerate and torchrun say it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,0 +1,301 @@
+"""What a run leaves: an ordinary checkpoint, with how it came to be."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from harness.cards.training import IntermediateCard
+from harness.checkpoint.loading import load_encoder, quiet
+from harness.checkpoint.resolve import Checkpoint, resolve
+from harness.checkpoint.weights import WEIGHTS
+from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
+from harness.submissions.submission import Submission
+from harness.submissions.submission_yaml import as_yaml
+from harness.training.curve import Curve, svg
+
+RECORD = "training.json"  # there last: a folder with it is finished
+FINAL = "final"  # where the target's files are before they are moved
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished run, for its record. ``sets``: task → languages, files, rows and the rest."""
+
+    base: Checkpoint
+    cards: Sequence[IntermediateCard]
+    sets: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    steps: int
+    command: str
+    versions: Mapping[str, Any]
+
+
+def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out: Path) -> None:
+    """Save everything beside the target, then move it there, the record last.
+
+    Raises:
+        IncompleteError: no space; the last step is kept, and the same command goes on from it.
+        RefusedError: the folder does not load as it was trained.
+    """
+    final = work / FINAL
+    shutil.rmtree(final, ignore_errors=True)
+    try:
+        _fill(made, model, tokenizer, curve, final, out.resolve().name)
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # safetensors has an error of its own for a full disk
+        reason = one_line(error, 160)
+        raise IncompleteError(
+            f"the checkpoint cannot be written to {final} ({reason}): free space and run the same "
+            "command again"
+        ) from error
+    _check(final, model.encoder)
+    _move(final, out)
+    shutil.rmtree(work)
+
+
+def _fill(made: Made, model: Any, tokenizer: Any, curve: Curve, final: Path, name: str) -> None:
+    final.mkdir(parents=True)
+    _save_model(made.cards, model, final)
+    _save_tokenizer(tokenizer, final)
+    retrieval = all(card.kind == "dual_encoder" for card in made.cards)
+    if retrieval:
+        longest = max(task["recipe"]["max_length"] for task in made.settings["tasks"].values())
+        _sentence_transformer(final, model.encoder.config.hidden_size, longest)
+    (final / "loss.tsv").write_bytes(curve.path.read_bytes())
+    (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
+    revision = resolve(str(final), offline=True).revision
+    submission = as_yaml(_submission(made, name, revision))
+    (final / "submission.yaml").write_text(submission, encoding="utf-8")
+    (final / "README.md").write_text(_model_card(made, name, retrieval), encoding="utf-8")
+    names = sorted(path.name for path in final.iterdir())
+    _write_json(final / RECORD, {**_record(made, revision), "made": names})
+
+
+def remove(out: Path, work: Path, *, keep: str) -> None:
+    """Take away what an earlier training left in the target, and nothing else.
+
+    ``keep``: a file in ``work`` that stays, and that folder with it.
+    """
+    names: set[str] = set()
+    for record in (out / RECORD, work / FINAL / RECORD):
+        if record.is_file():
+            names |= set(json.loads(record.read_text(encoding="utf-8")).get("made", ()))
+    found = [out / Path(name).name for name in (RECORD, *sorted(names))]
+    for path in [*found, *(path for path in work.glob("*") if path.name != keep)]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _check(folder: Path, encoder: Any) -> None:
+    """RefusedError unless the folder loads as what was trained, value by value."""
+    import torch
+
+    loaded, _ = load_encoder(resolve(str(folder), offline=True), dtype="float32", device="cpu")
+    trained = dict(encoder.named_parameters())
+    for name, parameter in loaded.named_parameters():
+        if not torch.equal(parameter, trained[name]):
+            raise RefusedError(f"{name} does not load from {folder} as it was trained")
+
+
+def _save_model(cards: Sequence[IntermediateCard], model: Any, folder: Path) -> None:
+    """With its head where one says what it is for; else the encoder alone.
+
+    One task: its head's class. Several: the first span head, since a reader is what they can be.
+    """
+    spans = [card for card in cards if card.kind == "span"]
+    chosen = cards[0] if len(cards) == 1 else spans[0] if spans else None
+    if chosen is None or chosen.kind == "dual_encoder":
+        chosen_model = model.encoder
+    else:
+        chosen_model = model.tasks[chosen.name]
+    with quiet():
+        chosen_model.save_pretrained(folder, max_shard_size="1TB")
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    # Cutting and padding of the last call would be written along.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+
+
+def _sentence_transformer(folder: Path, width: int, max_length: int) -> None:
+    """The files that declare mean pooling and normalising, in sentence-transformers' form."""
+    kind = "sentence_transformers.models."
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": number, "name": str(number), "path": path, "type": kind + name}
+            for number, (path, name) in enumerate(modules)
+        ],
+    )
+    (folder / "1_Pooling").mkdir()
+    (folder / "2_Normalize").mkdir()
+    _write_json(
+        folder / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True},
+    )
+    _write_json(folder / "2_Normalize" / "config.json", {})
+    _write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": max_length, "do_lower_case": False},
+    )
+    _write_json(
+        folder / "config_sentence_transformers.json",
+        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
+
+
+def _record(made: Made, revision: str) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "base": {"id": made.base.id, "revision": made.base.revision},
+        "tasks": made.sets,
+        "settings": made.settings,
+        "steps": made.steps,
+        "command": made.command,
+        "loss": "loss.tsv",
+        "versions": made.versions,
+    }
+
+
+def recipe_name(made: Made) -> str:
+    """The training recipe in one word: all that seeds of it share."""
+    names = "+".join(card.name for card in made.cards)
+    return f"{names[:60]}-{_shared(made, ('seed',))}"
+
+
+def design_name(made: Made) -> str | None:
+    """What trainings that differ in the languages of their data alone share; None for others."""
+    card = made.cards[0]
+    if len(made.cards) > 1 or card.design is None:
+        return None
+    return f"{card.design}-{_shared(made, ('seed', 'intermediate', 'tasks'))}"
+
+
+def _shared(made: Made, without: Sequence[str]) -> str:
+    """A short hash over the settings but those."""
+    shared = {key: value for key, value in made.settings.items() if key not in without}
+    return sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _submission(made: Made, name: str, revision: str) -> Submission:
+    """A submission of the finished checkpoint, under the target's name."""
+    cards = made.cards
+    return Submission(
+        model=_plain(name),
+        revision=revision,
+        base=_plain(made.base.id),
+        base_revision=made.base.revision,
+        objective=cards[0].objective if len(cards) == 1 else "multitask",
+        languages=sorted({lang for part in made.sets.values() for lang in part["languages"]}),
+        datasets=[card.title for card in cards],
+        contaminated=sorted({task for card in cards for task in card.contaminates}),
+        stand_in=any(card.stand_in for card in cards),
+        recipe=recipe_name(made),
+        seed=made.settings["seed"],
+        matched=design_name(made),
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w./-]", "-", name)
+
+
+def _model_card(made: Made, name: str, retrieval: bool) -> str:
+    trained = "\n".join(_task_line(card, made.sets[card.name]) for card in made.cards)
+    languages = sorted({lang for part in made.sets.values() for lang in part["languages"]})
+    recipe = "\n".join(f"| {key} | {value} |" for key, value in _shown(made.settings))
+    use = (
+        "Mean of the last hidden state over attended tokens, L2-normalised, cosine: as the "
+        "sentence-transformers files beside the weights declare.\n"
+        if retrieval
+        else ""
+    )
+    contaminated = sorted({task for card in made.cards for task in card.contaminates})
+    seen = ", ".join(contaminated) if contaminated else "none"
+    base = made.base.id if not made.base.local else ""
+    front = "\n".join(
+        [
+            "---",
+            *([f"base_model: {base}"] if base else []),
+            f"language: [{', '.join(repr(lang) for lang in languages)}]",
+            "library_name: transformers",
+            "---",
+        ]
+    )
+    return f"""{front}
+# {name}
+
+Intermediate-task training of {made.base.label}.
+
+{trained}
+
+Target tasks whose data it was trained on: {seen}.
+{use}
+## Recipe
+
+| setting | value |
+|---|---|
+{recipe}
+| steps | {made.steps} |
+
+```sh
+{made.command}
+```
+
+xharness {made.versions["xharness"]["version"]}. `{RECORD}` has the checksums of the data, the
+versions of the libraries and everything else that decided these weights; `loss.tsv` the loss of
+every step.
+
+![Training loss](loss.svg)
+"""
+
+
+def _shown(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What decided the weights, for people: an entry for each task where their recipes differ."""
+    recipes = {name: task["recipe"] for name, task in settings["tasks"].items()}
+    for key, value in settings.items():
+        own = {name: str(recipe[key]) for name, recipe in recipes.items() if key in recipe}
+        if key == "lora" and value is not None:
+            layers = value["layers"]
+            where = "all layers" if layers is None else f"layers {layers[0]} to {layers[1]}"
+            yield key, f"{where}, rank {value['rank']}, alpha {value['alpha']}"
+        elif len(set(own.values())) > 1:
+            yield from ((f"{key} ({name})", one) for name, one in own.items())
+        elif key != "tasks":
+            yield key, str(value)
+
+
+def _task_line(card: IntermediateCard, part: Mapping[str, Any]) -> str:
+    languages = ", ".join(f"{lang} {count:,}" for lang, count in part["languages"].items())
+    return (
+        f"- **{card.title}** (`{card.name}`, {card.objective}): {part['examples']:,} examples"
+        f" ({languages}). {card.licence}. {card.citation}"
+    )
+
+
+def _move(final: Path, out: Path) -> None:
+    """Weights after all else, the record after them: until then it is no finished checkpoint."""
+    last = (WEIGHTS, RECORD)
+    names = sorted(path.name for path in final.iterdir() if path.name not in last)
+    for name in (*names, *(name for name in last if (final / name).exists())):
+        target = out / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        (final / name).replace(target)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

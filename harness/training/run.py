@@ -1,0 +1,211 @@
+"""Train: base and cards → examples → features → steps → a checkpoint. Resumes where it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoint.loading import load_encoder
+from harness.checkpoint.resolve import Checkpoint
+from harness.data.load import Where
+from harness.errors import UsageError
+from harness.inference.batching import pad_id
+from harness.io.environment import harness_version, libraries
+from harness.training.batches import Steps, TaskData
+from harness.training.curve import Curve, Unwritten
+from harness.training.data.examples import TrainingSet
+from harness.training.data.features import Codec, encode
+from harness.training.data.reading import read
+from harness.training.heads import HeadSpec, make_model
+from harness.training.lora import adapted, merge
+from harness.training.order import Order, decided, process
+from harness.training.output import Made, write
+from harness.training.progress import Silent
+from harness.training.schedule import Share, make_schedule
+from harness.training.trainer import Settings, Told, run_steps
+from harness.training.workspace import WORK, alone, begin, check_target, finished
+
+
+def train(order: Order, where: Where, told: Told | None = None) -> Path:
+    """Train and return the folder of the finished checkpoint, at once where it is there already.
+
+    Raises:
+        UsageError: the target holds another training, or something else; what training needs is
+            not installed; fewer steps than tasks.
+        RefusedError: the base's weights are not whole, or it cannot have the head.
+        DataError: data that does not fit, or nothing left of it.
+        IncompleteError: no data, no space, no memory, a loss that is not finite.
+    """
+    check_target(order.out)
+    _check_installed(adapters=order.lora is not None)
+    sets = {card.name: read(card, where, order.max_examples) for card in order.cards}
+    settings = decided(order, sets)
+    first = process()[0] == 0
+    if not order.fresh and finished(order.out, settings):
+        return order.out
+    with alone(order.out) if first else nullcontext():
+        return _train(order, sets, settings, told or Silent())
+
+
+def _train(
+    order: Order, sets: Mapping[str, TrainingSet], settings: Mapping[str, Any], told: Told
+) -> Path:
+    work, first = order.out / WORK, process()[0] == 0
+    if first:
+        begin(order.out, settings, fresh=order.fresh)
+    _meet(order)
+    with _own_randomness():
+        encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
+        tasks = _features(order, sets, encoder, tokenizer)
+        notes: dict[str, list[str]] = {}
+        model = make_model(
+            encoder,
+            _heads(order, sets),
+            _own_tensors(order.base),
+            pad=pad_id(tokenizer),
+            seed=order.seed,
+            notes=notes,
+        )
+        for task, said in notes.items():
+            told.say(f"{task}: {'; '.join(said)}")
+        wrapped = None if order.lora is None else adapted(encoder, order.lora, seed=order.seed)
+        steps = _steps(order, tasks)
+        recipe = order.recipes[order.cards[0].name]
+        curve = Curve(work / "loss.tsv") if first else Unwritten(work / "loss.tsv")
+        run_steps(
+            model,
+            steps,
+            Settings(recipe, order.seed, order.dtype == "bfloat16", order.device),
+            work,
+            curve,
+            told,
+        )
+        if first:
+            model.to("cpu").eval()
+            if wrapped is not None:
+                merge(wrapped)
+            described = _described(order, sets, tasks, notes)
+            made = Made(
+                base=order.base,
+                cards=order.cards,
+                sets=described,
+                settings=settings,
+                steps=len(steps),
+                command=order.command,
+                versions={"xharness": harness_version(), "libraries": _libraries()},
+            )
+            write(made, model, tokenizer, curve, work, order.out)
+    return order.out
+
+
+def _check_installed(*, adapters: bool) -> None:
+    from importlib.util import find_spec
+
+    needed = {"accelerate": "training", **({"peft": "training adapters"} if adapters else {})}
+    for name, what in needed.items():
+        if find_spec(name) is None:
+            raise UsageError(f"{what} needs {name}: pip install 'xharness[train]'")
+
+
+def _meet(order: Order) -> None:
+    """Several processes wait for each other here: the first one has tidied up."""
+    if process()[1] > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=order.device == "cpu").wait_for_everyone()
+
+
+def _features(
+    order: Order, sets: Mapping[str, TrainingSet], encoder: Any, tokenizer: Any
+) -> dict[str, TaskData]:
+    tasks = {}
+    for card in order.cards:
+        recipe = order.recipes[card.name]
+        codec = Codec(tokenizer, encoder, recipe)
+        features = encode(card.kind, sets[card.name].examples, codec)
+        tasks[card.name] = TaskData(card.kind, features, codec, recipe.mask)
+    return tasks
+
+
+def _heads(order: Order, sets: Mapping[str, TrainingSet]) -> list[HeadSpec]:
+    return [
+        HeadSpec(card.name, card.kind, sets[card.name].labels, card.symmetric)
+        for card in order.cards
+    ]
+
+
+def _steps(order: Order, tasks: Mapping[str, TaskData]) -> Steps:
+    rank, world = process()
+    shares = []
+    for card in order.cards:
+        recipe, features = order.recipes[card.name], tasks[card.name].features
+        if recipe.batch_size % world:
+            raise UsageError(
+                f"--batch-size {recipe.batch_size} does not divide among {world} processes"
+            )
+        capped = min(len(features), card.cap) if len(order.cards) > 1 else len(features)
+        shares.append(Share(card.name, features.lengths, recipe.batch_size, recipe.epochs, capped))
+    schedule = make_schedule(shares, seed=order.seed, max_steps=order.max_steps)
+    return Steps(schedule, tasks, seed=order.seed, rank=rank, world=world)
+
+
+def _described(
+    order: Order,
+    sets: Mapping[str, TrainingSet],
+    tasks: Mapping[str, TaskData],
+    notes: Mapping[str, list[str]],
+) -> dict[str, dict[str, Any]]:
+    """What each task's data was, for the record. ``notes``: of its head."""
+    return {
+        card.name: {
+            "title": card.title,
+            "objective": card.objective,
+            "examples": len(sets[card.name].examples),
+            "rows": len(tasks[card.name].features),
+            "languages": sets[card.name].languages,
+            "labels": list(sets[card.name].labels),
+            "card": card.hash,
+            "route": sets[card.name].route,
+            "hub": sets[card.name].revision,
+            "files": dict(sets[card.name].files),
+            "contaminates": card.contaminates,
+            "notes": [*sets[card.name].notes, *notes.get(card.name, ())],
+        }
+        for card in order.cards
+    }
+
+
+def _own_tensors(base: Checkpoint) -> dict[str, Any]:
+    """The base's tensors by name, mapped into memory: heads and poolers are looked up in them."""
+    from safetensors.torch import load_file
+
+    from harness.checkpoint.vet import vet
+
+    tensors: dict[str, Any] = {}
+    for path in vet(base.weights_folder).files:
+        tensors.update(load_file(path))
+    return tensors
+
+
+def _libraries() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {**libraries(), "accelerate": version("accelerate")}
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Training seeds torch, numpy and Python; the caller's random states come back after it."""
+    import numpy as np
+    import torch
+
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)

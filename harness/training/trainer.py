@@ -1,0 +1,276 @@
+"""transformers' Trainer over a fixed schedule: exact resume, checks at every step, a loss table."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+from harness.cards.training import Recipe
+from harness.checkpoint.loading import quiet
+from harness.errors import HarnessError, IncompleteError, one_line
+from harness.inference.batching import is_out_of_memory
+from harness.training.batches import Steps
+from harness.training.curve import Curve
+
+DONE = "complete"  # a file in a saved step that is whole
+SAVES = 20  # a run saves about so many times, and at least
+SAVE_SECONDS = 900.0  # this often
+SCALE_NAMES = ("scale",)
+
+
+class Told(Interface):
+    """Who is told how training goes."""
+
+    def say(self, text: str) -> None:
+        """Something for people."""
+
+    def started(self, step: int, total: int) -> None:
+        """Training begins, or goes on, after so many steps of so many."""
+
+    def stepped(self, step: int, total: int, task: str, loss: float, rows: int) -> None:
+        """A step is done, on so many rows."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the loop needs besides model and steps."""
+
+    recipe: Recipe
+    seed: int
+    bf16: bool
+    device: str
+
+
+def run_steps(
+    model: Any, steps: Steps, settings: Settings, folder: Path, curve: Curve, told: Told
+) -> None:
+    """Train through all steps, saving into ``folder``; goes on from the last step saved there.
+
+    Raises:
+        IncompleteError: the loss or a gradient is not finite, memory or disk is full; the last
+            good step is kept.
+    """
+    if steps.rank == 0:
+        _tidy(folder)
+    resume = last_saved(folder)
+    done = 0 if resume is None else int(resume.name.rpartition("-")[2])
+    curve.go_on_from(done)
+    total = len(steps)
+    told.started(done, total)
+    if done >= total:
+        _load(model, resume)
+        return
+    trainer = _trainer(model, steps, settings, folder, curve, told)
+    try:
+        with quiet():
+            trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    except HarnessError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        text = one_line(error, 160)
+        raise IncompleteError(
+            f"out of memory at a batch of {settings.recipe.batch_size}: lower --batch-size or "
+            f"--max-length, or use a smaller base ({text})"
+        ) from error
+
+
+def last_saved(folder: Path) -> Path | None:
+    """The newest saved step that is whole."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{DONE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process had not saved to the end."""
+    for path in folder.glob("checkpoint-*"):
+        if not (path / DONE).is_file():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def warmup_steps(recipe: Recipe, total: int) -> int:
+    """Steps of warmup out of ``total``."""
+    return int(recipe.warmup) if recipe.warmup >= 1 else round(recipe.warmup * total)
+
+
+def save_every(total: int) -> int:
+    """Steps between two saves."""
+    return max(1, -(-total // SAVES))
+
+
+def _trainer(
+    model: Any, steps: Steps, settings: Settings, folder: Path, curve: Curve, told: Told
+) -> Any:
+    import torch
+    from torch.utils.data import DataLoader, SequentialSampler
+    from transformers import (
+        PrinterCallback,
+        ProgressCallback,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    recipe, total = settings.recipe, len(steps)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=total,
+        per_device_train_batch_size=1,  # an item of the data set is a whole step
+        learning_rate=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        adam_epsilon=recipe.eps,
+        max_grad_norm=recipe.clip,
+        lr_scheduler_type="linear",
+        warmup_steps=warmup_steps(recipe, total),
+        logging_strategy="no",
+        save_strategy="steps",
+        save_steps=save_every(total),
+        save_total_limit=2,
+        seed=settings.seed,
+        bf16=settings.bf16,
+        use_cpu=settings.device == "cpu",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        logging_nan_inf_filter=False,
+        ddp_find_unused_parameters=len(steps.tasks) > 1,
+    )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs: one process each, never DataParallel
+
+    class Saving(TrainerCallback):
+        """Also saves where a run is slow, and after its last step."""
+
+        def __init__(self) -> None:
+            self.saved = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            slow = args.world_size == 1 and time.monotonic() - self.saved > SAVE_SECONDS
+            if slow or state.global_step >= total:
+                control.should_save = True
+            if control.should_save:
+                self.saved = time.monotonic()
+
+    class Scheduled(Trainer):
+        """One item is one step; the order was fixed before."""
+
+        def get_train_dataloader(self) -> Any:
+            return DataLoader(
+                steps,  # type: ignore[arg-type]
+                batch_size=1,
+                sampler=SequentialSampler(range(total)),
+                collate_fn=steps.collate,
+                generator=torch.Generator(),
+            )
+
+        def get_decay_parameter_names(self, model: Any) -> list[str]:
+            names: list[str] = super().get_decay_parameter_names(model)
+            return [name for name in names if name.rpartition(".")[2] not in SCALE_NAMES]
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Mapping[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            del return_outputs, num_items_in_batch
+            return model(inputs["task"], inputs["inputs"])
+
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            # Dropout depends on the step alone, so that a resumed run draws what an undisturbed
+            # one does.
+            number = self.state.global_step
+            torch.manual_seed(_mixed(settings.seed, number, steps.rank))
+            learning_rate = self._get_learning_rate()
+            loss = super().training_step(model, inputs, num_items_in_batch)
+            mean = self.accelerator.reduce(loss, "mean") if steps.world > 1 else loss
+            value = float(mean)
+            _check(value, "loss", number + 1, folder)
+            curve.add(number + 1, inputs["task"], value, learning_rate)
+            told.stepped(number + 1, total, inputs["task"], value, len(steps.schedule[number].rows))
+            return loss
+
+        def _clip_grad_norm(self, model: Any) -> Any:
+            norm = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+            _check(float(norm), "gradient", self.state.global_step + 1, folder)
+            return norm
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            number = self.state.global_step
+            place = folder / f"checkpoint-{number}"
+            if (place / DONE).is_file():
+                return
+            if not self.args.should_save:
+                super()._save_checkpoint(model, trial)
+                return
+            _saving(lambda: super(Scheduled, self)._save_checkpoint(model, trial), place, number)
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            del state_dict
+            if self.args.should_save and output_dir is not None:
+                Path(output_dir).mkdir(parents=True, exist_ok=True)
+                _store(self.model, Path(output_dir))
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            _load(self.model if model is None else model, Path(resume_from_checkpoint))
+
+    trainer = Scheduled(model=model, args=arguments, train_dataset=steps, callbacks=[Saving()])
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    return trainer
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed of several numbers."""
+    import numpy as np
+
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+
+
+def _check(value: float, what: str, step: int, folder: Path) -> None:
+    import math
+
+    if math.isfinite(value):
+        return
+    kept = last_saved(folder)
+    state = f"{kept.name.replace('-', ' ')} is kept in {folder}" if kept else "no step is saved yet"
+    raise IncompleteError(
+        f"the {what} is {value} at step {step}; {state}: train with a lower --lr or in float32 "
+        "(with --fresh or another --out)"
+    )
+
+
+def _saving(save: Callable[[], None], place: Path, number: int) -> None:
+    try:
+        save()
+        (place / DONE).touch()
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:  # safetensors and torch have errors of their own for a full disk
+        shutil.rmtree(place, ignore_errors=True)
+        kept = last_saved(place.parent)
+        state = f"step {kept.name.rpartition('-')[2]} is kept" if kept else "no step is saved yet"
+        reason = one_line(error, 160)
+        raise IncompleteError(
+            f"step {number} cannot be saved to {place.parent} ({reason}); {state}: free space and "
+            "run the same command again"
+        ) from error
+
+
+def _store(model: Any, folder: Path) -> None:
+    from safetensors.torch import save_model
+
+    save_model(model, str(folder / "model.safetensors"))
+
+
+def _load(model: Any, folder: Path | None) -> None:
+    from safetensors.torch import load_model
+
+    assert folder is not None
+    load_model(model, str(folder / "model.safetensors"))

@@ -1,0 +1,160 @@
+"""Folds: the numbers of scoring, and draws that are right and shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.analysis.draws import (
+    DRAWS,
+    cluster_keys,
+    cluster_sums,
+    interval,
+    weighted_means,
+    weights,
+)  # fmt: skip
+from harness.analysis.fold import fold
+from harness.errors import DataError
+from harness.metrics.mining import best_threshold
+from harness.results.outcomes import OutcomeFile
+from harness.results.scores import score_file
+from tests.board.boards import answers, hits, measure
+
+LANGS = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+
+
+def passages(unit: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    return [
+        {
+            "example_id": f"{unit}{i}", "lang": unit, "cluster": f"p:{i // 3}",
+            "direction": f"{unit}-all",
+            "ranks": sorted(rng.choice(40, size=3, replace=False) + 1),
+            "relevant": 3,
+            "top_ids": [f"{rng.choice(LANGS)}:{n}" for n in range(10)],
+        }
+        for i in range(30)
+    ]  # fmt: skip
+
+
+def mined(unit: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "source_id": f"{unit}-{i}", "target_id": f"en-{i}", "lang": unit,
+            "margin": None if i > 27 else float(rng.normal(1.0 + (i % 3 == 0), 0.3)),
+            "gold": i % 3 == 0 or i > 27, "split": split,
+        }
+        for split in ("dev", "test")
+        for i in range(30)
+    ]  # fmt: skip
+    dev = [row for row in rows if row["split"] == "dev" and row["margin"] is not None]
+    margins = np.array([row["margin"] for row in dev], dtype=np.float32)
+    threshold = best_threshold(margins, np.array([row["gold"] for row in dev]), 12).value
+    return [row | {"kept": bool(row["margin"] and row["margin"] >= threshold)} for row in rows]
+
+
+def files(root: Path) -> list[Path]:
+    rng = np.random.default_rng(3)
+    return [
+        measure(root, "a/b", {u: hits(u, rng.integers(0, 2, 25)) for u in LANGS[1:]}),
+        measure(root, "a/b", {u: passages(u, rng) for u in LANGS}, task="demo_passages"),
+        measure(root, "a/b", {u: answers(u, rng.random(21).round(2)) for u in LANGS},
+                task="demo_qa", layer=None),
+        measure(root, "a/b", {u: mined(u, rng) for u in ("de", "ru", "zh")}, task="demo_mining"),
+    ]  # fmt: skip
+
+
+def test_the_numbers_are_those_of_scoring(tmp_path: Path) -> None:
+    columns = ["lang", "direction", "metric", "value", "n"]
+    for path in files(tmp_path):
+        wanted = score_file(OutcomeFile(path)).select(columns).to_pylist()
+        found = fold(OutcomeFile(path)).table.select(columns).to_pylist()
+        assert found == wanted, path.name
+
+
+def test_parts_of_an_unfinished_file_fold_too(tmp_path: Path) -> None:
+    path = measure(tmp_path, "a/b", {"de": hits("de", [1, 0])})
+    file = OutcomeFile(path)
+    rows = file.read("de")
+    meta = file.meta()
+    file.remove()
+    file.write_part("de", rows, meta)
+    folded = fold(file, tmp_path / "kept")
+    assert not folded.merged
+    assert not folded.complete
+    assert not (tmp_path / "kept").exists()
+
+
+def test_what_clusters_add_sums_to_the_headline(tmp_path: Path) -> None:
+    for path in files(tmp_path):
+        headline = [row for row in fold(OutcomeFile(path)).table.to_pylist() if row["parts"]]
+        assert headline
+        for row in headline:
+            assert sum(row["parts"]) == pytest.approx(row["value"], abs=1e-5), path.name
+            assert len(row["keys"]) == len(set(row["keys"]))
+            assert np.mean(row["draws"]) == pytest.approx(row["value"], abs=0.05)
+            assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_weights_belong_to_the_cluster_alone() -> None:
+    keys = cluster_keys(["x:1", "x:2", "x:3"])
+    together = weights(keys)
+    assert np.array_equal(together[1], weights(keys[1:2])[0])
+    assert together.shape == (3, DRAWS)
+    assert (together > 0).all()
+
+
+def test_weights_are_standard_exponential() -> None:
+    drawn = weights(cluster_keys([f"c:{i}" for i in range(400)]))
+    assert drawn.mean() == pytest.approx(1.0, abs=0.01)
+    assert drawn.var() == pytest.approx(1.0, abs=0.02)
+    assert np.median(drawn) == pytest.approx(np.log(2), abs=0.02)
+    assert abs(np.corrcoef(drawn[:50])[np.triu_indices(50, 1)]).max() < 0.2
+
+
+def test_sums_are_exact_in_any_order() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random((1, 500))
+    keys = cluster_keys([f"c:{i % 90}" for i in range(500)])
+    order = rng.permutation(500)
+    assert np.array_equal(
+        weighted_means(values, keys), weighted_means(values[:, order], keys[order])
+    )
+
+
+def test_cluster_sums_by_hand() -> None:
+    keys = np.array([7, 3, 7], dtype=np.uint64)
+    sums, distinct = cluster_sums(np.array([[1.0, 0.5, 0.25]]), keys)
+    assert distinct.tolist() == [3, 7]
+    assert sums.tolist() == [[0.5, 1.25]]
+
+
+def test_interval_is_that_of_numpy() -> None:
+    drawn = np.random.default_rng(1).random((4, DRAWS))
+    low, high = interval(drawn)
+    wanted = np.quantile(drawn, [0.025, 0.975], axis=-1)
+    assert low == pytest.approx(wanted[0], abs=1e-6)
+    assert high == pytest.approx(wanted[1], abs=1e-6)
+
+
+def test_interval_has_the_width_of_theory() -> None:
+    """Of a rate over n independent clusters: 2 · 1.96 · √(p (1 − p) / n)."""
+    rng = np.random.default_rng(5)
+    widths = []
+    for trial in range(20):
+        values = (rng.random((1, 900)) < 0.3).astype(np.float64)
+        low, high = interval(
+            weighted_means(values, cluster_keys([f"{trial}:{i}" for i in range(900)]))
+        )
+        widths.append(float((high - low)[0]))
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 900), rel=0.05)
+
+
+def test_rows_that_contradict_each_other_are_named(root: Path) -> None:
+    rows = hits("de", [1, 1, 0, 0])
+    rows[1]["top_ids"] = rows[0]["top_ids"]  # one candidate, right for two sentences
+    path = measure(root, "hand/x", {"de": rows, "sw": hits("sw", [1, 0, 0, 0])})
+    with pytest.raises(DataError, match=f"{path.name} contradicts itself"):
+        fold(OutcomeFile(path))

@@ -1,0 +1,304 @@
+"""Seeds of one recipe are one variant; matched designs are contrasted with themselves alone.
+
+Two recipes of one design on the hand-worked base, three seeds each. Of four sentences in German and
+Swahili a seed of `en` finds (1, 2, 3) of 8, a seed of `many` (4, 5, 6):
+
+    en    means 1/8 2/8 3/8 = 12.5 25.0 37.5, mean 25.0
+    many  means 4/8 5/8 6/8 = 50.0 62.5 75.0, mean 62.5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.analysis.compare import compare
+from harness.analysis.entries import Entry
+from harness.analysis.gather import read_board
+from harness.board.build import leaderboard
+from harness.statistics.multiplicity import benjamini_hochberg, holm
+from harness.submissions.submission import read_submissions
+from tests.board.boards import BASE, answers, bitext, hits, measure, submit
+
+FOUND = {"en": (1, 2, 3), "many": (4, 5, 6)}
+LANGUAGES = {"en": ["en"], "many": ["de", "sw"]}
+
+
+def lines(count: int) -> dict[str, list[int]]:
+    """``count`` hits, first the German sentences and then the Swahili ones."""
+    flat = [1] * count + [0] * (8 - count)
+    return {"de": flat[:4], "sw": flat[4:]}
+
+
+@pytest.fixture
+def seeded(root: Path) -> Path:
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    for recipe, counts in FOUND.items():
+        for seed, count in enumerate(counts, start=1):
+            model = f"hand/{recipe}-{seed}"
+            measure(root, model, {u: hits(u, line) for u, line in lines(count).items()})
+            submit(root, model, base=BASE, objective="extractive-qa", seed=seed, recipe=recipe,
+                   languages=LANGUAGES[recipe], matched="design")  # fmt: skip
+    return root
+
+
+def shown(root: Path) -> dict[str, Entry]:
+    return {entry.slug: entry for entry in read_board(root).shown}
+
+
+def test_seeds_are_one_row_with_their_mean(seeded: Path) -> None:
+    found = shown(seeded)
+    assert set(found) == {"base", "en", "many"}
+    assert [entry.slug for entry in found["many"].members] == ["many-1", "many-2", "many-3"]
+    macro = found["many"].tasks("frozen")["demo_bitext"].macro
+    assert macro is not None
+    assert macro.value == pytest.approx(0.625)
+    (standing,) = read_board(seeded).standings
+    assert [row.entry.slug for row in standing.rows] == ["many", "en", "base"]
+
+
+def test_a_single_seed_stays_a_checkpoint(seeded: Path) -> None:
+    for seed in (2, 3):
+        (seeded / f"submissions/en-{seed}.yaml").unlink()
+    assert {"base", "en-1", "many"} <= set(shown(seeded))
+    assert not shown(seeded)["en-1"].members
+
+
+def test_a_task_that_a_seed_lacks_is_not_averaged(seeded: Path) -> None:
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    for seed in (1, 2):
+        rows = {unit: answers(unit, [1.0, 0.5]) for unit in units}
+        measure(seeded, f"hand/en-{seed}", rows, task="demo_qa", layer=None)
+    assert shown(seeded)["en"].tasks("own-head") == {}
+
+
+def test_seeds_are_a_claim_about_a_recipe(seeded: Path) -> None:
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    one = named["multilingual QA − English QA"]
+    assert one.claim == "recipe"
+    assert one.difference is not None
+    assert one.difference.estimate.difference == pytest.approx(0.375)
+    # s² of either side is 1/64 over its three seeds: the items come on top of it.
+    assert one.over is not None
+    assert one.over.se is not None
+    assert one.over.se**2 == pytest.approx(2 / 64 / 3 + one.difference.estimate.variance)
+
+
+def test_a_line_of_a_breakdown_is_over_seeds_too(seeded: Path) -> None:
+    from scipy.stats import t
+
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    difference = named["multilingual QA − English QA"].difference
+    assert difference is not None
+    # de: 4 4 4 of 4 against 1 2 3; sw: 0 1 2 against 0 0 0. Either way s² is 1/16 on one side.
+    by_hand = {"de": 0.5, "sw": 0.25}
+    for part in difference.languages:
+        estimate = part.estimate
+        assert estimate.difference == pytest.approx(by_hand[part.name])
+        assert estimate.variance is not None
+        item, seed = estimate.variance, 1 / 16 / 3
+        df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)  # four sentences, three seeds
+        se = (item + seed) ** 0.5
+        reach = t.ppf(0.975, df) * se
+        assert estimate.low == pytest.approx(by_hand[part.name] - reach)
+        assert estimate.high == pytest.approx(by_hand[part.name] + reach)
+        assert estimate.p == pytest.approx(2 * t.sf(by_hand[part.name] / se, df))
+    p_values = [part.estimate.p for part in difference.languages]
+    assert [part.q for part in difference.languages] == benjamini_hochberg(p_values)
+    (indo_european,) = [p for p in difference.groups["family"] if p.name == "Indo-European"]
+    assert indo_european.estimate == difference.languages[0].estimate
+
+
+def test_seen_less_unseen_is_over_seeds_too(seeded: Path) -> None:
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    one = named["multilingual QA − base"]  # trained on de and sw: no language is unseen
+    assert one.difference is not None
+    assert one.difference.seen_less_unseen is None
+    for seed in FOUND["many"]:
+        path = seeded / f"submissions/many-{seed - 3}.yaml"
+        path.write_text(path.read_text().replace("sw", "es"))
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    one = named["multilingual QA − base"]
+    assert one.difference is not None
+    did = one.difference.seen_less_unseen
+    assert did is not None
+    assert did.variance is not None
+    assert did.high is not None
+    # de − sw of the seeds: 1 − 0, 1 − ¼, 1 − ½; the base finds neither.
+    assert did.difference == pytest.approx(0.75)
+    from scipy.stats import t
+
+    item, seed = did.variance, 1 / 16 / 3
+    df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)
+    assert did.high - 0.75 == pytest.approx(t.ppf(0.975, df) * (item + seed) ** 0.5)
+
+
+def test_only_the_matched_design_is_contrasted(seeded: Path) -> None:
+    measure(seeded, "hand/other", bitext(BASE))
+    submit(seeded, "hand/other", base=BASE, objective="extractive-qa", languages=["en"])
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    matched = named["multilingual QA − English QA"]
+    assert "other" not in matched.b
+    assert "other: not of the matched design" in matched.left_out
+    assert "other" in named["English QA − base"].a
+
+
+def test_gains_over_seeds(seeded: Path) -> None:
+    from scipy.stats import t
+
+    gains = {gain.entry.slug: gain for gain in read_board(seeded).gains}
+    gain = gains["many"]
+    assert gain.difference == pytest.approx(0.625)
+    board = {entry.slug: entry for entry in read_board(seeded).shown}
+    draws = [board[slug].tasks("frozen")["demo_bitext"].macro_draws for slug in ("many", "base")]
+    item, seed = float(np.var(draws[0] - draws[1], ddof=1)), 1 / 64 / 3
+    df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)  # four sentences, three seeds
+    reach = t.ppf(0.975, df) * (item + seed) ** 0.5
+    assert (gain.low, gain.high) == pytest.approx((0.625 - reach, 0.625 + reach))
+
+
+def mined(unit: str, sources: Sequence[int]) -> list[dict[str, Any]]:
+    """One gold pair, that of source 0, and the sources that were mined from the test corpus."""
+    return [
+        {
+            "source_id": f"{unit}-{i}", "target_id": f"en-{i}", "lang": unit, "margin": margin,
+            "gold": i == 0, "kept": margin is not None, "split": split,
+        }
+        for split, own in (("dev", [0]), ("test", sources))
+        for i in sorted({0, *own})
+        for margin in [1.0 if i in own else None]
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def mining(seeded: Path) -> Path:
+    """F1 of the seeds of `en`: 1; 2 · 1 / (2 + 1); 0. Each has mined other sentences."""
+    for seed, sources in ((1, [0]), (2, [0, 1]), (3, [2, 3])):
+        rows = {unit: mined(unit, sources) for unit in ("de", "ru", "zh")}
+        measure(seeded, f"hand/en-{seed}", rows, task="demo_mining")
+    return seeded
+
+
+def test_seeds_that_mined_other_sentences(mining: Path) -> None:
+    result = shown(mining)["en"].tasks("frozen")["demo_mining"]
+    assert result.macro is not None
+    assert result.macro.value == pytest.approx((1 + 2 / 3 + 0) / 3)
+    keys, added = result.parts["de"]
+    assert len(keys) == 4
+    assert list(keys) == sorted(keys)
+    of_seed = [dict(zip(*one.parts["de"], strict=True)) for one in result.seeds]
+    assert [len(parts) for parts in of_seed] == [1, 2, 3]
+    for key, part in zip(keys, added, strict=True):
+        assert part == pytest.approx(sum(parts.get(key, 0.0) for parts in of_seed) / 3)
+
+
+def test_mined_pairs_of_seeds_are_not_compared_in_silence(mining: Path) -> None:
+    for seed in (1, 2, 3):
+        rows = {unit: mined(unit, [0]) for unit in ("de", "ru", "zh")}
+        measure(mining, f"hand/many-{seed}", rows, task="demo_mining")
+    options: dict[str, Any] = {
+        "results": mining / "leaderboard/results",
+        "submissions": read_submissions(mining / "submissions"),
+    }
+    (found,) = compare("many", "en", **options)
+    assert found.metric == "recall@10"
+    by_metric = {one.metric: one for one in compare("many-3", "en-3", **options)}
+    assert by_metric["f1"].difference.estimate.difference == pytest.approx(1.0)
+
+
+def test_what_a_base_was_made_of_is_no_intermediate_data(seeded: Path) -> None:
+    submit(seeded, BASE, objective="mlm", languages=["de", "sw"])
+    for seed in (1, 2, 3):
+        submit(seeded, f"hand/many-{seed}", base=BASE, objective="extractive-qa", seed=seed,
+               recipe="many", languages=["en", "de"], matched="design")  # fmt: skip
+    named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
+    found = named["multilingual QA − base"].difference
+    assert found is not None
+    assert (found.seen, found.unseen) == (("de",), ("sw",))
+
+
+def test_compare_takes_recipes(seeded: Path) -> None:
+    (found,) = compare(
+        "many", "en", results=seeded / "leaderboard/results",
+        submissions=read_submissions(seeded / "submissions"),
+    )  # fmt: skip
+    assert found.difference.estimate.difference == pytest.approx(0.375)
+    assert found.over is not None
+    assert found.over.claim == "recipe"
+    assert found.interval == (found.over.low, found.over.high)
+    (found,) = compare(
+        "many-1", "en-1", results=seeded / "leaderboard/results",
+        submissions=read_submissions(seeded / "submissions"),
+    )  # fmt: skip
+    assert found.over is None
+    assert found.difference.estimate.difference == pytest.approx(0.375)
+
+
+def test_the_answer_is_about_recipes(seeded: Path) -> None:
+    (seeded / "leaderboard/STUDY.md").write_text("How they were made.\n", encoding="utf-8")
+    leaderboard(seeded)
+    text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+    assert "one recipe of intermediate training on English QA (3 seeds)" in text
+    assert "this is about these recipes on this base, in these languages" in text
+    assert "what follows from them](STUDY.md)" in text
+    leaderboard(seeded, check=True)
+    (seeded / "leaderboard/STUDY.md").unlink()
+    leaderboard(seeded)
+    assert "STUDY.md" not in (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+
+
+def test_an_answer_to_one_question_changes_no_p_of_another(seeded: Path) -> None:
+    def adjusted() -> dict[str, tuple[float | None, float | None]]:
+        found = [one for one in read_board(seeded).contrasts if one.track == "frozen"]
+        return {one.name: (one.p, one.holm) for one in found}
+
+    before = adjusted()
+    known = sorted(p for p, _ in before.values() if p is not None)
+    assert len(known) == 3
+    assert min(holm for _, holm in before.values() if holm is not None) == pytest.approx(
+        min(8 * known[0], 1.0)
+    )
+    measure(seeded, "hand/nli", bitext(BASE))
+    submit(seeded, "hand/nli", base=BASE, objective="nli", languages=["en"])
+    after = adjusted()
+    assert after["English NLI − base"][1] == 1.0
+    assert {name: after[name] for name in before if name != "English NLI − base"} == {
+        name: one for name, one in before.items() if name != "English NLI − base"
+    }
+
+
+def test_seen_less_unseen_is_a_family_of_its_own(seeded: Path) -> None:
+    for seed in (1, 2, 3):
+        submit(seeded, f"hand/many-{seed}", base=BASE, objective="extractive-qa", seed=seed,
+               recipe="many", languages=["en", "de"], matched="design")  # fmt: skip
+    board = read_board(seeded)
+    found = {one.name: one for one in board.contrasts if one.track == "frozen"}
+    seen = {name: one.difference and one.difference.seen_less_unseen for name, one in found.items()}
+    assert [name for name, one in seen.items() if one is not None] == [
+        "multilingual QA − base", "multilingual QA − English QA",
+    ]  # fmt: skip
+    estimates = [one for one in seen.values() if one is not None]
+    assert [found[name].seen_holm for name, one in seen.items() if one is not None] == (
+        holm([one.p for one in estimates], family=8)
+    )
+    assert found["English QA − base"].seen_holm is None
+    leaderboard(seeded)
+    text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+    assert "], Holm p " in text
+
+
+def test_pages_of_a_variant_and_its_seeds(seeded: Path) -> None:
+    leaderboard(seeded)
+    folder = seeded / "leaderboard"
+    page = (folder / "checkpoints/many.md").read_text(encoding="utf-8")
+    assert "trained with 3 seeds" in page
+    rows = [line for line in page.splitlines() if line.startswith("| [many-")]
+    assert [row.split("**")[1] for row in rows] == ["50.0", "62.5", "75.0"]
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "[many](checkpoints/many.md) (3 seeds)" in readme
+    assert "recipe: 3 seeds against 3 seeds; demo&#95;bitext" in readme

@@ -1,0 +1,271 @@
+"""The sentence-transformers declaration, in the forms that library has written over the years."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checkpoint.native import Dense, Native, read_native
+from harness.errors import RefusedError
+from tests.checkpoints import WIDTH, build_sentence_transformer
+
+
+def declared(folder: Path) -> Native:
+    native = read_native(folder)
+    assert native is not None
+    return native
+
+
+def write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def light(
+    folder: Path,
+    *,
+    pooling: Any = None,
+    modules: list[tuple[str, str]] | None = None,
+    general: Any = None,
+    sentence: Any = None,
+) -> Native:
+    """The declaration alone, without a model beside it."""
+    chosen = modules or [
+        ("sentence_transformers.models.Transformer", ""),
+        ("sentence_transformers.models.Pooling", "1_Pooling"),
+    ]
+    write(folder / "modules.json", [{"type": kind, "path": path} for kind, path in chosen])
+    write(folder / "1_Pooling" / "config.json", pooling or {"pooling_mode_mean_tokens": True})
+    if general is not None:
+        write(folder / "config_sentence_transformers.json", general)
+    if sentence is not None:
+        write(folder / "sentence_bert_config.json", sentence)
+    return declared(folder)
+
+
+def test_no_declaration(tmp_path: Path) -> None:
+    assert read_native(tmp_path) is None
+
+
+def test_plain_folder(tmp_path: Path) -> None:
+    folder = build_sentence_transformer(tmp_path, max_length=48, lower_case=True)
+    assert declared(folder) == Native(
+        transformer="",
+        max_length=48,
+        lower_case=True,
+        pooling="mean",
+        steps=("normalize",),
+        prompts={},
+        default_prompt=None,
+        similarity="cosine",
+        refusal="",
+    )
+
+
+def test_dense_layers_in_order_and_a_transformer_in_its_own_folder(tmp_path: Path) -> None:
+    folder = build_sentence_transformer(tmp_path, dense=(16, 8), transformer="0_Transformer")
+    native = declared(folder)
+    assert native.refusal == ""
+    assert native.transformer == "0_Transformer"
+    assert native.max_length == 48
+    assert native.steps == (
+        Dense(folder / "2_Dense", WIDTH, 16, True, "tanh"),
+        Dense(folder / "3_Dense", 16, 8, True, "tanh"),
+        "normalize",
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_lasttoken": True}, "last"),
+        ({"embedding_dimension": 32, "pooling_mode": "lasttoken"}, "last"),
+        ({"embedding_dimension": 32, "pooling_mode": "cls"}, "cls"),
+        ({"pooling_mode": ["max"]}, "max"),
+        ({"word_embedding_dimension": 32}, "mean"),
+        ({"pooling_mode_mean_tokens": True, "include_prompt": False}, "mean"),
+    ],
+)
+def test_pooling(tmp_path: Path, config: dict[str, Any], pooling: str) -> None:
+    native = light(tmp_path, pooling=config)
+    assert (native.pooling, native.refusal) == (pooling, "")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True},
+        {"pooling_mode_weightedmean_tokens": True},
+        {"pooling_mode_mean_sqrt_len_tokens": True},
+        {"pooling_mode": ["cls", "mean"]},
+        {"pooling_mode": []},
+        {"pooling_mode": 7},
+    ],
+)
+def test_pooling_that_cannot_be_honoured(tmp_path: Path, config: dict[str, Any]) -> None:
+    assert "pooling" in light(tmp_path, pooling=config).refusal
+
+
+def test_prompt_left_out_of_pooling(tmp_path: Path) -> None:
+    native = light(
+        tmp_path,
+        pooling={"pooling_mode_mean_tokens": True, "include_prompt": False},
+        general={"prompts": {"query": "ask: "}},
+    )
+    assert "include_prompt" in native.refusal
+
+
+@pytest.mark.parametrize(
+    ("prompts", "default", "query", "document"),
+    [
+        ({}, None, "", ""),
+        ({"query": "q: ", "document": "d: "}, None, "q: ", "d: "),
+        ({"query": "q: ", "passage": "p: "}, None, "q: ", "p: "),
+        ({"corpus": "c: ", "passage": "p: "}, None, "", "p: "),
+        ({"corpus": "c: "}, None, "", "c: "),
+        ({"all": "x: "}, "all", "x: ", "x: "),
+        ({"all": "x: ", "query": ""}, "all", "", "x: "),
+        ({"query": "q: ", "document": None}, "query", "q: ", ""),
+    ],
+)
+def test_prompts(
+    tmp_path: Path, prompts: Any, default: str | None, query: str, document: str
+) -> None:
+    native = light(tmp_path, general={"prompts": prompts, "default_prompt_name": default})
+    assert native.refusal == ""
+    assert (native.prompt("query"), native.prompt("document")) == (query, document)
+
+
+@pytest.mark.parametrize(
+    ("name", "similarity"),
+    [(None, "cosine"), ("cosine", "cosine"), ("dot", "dot"), ("dot_product", "dot")],
+)
+def test_similarity(tmp_path: Path, name: str | None, similarity: str) -> None:
+    native = light(tmp_path, general={"similarity_fn_name": name})
+    assert (native.similarity, native.refusal) == (similarity, "")
+
+
+@pytest.mark.parametrize(
+    ("general", "word"),
+    [
+        ({"similarity_fn_name": "euclidean"}, "euclidean"),
+        ({"model_type": "SparseEncoder"}, "SparseEncoder"),
+        ({"default_prompt_name": "absent"}, "absent"),
+        ({"default_prompt_name": ["query"]}, "['query']"),
+        ({"default_prompt_name": {"query": 1}}, "its default prompt"),
+        ({"prompts": ["q"]}, "not a mapping"),
+        ({"prompts": {"query": 1}}, "not texts"),
+    ],
+)
+def test_general_settings_refused(tmp_path: Path, general: Any, word: str) -> None:
+    assert word in light(tmp_path, general=general).refusal
+
+
+ST = "sentence_transformers.models."
+START = [(f"{ST}Transformer", ""), (f"{ST}Pooling", "1_Pooling")]
+
+
+@pytest.mark.parametrize(
+    ("modules", "word"),
+    [
+        ([("custom_st.Transformer", ""), START[1]], "code of its own"),
+        ([*START, (f"{ST}LSTM", "2_LSTM")], "LSTM"),
+        ([*START, (f"{ST}LayerNorm", "2_LayerNorm")], "LayerNorm"),
+        ([START[0]], "no pooling"),
+        ([START[0], (f"{ST}Normalize", "1_Normalize"), START[1]], "not in the usual order"),
+        ([(f"{ST}StaticEmbedding", "")], "no pooling"),
+        ([*START, (f"{ST}Pooling", "1_Pooling")], "not in the usual order"),
+        ([*START, (f"{ST}Dense", "../2_Dense")], "lies in '../2_Dense'"),
+        ([*START, (f"{ST}Dense", "2_Dense")], "2_Dense has no model.safetensors"),
+    ],
+)
+def test_modules_refused(tmp_path: Path, modules: list[tuple[str, str]], word: str) -> None:
+    assert word in light(tmp_path, modules=modules).refusal
+
+
+def test_module_names_of_newer_versions_and_dropout(tmp_path: Path) -> None:
+    native = light(
+        tmp_path,
+        modules=[
+            ("sentence_transformers.base.modules.transformer.Transformer", ""),
+            ("sentence_transformers.sentence_transformer.modules.pooling.Pooling", "1_Pooling"),
+            ("sentence_transformers.sentence_transformer.modules.dropout.Dropout", "2_Dropout"),
+            ("sentence_transformers.base.modules.normalize.Normalize", "3_Normalize"),
+        ],
+        sentence={
+            "transformer_task": "feature-extraction",
+            "modality_config": {
+                "text": {"method": "forward", "method_output_name": "last_hidden_state"}
+            },
+            "module_output_name": "token_embeddings",
+        },
+    )
+    assert (native.refusal, native.steps, native.max_length) == ("", ("normalize",), None)
+
+
+def test_weights_outside_the_folder_are_refused_outright(tmp_path: Path) -> None:
+    write(tmp_path / "modules.json", [{"type": f"{ST}Transformer", "path": "../elsewhere"}])
+    with pytest.raises(RefusedError, match=r"\.\./elsewhere"):
+        read_native(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"type": 1}, {"path": []}]'])
+def test_broken_modules_do_not_stop_the_other_protocols(tmp_path: Path, text: str) -> None:
+    (tmp_path / "modules.json").write_text(text)
+    assert declared(tmp_path).refusal
+
+
+@pytest.mark.parametrize(
+    ("sentence", "word"),
+    [
+        ({"max_seq_length": 0}, "max_seq_length 0"),
+        ({"max_seq_length": "long"}, "max_seq_length"),
+        ({"transformer_task": "text-generation"}, "text-generation"),
+        ({"modality_config": {"text": {"method": "get_text_features"}}}, "transformer module"),
+    ],
+)
+def test_transformer_settings_refused(tmp_path: Path, sentence: Any, word: str) -> None:
+    assert word in light(tmp_path, sentence=sentence).refusal
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"activation_function": "own.Swish"}, "swish"),
+        ({"activation_function": None}, "activation"),
+        ({"use_residual": True}, "more than a linear layer"),
+        ({"module_input_name": "token_embeddings"}, "more than a linear layer"),
+        ({"in_features": 7}, "do not have the sizes"),
+        ({"bias": False}, "do not have the sizes"),
+        ({"out_features": "8"}, "do not have the sizes"),
+    ],
+)
+def test_dense_refused(tmp_path: Path, change: dict[str, Any], word: str) -> None:
+    folder = build_sentence_transformer(tmp_path, dense=(8,))
+    path = folder / "2_Dense" / "config.json"
+    write(path, json.loads(path.read_text()) | change)
+    assert word in declared(folder).refusal
+
+
+def test_dense_layers_that_do_not_fit_each_other(tmp_path: Path) -> None:
+    folder = build_sentence_transformer(tmp_path / "a", dense=(16, 8))
+    other = build_sentence_transformer(tmp_path / "b", dense=(12, 8))
+    (other / "3_Dense").rename(folder / "4_Dense")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[3]["path"] = "4_Dense"
+    write(folder / "modules.json", modules)
+    assert "4_Dense takes 12 features" in declared(folder).refusal
+
+
+@pytest.mark.parametrize("name", ["Identity", "ReLU", "GELU", "Sigmoid", "Tanh"])
+def test_activations(tmp_path: Path, name: str) -> None:
+    folder = build_sentence_transformer(tmp_path, dense=(4,), activation=f"torch.nn.modules.{name}")
+    step = declared(folder).steps[0]
+    assert isinstance(step, Dense)
+    assert step.activation == name.lower()

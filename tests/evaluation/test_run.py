@@ -1,0 +1,75 @@
+"""What a run holds at a time: one model, and the examples of one plan."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from harness import api
+from harness.evaluation import run
+from harness.evaluation.engines import ENGINES
+from harness.evaluation.options import make_request
+from harness.evaluation.plan import Plan
+from tests.checkpoints import build
+
+TASKS = ("demo_bitext", "demo_qa")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("xlm-roberta", tmp_path_factory.mktemp("model") / "tiny", qa_head=True)
+
+
+def planned(model: Path, folder: Path) -> Plan:
+    request = make_request(
+        tasks=TASKS,
+        languages=("de",),
+        limit=2,
+        device="cpu",
+        out=folder / "out",
+        cache_dir=folder / "cache",
+        offline=True,
+    )
+    return api.plan(str(model), request)
+
+
+def test_the_encoder_is_given_back_before_the_reader_is_loaded(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders: list[weakref.ref[Any]] = []
+    made, read = run.make_backbone, run.load_reader
+    loaded: list[bool] = []
+
+    def watched(*arguments: Any) -> Any:
+        backbone = made(*arguments)
+        encoders.append(weakref.ref(backbone.load()[0]))
+        return backbone
+
+    def reader(*arguments: Any, **options: Any) -> Any:
+        loaded.append(encoders[0]() is None)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(run, "make_backbone", watched)
+    monkeypatch.setattr(run, "load_reader", reader)
+    run.run(planned(model, tmp_path), api.Silent())
+    assert loaded == [True]
+
+
+def test_plans_that_are_kept_hold_the_examples_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.evaluation.engines.run", lambda plan, reporter: pa.table({}))
+
+    def plans() -> Iterator[Plan]:
+        for _ in range(2):
+            yield planned(model, tmp_path)
+
+    first, second = (plan for plan, _ in ENGINES["local"](plans(), api.Silent()))
+    assert len(first.tasks) == len(TASKS)
+    for one, other in zip(first.tasks, second.tasks, strict=True):
+        assert one.loaded is other.loaded

@@ -1,0 +1,229 @@
+"""Shards and lanes without a cluster: one worker in this process does what a cluster would."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness import api
+from harness.errors import IncompleteError
+from harness.evaluation.options import make_request
+from harness.evaluation.plan import Plan
+from harness.evaluation.ray import shards
+from harness.evaluation.ray.shards import Encode, Measure, Outcome, Tune, lanes
+from harness.evaluation.ray.workers import Worker
+from harness.evaluation.run import not_measured, run
+from harness.inference.vector_store import VectorStore, text_key
+from harness.results.outcomes import find
+from tests.checkpoints import build
+from tests.tiny_target import lay_training_data, tiny_recipes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("target")
+    with tiny_recipes(folder):
+        yield lay_training_data(folder / "data")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("xlm-roberta", tmp_path_factory.mktemp("model") / "tiny", qa_head=True)
+
+
+def planned(model: Path, folder: Path, *tasks: str, **options: Any) -> Plan:
+    places = {"out": folder / "out", "cache_dir": folder / "cache", "offline": True}
+    request = make_request(tasks=tasks, device="cpu", **places, **options)
+    return api.plan(str(model), request)
+
+
+def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[str]]:
+    """Scores, every shard that was done, and what failed. Each stage is done backwards."""
+    worker, did, failures = Worker(1, []), [], []
+    tables = []
+    for lane in lanes(plan, machines, api.Silent(), failures):
+        answer: Any = None
+        try:
+            while True:
+                stage = lane.send(answer)
+                done: list[Outcome | None] = [None] * len(stage)
+                for place in reversed(range(len(stage))):
+                    setting, shard = stage[place]
+                    did.append(shard)
+                    done[place] = worker.do(setting, shard)
+                answer = done
+        except StopIteration as end:
+            tables += end.value
+    return pa.concat_tables([*tables, *not_measured(plan)]), did, failures
+
+
+def rows(folder: Path) -> dict[str, Any]:
+    return {file.path.name: pq.read_table(file.path).to_pylist() for file in find(folder / "out")}
+
+
+def test_the_tuned_track_is_trained_once_and_measured(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    asked = ("demo_qa", "demo_passages")
+    options = {"finetune": True, "data": data, "languages": ["de", "en"]}
+    table, did, failures = driven(planned(model, tmp_path / "ray", *asked, **options))
+    assert failures == []
+    assert sum(isinstance(shard, Tune) for shard in did) == 2  # a head and a dual encoder
+    assert sum(isinstance(shard, Measure) for shard in did) == 4
+    told = run(planned(model, tmp_path / "local", *asked, **options), api.Silent())
+    assert rows(tmp_path / "ray") == rows(tmp_path / "local")
+    assert table.to_pylist() == told.to_pylist()
+    for file in find(tmp_path / "ray" / "out"):
+        local = tmp_path / "local" / file.path.relative_to(tmp_path / "ray")
+        other = type(file)(local).meta()
+        assert file.meta()["tuning"] == other["tuning"]
+        assert file.meta()["signature"] == other["signature"]
+    # All of it is there: nothing is trained or measured again.
+    again, did, _ = driven(planned(model, tmp_path / "ray", *asked, **options))
+    assert (again.to_pylist(), did) == (table.to_pylist(), [])
+
+
+def test_a_tuning_that_fails_is_its_tasks_failure_alone(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> None:
+        raise IncompleteError("demo_span: the loss is not finite")
+
+    monkeypatch.setattr("harness.evaluation.ray.workers.tuned", fail)
+    options = {"finetune": True, "data": data, "languages": ["de"]}
+    table, _, failures = driven(planned(model, tmp_path, "demo_qa", "demo_bitext", **options))
+    (failure,) = failures
+    assert failure.endswith("demo_qa (demo_span: the loss is not finite)")
+    notes = {row["task"]: row["note"] for row in table.to_pylist() if row["value"] is None}
+    assert notes == {"demo_qa": "failed: demo_span: the loss is not finite"}
+    assert "demo_bitext" in next(iter(rows(tmp_path)))
+
+
+def test_a_large_part_is_shared_out_in_the_batches_of_one_machine(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(shards.SHARD_CHARACTERS, "cpu", 2_000)
+    options = {"languages": ["de", "sw"], "batch_tokens": 64}
+    _, did, _ = driven(planned(model, tmp_path / "ray", "demo_passages", **options), machines=3)
+    pool = [shard for shard in did if isinstance(shard, Encode) and shard.role == "document"]
+    assert sorted(shard.share for shard in pool) == [(0, 3), (1, 3), (2, 3)]
+    assert len({tuple(shard.texts) for shard in pool}) == 1
+    run(planned(model, tmp_path / "local", "demo_passages", **options), api.Silent())
+    assert _vectors(tmp_path / "ray") == _vectors(tmp_path / "local")
+    assert rows(tmp_path / "ray") == rows(tmp_path / "local")
+
+
+def _vectors(folder: Path) -> dict[tuple[str, bytes], list[float]]:
+    found = {}
+    for path in (folder / "cache" / "vectors").glob("*/*.arrow"):
+        table = pa.ipc.open_file(path).read_all()
+        pairs = zip(table["key"].to_pylist(), table["vector"].to_pylist(), strict=True)
+        found.update({(path.parent.name, key): vector for key, vector in pairs})
+    return found
+
+
+def test_a_resumed_run_encodes_what_is_missing_in_the_same_batches(
+    model: Path, tmp_path: Path
+) -> None:
+    options = {"batch_tokens": 64}
+    driven(planned(model, tmp_path / "whole", "demo_bitext", **options))
+    # German is finished, its vectors are there; of Spanish only a share is.
+    driven(planned(model, tmp_path / "half", "demo_bitext", languages=["de"], **options))
+    plan = planned(model, tmp_path / "half", "demo_bitext", **options)
+    (lane,) = lanes(plan, 2, api.Silent(), [])
+    setting, first = lane.send(None)[0]
+    assert isinstance(first, Encode)
+    assert first.lang == "es"
+    before = len(_vectors(tmp_path / "half"))
+    outcome = Worker(1, []).do(setting, Encode(first.texts, "query", "es", (0, 3)))
+    assert outcome.failed == ""
+    assert before < len(_vectors(tmp_path / "half")) < before + len(first.texts)
+    assert outcome.texts == len(_vectors(tmp_path / "half")) - before
+    driven(planned(model, tmp_path / "half", "demo_bitext", **options))
+    assert _vectors(tmp_path / "half") == _vectors(tmp_path / "whole")
+    assert rows(tmp_path / "half") == rows(tmp_path / "whole")
+
+
+def test_fresh_believes_nothing_of_before(model: Path, tmp_path: Path) -> None:
+    options = {"languages": ["de"], "layer": "all", "limit": 5}
+    driven(planned(model, tmp_path, "demo_passages", **options))
+    first, vectors = rows(tmp_path), _vectors(tmp_path)
+    before = set((tmp_path / "cache" / "vectors").glob("*/*.arrow"))
+    again = planned(model, tmp_path, "demo_passages", fresh=True, **options)
+    _, did, _ = driven(again, machines=1)
+    assert sum(isinstance(shard, Measure) for shard in did) == 4  # layers
+    assert sum(isinstance(shard, Encode) for shard in did) == 2  # the pool and the questions, once
+    assert (rows(tmp_path), _vectors(tmp_path)) == (first, vectors)
+    assert not {path for path in before if path.exists()}
+
+
+def test_a_unit_that_another_machine_finished_is_not_measured_again(
+    model: Path, tmp_path: Path
+) -> None:
+    plan = planned(model, tmp_path, "demo_qa", languages=["de"])
+    (lane,) = lanes(plan, 1, api.Silent(), [])
+    ((setting, shard),) = lane.send(None)
+    worker = Worker(1, [])
+    assert worker.do(setting, shard).texts == 36
+    (part,) = (tmp_path / "out").rglob("*.parts/de.parquet")
+    written = part.stat().st_mtime_ns
+    assert worker.do(setting, shard, again=True) == Outcome()
+    assert part.stat().st_mtime_ns == written
+
+
+def test_parts_that_do_not_come_are_never_merged_away(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SEEN_SECONDS", 0.0)
+    plan = planned(model, tmp_path, "demo_qa", languages=["de", "en"])
+    (lane,) = lanes(plan, 1, api.Silent(), [])
+    (one, _) = lane.send(None)
+    outcome = Worker(1, []).do(*one)
+    with pytest.raises(IncompleteError, match=r"lacks (de|en), which workers have written"):
+        lane.send([outcome, outcome])
+    assert len(list((tmp_path / "out").rglob("*.parts/*.parquet"))) == 1
+
+
+def test_a_full_disk_is_a_failure_by_name(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device", "/results")
+
+    monkeypatch.setattr("harness.evaluation.ray.workers.run_unit", full)
+    _, _, failures = driven(planned(model, tmp_path, "demo_qa", languages=["de"]))
+    assert failures[0].endswith("demo_qa/de (/results: No space left on device)")
+
+
+def test_what_is_written_is_believed_whatever_the_clock_says(tmp_path: Path) -> None:
+    import numpy as np
+
+    since = 1 << 62  # far ahead of this machine's clock
+    store = VectorStore(tmp_path, {"a": 1}, since=since)
+    store.append([text_key("x")], np.ones((1, 2), dtype=np.float32))
+    store.flush()
+    assert not VectorStore(tmp_path, {"a": 1}, since=since).missing([text_key("x")])[0]
+    shutil.rmtree(tmp_path)
+
+
+def test_a_training_finds_the_device_empty(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(1, [])
+    held: Any = (("key",), object())
+    worker._model = worker._encoder = worker._prepared = held
+    seen: list[Any] = []
+
+    def train(*_: Any) -> None:
+        seen.extend((worker._model, worker._encoder, worker._prepared))
+
+    monkeypatch.setattr("harness.evaluation.ray.workers.tuned", train)
+    tuning: Any = None
+    assert worker.do(None, Tune(tuning, tuning)) == Outcome()
+    assert seen == [(None, None)] * 3

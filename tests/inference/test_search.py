@@ -1,0 +1,188 @@
+"""Search against brute force, with scores that are exact so that ties are ties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import harness.inference.search
+from harness.inference.search import Float32, Ranked, mine, rank_all, rank_top, top_k
+
+# Small whole numbers: every inner product is exact, and many are equal.
+whole = st.integers(-2, 2).map(float)
+
+
+def matrices(rows: st.SearchStrategy[int]) -> st.SearchStrategy[Float32]:
+    return rows.flatmap(lambda n: hnp.arrays(np.float32, (n, 3), elements=whole))
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> tuple[Float32, Float32, Any, list[list[int]]]:
+    """Queries, distinct candidates, the pool's rows, and the relevant entries of each query."""
+    queries = draw(matrices(st.integers(1, 5)))
+    entries = draw(st.lists(st.integers(0, 9), min_size=1, max_size=25))
+    order = list(dict.fromkeys(entries))  # rows are numbered as their texts first appear
+    pool = np.array([order.index(entry) for entry in entries], dtype=np.int64)
+    candidates = draw(hnp.arrays(np.float32, (len(order), 3), elements=whole))
+    one = st.lists(st.integers(0, len(pool) - 1), min_size=1, unique=True).map(sorted)
+    relevant = draw(st.lists(one, min_size=len(queries), max_size=len(queries)))
+    return queries, candidates, pool, relevant
+
+
+def by_hand(
+    queries: Float32, candidates: Float32, pool: Any, relevant: Sequence[Sequence[int]], top: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Sort every entry of the pool by descending score, then by index."""
+    ranks, best = [], []
+    for query, wanted in zip(queries, relevant, strict=True):
+        scores = [float(query @ candidates[row]) for row in pool]
+        order = sorted(range(len(pool)), key=lambda entry: (-scores[entry], entry))
+        ranks.append(sorted(order.index(entry) + 1 for entry in wanted))
+        best.append(order[:top])
+    return ranks, best
+
+
+def lists(ranked: Ranked) -> tuple[list[list[int]], list[list[int]]]:
+    return [r.tolist() for r in ranked.ranks], [t.tolist() for t in ranked.top]
+
+
+@settings(deadline=None, max_examples=150)
+@given(searches(), st.integers(1, 12))
+def test_rank_all_is_a_sort(search: Any, top: int) -> None:
+    queries, candidates, pool, relevant = search
+    expected = by_hand(queries, candidates, pool, relevant, top)
+    assert lists(rank_all(queries, candidates, pool, relevant, top=top)) == expected
+
+
+@settings(deadline=None, max_examples=150)
+@given(searches(), st.integers(1, 30), st.integers(1, 7))
+def test_rank_top_is_rank_all_cut_at_the_depth(search: Any, depth: int, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(harness.inference.search, "CANDIDATE_BLOCK", block)
+        ranks, top = lists(rank_top(*search, depth=depth))
+    whole_ranks, whole_top = lists(rank_all(*search))
+    assert ranks == [[rank for rank in line if rank <= depth] for line in whole_ranks]
+    assert top == [line[:depth] for line in whole_top]
+
+
+def test_types_and_blocks_of_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    queries, candidates = (random.normal(size=(n, 4)).astype(np.float32) for n in (7, 9))
+    pool = np.arange(9)
+    relevant = [[n, n + 2] for n in range(7)]
+    expected = by_hand(queries, candidates, pool, relevant, 10)
+    monkeypatch.setattr(harness.inference.search, "QUERY_BLOCK", 3)
+    ranked = rank_all(queries, candidates, pool, relevant)
+    assert lists(ranked) == expected
+    assert {ranks.dtype for ranks in ranked.ranks} == {np.dtype(np.int32)}
+    assert {top.dtype for top in ranked.top} == {np.dtype(np.int64)}
+
+
+def test_equal_scores_go_to_the_lowest_index() -> None:
+    pool = np.array([0, 1, 0, 2], dtype=np.int64)
+    candidates = np.array([[1, 0], [1, 0], [2, 0]], dtype=np.float32)
+    query = np.array([[1, 0]], dtype=np.float32)
+    ranked = rank_all(query, candidates, pool, [[2]])
+    assert lists(ranked) == ([[4]], [[3, 0, 1, 2]])
+
+
+def test_one_query_one_candidate() -> None:
+    vector = np.array([[0.6, 0.8]], dtype=np.float32)
+    pool = np.array([0])
+    assert lists(rank_all(vector, vector, pool, [[0]])) == ([[1]], [[0]])
+    assert lists(rank_top(vector, vector, pool, [[0]], depth=100)) == ([[1]], [[0]])
+    scores, rows = top_k(vector, vector, 4)
+    assert scores.shape == rows.shape == (1, 1)
+
+
+@settings(deadline=None, max_examples=150)
+@given(matrices(st.integers(1, 30)), matrices(st.integers(1, 40)), st.integers(1, 50), st.data())
+def test_top_k_is_a_stable_sort(
+    queries: Float32, candidates: Float32, k: int, data: st.DataObject
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            harness.inference.search, "CANDIDATE_BLOCK", data.draw(st.sampled_from([1, 3, 100]))
+        )
+        patched.setattr(
+            harness.inference.search, "QUERY_BLOCK", data.draw(st.sampled_from([2, 100]))
+        )
+        scores, rows = top_k(queries, candidates, k)
+    every = queries @ candidates.T
+    expected = np.argsort(-every, axis=1, kind="stable")[:, :k]
+    assert rows.tolist() == expected.tolist()
+    assert scores.tolist() == np.take_along_axis(every, expected, axis=1).tolist()
+
+
+def test_top_k_of_many_with_a_tie_for_the_last_place() -> None:
+    # FAISS finds a hundred and more neighbours by another algorithm than fewer.
+    candidates = np.ones((500, 2), dtype=np.float32)
+    candidates[300:350] = 2
+    queries = np.ones((40, 2), dtype=np.float32)
+    _, rows = top_k(queries, candidates, 120)
+    assert rows.tolist() == [[*range(300, 350), *range(70)]] * 40
+
+
+def test_top_k_reads_a_memory_map(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(2)
+    pool = random.normal(size=(1_000, 8)).astype(np.float32)
+    np.save(tmp_path / "pool.npy", pool)
+    queries = random.normal(size=(30, 8)).astype(np.float32)
+    monkeypatch.setattr(harness.inference.search, "CANDIDATE_BLOCK", 128)
+    scores, rows = top_k(queries, np.load(tmp_path / "pool.npy", mmap_mode="r"), 10)
+    expected = np.argsort(-(queries @ pool.T), axis=1, kind="stable")[:, :10]
+    assert np.array_equal(rows, expected)
+    np.testing.assert_allclose(scores, np.take_along_axis(queries @ pool.T, rows, 1), atol=1e-5)
+
+
+def slow_mining(source: Float32, target: Float32, k: int) -> dict[tuple[int, int], float]:
+    """Ratio margins of the best forward and backward pair of each sentence, one by one."""
+    cosine = source.astype(np.float64) @ target.astype(np.float64).T
+
+    def nearest(line: Any) -> list[int]:
+        return sorted(range(len(line)), key=lambda place: -line[place])[:k]
+
+    forward = [float(np.mean([line[j] for j in nearest(line)])) for line in cosine]
+    backward = [float(np.mean([line[i] for i in nearest(line)])) for line in cosine.T]
+
+    def margin(i: int, j: int) -> float:
+        return float(cosine[i, j] / ((forward[i] + backward[j]) / 2))
+
+    pairs = [
+        max(((i, j) for j in nearest(cosine[i])), key=lambda p: margin(*p))
+        for i in range(len(source))
+    ]
+    pairs += [
+        max(((i, j) for i in nearest(cosine[:, j])), key=lambda p: margin(*p))
+        for j in range(len(target))
+    ]
+    return {pair: margin(*pair) for pair in pairs}
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 7), (30, 20), (3, 2)])
+@pytest.mark.parametrize("neighbours", [1, 4])
+def test_mining_against_a_slow_one(n: int, m: int, neighbours: int) -> None:
+    random = np.random.default_rng(n + m)
+    sides = [np.abs(random.normal(size=(size, 5))).astype(np.float32) for size in (n, m)]
+    source, target = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)
+    left, right, margins = mine(source, target, neighbours=neighbours)
+    assert left.shape == right.shape == margins.shape == (n + m,)
+    assert left[:n].tolist() == list(range(n))
+    assert right[n:].tolist() == list(range(m))
+    assert margins.dtype == np.float32
+    expected = slow_mining(source, target, neighbours)
+    assert set(zip(left.tolist(), right.tolist(), strict=True)) == set(expected)
+    for i, j, margin in zip(left.tolist(), right.tolist(), margins, strict=True):
+        assert margin == pytest.approx(expected[i, j], abs=1e-5)
+
+
+def test_mining_of_vectors_without_a_neighbour_is_a_margin_of_zero() -> None:
+    axes = np.eye(4, dtype=np.float32)
+    _, _, margins = mine(axes[:2], axes[2:])
+    assert margins.tolist() == [0, 0, 0, 0]

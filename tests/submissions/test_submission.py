@@ -1,0 +1,143 @@
+"""Submissions: strict YAML, and contamination through the base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DataError
+from harness.submissions.submission import (
+    Submission,
+    base_of,
+    contamination,
+    find_slug,
+    kind_of,
+    read_submissions,
+)  # fmt: skip
+
+COMMIT = "a" * 40
+
+
+def write(folder: Path, slug: str, text: str) -> None:
+    (folder / f"{slug}.yaml").write_text(text, encoding="utf-8")
+
+
+def test_all_fields(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "variant",
+        f"model: org/variant\nrevision: {COMMIT}\nbase: org/base\nbase_revision: {'b' * 40}\n"
+        "objective: extractive-qa\nlanguages: [en, deu]\ndatasets: [SQuAD v1.1]\n"
+        "contaminated: [xquad]\nlicence: MIT\nprotocol: native\nstand_in: true\nnotes: [a note]\n",
+    )
+    (slug, found), = read_submissions(tmp_path).items()  # fmt: skip
+    assert slug == "variant"
+    assert found.languages == ["en", "de"]  # codes as rows carry them
+    assert (found.protocol, found.stand_in, found.pending) == ("native", True, False)
+
+
+def test_pending_without_revision(tmp_path: Path) -> None:
+    write(tmp_path, "base", "model: org/base\nobjective: none\n")
+    assert read_submissions(tmp_path)["base"].pending
+    assert read_submissions(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model: org/x\nobjective: magic\n", "objective"),
+        ("model: org/x\nobjective: none\nrevision: main\n", "neither a commit"),
+        ("model: org/x\nobjective: none\nrevison: x\n", "did you mean revision"),
+        ("model: a b\nobjective: none\n", "model"),
+        ("model: org/x\nobjective: nli\n", "needs the languages"),
+        ("model: org/x\nobjective: none\nlanguages: [en]\n", "without intermediate"),
+        ("model: org/x\nobjective: nli\nlanguages: [xx1]\n", "unknown language"),
+        (
+            "model: org/x\nobjective: none\ncontaminated: [tydqa]\n",
+            "unknown target task .* did you mean tydiqa",
+        ),
+        (f"model: org/x\nobjective: none\nbase_revision: {COMMIT}\n", "without base"),
+        ("model: org/x\nobjective: none\nstand_in: 1\n", "stand_in"),
+    ],
+)
+def test_refused_with_file_and_line(tmp_path: Path, text: str, words: str) -> None:
+    write(tmp_path, "x", text)
+    with pytest.raises(DataError, match=words) as caught:
+        read_submissions(tmp_path)
+    assert str(caught.value).startswith("submissions/x.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_submission_a_checkpoint(tmp_path: Path) -> None:
+    for slug in ("one", "two"):
+        write(tmp_path, slug, "model: org/x\nobjective: none\n")
+    with pytest.raises(DataError, match=r"two\.yaml.*one\.yaml"):
+        read_submissions(tmp_path)
+
+
+def test_contamination_is_inherited(tmp_path: Path) -> None:
+    write(tmp_path, "a", "model: org/a\nobjective: none\n")
+    write(tmp_path, "b", "model: org/b\nbase: org/a\nobjective: extractive-qa\nlanguages: [ar]\n"
+          "contaminated: [tydiqa]\n")  # fmt: skip
+    write(tmp_path, "c", "model: org/c\nbase: org/b\nobjective: extractive-qa\nlanguages: [ar]\n"
+          "contaminated: [xquad]\n")  # fmt: skip
+    found = read_submissions(tmp_path)
+    assert contamination("a", found) == set()
+    assert contamination("b", found) == {"tydiqa"}
+    assert contamination("c", found) == {"tydiqa", "xquad", "lareqa"}  # the same questions
+    assert base_of("c", found) == "b"
+
+
+def test_bases_in_a_circle(tmp_path: Path) -> None:
+    for slug, base in (("a", "b"), ("b", "a")):
+        write(tmp_path, slug, f"model: org/{slug}\nbase: org/{base}\nobjective: nli\n"
+              "languages: [en]\n")  # fmt: skip
+    with pytest.raises(DataError, match="circle"):
+        read_submissions(tmp_path)
+
+
+def test_submission_of_a_revision() -> None:
+    pinned = Submission(model="org/x", revision=COMMIT, objective="none")
+    pending = Submission(model="org/x", objective="none")
+    assert find_slug("org/x", COMMIT, {"p": pending, "q": pinned}) == "q"
+    assert find_slug("org/x", "b" * 40, {"p": pending, "q": pinned}) == "p"
+    assert find_slug("org/x", "b" * 40, {"q": pinned}) is None
+    assert find_slug("org/x", None, {"q": pinned}) == "q"
+
+
+@pytest.mark.parametrize(
+    ("objective", "languages", "words"),
+    [
+        ("none", [], "none"),
+        ("extractive-qa", ["en"], "English QA"),
+        ("extractive-qa", ["en", "ar"], "multilingual QA"),
+        ("nli", ["multilingual"], "multilingual NLI"),
+        ("extractive-qa", ["ru"], "ru QA"),
+        ("contrastive", ["en"], "English contrastive"),
+    ],
+)
+def test_kind_in_words(objective: str, languages: list[str], words: str) -> None:
+    assert kind_of(Submission(model="x", objective=objective, languages=languages)) == words  # type: ignore[arg-type]
+
+
+SEEDED = "model: org/x\nbase: org/b\nobjective: nli\nlanguages: [en]\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [("recipe: r\n", "go together"), ("seed: 1\n", "go together"), ("seed: -1\n", "seed")],
+)
+def test_recipe_and_seed_go_together(tmp_path: Path, fields: str, words: str) -> None:
+    write(tmp_path, "x", SEEDED + fields)
+    with pytest.raises(DataError, match=words):
+        read_submissions(tmp_path)
+
+
+def test_a_seed_of_a_recipe_is_submitted_once(tmp_path: Path) -> None:
+    write(tmp_path, "a", SEEDED + "recipe: r\nseed: 1\n")
+    write(tmp_path, "b", SEEDED.replace("org/x", "org/y") + "recipe: r\nseed: 2\n")
+    assert len(read_submissions(tmp_path)) == 2
+    write(tmp_path, "c", SEEDED.replace("org/x", "org/z") + "recipe: r\nseed: 2\n")
+    with pytest.raises(DataError, match=r"seed 2 of r is b\.yaml already"):
+        read_submissions(tmp_path)

@@ -1,0 +1,76 @@
+"""How processes share the batches of a run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.training.batches import Steps, TaskData
+from harness.training.data.features import Features, Sequences
+from harness.training.schedule import Step
+
+ROWS = 7
+
+
+def tokenizer() -> Any:
+    """What batches need of one: padding is 0, the mask 1, the words 2 to 19."""
+
+    class Tokenizer:
+        pad_token_id, mask_token_id, all_special_ids = 0, 1, (0, 1)
+
+        def __len__(self) -> int:
+            return 20
+
+    return Tokenizer()
+
+
+def sequences(first: int) -> Sequences:
+    """Two tokens a row; row ``i`` begins with the token ``first + i``."""
+    tokens = np.array([[first + row, 19] for row in range(ROWS)], dtype=np.int32).reshape(-1)
+    return Sequences(tokens, np.zeros_like(tokens, dtype=np.int8), np.arange(0, 2 * ROWS + 1, 2))
+
+
+def data(kind: str) -> TaskData:
+    numbers = np.arange(ROWS)
+    labels: dict[str, Any] = {"labels": numbers} if kind == "classification" else {}
+    sides = (sequences(2),)
+    if kind == "dual_encoder":
+        sides, labels = (sequences(2), sequences(9)), {"query_ids": numbers, "text_ids": numbers}
+    codec: Any = SimpleNamespace(pad=0, typed=False, tokenizer=tokenizer())
+    return TaskData(kind, Features(sides, labels, numbers), codec, 0.5)
+
+
+def parts(kind: str, rows: int, world: int) -> list[dict[str, Any]]:
+    """What each process has of a step of so many rows."""
+    schedule = [Step("t", np.arange(rows)[::-1])]
+    return [
+        Steps(schedule, {"t": data(kind)}, seed=0, rank=rank, world=world).collate([0])["inputs"]
+        for rank in range(world)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["classification", "dual_encoder", "mlm"])
+@pytest.mark.parametrize(("rows", "world"), [(1, 2), (1, 4), (2, 3), (3, 4), (3, 8)])
+def test_fewer_rows_than_processes_are_what_one_process_has(
+    kind: str, rows: int, world: int
+) -> None:
+    (alone,) = parts(kind, rows, 1)
+    for mine in parts(kind, rows, world):
+        assert mine.keys() == alone.keys()
+        for name, value in alone.items():
+            assert torch.equal(torch.as_tensor(mine[name]), torch.as_tensor(value))
+    if kind == "dual_encoder":
+        assert alone["whole"]
+
+
+@pytest.mark.parametrize(("rows", "world"), [(4, 2), (7, 2), (6, 3), (7, 3), (4, 4), (7, 4)])
+def test_every_process_has_as_many_rows_and_no_row_twice(rows: int, world: int) -> None:
+    shares = [mine["labels"].tolist() for mine in parts("classification", rows, world)]
+    assert {len(share) for share in shares} == {rows // world}
+    every = [row for share in shares for row in share]
+    assert len(set(every)) == len(every)
+    assert not any(mine["whole"] for mine in parts("dual_encoder", rows, world))

@@ -1,0 +1,224 @@
+"""Target recipes as data, and tuned checkpoints: made once, by one run, never taken half done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from harness.cards.target_recipes import read_target_recipes, recipe_of
+from harness.cards.task import read_card
+from harness.cards.training import Recipe
+from harness.checkpoint.resolve import resolve
+from harness.data.load import Where
+from harness.errors import DataError, IncompleteError
+from harness.io.cache import entries, lock_of, prune
+from harness.training import target
+from harness.training.target import (
+    Tuning,
+    no_head,
+    plan_tuning,
+    plan_tunings,
+    planned_downloads,
+    tuned,
+)
+from harness.training.trainer import warmup_steps
+from tests.checkpoints import build
+from tests.tiny_target import RECIPES, lay_training_data, tiny_recipes
+
+
+class Watcher:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.steps = 0
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def started(self, step: int, total: int) -> None: ...
+
+    def stepped(self, step: int, total: int, task: str, loss: float, rows: int) -> None:
+        self.steps += 1
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Iterator[Where]:
+    with tiny_recipes(tmp_path):
+        yield Where(lay_training_data(tmp_path / "data"), tmp_path / "cache", offline=True)
+
+
+def planned(folder: Path, where: Where, recipe: str = "demo_span", seed: int = 0) -> Tuning:
+    """The tuning of a tiny checkpoint."""
+    if not folder.exists():
+        build("bert", folder)
+    recipes = read_target_recipes()
+    return plan_tuning(resolve(str(folder)), recipes[recipe], seed, "float32", "cpu", where)
+
+
+def test_the_recipes_are_those_of_the_protocol() -> None:
+    for task, data in (("xquad", "squad_v1"), ("mlqa", "squad_v1"), ("tydiqa", "tydiqa_en")):
+        recipe = recipe_of(task)
+        assert recipe is not None
+        assert recipe.train == data
+        assert recipe.recipe == Recipe(
+            lr=3e-5, epochs=3, batch_size=32, max_length=384, question_length=64, stride=128,
+            warmup=500, weight_decay=1e-4, eps=1e-8, clip=1.0,
+        )  # fmt: skip
+    pairs = recipe_of("lareqa")
+    assert pairs is not None
+    lengths = read_card("lareqa").lengths
+    assert lengths is not None
+    assert (pairs.recipe.question_length, pairs.recipe.max_length) == (
+        lengths.query,
+        lengths.document,
+    )
+    assert (pairs.recipe.lr, pairs.recipe.epochs, pairs.recipe.batch_size) == (2e-5, 3, 16)
+    assert (pairs.recipe.warmup, pairs.recipe.weight_decay) == (0, 0)
+    assert recipe_of("tatoeba") is recipe_of("bucc2018") is None
+    tenth = read_target_recipes()["squad_tenth"]
+    assert tenth.apart("xquad") == ["target data squad_v1_tenth (protocol: squad_v1)"]
+    assert recipe_of("xquad").apart("xquad") == []  # type: ignore[union-attr]
+
+
+def test_warmup_is_a_share_below_one_and_steps_from_one() -> None:
+    assert warmup_steps(Recipe(warmup=0.1), 80) == 8
+    assert warmup_steps(Recipe(warmup=500), 80) == 500
+    with pytest.raises(ValueError, match="whole steps"):
+        Recipe(warmup=1.5)
+
+
+def test_the_hash_is_over_what_decides_weights() -> None:
+    recipe = recipe_of("xquad")
+    assert recipe is not None
+    assert recipe.model_copy(update={"title": "other", "tasks": []}).hash == recipe.hash
+    other = recipe.recipe.model_copy(update={"lr": 1e-5})
+    assert recipe.model_copy(update={"recipe": other}).hash != recipe.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (RECIPES.replace("train: tiny_qa", "train: nothing"), "no intermediate task nothing"),
+        (RECIPES.replace("train: tiny_qa", "train: tiny_pairs"), "trains no span for demo_qa"),
+        (RECIPES.replace("[demo_passages]", "[demo_qa]"), "demo_qa has another recipe"),
+        (RECIPES.replace("name: demo_other", "name: demo_span"), "demo_span given twice"),
+        (RECIPES.replace("name: demo_other", "name: else"), "demo-other names recipe demo_other"),
+        (RECIPES.replace("examples: 6", "exemples: 6", 1), "unknown key .*exemples"),
+    ],
+)
+def test_recipes_that_do_not_hold_together(tmp_path: Path, text: str, message: str) -> None:
+    with tiny_recipes(tmp_path, text), pytest.raises(DataError, match=message):
+        read_target_recipes()
+
+
+def test_the_folder_is_named_by_all_that_decides(where: Where, tmp_path: Path) -> None:
+    first = planned(tmp_path / "model", where)
+    assert first.folder.parent == where.cache / "tuned"
+    assert (first.examples, first.steps, first.done, first.apart) == (6, 6, False, [])
+    assert planned(tmp_path / "model", where) == first
+    copy = build("bert", tmp_path / "of another name")
+    assert planned(copy, where).folder == first.folder  # equal files, whatever they are called
+    others = [
+        planned(tmp_path / "model", where, seed=1),
+        planned(tmp_path / "model", where, "demo_pairs"),
+        planned(build("bert", tmp_path / "other", seed=1), where),
+        planned(
+            tmp_path / "model", replace(where, data=lay_training_data(tmp_path / "less", most=5))
+        ),
+    ]
+    assert len({first.folder, *(other.folder for other in others)}) == 5
+    assert others[-1].apart == ["target data tiny_qa has 5 of 6 examples"]
+    with pytest.raises(IncompleteError, match=r"no tiny/other\.json"):
+        planned(tmp_path / "model", where, "demo_other")
+
+
+def test_made_once_and_damage_is_named(where: Where, tmp_path: Path) -> None:
+    tuning, watcher = planned(tmp_path / "model", where), Watcher()
+    made = tuned(tuning, where, watcher)
+    assert made.has_qa_head
+    assert watcher.steps == 6
+    assert tuned(planned(tmp_path / "model", where), where, watcher) == made
+    assert watcher.steps == 6
+    (entry,) = [entry for entry in entries(where.cache) if entry.kind == "tuned"]
+    assert entry.name.startswith("model@")
+    assert entry.name.endswith(" on tiny_qa seed 0")
+
+    weights = tuning.folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(DataError, match="is not what was trained: remove it"):
+        tuned(planned(tmp_path / "model", where), where, watcher)
+    weights.write_bytes(data[:100])
+    with pytest.raises(DataError, match="is damaged"):
+        tuned(planned(tmp_path / "model", where), where, watcher)
+
+    assert prune(where.cache, days=1) == []
+    assert [entry.kind for entry in prune(where.cache, days=0)] == ["tuned"]
+    assert not tuning.folder.exists()
+
+
+def test_two_runs_train_one_checkpoint(where: Where, tmp_path: Path) -> None:
+    tuning, watcher = planned(tmp_path / "model", where), Watcher()
+    tuning.folder.mkdir(parents=True)
+    other = FileLock(lock_of(tuning.folder))
+    other.acquire()
+    assert prune(where.cache, days=0) == []  # it is being trained
+
+    def made_meanwhile(text: str) -> None:
+        watcher.said.append(text)
+        target._train(tuning, where, watcher)
+        other.release()
+
+    watcher.say = made_meanwhile  # type: ignore[method-assign]
+    assert tuned(tuning, where, watcher).has_qa_head
+    assert watcher.said == ["another run is training it: waiting for that one"]
+    assert watcher.steps == 6
+
+
+def test_a_training_begun_elsewhere_is_begun_anew(where: Where, tmp_path: Path) -> None:
+    tuning, watcher = planned(tmp_path / "model", where), Watcher()
+    work = tuning.folder / ".training"
+    work.mkdir(parents=True)
+    (work / "settings.json").write_text('{"device": "cuda"}')
+    assert tuned(tuning, where, watcher).has_qa_head
+    assert watcher.steps == 6
+
+
+def test_what_is_to_be_downloaded_is_said_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    recipe = recipe_of("xquad")
+    assert recipe is not None
+    (download,) = planned_downloads(recipe, Where(None, tmp_path))
+    assert download.what.endswith("/train-v1.1.json")
+    assert download.size == 30_288_272
+    assert planned_downloads(recipe, Where(None, tmp_path, offline=True)) == []
+    found = plan_tunings(
+        resolve(str(build("bert", tmp_path / "model"))), [recipe], seed=0, dtype="float32",
+        device="cpu", where=Where(None, tmp_path), download=False,
+    )  # fmt: skip
+    assert found.downloads == {"squad_v1": [download]}
+    assert not found.planned
+
+
+def test_what_cannot_have_a_head_is_refused_for_it_alone(where: Where, tmp_path: Path) -> None:
+    checkpoint = resolve(str(build("mt5", tmp_path / "mt5")))
+    recipes = read_target_recipes()
+    assert "span head" in no_head(checkpoint, recipes["demo_span"])
+    assert no_head(checkpoint, recipes["demo_pairs"]) == ""
+    found = plan_tunings(
+        checkpoint, [recipes["demo_span"], recipes["demo_pairs"]], seed=0, dtype="float32",
+        device="cpu", where=where,
+    )  # fmt: skip
+    assert list(found.planned) == ["demo_pairs"]
+    assert list(found.refused) == ["demo_span"]

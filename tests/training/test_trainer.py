@@ -1,0 +1,70 @@
+"""What ends a training, and how it is told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.cards.training import Recipe
+from harness.errors import IncompleteError
+from harness.training import trainer
+from harness.training.curve import Unwritten
+from harness.training.progress import Silent
+from harness.training.trainer import Settings, run_steps
+
+
+class OneStep:
+    """As much of steps as is asked for before training."""
+
+    rank, world = 0, 1
+
+    def __len__(self) -> int:
+        return 1
+
+
+def ended(error: BaseException, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def train(self, **options: Any) -> None:
+            raise error
+
+    monkeypatch.setattr(trainer, "_trainer", lambda *args: Failing())
+    steps: Any = OneStep()
+    settings = Settings(Recipe(), 0, False, "cpu")
+    run_steps(None, steps, settings, folder, Unwritten(folder / "loss.tsv"), Silent())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_out_of_memory_has_a_remedy(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(IncompleteError, match="out of memory at a batch of 16: lower --batch-size"):
+        ended(error, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "expected memory format channels_last",
+        "DataLoader worker killed: insufficient shared memory (shm)",
+    ],
+)
+def test_what_only_speaks_of_memory_is_itself(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match=text.split("(")[0]):
+        ended(RuntimeError(text), tmp_path, monkeypatch)
