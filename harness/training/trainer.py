@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Protocol as Interface
 
 from harness.cards.training import Recipe
 from harness.checkpoint.loading import quiet
+from harness.checkpoint.memory import keep_all_freed
 from harness.errors import HarnessError, IncompleteError, one_line
 from harness.inference.batching import is_out_of_memory
 from harness.training.batches import Steps
@@ -19,7 +21,9 @@ from harness.training.curve import Curve
 
 DONE = "complete"  # a file in a saved step that is whole
 SAVES = 20  # a run saves about so many times, and at least
-SAVE_SECONDS = 900.0  # this often
+SAVE_SECONDS = 900.0  # this often,
+SAVE_SHARE = 0.05  # but no more than this share of its time,
+CHEAP = 0.5  # unless a save takes no more than so many seconds
 SCALE_NAMES = ("scale",)
 
 
@@ -67,7 +71,7 @@ def run_steps(
         return
     trainer = _trainer(model, steps, settings, folder, curve, told)
     try:
-        with quiet():
+        with quiet(), _quick(model, steps, settings):
             trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     except HarnessError:
         raise
@@ -104,6 +108,30 @@ def save_every(total: int) -> int:
     return max(1, -(-total // SAVES))
 
 
+def save_now(planned: bool, since: float, cost: float) -> bool:
+    """Whether to save after a step.
+
+    ``planned``: by the number of steps. ``since``: seconds since the last save; ``cost``: seconds
+    that it took, 0 before the first one. So a kill loses no more than SAVE_SECONDS, or
+    ``cost`` / SAVE_SHARE where that is more.
+    """
+    worth = cost <= CHEAP or cost <= SAVE_SHARE * since
+    return worth and (planned or since > SAVE_SECONDS)
+
+
+@contextmanager
+def _quick(model: Any, steps: Steps, settings: Settings) -> Iterator[None]:
+    """What makes steps on a CPU quicker and leaves their results as they are."""
+    with ExitStack() as stack:
+        if settings.device == "cpu":
+            stack.enter_context(keep_all_freed())
+            if steps.world == 1:  # several processes exchange gradients as torch makes them
+                from harness.training.gradients import kept_gradients
+
+                stack.enter_context(kept_gradients(model))
+        yield
+
+
 def _trainer(
     model: Any, steps: Steps, settings: Settings, folder: Path, curve: Curve, told: Told
 ) -> Any:
@@ -116,6 +144,8 @@ def _trainer(
         TrainerCallback,
         TrainingArguments,
     )
+
+    from harness.training.dropout import QuickDropout
 
     recipe, total = settings.recipe, len(steps)
     arguments = TrainingArguments(
@@ -144,17 +174,23 @@ def _trainer(
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs: one process each, never DataParallel
 
     class Saving(TrainerCallback):
-        """Also saves where a run is slow, and after its last step."""
+        """Also saves where a run is slow, and after its last step; less often where saves are."""
 
         def __init__(self) -> None:
-            self.saved = time.monotonic()
+            self.began = self.saved = time.monotonic()
+            self.cost = 0.0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            slow = args.world_size == 1 and time.monotonic() - self.saved > SAVE_SECONDS
-            if slow or state.global_step >= total:
+            self.began = time.monotonic()
+            if args.world_size == 1:  # several processes save together, by the number alone
+                since = self.began - self.saved
+                control.should_save = save_now(control.should_save, since, self.cost)
+            if state.global_step >= total:
                 control.should_save = True
-            if control.should_save:
-                self.saved = time.monotonic()
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.saved = time.monotonic()
+            self.cost = self.saved - self.began
 
     class Scheduled(Trainer):
         """One item is one step; the order was fixed before."""
@@ -180,7 +216,8 @@ def _trainer(
             num_items_in_batch: Any = None,
         ) -> Any:
             del return_outputs, num_items_in_batch
-            return model(inputs["task"], inputs["inputs"])
+            with QuickDropout() if settings.device == "cpu" else nullcontext():
+                return model(inputs["task"], inputs["inputs"])
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
             # Dropout depends on the step alone, so that a resumed run draws what an undisturbed

@@ -13,7 +13,7 @@ from harness.errors import IncompleteError
 from harness.training import trainer
 from harness.training.curve import Unwritten
 from harness.training.progress import Silent
-from harness.training.trainer import Settings, run_steps
+from harness.training.trainer import Settings, run_steps, save_now
 
 
 class OneStep:
@@ -68,3 +68,22 @@ def test_what_only_speaks_of_memory_is_itself(
 ) -> None:
     with pytest.raises(RuntimeError, match=text.split("(")[0]):
         ended(RuntimeError(text), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("planned", "since", "cost", "saves"),
+    [
+        (True, 1.0, 0.0, True),  # what the first one costs is not known yet
+        (True, 1.0, 0.5, True),  # a cheap one
+        (True, 79.0, 4.0, False),  # more than a twentieth of the time
+        (True, 80.0, 4.0, True),
+        (False, 80.0, 4.0, False),
+        (False, 901.0, 4.0, True),  # no longer than a quarter of an hour without one,
+        (False, 901.0, 60.0, False),  # unless it is dear
+        (False, 1_200.0, 60.0, True),
+    ],
+)
+def test_saves_are_as_rare_as_they_are_dear(
+    planned: bool, since: float, cost: float, saves: bool
+) -> None:
+    assert save_now(planned, since, cost) is saves

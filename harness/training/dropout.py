@@ -1,0 +1,237 @@
+"""Dropout on a CPU: quick draws, and attention that keeps no matrix of probabilities.
+
+torch draws a number for every value one after the other, and its attention with dropout keeps three
+matrices of probabilities for the backward pass. Both are most of a training step on a CPU that is
+no matrix product. Here four values share 64 random bits, and attention goes through the rows of a
+batch a few at a time and computes the probabilities once more in the backward pass (as in
+FlashAttention, Dao et al. 2022): only which of them were dropped is kept, a byte each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+DRAWS = 1 << 16  # a draw has 16 bits, so a probability is a multiple of 2^-16
+CELLS = 1 << 19  # probabilities that are computed at a time, where a row has no more: 2 MiB
+
+
+class QuickDropout(TorchFunctionMode):
+    """Within it, dropout and attention with dropout of float32 tensors on a CPU are those here.
+
+    What they are not made for goes to torch: other types and devices, autocast, attention without
+    dropout, causal or grouped attention, a mask that has a gradient or leaves a row no key.
+    The draws depend on torch's random state alone.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        quick = QUICK.get(func)
+        found = None if quick is None else quick(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {})) if found is None else found
+
+
+def dropout(
+    input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> torch.Tensor | None:
+    """``torch.nn.functional.dropout`` of float32[...]; None where torch is to do it."""
+    if not training or inplace or not _suits(input) or not _drawable(p):
+        return None
+    result: torch.Tensor = _Dropout.apply(input, p)  # type: ignore[no-untyped-call]
+    return result
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor | None:
+    """``torch.nn.functional.scaled_dot_product_attention``; None where torch is to do it.
+
+    ``query``: float32[batch, heads, length, size]; ``key``, ``value``: as many heads;
+    ``attn_mask``: bool (True: attends) or float32 (is added), broadcast to
+    [batch, heads, length, keys].
+    """
+    tensors = (query, key, value)
+    if is_causal or enable_gqa or not _drawable(dropout_p):
+        return None
+    if not all(tensor.dim() == 4 and _suits(tensor) for tensor in tensors):
+        return None
+    if len({tensor.shape[:2] for tensor in tensors}) > 1:
+        return None
+    if attn_mask is not None and not _maskable(attn_mask):
+        return None
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    result: torch.Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+        *tensors, attn_mask, dropout_p, factor
+    )
+    return result
+
+
+QUICK: Mapping[Callable[..., Any], Callable[..., torch.Tensor | None]] = {
+    functional.dropout: dropout,
+    functional.scaled_dot_product_attention: attention,
+}
+
+
+def _suits(tensor: torch.Tensor) -> bool:
+    return (
+        tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and tensor.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _drawable(p: float) -> bool:
+    return 0 < round(p * DRAWS) < DRAWS
+
+
+def _maskable(mask: torch.Tensor) -> bool:
+    if mask.dim() != 4 or mask.requires_grad:
+        return False
+    if mask.dtype == torch.bool:
+        return bool(mask.any(-1).all())
+    return mask.dtype == torch.float32 and bool((mask > -torch.inf).any(-1).all())
+
+
+def drawing() -> np.random.SFC64:
+    """A stream of random bits that starts from torch's random state."""
+    return np.random.SFC64(int(torch.randint(1 << 62, ())))
+
+
+def kept(shape: Sequence[int], p: float, stream: np.random.SFC64) -> torch.Tensor:
+    """Which values stay: bool[shape], each True with probability 1 - ``p`` (to 2^-17)."""
+    count = math.prod(shape)
+    words: Any = stream.random_raw(-(-count // 4))
+    draws = torch.from_numpy(words.view(np.int16))[:count]
+    return draws.ge(round(p * DRAWS) - DRAWS // 2).view(tuple(shape))
+
+
+def scale_of(p: float) -> float:
+    """What the values that stay are multiplied by, so that the mean is as before."""
+    return DRAWS / (DRAWS - round(p * DRAWS))
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, p: float) -> torch.Tensor:
+        stays = kept(values.shape, p, drawing())
+        ctx.save_for_backward(stays)
+        ctx.scale = scale_of(p)
+        return _dropped(values, stays, ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (stays,) = ctx.saved_tensors
+        return _dropped(grads[0], stays, ctx.scale), None
+
+
+def _dropped(values: torch.Tensor, stays: torch.Tensor, scale: float) -> torch.Tensor:
+    # A product of two floats is vectorised, one of a float and a bool is not.
+    return torch.mul(values, scale).mul_(stays.float())
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        p: float,
+        factor: float,
+    ) -> torch.Tensor:
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+        ctx.factor, ctx.scale = factor, scale_of(p)
+        stream, keys = drawing(), key.shape[2]
+        stays = torch.empty((*query.shape[:3], keys), dtype=torch.bool)
+        out = torch.empty((*query.shape[:3], value.shape[3]))
+        for at, space in _parts(query, keys, 2):
+            stays[at] = kept(stays[at].shape, p, stream)
+            _probabilities(query[at], key[at], _of(mask, at), factor, space)
+            _, weights = space
+            weights.mul_(space[0].copy_(_flat(stays[at])))
+            _product(weights, _flat(value[at]), ctx.scale, _flat(out[at]))
+        ctx.save_for_backward(query, key, value, mask, stays)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, mask, stays = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        of_query, of_key, of_value = (torch.empty_like(one) for one in (query, key, value))
+        for at, space in _parts(query, key.shape[2], 4):
+            _probabilities(query[at], key[at], _of(mask, at), ctx.factor, space[:2])
+            scores, weights, stay, change = space
+            stay.copy_(_flat(stays[at]))
+            _product(_flat(grad[at]), _flat(value[at]).transpose(1, 2), ctx.scale, change)
+            change.mul_(stay)
+            torch.ops.aten._softmax_backward_data.out(
+                change, weights, -1, torch.float32, grad_input=scores
+            )
+            weights.mul_(stay)
+            _product(weights.transpose(1, 2), _flat(grad[at]), ctx.scale, _flat(of_value[at]))
+            _product(scores, _flat(key[at]), ctx.factor, _flat(of_query[at]))
+            _product(scores.transpose(1, 2), _flat(query[at]), ctx.factor, _flat(of_key[at]))
+        return of_query, of_key, of_value, None, None, None
+
+
+def _parts(
+    query: torch.Tensor, keys: int, count: int
+) -> Iterator[tuple[slice, Sequence[torch.Tensor]]]:
+    """Slices of the batch, and for each ``count`` tensors of [rows · heads, length, keys]."""
+    batch, heads, length, _ = query.shape
+    rows = min(batch, max(1, CELLS // (heads * length * keys)))
+    space = torch.empty((count, rows * heads, length, keys))
+    for begin in range(0, batch, rows):
+        end = min(begin + rows, batch)
+        yield slice(begin, end), space[:, : (end - begin) * heads].unbind(0)
+
+
+def _probabilities(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    factor: float,
+    space: Sequence[torch.Tensor],
+) -> None:
+    """Scores into the first tensor of the space, their softmax into the second."""
+    scores, weights = space
+    _product(_flat(query), _flat(key).transpose(1, 2), factor, scores)
+    if mask is not None:
+        added = mask
+        if mask.dtype == torch.bool:
+            added = torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+        scores.view(*query.shape[:3], -1).add_(added)
+    torch.softmax(scores, -1, out=weights)
+
+
+def _product(left: torch.Tensor, right: torch.Tensor, factor: float, into: torch.Tensor) -> None:
+    """``factor`` · left @ right, matrix by matrix."""
+    torch.baddbmm(into, left, right, beta=0, alpha=factor, out=into)
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.flatten(0, 1)
+
+
+def _of(mask: torch.Tensor | None, at: slice) -> torch.Tensor | None:
+    return mask if mask is None or mask.shape[0] == 1 else mask[at]
