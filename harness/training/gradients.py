@@ -16,8 +16,9 @@ def kept_gradients(model: Any) -> Iterator[None]:
 
     A step uses some thousand rows of a vocabulary of 250,000. torch makes a gradient of all rows
     with every backward pass, and the system must clear and map its pages each time. So the backward
-    pass makes a sparse one, and its rows are added into a buffer, in the same order. An embedding
-    that is also an output layer uses all rows, and stays as it is.
+    pass makes a sparse one, and its rows are added into a buffer: the same sums to the last bit
+    where a forward pass looks up once, and in another order where it does twice. An embedding that
+    is also an output layer uses all rows, and stays as it is.
     """
     import torch
 

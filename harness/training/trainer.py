@@ -71,7 +71,7 @@ def run_steps(
         return
     trainer = _trainer(model, steps, settings, folder, curve, told)
     try:
-        with quiet(), _quick(model, steps, settings):
+        with quiet():
             trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     except HarnessError:
         raise
@@ -194,6 +194,10 @@ def _trainer(
 
     class Scheduled(Trainer):
         """One item is one step; the order was fixed before."""
+
+        def train(self, *args: Any, **kwargs: Any) -> Any:
+            with _quick(model, steps, settings):
+                return super().train(*args, **kwargs)
 
         def get_train_dataloader(self) -> Any:
             return DataLoader(

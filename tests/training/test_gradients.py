@@ -31,7 +31,9 @@ class Model(torch.nn.Module):
         return out
 
 
-def trained(kept: bool, tied: bool) -> tuple[list[torch.Tensor], list[int]]:
+def trained(
+    kept: bool, *, tied: bool = False, twice: bool = False
+) -> tuple[list[torch.Tensor], list[int]]:
     """All parameters after every step of AdamW, and where the embedding's gradient was."""
     model = Model(tied=tied)
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1, fused=True)
@@ -39,7 +41,10 @@ def trained(kept: bool, tied: bool) -> tuple[list[torch.Tensor], list[int]]:
     states, places = [], []
     with kept_gradients(model) if kept else nullcontext():
         for ids in STEPS:
-            model(torch.tensor(ids)).square().sum().backward()
+            loss = model(torch.tensor(ids)).square().sum()
+            if twice:
+                loss = loss + model(torch.tensor(ids).flip(1)[:, 1:]).exp().sum()
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             assert model.words.weight.grad is not None
             assert not model.words.weight.grad.is_sparse
@@ -60,6 +65,13 @@ def test_the_same_steps_to_the_last_bit(tied: bool, monkeypatch: pytest.MonkeyPa
     for one, other in zip(own, plain, strict=True):
         assert torch.equal(one, other)
     assert tied or len(set(places)) == 1
+
+
+def test_the_same_steps_where_a_step_looks_up_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "LARGE", ROWS * WIDTH)
+    own, _ = trained(kept=True, twice=True)
+    plain, _ = trained(kept=False, twice=True)
+    torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_small_and_frozen_embeddings_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
