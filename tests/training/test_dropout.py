@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -50,7 +51,8 @@ def test_attention_is_the_formula_with_what_was_kept(
     name: str, scale: float | None, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dropout, "CELLS", cells)
-    mask = MASKS[name](5)
+    make: Callable[[int], torch.Tensor | None] = MASKS[name]
+    mask = make(5)
     own, plain = inputs(5), [one.detach().double().requires_grad_() for one in inputs(5)]
     with QuickDropout():
         out = functional.scaled_dot_product_attention(
