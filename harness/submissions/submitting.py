@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cards.languages import canonical
+from harness.cards.objectives import MULTILINGUAL
 from harness.checkpoint.resolve import parse_model
 from harness.errors import HarnessError, UsageError
 from harness.io.files import write_whole
@@ -17,7 +18,6 @@ from harness.submissions.problems import conflicts
 from harness.submissions.remote import Seen, look_at
 from harness.submissions.submission import (
     CONVERT,
-    MULTILINGUAL,
     SLUG,
     Submission,
     contamination,

@@ -97,7 +97,7 @@ def test_it_has_no_network() -> None:
     code = (
         "import socket, sys\n"
         "from harness import cli\n"
-        "from harness.refresh import inside\n"
+        "from harness.commands import worker_main\n"
         "from harness.submissions.sandbox import leave_network\n"
         "def reach():\n"
         "    try:\n        socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)\n"
@@ -105,7 +105,7 @@ def test_it_has_no_network() -> None:
         "    except OSError:\n        print('cut off')\n"
         "reach()\n"
         "cli.main = reach\n"
-        "inside.run()\n"
+        "worker_main.run()\n"
         "print(bool(leave_network()))\n"
     )
     with Hub() as hub:
