@@ -250,7 +250,7 @@ class _Examples:
             repeated = pc.value_counts(keys).to_pylist()
             lang, name = next(e["values"] for e in repeated if e["counts"] > 1).split("\x1f", 1)
             raise DataError(
-                f"example {name!r} of {lang} is there more than once: "
+                f"example {name} of {lang} is there more than once: "
                 "delete the outcome file and run `xharness eval` again"
             )
         return keys

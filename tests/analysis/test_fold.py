@@ -165,19 +165,19 @@ def test_interval_has_the_width_of_theory() -> None:
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 900), rel=0.05)
 
 
-def test_rows_that_contradict_each_other_are_named(root: Path) -> None:
+def test_rows_that_contradict_each_other_are_named(tmp_path: Path) -> None:
     rows = hits("de", [1, 1, 0, 0])
     rows[1]["top_ids"] = rows[0]["top_ids"]  # one candidate, right for two sentences
-    path = measure(root, "hand/x", {"de": rows, "sw": hits("sw", [1, 0, 0, 0])})
+    path = measure(tmp_path, "hand/x", {"de": rows, "sw": hits("sw", [1, 0, 0, 0])})
     with pytest.raises(DataError, match=f"{path.name} contradicts itself"):
         fold(OutcomeFile(path))
     with pytest.raises(DataError, match=f"{path.name} contradicts itself"):
         score_file(OutcomeFile(path))
 
 
-def test_an_answer_without_a_score_is_named(root: Path) -> None:
+def test_an_answer_without_a_score_is_named(tmp_path: Path) -> None:
     rows = [row | {"f1": None} for row in answers("de", [1, 0])]
-    path = measure(root, "hand/x", {"de": rows}, task="demo_qa", layer=None)
+    path = measure(tmp_path, "hand/x", {"de": rows}, task="demo_qa", layer=None)
     for read in (fold, score_file):
         with pytest.raises(DataError, match="2 examples have no f1"):
             read(OutcomeFile(path))
