@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from harness.analysis.cells import official_rows
 from harness.analysis.entries import Result, board_units
 from harness.analysis.fold import fold_key
 from harness.board.words import at_chance
@@ -18,8 +19,7 @@ from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile
 from harness.statistics import contrast
 from harness.statistics.contrast import Estimate, Part
-from harness.statistics.mined import pair_mining
-from harness.statistics.paired import pair_runs
+from harness.statistics.paired import pair
 from harness.statistics.resampling import RESAMPLES, Comparison, resample
 
 SEED = 20_200_526  # of the resampling: fixed, so that a board is the same every time
@@ -71,22 +71,8 @@ def differ(
     for task, first in a[0].items():
         card = first.card
         rows_a, rows_b = ([_rows(run[task], results) for run in side] for side in (a, b))
-        if card.kind == "mining":
-            comparisons.append(
-                pair_mining(rows_a[0], rows_b[0], first.folded.meta["split"], task=task)
-            )
-            continue
         comparisons.append(
-            pair_runs(
-                rows_a,
-                rows_b,
-                first.metric,
-                card.kind,
-                task=task,
-                direction="en-xx" if card.kind == "bitext" else None,
-                weights_a=weights[0],
-                weights_b=weights[1],
-            )
+            pair(rows_a, rows_b, first.metric, card.kind, task=task, weights=weights)
         )
     draws = resample(comparisons, np.random.default_rng(SEED), resamples)
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
@@ -131,7 +117,10 @@ def _rows(result: Result, results: Path) -> pa.Table:
     file = OutcomeFile(results / result.path)
     wanted = board_units(result.task, tuple(result.card.languages))
     there = file.done()
-    return pa.concat_tables([file.read(unit) for unit in wanted if unit in there])
+    split = result.folded.meta["split"]
+    return pa.concat_tables(
+        [official_rows(file.read(unit), result.card, split) for unit in wanted if unit in there]
+    )
 
 
 def _key(

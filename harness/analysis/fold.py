@@ -1,7 +1,7 @@
 """One outcome file → its scores with intervals: all that the board needs of it, and kept.
 
-The numbers are those of ``harness.results.scores``; they are computed over a whole file at once,
-since a board folds hundreds of them.
+The numbers are those of ``harness.results.scores``; a file is read in columns, and its draws are
+computed with it, since a board folds hundreds of them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.analysis.cells import CELLS, OF_TOP, Floats, Parts, official
+from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
 from harness.cards.task import TaskCard, read_card
 from harness.errors import DataError
 from harness.io.files import replacing
 from harness.kinds import KINDS
-from harness.kinds.kind import Score
+from harness.metrics.per_example import Floats
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile
-from harness.results.scores import SCHEMA, apart, is_complete, macro
+from harness.results.scores import SCHEMA, apart, consistent, is_complete, macro
 
 # The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
 # of checkpoints need: its draws, and what each cluster (by key) adds to it.
@@ -141,49 +141,33 @@ def fold_key(path: Path) -> str:
 
 @cache
 def _code_digest() -> bytes:
-    here = Path(__file__).parent
-    modules = [here / name for name in ("fold.py", "cells.py", "draws.py")]
-    modules += sorted((here.parent / "kinds").glob("*.py"))
-    modules += sorted((here.parent / "metrics").glob("*.py"))
+    """Of all modules that decide what a fold holds."""
+    package = Path(__file__).parent.parent
+    modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
+    modules.append(package / "results/scores.py")  # the means over languages
+    for room in ("kinds", "metrics"):
+        modules += sorted((package / room).glob("*.py"))
     return sha256(b"\0".join(path.read_bytes() for path in modules)).digest()
 
 
 def _fold(file: OutcomeFile) -> Folded:
     meta = file.meta()
     card = read_card(meta["task"])
-    cells: list[tuple[Score, Floats]] = []
-    added: dict[tuple[str, str, str], Parts] = {}
+    cells: list[Cell] = []
     for unit in _units(file, meta, card):
-        try:
-            found, parts = CELLS[card.kind](unit, card, meta["split"])
-        except ValueError as error:
-            raise DataError(
-                f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
-            ) from error
-        cells += found
-        lang, direction, metric = _headline(card, [score for score, _ in found])
-        added[lang, direction, metric] = parts[direction]
+        with consistent(file):
+            cells += unit_cells(unit, card, meta["split"])
     cells += _macros(cells)
-    lows, highs = interval(np.stack([drawn for _, drawn in cells]))
+    lows, highs = interval(np.stack([cell.draws for cell in cells]))
     rows = []
-    for (score, drawn), low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
-        row = score._asdict() | {"low": low, "high": high}
-        if own := added.get((score.lang, score.direction, score.metric)):
-            row |= {"draws": drawn.astype(np.float32), "keys": own[0], "parts": own[1]}
+    for cell, low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
+        row = cell.score._asdict() | {"low": low, "high": high}
+        if cell.parts is not None:
+            keys, added = cell.parts
+            row |= {"draws": cell.draws.astype(np.float32), "keys": keys, "parts": added}
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=FOLD_SCHEMA)
     return Folded({key: meta[key] for key in meta if key not in DROPPED}, file.path.exists(), table)
-
-
-def _headline(card: TaskCard, scores: Sequence[Score]) -> tuple[str, str, str]:
-    """(lang, direction, metric) of a unit's headline; F1 in sample where mining has no other."""
-    metrics = {score.metric for score in scores}
-    metric = card.primary if card.primary in metrics else "f1_oracle"
-    return next(
-        (score.lang, score.direction, score.metric)
-        for score in scores
-        if score.metric == metric and official(card, score.group)
-    )
 
 
 def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[pa.Table]:
@@ -192,9 +176,7 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
         for unit in meta["languages"]:
             yield file.read(unit)
         return
-    columns = set(KINDS[card.kind].schema.names) - {"example_id", "prediction", "answered"}
-    if not OF_TOP.keys() & set(card.metrics):
-        columns -= {"top_ids"}
+    columns = KINDS[card.kind].columns(card.metrics)
     coded = [name for name in ("cluster", "direction", "lang") if name in columns]
     if "top_ids" in columns:
         coded.append("top_ids.list.element")
@@ -202,7 +184,7 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
         with pq.ParquetFile(file.path, read_dictionary=coded, pre_buffer=False) as source:
             # By row group, which is a unit: nested dictionaries cannot be read across them.
             for index in range(source.num_row_groups):
-                yield source.read_row_group(index, sorted(columns), use_threads=False)
+                yield source.read_row_group(index, columns, use_threads=False)
     except DAMAGE as error:
         raise DataError(
             f"{file.path} is not a readable outcome file ({type(error).__name__}): "
@@ -210,14 +192,14 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
         ) from error
 
 
-def _macros(cells: Sequence[tuple[Score, Floats]]) -> list[tuple[Score, Floats]]:
+def _macros(cells: Sequence[Cell]) -> list[Cell]:
     """The means over languages, draw by draw: a draw weights an item alike in all of them."""
     drawn: dict[tuple[str, str], list[Floats]] = {}
-    for score, line in cells:
-        drawn.setdefault((score.group, score.metric), []).append(line)
+    for cell in cells:
+        drawn.setdefault((cell.score.group, cell.score.metric), []).append(cell.draws)
     return [
-        (whole, sum(members[1:], members[0].copy()) / len(members))
-        for whole in macro([score for score, _ in cells])
+        Cell(whole, sum(members[1:], members[0].copy()) / len(members))
+        for whole in macro([cell.score for cell in cells])
         for members in [drawn[whole.group, whole.metric]]
     ]
 

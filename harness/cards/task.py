@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal, get_args
@@ -13,7 +14,7 @@ from pydantic import Field, RootModel, model_validator
 from harness.cards.languages import canonical, read_languages, task_root
 from harness.cards.source_files import Hub, SourceFile, read_checksums
 from harness.errors import DataError, UsageError, unknown_name
-from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
+from harness.io.strict_yaml import Misfit, Name, Strict, read_document, read_model, validated
 
 Kind = Literal["bitext", "mining", "passages", "span_qa"]
 Scorer = Literal["squad", "mlqa"]
@@ -30,20 +31,6 @@ Format = Literal[
     "demo_passages",
     "demo_qa",
 ]
-
-METRICS: dict[Kind, frozenset[str]] = {
-    "bitext": frozenset(
-        ["accuracy", "f1_mteb", "mrr", "map@20", "map", "ndcg@10"]
-        + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
-    ),
-    "passages": frozenset(
-        ["accuracy", "mrr", "map@20", "map", "ndcg@10"]
-        + ["same_language@10", "other_language_recall@10"]
-        + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
-    ),
-    "mining": frozenset(["f1", "precision", "recall", "f1_oracle"]),
-    "span_qa": frozenset(["exact_match", "f1"]),
-}
 
 
 class SplitSource(Strict):
@@ -101,8 +88,8 @@ class TaskCard(Strict):
 
     @model_validator(mode="after")
     def _holds_together(self) -> TaskCard:
-        for problem in _problems(self):
-            raise ValueError(problem)
+        for misfit in _misfits(self):
+            raise misfit
         return self
 
     @property
@@ -249,44 +236,61 @@ def read_suites() -> dict[str, tuple[SuiteEntry, ...]]:
     return {suite: tuple(entries) for suite, entries in suites.items()}
 
 
-def _problems(card: TaskCard) -> Iterable[str]:
+def _misfits(card: TaskCard) -> Iterable[Misfit]:
     """What does not fit within a card."""
-    yield from _unit_problems(card)
+    yield from _unit_misfits(card)
     if card.split not in card.source.splits:
-        yield f"split {card.split} has no files under source.splits"
+        yield Misfit(("split",), f"split {card.split} has no files under source.splits")
     for split, part in card.source.splits.items():
         for needed in part.needs:
             if needed not in card.source.splits:
-                yield f"split {split} needs {needed}, which has no files"
-    for name in (*card.metrics, card.primary, card.official):
-        if name not in METRICS[card.kind]:
-            yield f"{name} is not a metric of {card.kind} tasks"
-    for name in (card.primary, card.official):
-        if name not in card.metrics:
-            yield f"{name} is not among metrics"
+                path = ("source", "splits", split, "needs")
+                yield Misfit(path, f"split {split} needs {needed}, which has no files")
+    yield from _metric_misfits(card)
     if (card.kind == "span_qa") != (card.scorer is not None):
-        yield f"scorer ({' or '.join(get_args(Scorer))}) is for span_qa tasks, and needed there"
+        known = " or ".join(get_args(Scorer))
+        yield Misfit(("scorer",), f"scorer ({known}) is for span_qa tasks, and needed there")
     if (card.kind != "span_qa") != (card.lengths is not None):
-        yield "lengths are for retrieval tasks, and needed there"
+        yield Misfit(("lengths",), "lengths are for retrieval tasks, and needed there")
 
 
-def _unit_problems(card: TaskCard) -> Iterable[str]:
+def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:
+    from harness.metrics.by_kind import METRICS  # numpy: only where a card is read
+
+    known = METRICS[card.kind]
+    named = [(("metrics", place), name) for place, name in enumerate(card.metrics)]
+    for path, name in (*named, (("primary",), card.primary), (("official",), card.official)):
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            remedy = f"did you mean {near[0]}" if near else f"use one of {', '.join(known)}"
+            yield Misfit(path, f"{name} is not a metric of {card.kind} tasks: {remedy}")
+    if len(set(card.metrics)) != len(card.metrics):
+        yield Misfit(("metrics",), "metrics repeat")
+    for key, name in (("primary", card.primary), ("official", card.official)):
+        if name not in card.metrics:
+            yield Misfit((key,), f"{name} is not among metrics")
+
+
+def _unit_misfits(card: TaskCard) -> Iterable[Misfit]:
     known = read_languages()
     if len(set(card.languages)) != len(card.languages):
-        yield "languages repeat"
-    for unit in card.languages:
+        yield Misfit(("languages",), "languages repeat")
+    for place, unit in enumerate(card.languages):
         parts = unit.split("-")
         if len(parts) != (2 if card.pairs else 1):
-            yield f"languages mix single languages and pairs: {unit}"
+            path = ("languages", place)
+            yield Misfit(path, f"languages mix single languages and pairs: {unit}")
         for part in parts:
             if part not in known:
-                yield f"{part} is not a code of languages.tsv"
+                yield Misfit(("languages", place), f"{part} is not a code of languages.tsv")
     for lang in card.source.codes:
         if lang not in known:
-            yield f"source.codes: {lang} is not a code of languages.tsv"
+            path = ("source", "codes", lang)
+            yield Misfit(path, f"source.codes: {lang} is not a code of languages.tsv")
     for split, counts in card.counts.items():
         if split not in card.source.splits:
-            yield f"counts: no split {split}"
+            yield Misfit(("counts", split), f"counts: no split {split}")
         for unit in counts:
             if unit not in card.languages:
-                yield f"counts: {unit} is not among languages"
+                path = ("counts", split, unit)
+                yield Misfit(path, f"counts: {unit} is not among languages")

@@ -38,6 +38,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Misfit(ValueError):
+    """A value that does not fit with the rest of a model, raised by the model's validators.
+
+    ``path``: the key path below the model, so that the error names the line of that value.
+    """
+
+    def __init__(self, path: KeyPath, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+
+
 @dataclass(frozen=True)
 class Document:
     """A parsed file: its value, and the line (from 1) of every key path in it.
@@ -224,7 +235,8 @@ def _problems(
     errors.sort(key=lambda one: one["type"] != "extra_forbidden")
     found = []
     for one in errors:
-        path: KeyPath = one["loc"]
+        cause = one.get("ctx", {}).get("error")
+        path: KeyPath = (*one["loc"], *(cause.path if isinstance(cause, Misfit) else ()))
         key = ".".join(one_line(part, MAX_SHOWN) for part in path) or "the whole file"
         if one["type"] == "extra_forbidden":
             near = get_close_matches(str(path[-1]), list(model.model_fields), n=1)

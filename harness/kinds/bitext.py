@@ -15,6 +15,7 @@ from harness.inference.protocol import Role
 from harness.inference.search import rank_all
 from harness.kinds import retrieval
 from harness.kinds.kind import Kind, degenerate, no_pool, nothing, table
+from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -74,5 +75,8 @@ KIND = Kind(
     texts=texts,
     prepare=nothing,
     run=run,
-    fold=retrieval.fold,
+    metrics=METRICS["bitext"],
+    read=retrieval.read,
+    columns=retrieval.columns,
+    groups=retrieval.groups,
 )

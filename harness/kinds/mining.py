@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,10 @@ import pyarrow as pa
 from harness.data.examples import Mining
 from harness.inference.protocol import Role
 from harness.inference.search import mine
-from harness.kinds.kind import BLOCK, Kind, Score, degenerate, no_pool, nothing, table
-from harness.metrics.mining import (
-    Threshold,
-    best_threshold,
-    f1_at,
-    greedy_one_to_one,
-)
+from harness.kinds.columns import codes, dictionary, joined, text
+from harness.kinds.kind import BLOCK, Group, Kind, degenerate, no_pool, nothing, table
+from harness.metrics.by_kind import METRICS
+from harness.metrics.mining import Pairs, Threshold, best_threshold, greedy_one_to_one
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -133,41 +130,58 @@ def _single_ids(side: Mapping[str, str]) -> dict[str, str]:
     return {text: identifier for identifier, text in side.items() if counts[text] == 1}
 
 
-def _decisions(
-    rows: Iterable[Mapping[str, Any]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]:
-    """Margins and gold marks of the mined pairs, and the number of gold pairs, mined or not."""
-    rows = list(rows)
+def _threshold(rows: Sequence[Mapping[str, Any]]) -> Threshold:
+    """The best threshold over the mined pairs among the rows of a split."""
     mined = [row for row in rows if row["margin"] is not None]
-    return (
+    return best_threshold(
         np.array([row["margin"] for row in mined], dtype=np.float32),
         np.array([row["gold"] for row in mined], dtype=bool),
         sum(bool(row["gold"]) for row in rows),
     )
 
 
-def _threshold(rows: Iterable[Mapping[str, Any]]) -> Threshold:
-    return best_threshold(*_decisions(rows))
+def read(rows: pa.Table) -> Pairs:
+    """The pairs of one split. What is kept is what was kept by the threshold of dev."""
+    kept, gold = (
+        rows.column(name).fill_null(False).to_numpy().astype(bool) for name in ("kept", "gold")
+    )
+    margin = rows.column("margin").to_numpy().astype(np.float32)
+    return Pairs(margin, kept, gold, codes(dictionary(rows.column("lang"))))
 
 
-def fold(rows: pa.Table, metrics: Sequence[str], split: str) -> list[Score]:
-    """F1 of the split by the threshold of dev, and the oracle F1 by the split's own.
+def columns(metrics: Collection[str]) -> Sequence[str]:
+    """All but the ids of English sentences."""
+    return [name for name in SCHEMA.names if name != "target_id"]
 
-    Of dev alone only ``f1_oracle`` is given: a threshold chosen and scored on the same gold pairs
-    measures nothing else.
+
+def groups(rows: pa.Table) -> Sequence[Group]:
+    """All pairs of the unit."""
+    return [Group(rows.column("lang")[0].as_py(), "", "", np.arange(len(rows)))]
+
+
+def cluster(rows: pa.Table, task: str) -> pa.Array:
+    """The source sentence: `task:language:source`."""
+    lang, source = text(rows.column("lang")), text(rows.column("source_id"))
+    return joined(task, lang, source, separator=":")
+
+
+def example(rows: pa.Table) -> pa.Array:
+    """Both sentences of the pair."""
+    return joined(text(rows.column("source_id")), text(rows.column("target_id")), separator=" ")
+
+
+def common(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Gold pairs: of the others each run has those that it mined."""
+    gold: npt.NDArray[np.bool_] = rows.column("gold").fill_null(False).to_numpy().astype(bool)
+    return gold
+
+
+def defined(metric: str, split: str) -> bool:
+    """Of dev alone only ``f1_oracle`` is given.
+
+    A threshold chosen and scored on the same gold pairs measures nothing else.
     """
-    everything = rows.to_pylist()
-    lang = everything[0]["lang"]
-    of_split = [row for row in everything if row["split"] == split]
-    margins, gold, total = _decisions(of_split)
-    values = {"f1_oracle": best_threshold(margins, gold, total).f1}
-    if split != "dev":
-        threshold = _threshold(row for row in everything if row["split"] == "dev")
-        at = f1_at(margins, gold, total, threshold.value)
-        values |= {"f1": at.f1, "precision": at.precision, "recall": at.recall}
-    return [
-        Score(lang, "", "", metric, values[metric], total) for metric in metrics if metric in values
-    ]
+    return split != "dev" or metric == "f1_oracle"
 
 
 KIND = Kind(
@@ -177,6 +191,13 @@ KIND = Kind(
     texts=texts,
     prepare=nothing,
     run=run,
-    fold=fold,
+    metrics=METRICS["mining"],
+    read=read,
+    columns=columns,
+    groups=groups,
+    example=example,
+    common=common,
+    cluster=cluster,
+    defined=defined,
     unscored=unscored,
 )

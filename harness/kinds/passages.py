@@ -17,6 +17,7 @@ from harness.inference.search import rank_all, rank_top
 from harness.inference.vector_store import Vectors
 from harness.kinds import retrieval
 from harness.kinds.kind import Kind, degenerate, table
+from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -97,5 +98,8 @@ KIND = Kind(
     texts=texts,
     prepare=prepare,
     run=run,
-    fold=retrieval.fold,
+    metrics=METRICS["passages"],
+    read=retrieval.read,
+    columns=retrieval.columns,
+    groups=retrieval.groups,
 )

@@ -23,9 +23,9 @@ from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Mining, QuestionSet, Retrieval
 from harness.data.load import Where, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError, unknown_name
-from harness.kinds.retrieval import METRICS
 from harness.kinds.span_qa import score_answer
 from harness.metrics import mlqa
+from harness.metrics.by_kind import METRICS, per_example
 from harness.metrics.ranking import Ranks
 from harness.results.xtreme_layout import (
     Answers,
@@ -213,7 +213,9 @@ def _score_passages(
         top = predictions.get(query.id, ())
         ranks.append(sorted(top.index(one) + 1 for one in gold if one in top))
     ragged = Ranks.of(ranks, [len(query.relevant) for query in queries])
-    values = {metric: 100 * float(METRICS[metric](ragged).mean()) for metric in RANKED}
+    values = {
+        metric: 100 * per_example(METRICS["passages"], metric, ragged).score for metric in RANKED
+    }
     ids = [query.id for query in queries]
     return FileScores(values, _differences(path, ids, predictions.keys(), "queries"))
 

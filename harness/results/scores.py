@@ -1,8 +1,9 @@
-"""Outcomes → scores: every number is a fold over per-example rows, never stored on its own."""
+"""Outcomes → scores: every number is a reduction of per-example rows, never stored on its own."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import TaskCard, read_card, read_suites
-from harness.errors import NotFoundError
+from harness.errors import DataError, NotFoundError
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
@@ -75,11 +76,10 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         meta["languages"] = [unit for unit in meta["languages"] if unit in units]
     card = read_card(meta["task"])
     kind = KINDS[card.kind]
-    per_language = [
-        score
-        for unit in meta["languages"]
-        for score in kind.fold(file.read(unit), card.metrics, meta["split"])
-    ]
+    per_language: list[Score] = []
+    for unit in meta["languages"]:
+        with consistent(file):
+            per_language += kind.fold(file.read(unit), card.metrics, meta["split"])
     note = "; ".join(apart(meta, card))
     common = {
         "model": meta["model"],
@@ -102,6 +102,17 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         del fields["group"]
         rows.append(common | fields)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+@contextmanager
+def consistent(file: OutcomeFile) -> Iterator[None]:
+    """Rows that metrics refuse (ValueError) as a DataError that names the file and the remedy."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(
+            f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
+        ) from error
 
 
 def macro(per_language: Sequence[Score]) -> list[Score]:

@@ -77,7 +77,7 @@ def claim(a: Side, b: Side) -> Claim:
 def shares(origins: Sequence[str]) -> list[float]:
     """Each run's weight in its side's mean, summing to 1: every origin counts the same.
 
-    These are the weights for `paired.pair_runs`, whose draws give the item variance.
+    These are the weights for `paired.pair`, whose draws give the item variance.
     """
     return [1 / (len(set(origins)) * origins.count(origin)) for origin in origins]
 

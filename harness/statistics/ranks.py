@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import IncompleteError, UsageError
-from harness.statistics.paired import Profile
+from harness.errors import UsageError
 from harness.statistics.resampling import BLOCK, RESAMPLES, ROUNDING, cluster_signs, flip_p
 
 Values = npt.NDArray[np.float64]
@@ -28,32 +27,6 @@ class Place:
     p: float
 
 
-def stack(profiles: Sequence[Sequence[Profile]]) -> Values:
-    """Profiles of several checkpoints (the outer sequence) on the same tasks → float64[C, K].
-
-    The score is the mean over tasks; tasks that share clusters add up in them.
-
-    Raises:
-        UsageError: there is no checkpoint, or one has no task.
-        IncompleteError: the checkpoints differ in their tasks' languages or examples.
-    """
-    if not profiles or not profiles[0]:
-        raise UsageError("nothing to rank: give at least one checkpoint with a task")
-    first = profiles[0]
-    clusters = np.unique(np.concatenate([profile.clusters for profile in first]))
-    places = [np.searchsorted(clusters, profile.clusters) for profile in first]
-    stacked = np.zeros((len(clusters), len(profiles)))
-    for column, of_tasks in enumerate(profiles):
-        if len(of_tasks) != len(first) or not all(map(_alike, of_tasks, first)):
-            raise IncompleteError(
-                f"checkpoint {column + 1} was not measured on the examples of the first: "
-                "only complete rows can be ranked"
-            )
-        for profile, place in zip(of_tasks, places, strict=True):
-            stacked[place, column] += profile.values / len(first)
-    return stacked
-
-
 def tie_groups(
     names: Sequence[str],
     profiles: Values,
@@ -63,7 +36,7 @@ def tie_groups(
 ) -> list[Place]:
     """Ranks by the score, best first; equal scores by name.
 
-    ``profiles``: float64[C, K], what each cluster adds to each checkpoint's score (`stack`). The
+    ``profiles``: float64[C, K], what each cluster adds to each checkpoint's score. The
     best checkpoint leads the first group. Going down, each is tested against the leader of the
     current group by sign flips of whole clusters; where p ≤ ``level`` it leads the next. So there
     is one test a checkpoint. All share the same signs, and flipping is linear: the flipped
@@ -113,10 +86,3 @@ def _noise(profiles: Values) -> float:
     """The rounding error of a flipped score in single precision."""
     own = np.abs(profiles - profiles.mean(axis=1, keepdims=True)).sum(axis=0)
     return float(np.finfo(np.float32).eps * own.max(initial=0.0))
-
-
-def _alike(a: Profile, b: Profile) -> bool:
-    """Whether two profiles are of the same examples, as far as they tell."""
-    return dict(zip(a.langs, a.sizes, strict=True)) == dict(
-        zip(b.langs, b.sizes, strict=True)
-    ) and np.array_equal(a.clusters, b.clusters)

@@ -22,7 +22,7 @@ Singles = npt.NDArray[np.float32]
 
 
 class Comparison(Protocol):
-    """What is resampled: `paired.Paired` and `mined.Mined`."""
+    """What is resampled: `paired.Paired` and `ratios.PairedRatios`."""
 
     @property
     def task(self) -> str: ...

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import harness.kinds.passages
 from harness.data.examples import Query, Retrieval
 from harness.kinds.passages import KIND, Pool
-from harness.kinds.retrieval import other_language_recall, ranks_of
+from harness.kinds.retrieval import read
+from harness.metrics.ranking import other_language_recall, same_language
 
 # The direction of each text, in degrees.
 ANGLES = {"rain": 0, "Regen": 10, "snow": 50, "Schnee": 60, "wind": 90, "wet?": 4, "nass?": 57}
@@ -96,15 +98,29 @@ def test_scores_by_hand() -> None:
 
 
 def test_recall_in_other_languages_by_hand() -> None:
-    table = outcome("en")[0]
-    ranks = ranks_of(table)
+    ranks = read(outcome("en")[0])
     # First question: its English answer is first, its German one third, the only other one. Second:
     # its German answer is sixth.
-    assert other_language_recall(table, ranks).tolist() == [1, 1]
-    assert other_language_recall(table, ranks, k=5).tolist() == [1, 0]
-    assert other_language_recall(table, ranks, k=2).tolist() == [0, 0]
-    assert other_language_recall(table.slice(1), ranks_of(table.slice(1))).tolist() == [1]
-    assert other_language_recall(table.slice(0, 0), ranks_of(table.slice(0, 0))).tolist() == []
+    assert other_language_recall(ranks, 10).tolist() == [1, 1]
+    assert other_language_recall(ranks, 5).tolist() == [1, 0]
+    assert other_language_recall(ranks, 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_first_candidates_of_several_languages(coded: bool) -> None:
+    """As plain text or read as dictionaries, in chunks, with rows left out at either end."""
+    tables = [outcome("en")[0], outcome("de")[0], outcome("en")[0].slice(0, 1)]
+    whole = pa.concat_tables(tables)
+    if coded:
+        for name in ("lang", "direction"):
+            column = whole.column(name).dictionary_encode()
+            whole = whole.set_column(whole.schema.get_field_index(name), name, column)
+    # de: Schnee, snow, wind, Regen, rain, rain: three of six are German, as of the others.
+    assert same_language(read(whole)).tolist() == [0.5] * 4
+    assert other_language_recall(read(whole), 3).tolist() == [1, 0, 0, 1]
+    assert other_language_recall(read(whole.slice(1, 2)), 3).tolist() == [0, 0]
+    assert same_language(read(whole.slice(0, 0))).tolist() == []
+    assert other_language_recall(read(whole.slice(0, 0)), 3).tolist() == []
 
 
 def test_one_query_and_a_limit_leave_the_pool_whole() -> None:
