@@ -562,7 +562,7 @@ def test_real_mewsli_x_sample(data_dir: Path) -> None:
         for line in lines
     ]
     assert [(lang, len(queries)) for lang, queries in found] == [("en", 1), ("ar", 2)]
-    assert found[0][1][0].text.startswith("Helsinki: In { Helsinki }, the Finnish trade union")
+    assert found[0][1][0].text.startswith("Helsinki: In { Helsinki } , the Finnish trade union")
 
 
 @pytest.mark.parametrize(

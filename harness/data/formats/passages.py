@@ -89,7 +89,9 @@ def _passage(paragraph: object, questions: Sequence[Asked], place: str) -> Passa
     breaks = take(paragraph, "sentence_breaks", list, place)
     for index, span in enumerate(breaks):
         if not _is_span(span, len(context)):
-            raise DataError(f"{place}.sentence_breaks[{index}]: not a span [start, end) of the text")
+            raise DataError(
+                f"{place}.sentence_breaks[{index}]: not a span [start, end) of the text"
+            )
     if not questions:
         raise DataError(f"{place}: no questions: download it again")
     return Passage(
