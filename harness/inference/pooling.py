@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.checkpoint.native import Dense, Step, Truncate
+from harness.errors import RefusedError
 
 if TYPE_CHECKING:
     import torch
@@ -87,4 +88,13 @@ def _dense(step: Dense, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     weights = load_file(step.folder / "model.safetensors", device=device)
     weight = weights["linear.weight"].float()
     bias = weights["linear.bias"].float() if step.bias else None
-    return lambda pooled: activation(torch.nn.functional.linear(pooled, weight, bias))
+
+    def apply(pooled: torch.Tensor) -> torch.Tensor:
+        if pooled.shape[-1] != step.in_features:
+            raise RefusedError(
+                f"{step.folder.name} takes {step.in_features} features, and the vectors before it "
+                f"have {pooled.shape[-1]}: the native protocol cannot be followed"
+            )
+        return activation(torch.nn.functional.linear(pooled, weight, bias))
+
+    return apply
