@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.checkpoint import settings
-from harness.checkpoint.settings import unfollowed
-from harness.checkpoint.vet import MODULE_FOLDER, SENTENCE_CONFIGS
-from harness.checkpoint.weights import MAX_JSON, WEIGHTS, read_header, read_json
+from harness.checkpoint.settings import positive, read_object, unfollowed
+from harness.checkpoint.transformer_module import read_transformer
+from harness.checkpoint.vet import MODULE_FOLDER
+from harness.checkpoint.weights import WEIGHTS, read_header, read_json
 from harness.errors import RefusedError
 
 POOLINGS: Mapping[str, str] = {
@@ -31,7 +32,6 @@ TORCH = "torch.nn"
 # Modules without weights, after the pooling.
 PLAIN = {"Normalize": settings.NORMALIZE, "Dropout": settings.DROPOUT}
 ACTIVATIONS = ("tanh", "identity", "relu", "gelu", "sigmoid")
-UNBOUNDED = 1 << 31  # tokens; tokenizers without a bound say 10 ** 30
 # The names under which a role's prompt is declared, the first that is there wins.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "query": ("query",),
@@ -116,7 +116,7 @@ def read_native(folder: Path) -> Native | None:
     transformer = next((path for kind, path in modules if kind == "Transformer"), "")
     if transformer and not MODULE_FOLDER.fullmatch(transformer):
         raise RefusedError(f"modules.json puts the transformer in {transformer[:80]!r}")
-    general = _object(folder / "config_sentence_transformers.json", reasons)
+    general = read_object(folder / "config_sentence_transformers.json", reasons)
     reasons += unfollowed("config_sentence_transformers.json", general, settings.GENERAL)
     if general.get("requirements"):
         reasons += settings.unmet(general["requirements"])
@@ -125,8 +125,8 @@ def read_native(folder: Path) -> Native | None:
     if default is not None and not (isinstance(default, str) and default in prompts):
         reasons.append(f"its default prompt {str(default)[:40]!r} is not among its prompts")
     pooling, steps, prompt_pooled = _after(folder, modules, prompts, reasons)
-    kept = _positive(general.get("truncate_dim"), "truncate_dim", reasons)
-    ran = _transformer(folder / transformer, reasons)
+    kept = positive(general.get("truncate_dim"), "truncate_dim", reasons)
+    ran = read_transformer(folder / transformer, reasons)
     return Native(
         transformer=transformer,
         pooling=pooling,
@@ -139,28 +139,6 @@ def read_native(folder: Path) -> Native | None:
         refusal="; ".join(reasons),
         **ran,
     )
-
-
-def _object(path: Path, reasons: list[str], limit: int = 1 << 20) -> dict[str, Any]:
-    """A JSON object, or an empty one where the file is absent or (with a reason) broken."""
-    if not path.is_file():
-        return {}
-    try:
-        value = read_json(path, limit=limit)
-    except RefusedError as error:
-        reasons.append(str(error))
-        return {}
-    if not isinstance(value, dict):
-        reasons.append(f"{path.name} is not a JSON object")
-        return {}
-    return value
-
-
-def _positive(value: Any, name: str, reasons: list[str]) -> int | None:
-    if value is None or (type(value) is int and value > 0):
-        return value
-    reasons.append(f"its {name} {value!r:.40} is not a positive whole number")
-    return None
 
 
 def _modules(folder: Path, reasons: list[str]) -> list[tuple[str, str]]:
@@ -209,136 +187,6 @@ def _similarity(general: Mapping[str, Any], reasons: list[str]) -> str:
     return "cosine"
 
 
-def _transformer(folder: Path, reasons: list[str]) -> dict[str, Any]:
-    """How the transformer module cuts, tokenizes and runs: fields of ``Native``."""
-    # An empty file is as none, and the next name counts: so the library reads them.
-    name, config = next(
-        (
-            (name, found)
-            for name in SENTENCE_CONFIGS
-            if (folder / name).is_file() and (found := _object(folder / name, reasons))
-        ),
-        (SENTENCE_CONFIGS[0], {}),
-    )
-    reasons += unfollowed(name, config, settings.TRANSFORMER)
-    lower_case = config.get("do_lower_case")
-    if lower_case not in (None, True, False):
-        reasons.append(f"its do_lower_case {lower_case!r:.40} is neither true nor false")
-    # A length given when the tokenizer is loaded goes before max_seq_length, and that before the
-    # tokenizer's own; all of them give way to a role's, and that to one given at every call.
-    loading = _loading(name, config, reasons)
-    lengths = (
-        ("model_max_length", loading.get("model_max_length")),
-        ("max_seq_length", config.get("max_seq_length")),
-    )
-    given = [_positive(value, key, reasons) for key, value in lengths]
-    whole = next((length for length in given if length is not None), None)
-    whole = whole if whole is not None else _own_length(folder)
-    roles = {role: config.get(f"{role}_length") for role in ROLES}
-    roles = {
-        role: _positive(length, f"{role}_length", reasons) or whole
-        for role, length in roles.items()
-    }
-    call = _call(name, config, reasons)
-    if "max_length" in call:
-        cut = _positive(call["max_length"], "max_length", reasons)
-        roles = dict.fromkeys(ROLES, whole if cut is None else cut)
-    special = call.get("add_special_tokens", True)
-    if not isinstance(special, bool):
-        reasons.append(f"its add_special_tokens {special!r:.40} is neither true nor false")
-    return {
-        "max_length": whole,
-        "role_lengths": {
-            role: length for role, length in roles.items() if length is not None and length != whole
-        },
-        "lower_case": lower_case is True,
-        "special_tokens": special is not False,
-        "layer": _layer(name, config, reasons),
-    }
-
-
-def _loading(name: str, config: Mapping[str, Any], reasons: list[str]) -> dict[str, Any]:
-    """What the tokenizer is loaded with; a reason for all else that would decide something."""
-    tokenizing: dict[str, Any] = {}
-    for keys, table in (
-        (("model_args", "model_kwargs"), settings.LOADED["model_kwargs"]),
-        (("config_args", "config_kwargs"), settings.LOADED["config_kwargs"]),
-        (settings.TOKENIZING, settings.LOADED["processor_kwargs"]),
-    ):
-        for key in keys:
-            values = _mapping(config, key, name, reasons)
-            reasons += unfollowed(f"{name}: {key}", values, table)
-            if key in settings.TOKENIZING:
-                tokenizing |= values
-    if all(config.get(key) for key in settings.TOKENIZING):
-        reasons.append(f"{name} says both {' and '.join(settings.TOKENIZING)}")
-    return tokenizing
-
-
-def _call(name: str, config: Mapping[str, Any], reasons: list[str]) -> dict[str, Any]:
-    """What the tokenizer is called with, of what is followed."""
-    processing = _mapping(config, "processing_kwargs", name, reasons)
-    reasons += unfollowed(f"{name}: processing_kwargs", processing, settings.PROCESSING)
-    called: dict[str, Any] = {}
-    for key in ("text", "common"):  # the library puts the common ones last
-        where = f"{name}: processing_kwargs.{key}"
-        values = _mapping(processing, key, f"{name}: processing_kwargs", reasons)
-        reasons += unfollowed(where, values, settings.CALL)
-        called |= values
-    return {key: value for key, value in called.items() if key in settings.CALL.followed}
-
-
-def _layer(name: str, config: Mapping[str, Any], reasons: list[str]) -> int | None:
-    """Which of ``hidden_states`` the module gives; None for the last hidden state."""
-    expected = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
-    for key, only in expected.items():
-        if config.get(key, only) != only:
-            reasons.append(f"its transformer module has {key} {config[key]!r:.40} ({name})")
-    modalities = _mapping(config, "modality_config", name, reasons)
-    for modality in modalities:
-        if modality != "text":
-            # Where a message is taken, a text is put into a chat template first.
-            reasons.append(f"its transformer module takes {modality!r:.40} (modality_config)")
-    if not modalities:
-        return None
-    text = _mapping(modalities, "text", f"{name}: modality_config", reasons)
-    reasons += unfollowed(f"{name}: modality_config.text", text, settings.MODALITY)
-    method, output = text.get("method"), text.get("method_output_name", "last_hidden_state")
-    if method != "forward":
-        reasons.append(f"its transformer module runs the method {method!r:.40} (modality_config)")
-    path = [output] if isinstance(output, str) else output
-    if path == ["last_hidden_state"]:
-        return None
-    if isinstance(path, list) and path[:1] == ["hidden_states"] and len(path) == 2:
-        layer = path[1]
-        if type(layer) is int:
-            return layer
-    reasons.append(f"its transformer module gives method_output_name {output!r:.60}")
-    return None
-
-
-def _mapping(
-    config: Mapping[str, Any], key: str, where: str, reasons: list[str]
-) -> Mapping[str, Any]:
-    value = config.get(key) or {}
-    if isinstance(value, dict):
-        return value
-    reasons.append(f"{where} says {key} = {value!r:.40}, not a mapping")
-    return {}
-
-
-def _own_length(folder: Path) -> int | None:
-    """What the tokenizer itself says; a number past all texts is how it says nothing.
-
-    Whether the file can be read is told where the tokenizer is vetted.
-    """
-    config = _object(folder / "tokenizer_config.json", [], limit=MAX_JSON)
-    length = config.get("model_max_length", config.get("max_len"))
-    if not isinstance(length, int | float) or isinstance(length, bool):
-        return None
-    return int(length) if 1 <= length < UNBOUNDED else None
-
-
 def _after(
     folder: Path,
     modules: Sequence[tuple[str, str]],
@@ -359,12 +207,12 @@ def _after(
         elif kind == "Pooling":
             if not (folder / path / "config.json").is_file():
                 reasons.append(f"{path}/config.json is not there")
-            config = _object(folder / path / "config.json", reasons)
+            config = read_object(folder / path / "config.json", reasons)
             reasons += unfollowed(f"{path}/config.json", config, settings.POOLING)
             pooling = _pooling(config, prompts, reasons)
             prompt_pooled = config.get("include_prompt") is not False
         elif kind in PLAIN:
-            config = _object(folder / path / "config.json", reasons) if path else {}
+            config = read_object(folder / path / "config.json", reasons) if path else {}
             reasons += unfollowed(f"{path}/config.json", config, PLAIN[kind])
             steps += ["normalize"] if kind == "Normalize" else []
         elif kind == "Dense":
@@ -398,7 +246,7 @@ def _pooling(config: Mapping[str, Any], prompts: Mapping[str, str], reasons: lis
 
 
 def _dense(folder: Path, reasons: list[str]) -> Dense | None:
-    config = _object(folder / "config.json", reasons)
+    config = read_object(folder / "config.json", reasons)
     reasons += unfollowed(f"{folder.name}/config.json", config, settings.DENSE)
     package, _, name = str(config.get("activation_function", f"{TORCH}.Tanh")).rpartition(".")
     activation = name.lower()

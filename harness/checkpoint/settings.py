@@ -12,7 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+from harness.checkpoint.weights import read_json
+from harness.errors import RefusedError
 
 ANY: tuple[Any, ...] = ()  # whatever the value is, it decides nothing
 
@@ -159,6 +163,40 @@ def unmet(requirements: Any) -> list[str]:
         if not met:
             reasons.append(f"its requirements ask for {name[:40]} {specifier!s:.40}")
     return reasons
+
+
+def read_object(path: Path, reasons: list[str], limit: int = 1 << 20) -> dict[str, Any]:
+    """A JSON object, or an empty one where the file is absent or (with a reason) broken."""
+    if not path.is_file():
+        return {}
+    try:
+        value = read_json(path, limit=limit)
+    except RefusedError as error:
+        reasons.append(str(error))
+        return {}
+    if not isinstance(value, dict):
+        reasons.append(f"{path.name} is not a JSON object")
+        return {}
+    return value
+
+
+def positive(value: Any, name: str, reasons: list[str]) -> int | None:
+    """A positive whole number, or None where there is none; a reason where it is another value."""
+    if value is None or (type(value) is int and value > 0):
+        return value
+    reasons.append(f"its {name} {value!r:.40} is not a positive whole number")
+    return None
+
+
+def mapping_in(
+    config: Mapping[str, Any], key: str, where: str, reasons: list[str]
+) -> Mapping[str, Any]:
+    """A mapping within a file, an empty one where it is absent; a reason where it is none."""
+    value = config.get(key) or {}
+    if isinstance(value, dict):
+        return value
+    reasons.append(f"{where} says {key} = {value!r:.40}, not a mapping")
+    return {}
 
 
 def _harmless(value: Any, values: tuple[Any, ...] | None) -> bool:

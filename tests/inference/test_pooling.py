@@ -89,7 +89,7 @@ def test_dense_without_bias(tmp_path: Path) -> None:
 
 def test_a_dense_layer_of_another_width_is_named(tmp_path: Path) -> None:
     (step,) = build_steps([dense(tmp_path / "2_Dense", "identity")], "cpu")
-    with pytest.raises(RefusedError, match="2_Dense takes 2 features, .* have 3"):
+    with pytest.raises(RefusedError, match=r"2_Dense takes 2 features, .* have 3"):
         step(torch.ones(1, 3))
 
 
