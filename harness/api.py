@@ -103,7 +103,7 @@ def preview(model: str, request: Request) -> list[str]:
     from harness.checkpoint.resolve import parse_model
     from harness.checkpoint.snapshot import pending
     from harness.data.load import Where, planned_downloads
-    from harness.evaluation.request import choose_cards, target_recipe
+    from harness.evaluation.request import choose_cards, measured_after
     from harness.terminal.console import megabytes
     from harness.terminal.display import describe_plan
     from harness.training.target import planned_downloads as training_downloads
@@ -124,7 +124,7 @@ def preview(model: str, request: Request) -> list[str]:
         size = megabytes(sum(download.size or 0 for download in downloads))
         state = f"to download, {len(downloads)} files, {size}" if downloads else "data there"
         lines.append(f"  {card.name}: {len(units)} languages, {state}")
-        if (recipe := target_recipe(request, card.name)) is not None:
+        for recipe in filter(None, measured_after(request, card.name)):
             waiting = training_downloads(recipe, where)
             size = megabytes(sum(download.size or 0 for download in waiting))
             state = f"to download, {len(waiting)} files, {size}" if waiting else "data there"
@@ -151,7 +151,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         NotFoundError, RefusedError: as for a checkpoint that is evaluated.
     """
     from harness.data.load import Where, fetch
-    from harness.evaluation.request import choose_cards, target_recipe
+    from harness.evaluation.request import choose_cards, measured_after
     from harness.training.data.sources import fetch as fetch_training
 
     for model in models:
@@ -168,7 +168,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
     recipes = {
         recipe.train: recipe
         for card, _ in (choose_cards(request) if with_data else ())
-        if (recipe := target_recipe(request, card.name)) is not None
+        for recipe in filter(None, measured_after(request, card.name))
     }
     for name, recipe in recipes.items():
         try:

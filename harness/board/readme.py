@@ -9,6 +9,7 @@ from harness.analysis.differences import Difference
 from harness.analysis.entries import Entry, board_units
 from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
+from harness.analysis.published import Figure
 from harness.analysis.standings import Row, Standing, gate
 from harness.analysis.variants import recipe_of
 from harness.board.answer import answer
@@ -23,6 +24,7 @@ from harness.statistics.contrast import Estimate, Part
 BESIDE = (
     "hit@10", "map@20", "accuracy", "exact_match", "same_language@10", "other_language_recall@10"
 )  # fmt: skip
+UNLIKE = "not comparable with the board's"
 
 
 def write(board: Board) -> str:
@@ -51,6 +53,7 @@ def write(board: Board) -> str:
         coverage=_coverage_table(board),
         waiting=waiting_table(board.entries),
         published=_published_table(board),
+        published_tables=_published_tables(board),
         commands=_command_table(board.entries),
     )  # fmt: skip
 
@@ -316,11 +319,36 @@ def _coverage_table(board: Board) -> Raw | None:
 
 def _published_table(board: Board) -> Raw:
     rows = [
-        (one.model, one.task, one.metric, f"{one.value:.1f}", one.languages, one.source, one.caveat)
+        (one.model, one.task, one.metric, one.shown, one.languages or "not said", one.source,
+         one.caveat, one.apart or "—")
         for one in board.published
+        if not one.table
+    ]  # fmt: skip
+    headers = ("model", "task", "metric", "value", "languages", "source", "caveat", UNLIKE)
+    return table(headers, rows, left=3, tail=3)
+
+
+def _published_tables(board: Board) -> list[tuple[str, str, str, Raw]]:
+    """Title, source, caveat and table of each that is shown whole; a model is a column."""
+    found: dict[str, list[Figure]] = {}
+    for one in board.published:
+        if one.table:
+            found.setdefault(one.table, []).append(one)
+    return [
+        (title, figures[0].source, figures[0].caveat, _by_task(figures))
+        for title, figures in found.items()
     ]
-    headers = ("model", "task", "metric", "value", "languages", "source", "caveat")
-    return table(headers, rows, left=3, tail=2)
+
+
+def _by_task(figures: Sequence[Figure]) -> Raw:
+    models = list(dict.fromkeys(one.model for one in figures))
+    values = {(one.task, one.model): one.shown for one in figures}
+    rows = [
+        (one.task, one.metric, one.languages or "not said",
+         *(values[one.task, model] for model in models), one.apart or "—")
+        for one in {one.task: one for one in figures}.values()
+    ]  # fmt: skip
+    return table(("task", "metric", "languages", *models, UNLIKE), rows, left=2, tail=1)
 
 
 def _curve_results(entries: Sequence[Entry]) -> set[str]:

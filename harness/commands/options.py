@@ -38,7 +38,8 @@ Finetune = Annotated[
     typer.Option(
         "--finetune/--no-finetune",
         help="Measure QA, LAReQA and Mewsli-X in the tuned track: a fresh head or dual encoder "
-        "is trained first, by one recipe on every checkpoint, and kept in the cache.",
+        "is trained first, by one recipe on every checkpoint, and kept in the cache. Tatoeba is "
+        "measured both ways.",
     ),
 ]
 Format = Annotated[str, typer.Option("--format", help="table or json.")]

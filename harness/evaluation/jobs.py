@@ -175,5 +175,5 @@ def _differences(how: Encoding | Reading, own: Encoding | Reading, dtype: str) -
     return [
         f"{key} {asked[key]} (protocol: {default[key]})"
         for key in asked
-        if asked[key] != default[key]
+        if asked[key] != default.get(key)
     ]

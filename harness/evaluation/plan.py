@@ -10,7 +10,7 @@ from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
 from harness.evaluation.jobs import Job, encoding_jobs, reading_job, tuned_job
-from harness.evaluation.request import Request, choose_cards, target_recipe
+from harness.evaluation.request import Request, choose_cards, measured_after
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile
@@ -86,7 +86,11 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     from harness.data.load import Where, load, planned_downloads
 
     where = Where(data=request.data, cache=request.cache, offline=request.offline)
-    chosen = [(*pair, target_recipe(request, pair[0].name)) for pair in choose_cards(request)]
+    chosen = [
+        (card, units, recipe)
+        for card, units in choose_cards(request)
+        for recipe in measured_after(request, card.name)
+    ]
     # Retrieval first: the encoder is given back before a reader is loaded.
     chosen.sort(key=lambda one: KINDS[one[0].kind].needs == "reader")
     tuned = _tunings(checkpoint, request, chosen, where, download)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.cards.target_recipes import TargetRecipe, chosen_recipe
+from harness.cards.target_recipes import TargetRecipe, chosen_recipe, recipe_beside
 from harness.cards.task import TaskCard, read_card, read_suites
 from harness.errors import UsageError, unknown_name
 from harness.inference.protocol import Protocol
@@ -93,6 +93,9 @@ def _with_languages(
     return chosen
 
 
-def target_recipe(request: Request, task: str) -> TargetRecipe | None:
-    """What a task is tuned by; None where it is measured on the checkpoint as it is."""
-    return chosen_recipe(task, request.suite) if request.finetune else None
+def measured_after(request: Request, task: str) -> tuple[TargetRecipe | None, ...]:
+    """The recipes that a task is measured after; None stands for the checkpoint as it is."""
+    if not request.finetune:
+        return (None,)
+    recipe, beside = chosen_recipe(task, request.suite), recipe_beside(task)
+    return (recipe,) if recipe is not None or beside is None else (None, beside)

@@ -248,6 +248,7 @@ def tokenize(
     for start in range(0, len(whole), TOKENISED):
         rows += tokenizer(
             whole[start : start + TOKENISED],
+            add_special_tokens=encoding.special_tokens,
             truncation=True,
             max_length=encoding.lengths[role],
             padding=False,

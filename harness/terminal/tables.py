@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cards.target_recipes import recipe_of
+from harness.cards.target_recipes import recipe_beside, recipe_of
 from harness.cards.task import SuiteEntry, TaskCard, read_card
 from harness.results.scores import MACRO
 from harness.terminal.console import megabytes, percent
@@ -169,9 +169,10 @@ def card_lines(card: TaskCard) -> list[str]:
     ]
     if card.lengths is not None:
         lines.insert(3, f"  tokens: query {card.lengths.query}, document {card.lengths.document}")
-    if (recipe := recipe_of(card.name)) is not None:
+    for recipe in filter(None, (recipe_of(card.name), recipe_beside(card.name))):
         settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in recipe.recipe)
-        lines.append(f"  tuned by {recipe.name} on {recipe.train}: {settings}")
+        tuned = "also tuned" if card.name in recipe.beside else "tuned"
+        lines.append(f"  {tuned} by {recipe.name} on {recipe.train}: {settings}")
         lines += [f"    {escape(' '.join(note.split()))}" for note in recipe.notes]
     return lines + [f"  note: {escape(' '.join(note.split()))}" for note in card.notes]
 
