@@ -114,7 +114,7 @@ class VectorStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             described = self.folder / "parts.json"
             if not described.exists():
-                _write_atomically(described, json.dumps(parts, indent=1, sort_keys=True).encode())
+                write_atomically(described, json.dumps(parts, indent=1, sort_keys=True).encode())
             self._sweep()
             for path in sorted(self.folder.glob("*.arrow")):
                 if int(path.name.split("-")[0]) < since:
@@ -174,7 +174,7 @@ class VectorStore:
         written_at = max(time.time_ns(), self._since)
         path = self.folder / f"{written_at:020d}-{uuid4().hex[:8]}-{zlib.crc32(data):08x}.arrow"
         try:
-            _write_atomically(path, data)
+            write_atomically(path, data)
             written = _read_segment(path)
         except OSError as error:
             raise _cache_error(self.folder, error) from error
@@ -232,7 +232,8 @@ def _read_segment(path: Path) -> tuple[list[bytes], Float32] | None:
     return batch.column("key").to_pylist(), vectors
 
 
-def _write_atomically(path: Path, data: Any) -> None:
+def write_atomically(path: Path, data: Any) -> None:
+    """Write ``data`` to ``path`` so that a killed run leaves the whole of it or nothing."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as file:

@@ -70,6 +70,7 @@ def forward_sizes(encoder: Encoder) -> list[int]:
     """The number of rows in every forward pass from now on."""
     sizes: list[int] = []
     model, _ = encoder._backbone.load()
+    assert not encoder.one_length
     model.register_forward_pre_hook(
         lambda _module, _args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     )
@@ -125,7 +126,8 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
 
     monkeypatch.setattr(harness.inference.encoder, "hidden_states", noted)
     made = encoder(checkpoint, tmp_path / "a")
-    made._backbone.load()
+    assert not made.one_length
+    given.clear()
     with monkeypatch.context() as patched:
         patched.setattr(torch.Tensor, "all", asked)
         whole = made.encode(TEXTS[:1], role="query")
