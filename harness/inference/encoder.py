@@ -160,7 +160,9 @@ class Encoder:
         limit = max_positions(model, tokenizer)
 
         def compute(batch: Sequence[Ids], masked: bool) -> dict[int, Float32]:
-            return self._forward(model, tokenizer, batch, np.arange(len(batch)), masked=masked)
+            forward = partial(self._forward, model, tokenizer, batch, masked=masked)
+            parts = [found for _, found in halving(np.arange(len(batch)), forward)]
+            return {layer: np.concatenate([found[layer] for found in parts]) for layer in parts[0]}
 
         with refusing(self.checkpoint, UNTRIED):
             return needs_one_length(

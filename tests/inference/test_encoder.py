@@ -135,6 +135,8 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
     assert given[0] is None
     assert given[1].tolist()[1][-1] == 0
     # To the last bit what a full mask gives, which transformers leaves out.
+    masked = encoder(checkpoint, tmp_path / "b")
+    assert not masked.one_length
     monkeypatch.setattr(
         harness.inference.encoder,
         "hidden_states",
@@ -142,7 +144,7 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
             model, inputs, torch.ones_like(inputs), layers
         ),
     )
-    assert (encoded(checkpoint, tmp_path / "b", TEXTS[:1]) == whole).all()
+    assert (masked.encode(TEXTS[:1], role="query") == whole).all()
 
 
 def test_what_a_model_does_between_two_layers_belongs_to_the_lower_one(tmp_path: Path) -> None:
@@ -347,9 +349,13 @@ def test_batches_are_halved_when_memory_runs_out(
     monkeypatch.setattr(harness.inference.encoder, "hidden_states", small)
     got = encoded(checkpoint, tmp_path / "b", TEXTS)
     np.testing.assert_allclose(got, expected, atol=1e-5)
+    cramped = encoder(checkpoint, tmp_path / "c")
+    assert not cramped.one_length
     room = 0
     with pytest.raises(IncompleteError, match="one row"):
-        encoded(checkpoint, tmp_path / "c", TEXTS)
+        cramped.encode(TEXTS, role="query")
+    with pytest.raises(IncompleteError, match="no memory"):
+        encoded(checkpoint, tmp_path / "d", TEXTS)
 
 
 def test_half_precision_gives_float32_near_the_whole(
