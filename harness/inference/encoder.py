@@ -26,6 +26,7 @@ from harness.inference.probe import (
     read_finding,
     write_finding,
 )
+from harness.inference.protocol import Encoding
 from harness.inference.vector_store import Float32, Stored, VectorStore, text_key
 from harness.io.environment import libraries
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from harness.checkpoint.resolve import Checkpoint
-    from harness.inference.protocol import Dtype, Encoding, Role
+    from harness.inference.protocol import Dtype, Role
 
 VERSION = 3  # raised when a change here changes a vector: what is stored is then not used
 DECIDING = ("torch", "transformers", "tokenizers")
@@ -89,7 +90,10 @@ class Backbone:
 
         deepest = depth(model)
         layers = sorted({min(layer, deepest) for layer in self.layers})
-        few = [first for first, _ in probe_ids(tokenizer, max_positions(model, tokenizer))[:3]]
+        few = [
+            first
+            for first, _ in probe_ids(_cutting(tokenizer), max_positions(model, tokenizer))[:3]
+        ]
         inputs, mask = pad(few, pad_id(tokenizer), self.device)
         with torch.inference_mode():
             found = dict(hidden_states(model, inputs, mask, layers))
@@ -166,7 +170,9 @@ class Encoder:
 
         with refusing(self.checkpoint, UNTRIED):
             return needs_one_length(
-                compute, probe_ids(tokenizer, limit), next(iter(self.encodings.values())).dtype
+                compute,
+                probe_ids(_cutting(tokenizer), limit),
+                next(iter(self.encodings.values())).dtype,
             )
 
     def encode(
@@ -351,6 +357,18 @@ def tokenize(
         (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0
     )
     return [np.asarray(row if len(row) else [fallback], dtype=np.int32) for row in rows]
+
+
+def _cutting(tokenizer: Any) -> Callable[[str, int], Ids]:
+    """A text and a number of tokens → its ids without a prompt, cut to so many."""
+
+    def cut(text: str, length: int) -> Ids:
+        lengths: dict[Role, int] = {"query": length, "document": length}
+        prompts: dict[Role, str] = {"query": "", "document": ""}
+        plain = Encoding("mean", 0, 0, lengths, prompts, "float32")
+        return tokenize(tokenizer, [text], plain, "query")[0]
+
+    return cut
 
 
 def pad(

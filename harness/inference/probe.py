@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import IncompleteError, RefusedError
-from harness.inference.vector_store import fingerprint, write_atomically
+from harness.inference.vector_store import fingerprint
+from harness.io.files import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -54,15 +55,16 @@ READS_PADDING = (
 UNTRIED = "fails on a few short texts"
 
 
-def probe_ids(tokenizer: Any, limit: int | None) -> list[tuple[Ids, Ids]]:
+def probe_ids(cut: Callable[[str, int], Ids], limit: int | None) -> list[tuple[Ids, Ids]]:
     """Two texts of each of ``LENGTHS`` tokens up to ``limit``, in ids of the tokenizer's own.
 
-    Each starts with another word, special tokens are where the tokenizer puts them.
+    ``cut``: a text and a number of tokens → its ids, cut to so many, special tokens included. Each
+    text starts with another word, special tokens are where the tokenizer puts them.
     """
     lengths = [length for length in LENGTHS if limit is None or length <= limit]
     pairs = []
     for number, length in enumerate(lengths or [max(limit or 1, 1)]):
-        rows = [_text(tokenizer, 5 * number + offset, length) for offset in (0, 2)]
+        rows = [_text(cut, 5 * number + offset, length) for offset in (0, 2)]
         size = min(len(row) for row in rows)
         if size:
             pairs.append((rows[0][:size], rows[1][:size]))
@@ -82,10 +84,8 @@ def probe_pairs() -> list[tuple[str, str]]:
     return pairs
 
 
-def _text(tokenizer: Any, start: int, length: int) -> Ids:
-    text = " ".join(2 * (WORDS[start:] + WORDS[:start]))
-    ids = tokenizer(text, truncation=True, max_length=length, padding=False)["input_ids"]
-    return np.asarray(ids, dtype=np.int32)
+def _text(cut: Callable[[str, int], Ids], start: int, length: int) -> Ids:
+    return cut(" ".join(2 * (WORDS[start:] + WORDS[:start])), length)
 
 
 def check_layers(
@@ -232,7 +232,7 @@ def write_finding(folder: Path, parts: dict[str, Any], found: bool, *, since: in
     path = folder / f"{fingerprint(parts)}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"one length": found, **parts}, indent=1).encode())
+        write_whole(path, json.dumps({"one length": found, **parts}, indent=1).encode())
         if path.stat().st_mtime_ns < since:
             os.utime(path, ns=(since, since))
     except OSError as error:

@@ -39,8 +39,8 @@ from tests.checkpoints import _tokenizer
 from tests.real_names import ARCHITECTURES, build
 
 
-def words(text: str, *, max_length: int, **_: Any) -> dict[str, list[int]]:
-    return {"input_ids": [len(word) for word in text.split()][:max_length]}
+def words(text: str, length: int) -> Any:
+    return np.array([len(word) for word in text.split()][:length], dtype=np.int32)
 
 
 PAIRS = probe_ids(words, None)
