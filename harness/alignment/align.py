@@ -167,6 +167,7 @@ def _encoder(plan: Plan, encodings: Sequence[Encoding], reporter: Reporter) -> E
         dtype=request.protocol.dtype,
         device=request.device,
         top=encodings[-1].depth,
+        layers=[encoding.layer for encoding in encodings],
     )
     return Encoder(backbone, encodings, cache=request.cache, progress=reporter.advance)
 

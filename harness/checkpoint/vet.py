@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.checkpoint.ported import is_ported
 from harness.checkpoint.weights import (
     INDEX,
     SHARD,
@@ -195,7 +196,9 @@ def read_config(path: Path) -> dict[str, Any]:
     config = read_json(path, limit=MAX_CONFIG)
     if not isinstance(config, dict):
         raise RefusedError(f"{path.name} is not a JSON object")
-    _vet_mapping(config, path.name)
+    # Code of its own is not asked for where transformers has taken it over: see ``ported``.
+    ported = is_ported(config)
+    _vet_mapping({k: v for k, v in config.items() if not (ported and k == "auto_map")}, path.name)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise RefusedError(f"{path.name} names no model_type: the architecture is unknown")
@@ -224,7 +227,8 @@ def vet_tokenizer(folder: Path) -> None:
     """Refuse a folder that no fast tokenizer can be made from without a network.
 
     Raises:
-        RefusedError: no vocabulary, an oversized one, or a tokenizer that asks for its own code.
+        RefusedError: no vocabulary, an oversized one, or a tokenizer that is made by code of its
+            own alone: without a tokenizer.json, which says all that a fast one does.
     """
     present = [folder / name for name in TOKENIZERS if (folder / name).is_file()]
     if not present:
@@ -239,8 +243,11 @@ def vet_tokenizer(folder: Path) -> None:
         config = read_json(folder / "tokenizer_config.json")
         if not isinstance(config, dict):
             raise RefusedError("tokenizer_config.json is not a JSON object")
-        if config.get("auto_map"):
-            raise RefusedError(f"tokenizer_config.json asks for {FOREIGN_KEYS['auto_map']}")
+        if config.get("auto_map") and not (folder / "tokenizer.json").is_file():
+            raise RefusedError(
+                f"tokenizer_config.json asks for {FOREIGN_KEYS['auto_map']}: save a tokenizer.json "
+                "beside it"
+            )
 
 
 def has_tokenizer(folder: Path) -> bool:

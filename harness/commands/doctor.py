@@ -111,6 +111,7 @@ def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
         "native protocol": declared,
         "QA head": "yes" if checkpoint.has_qa_head else checkpoint.head_note,
         "base": f"{checkpoint.base.id}@{checkpoint.base.revision}" if checkpoint.base else "none",
+        **({"notes": "; ".join(checkpoint.remarks)} if checkpoint.remarks else {}),
         "retrieval tasks": "apply",
         "QA tasks": "apply"
         if checkpoint.has_qa_head

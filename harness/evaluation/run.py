@@ -10,13 +10,14 @@ from typing import Protocol as Interface
 
 import pyarrow as pa
 
-from harness.checkpoint.loading import load_reader
+from harness.checkpoint.loading import load_reader, refusing
 from harness.data.load import Where
 from harness.errors import IncompleteError
 from harness.evaluation.jobs import Job
 from harness.evaluation.plan import Plan, PlannedTask
 from harness.evaluation.request import Request
 from harness.inference.encoder import Backbone, Encoder
+from harness.inference.probe import READS_PADDING, UNTRIED
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.inference.reader import Reader, Reading
 from harness.io.environment import harness_version, libraries
@@ -178,7 +179,8 @@ def run_unit(
     started = time.monotonic()
     kind = KINDS[task.card.kind]
     rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
-    meta = _meta(request, task, job, unit, degenerate, time.monotonic() - started)
+    remarks = [*job.checkpoint.remarks, *model.remarks]
+    meta = _meta(request, task, job, unit, degenerate, remarks, time.monotonic() - started)
     job.file(request.out).write_part(unit, rows, {**meta, "tuning": made} if made else meta)
 
 
@@ -202,8 +204,14 @@ def make_backbone(
     request: Request, checkpoint: Checkpoint, tasks: Sequence[PlannedTask]
 ) -> Backbone:
     """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
-    top = max(job.layer for task in tasks for job in task.jobs)
-    return Backbone(checkpoint, dtype=request.protocol.dtype, device=request.device, top=top)
+    layers = {job.layer for task in tasks for job in task.jobs}
+    return Backbone(
+        checkpoint,
+        dtype=request.protocol.dtype,
+        device=request.device,
+        top=max(layers),
+        layers=sorted(layers),
+    )
 
 
 def make_encoder(
@@ -229,6 +237,11 @@ class LazyReader:
         self._progress = advance
         self._reader: Reader | None = None
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said beside the scores of these answers."""
+        return (READS_PADDING,) if self._reader is not None and self._reader.one_length else ()
+
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
         """As ``Reader.read``."""
         if self._reader is None:
@@ -243,6 +256,8 @@ class LazyReader:
                 device=request.device,
                 batch_tokens=request.batch_tokens,
             )
+            with refusing(self._checkpoint, UNTRIED):
+                self._reader.probe()
         mean = sum(len(question) + len(context) for question, context in pairs) // len(pairs)
         return self._reader.read(
             pairs, lang=lang, progress=lambda read: self._progress(read, read * mean)
@@ -250,7 +265,13 @@ class LazyReader:
 
 
 def _meta(
-    request: Request, task: PlannedTask, job: Job, unit: str, degenerate: bool, seconds: float
+    request: Request,
+    task: PlannedTask,
+    job: Job,
+    unit: str,
+    degenerate: bool,
+    remarks: Sequence[str],
+    seconds: float,
 ) -> dict[str, Any]:
     """What stands in the Parquet file under the key ``xharness``."""
     checkpoint, loaded = job.checkpoint, task.loaded
@@ -279,7 +300,8 @@ def _meta(
         "custom": list(job.custom),
         "degenerate": [unit] if degenerate else [],
         "data_complete": loaded.complete,
-        "notes": list(loaded.notes),
+        "notes": [*loaded.notes, *remarks],
+        "remarks": list(remarks),  # of the notes those that set no row apart
         "mixed": [],
         "route": loaded.route,
         "data": dict(loaded.files),

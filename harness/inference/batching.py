@@ -34,15 +34,16 @@ def distinct(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
 
 
 def token_batches(
-    lengths: Sequence[int] | npt.NDArray[np.int64], budget: int
+    lengths: Sequence[int] | npt.NDArray[np.int64], budget: int, *, one_length: bool = False
 ) -> list[npt.NDArray[np.int64]]:
     """Row indices batch by batch, longest rows first, so that a batch too large shows at once.
 
     ``lengths``: tokens per row. A batch of n rows costs n × its longest row (padding included) and
     stays within ``budget`` tokens; a row longer than the budget is a batch of its own. Within the
     budget a batch ends where it costs least per real token, padding and ``OVERHEAD`` counted: most
-    batches are of one length, and none of them is small. The result depends on ``lengths`` alone,
-    so an interrupted run forms the same batches again.
+    batches are of one length, and none of them is small. ``one_length``: every batch is, for models
+    that read padding. The result depends on ``lengths`` alone, so an interrupted run forms the same
+    batches again.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-sizes, kind="stable")
@@ -51,7 +52,10 @@ def token_batches(
     start = 0
     while start < len(order):
         longest = int(ordered[start])
-        real = np.cumsum(ordered[start : start + max(budget // longest, 1)])
+        stop = start + max(budget // longest, 1)
+        if one_length:
+            stop = min(stop, int(np.searchsorted(-ordered, -longest, side="right")))
+        real = np.cumsum(ordered[start:stop])
         costs = (budget * OVERHEAD + longest * np.arange(1, len(real) + 1)) / real
         rows = int(np.argmin(costs)) + 1
         batches.append(order[start : start + rows])

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.checkpoint.loading import depth, encoder_layers, load_encoder
+from harness.checkpoint.layers import texts_first
+from harness.checkpoint.loading import depth, encoder_layers, load_encoder, max_positions, refusing
 from harness.errors import RefusedError
 from harness.inference.batching import budget, distinct, halving, on_device, pad_id, token_batches
 from harness.inference.pooling import build_steps, pool
+from harness.inference.probe import (
+    ONE_LENGTH,
+    UNTRIED,
+    Ids,
+    check_layers,
+    needs_one_length,
+    probe_ids,
+    read_finding,
+    write_finding,
+)
+from harness.inference.protocol import Encoding
 from harness.inference.vector_store import Float32, Stored, VectorStore, text_key
 from harness.io.environment import libraries
 
@@ -21,9 +34,9 @@ if TYPE_CHECKING:
     import torch
 
     from harness.checkpoint.resolve import Checkpoint
-    from harness.inference.protocol import Dtype, Encoding, Role
+    from harness.inference.protocol import Dtype, Role
 
-VERSION = 2  # raised when a change here changes a vector: what is stored is then not used
+VERSION = 3  # raised when a change here changes a vector: what is stored is then not used
 DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
@@ -37,24 +50,55 @@ class Backbone:
     """A checkpoint's encoder, loaded at first use and shared by the encoders of several tasks.
 
     A run that finds all its vectors in the store never loads it. Layers above ``top`` are dropped
-    once their weights have been checked.
+    once their weights have been checked, and ``layers`` (``top`` by default) to be the ones that
+    transformers names.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, dtype: Dtype, device: str, top: int) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        dtype: Dtype,
+        device: str,
+        top: int,
+        layers: Sequence[int] = (),
+    ) -> None:
         self.checkpoint = checkpoint
         self.dtype = dtype
         self.device = device
         self.top = top
+        self.layers = sorted(set(layers)) or [top]
         self._loaded: tuple[Any, Any] | None = None
 
     def load(self) -> tuple[Any, Any]:
-        """The model in eval mode and its tokenizer."""
+        """The model in eval mode and its tokenizer.
+
+        Raises:
+            RefusedError: as ``load_encoder``, or its layers are not what they are said to be.
+        """
         if self._loaded is None:
             model, tokenizer = load_encoder(self.checkpoint, dtype=self.dtype, device=self.device)
+            with refusing(self.checkpoint, UNTRIED):
+                self._check_layers(model, tokenizer)
             # The layer above is kept, for its input: what it would be given is hidden_states[top].
             del encoder_layers(model)[self.top + 1 :]
             self._loaded = model, tokenizer
         return self._loaded
+
+    def _check_layers(self, model: Any, tokenizer: Any) -> None:
+        import torch
+
+        deepest = depth(model)
+        layers = sorted({min(layer, deepest) for layer in self.layers})
+        few = [
+            first
+            for first, _ in probe_ids(_cutting(tokenizer), max_positions(model, tokenizer))[:3]
+        ]
+        inputs, mask = pad(few, pad_id(tokenizer), self.device)
+        with torch.inference_mode():
+            found = dict(hidden_states(model, inputs, mask, layers))
+            whole = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True)
+            check_layers(found, whole.hidden_states, mask, deepest, type(model).__name__)
 
 
 class Encoder:
@@ -81,6 +125,55 @@ class Encoder:
         self._stores: dict[tuple[int, Role], VectorStore] = {}
         self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
         self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
+        self._one_length: bool | None = None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said beside the scores of these vectors."""
+        return (ONE_LENGTH,) if self.one_length else ()
+
+    @property
+    def one_length(self) -> bool:
+        """Whether batches hold texts of one length only, because the model reads padding.
+
+        It is tried once of a model, and kept beside the vectors: a run that finds all of them
+        says so too, and all machines form the same batches.
+
+        Raises:
+            RefusedError: a text has another vector in any company.
+        """
+        if self._one_length is None:
+            parts = self._deciding() | {
+                str(layer): {
+                    name: part
+                    for name, part in encoding.vector_parts("query").items()
+                    if name not in ("length", "prompt")
+                }
+                for layer, encoding in self.encodings.items()
+            }
+            folder = self._cache / "probes"
+            found = read_finding(folder, parts, since=self._since)
+            if found is None:
+                found = self._probe()
+                write_finding(folder, parts, found, since=self._since)
+            self._one_length = found
+        return self._one_length
+
+    def _probe(self) -> bool:
+        model, tokenizer = self._backbone.load()
+        limit = max_positions(model, tokenizer)
+
+        def compute(batch: Sequence[Ids], masked: bool) -> dict[int, Float32]:
+            forward = partial(self._forward, model, tokenizer, batch, masked=masked)
+            parts = [found for _, found in halving(np.arange(len(batch)), forward)]
+            return {layer: np.concatenate([found[layer] for found in parts]) for layer in parts[0]}
+
+        with refusing(self.checkpoint, UNTRIED):
+            return needs_one_length(
+                compute,
+                probe_ids(_cutting(tokenizer), limit),
+                next(iter(self.encodings.values())).dtype,
+            )
 
     def encode(
         self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
@@ -173,11 +266,11 @@ class Encoder:
         stores = {layer: self._store(layer, role) for layer in self.encodings}
         model, tokenizer = self._backbone.load()
         encoding = next(iter(self.encodings.values()))
-        if self._steps is None:
-            self._steps = build_steps(encoding.steps, self.device)
         ids = tokenize(tokenizer, texts, encoding, role)
         first, step = share
-        for batch in token_batches([len(row) for row in ids], self.batch_tokens)[first::step]:
+        lengths = [len(row) for row in ids]
+        batches = token_batches(lengths, self.batch_tokens, one_length=self.one_length)
+        for batch in batches[first::step]:
             # A batch is computed whole or not at all: its make-up decides the last bits.
             if missing[batch].any():
                 forward = partial(self._forward, model, tokenizer, ids)
@@ -193,13 +286,17 @@ class Encoder:
         tokenizer: Any,
         ids: Sequence[npt.NDArray[np.int32]],
         rows: npt.NDArray[np.int64],
+        *,
+        masked: bool = False,
     ) -> dict[int, Float32]:
         import torch
 
+        if self._steps is None:
+            self._steps = build_steps(next(iter(self.encodings.values())).steps, self.device)
         batch = [ids[row] for row in rows]
         inputs, mask = pad(batch, pad_id(tokenizer), self.device)
         # Known from the lengths: to ask the mask, the host would wait for the device.
-        attended = mask if len({len(row) for row in batch}) > 1 else None
+        attended = mask if masked or len({len(row) for row in batch}) > 1 else None
         out: dict[int, Float32] = {}
         with torch.inference_mode():
             for layer, hidden in hidden_states(model, inputs, attended, sorted(self.encodings)):
@@ -212,16 +309,7 @@ class Encoder:
 
     def _store(self, layer: int, role: Role) -> VectorStore:
         if (layer, role) not in self._stores:
-            checkpoint = self.checkpoint
-            parts = {
-                "encoder": VERSION,
-                "libraries": {name: libraries()[name] for name in DECIDING},
-                # A folder's digest names it; what the folder is called decides nothing.
-                "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
-                "base": str(self.checkpoint.base),
-                "device": self.device.split(":")[0],
-                **self.encodings[layer].vector_parts(role),
-            }
+            parts = self._deciding() | self.encodings[layer].vector_parts(role)
             for store in self._stores.values():
                 if store.parts == parts:  # both roles share length and prompt
                     self._stores[layer, role] = store
@@ -230,6 +318,17 @@ class Encoder:
                 self._cache / "vectors", parts, since=self._since
             )
         return self._stores[layer, role]
+
+    def _deciding(self) -> dict[str, Any]:
+        checkpoint = self.checkpoint
+        return {
+            "encoder": VERSION,
+            "libraries": {name: libraries()[name] for name in DECIDING},
+            # A folder's digest names it; what the folder is called decides nothing.
+            "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
+            "base": str(checkpoint.base),
+            "device": self.device.split(":")[0],
+        }
 
 
 def tokenize(
@@ -261,6 +360,18 @@ def tokenize(
     return [np.asarray(row if len(row) else [fallback], dtype=np.int32) for row in rows]
 
 
+def _cutting(tokenizer: Any) -> Callable[[str, int], Ids]:
+    """A text and a number of tokens → its ids without a prompt, cut to so many."""
+
+    def cut(text: str, length: int) -> Ids:
+        lengths: dict[Role, int] = {"query": length, "document": length}
+        prompts: dict[Role, str] = {"query": "", "document": ""}
+        plain = Encoding("mean", 0, 0, lengths, prompts, "float32")
+        return tokenize(tokenizer, [text], plain, "query")[0]
+
+    return cut
+
+
 def pad(
     ids: Sequence[Sequence[int] | npt.NDArray[np.int32]], padding: int, device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -280,27 +391,28 @@ def hidden_states(
 
     ``mask``: None for a batch without padding, for which attention takes the faster kernel.
     ``hidden_states[k]`` is what transformers means by it: for k below the depth what layer k + 1
-    is given, before any final norm; at the depth, the model's own last hidden state.
+    is given, before any final norm; at the depth, the model's own last hidden state. Layers are
+    counted by their calls, since an architecture may call one several times (ALBERT).
+
+    Raises:
+        RefusedError: a layer was never called, or is not given [texts, tokens, width].
     """
     deepest = depth(model)
-    blocks = encoder_layers(model)
     taken: dict[int, torch.Tensor] = {}
-    top = layers[-1]
+    wanted, top = set(layers), layers[-1]
+    calls = count()
 
-    def take(layer: int, hidden: torch.Tensor) -> None:
-        taken[layer] = hidden
+    def take(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        layer = next(calls)
+        if layer in wanted:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            taken[layer] = texts_first(model, hidden, inputs.shape[1])
         if layer == top:
             raise _LayerReached
 
-    def given_to(layer: int) -> Callable[[Any, Any, Any], None]:
-        return lambda _module, args, kwargs: take(
-            layer - 1, args[0] if args else kwargs["hidden_states"]
-        )
-
     handles = [
-        blocks[k].register_forward_pre_hook(given_to(k + 1), with_kwargs=True)
-        for k in layers
-        if k < deepest
+        block.register_forward_pre_hook(take, with_kwargs=True)
+        for block in set(encoder_layers(model))
     ]
     try:
         output = model(input_ids=inputs, attention_mask=mask)
@@ -311,7 +423,24 @@ def hidden_states(
     finally:
         for handle in handles:
             handle.remove()
-    yield from sorted(taken.items())
+    for layer in layers:
+        _check_shape(model, layer, taken.get(layer), inputs)
+        yield layer, taken[layer]
+
+
+def _check_shape(model: Any, layer: int, hidden: Any, inputs: torch.Tensor) -> None:
+    name = type(model).__name__
+    if hidden is None:
+        raise RefusedError(
+            f"layer {layer + 1} of {name} is never called as a module: what it is given, which is "
+            f"hidden_states[{layer}], cannot be had"
+        )
+    shape = getattr(hidden, "shape", ())
+    if len(shape) != 3 or shape[:2] != inputs.shape:
+        raise RefusedError(
+            f"hidden_states[{layer}] of {name} is {list(shape)} for {inputs.shape[0]} texts of "
+            f"{inputs.shape[1]} tokens, not [texts, tokens, width]"
+        )
 
 
 def _check_finite(vectors: Float32, checkpoint: Checkpoint, lang: str, dtype: str) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness.errors import RefusedError, UsageError
 from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
+from harness.inference.probe import logits_need_one_length, probe_pairs
 from harness.inference.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
 from harness.inference.windows import Windows, cut_questions, make_windows, padded, window_shape
 
@@ -100,8 +101,28 @@ class Reader:
             question_length=reading.question_length,
             stride=reading.stride,
         )
+        self.one_length = False
         self._pad = pad_id(tokenizer)
         self._typed = takes_token_types(model, tokenizer)
+
+    def probe(self) -> None:
+        """Try once what company does to a window; a model that reads padding gets none.
+
+        ``one_length`` says afterwards whether batches hold windows of one length only.
+
+        Raises:
+            RefusedError: a window has other logits even among windows of as many tokens.
+        """
+        pairs = probe_pairs()
+        questions = cut_questions(self.tokenizer, [question for question, _ in pairs], self.shape)
+        contexts = [context for _, context in pairs]
+        windows = make_windows(
+            self.tokenizer, list(zip(questions, contexts, strict=True)), self.shape
+        )
+        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
+        self.one_length = logits_need_one_length(
+            lambda rows: np.stack(self._logits(windows, rows, "")), windows.lengths, dtype
+        )
 
     def read(
         self,
@@ -150,7 +171,8 @@ class Reader:
         readable = np.flatnonzero(windows.context_first < windows.context_stop)
         unread = np.bincount(windows.pair[readable], minlength=len(pairs))
         finished(np.flatnonzero(unread == 0))
-        for batch in token_batches(windows.lengths[readable], self.batch_tokens):
+        lengths = windows.lengths[readable]
+        for batch in token_batches(lengths, self.batch_tokens, one_length=self.one_length):
             for rows, (start, end) in halving(
                 readable[batch], lambda rows: self._logits(windows, rows, lang)
             ):
@@ -210,8 +232,9 @@ class Reader:
         real = mask.astype(np.bool_)
         if not np.isfinite(logits[:, real]).all():
             raise RefusedError(
-                f"the model gives logits that are not finite (NaN or infinite) on language {lang}: "
-                "the checkpoint is broken, or its values overflow in float16; use dtype float32"
+                "the model gives logits that are not finite (NaN or infinite)"
+                f"{f' on language {lang}' if lang else ''}: the checkpoint is "
+                "broken, or its values overflow in float16; use dtype float32"
             )
         wide = np.full((2, len(rows), self.shape.max_length), -np.inf, dtype=np.float32)
         wide[:, :, : mask.shape[1]] = np.where(real, logits, np.float32(-np.inf))

@@ -183,6 +183,7 @@ def _joined(metas: Sequence[dict[str, Any]], units: Sequence[str] | None = None)
     joined["data_complete"] = all(meta["data_complete"] for meta in metas)
     joined["degenerate"] = sorted({u for m in metas for u in m["degenerate"]})
     joined["notes"] = sorted({note for meta in metas for note in meta["notes"]})
+    joined["remarks"] = sorted({note for meta in metas for note in meta.get("remarks", ())})
     joined["data"] = {
         name: digest for meta in metas for name, digest in sorted(meta["data"].items())
     }

@@ -53,7 +53,8 @@ def scores(path: str | Path) -> pa.Table:
 
     One row per task, language, direction and metric, and one with ``lang`` = "macro": the
     unweighted mean over the languages there are (``complete`` says whether that is all of them).
-    Values are in [0, 1]. ``note`` says why a row is not to be ranked, and is empty otherwise.
+    Values are in [0, 1]. ``note`` says why a row is not to be ranked, and what else is to be known
+    of the checkpoint (its repository's own code was not run, it reads padding); empty otherwise.
 
     Raises:
         NotFoundError: there is nothing at ``path``.
@@ -80,7 +81,7 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     for unit in meta["languages"]:
         with consistent(file):
             per_language += kind.fold(file.read(unit), card.metrics, meta["split"])
-    note = "; ".join(apart(meta, card))
+    note = "; ".join([*apart(meta, card), *meta.get("remarks", ())])
     common = {
         "model": meta["model"],
         "revision": meta["revision"],
@@ -142,7 +143,7 @@ def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
         reasons.append(f"split {meta['split']}")
     if meta["degenerate"]:
         reasons.append(f"degenerate: all vectors (nearly) equal in {', '.join(meta['degenerate'])}")
-    reasons += meta["notes"]
+    reasons += [note for note in meta["notes"] if note not in meta.get("remarks", ())]
     if meta["mixed"]:
         reasons.append(f"languages measured under different {', '.join(meta['mixed'])}")
     if meta["card_hash"] != card.hash:

@@ -161,6 +161,7 @@ def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
         lines += [f"    [yellow]note[/] {escape(note)}" for note in task.loaded.notes]
         for job in jobs if verbose or len(jobs) == 1 else ():
             lines += [f"    [yellow]not ranked[/] {escape(reason)}" for reason in job.custom]
+    lines += [f"  [yellow]note[/] {escape(remark)}" for remark in plan.checkpoint.remarks]
     for name, downloads in plan.downloads.items():
         size = sum(download.size or 0 for download in downloads)
         known = "" if all(download.size for download in downloads) else " or more"

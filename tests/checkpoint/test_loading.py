@@ -327,12 +327,10 @@ def test_attention_from_elsewhere_is_not_fetched(tmp_path: Path) -> None:
 
 
 def test_a_stack_that_is_not_plain_is_refused(tmp_path: Path) -> None:
-    from transformers import AlbertConfig, AlbertModel
+    from transformers import XLMConfig, XLMModel
 
     folder = build("bert", tmp_path / "m")
-    sizes: Any = {"hidden_size": 32, "embedding_size": 16, "intermediate_size": 64}
-    config = AlbertConfig(vocab_size=512, num_hidden_layers=4, num_attention_heads=4, **sizes)
-    AlbertModel(config).save_pretrained(folder)
+    XLMModel(XLMConfig(vocab_size=512, emb_dim=32, n_layers=4, n_heads=4)).save_pretrained(folder)
     with pytest.raises(RefusedError, match="not a plain stack of 4 layers"):
         encoder(resolve(str(folder)))
 

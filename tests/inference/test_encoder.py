@@ -70,6 +70,7 @@ def forward_sizes(encoder: Encoder) -> list[int]:
     """The number of rows in every forward pass from now on."""
     sizes: list[int] = []
     model, _ = encoder._backbone.load()
+    assert not encoder.one_length
     model.register_forward_pre_hook(
         lambda _module, _args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     )
@@ -125,7 +126,8 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
 
     monkeypatch.setattr(harness.inference.encoder, "hidden_states", noted)
     made = encoder(checkpoint, tmp_path / "a")
-    made._backbone.load()
+    assert not made.one_length
+    given.clear()
     with monkeypatch.context() as patched:
         patched.setattr(torch.Tensor, "all", asked)
         whole = made.encode(TEXTS[:1], role="query")
@@ -133,6 +135,8 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
     assert given[0] is None
     assert given[1].tolist()[1][-1] == 0
     # To the last bit what a full mask gives, which transformers leaves out.
+    masked = encoder(checkpoint, tmp_path / "b")
+    assert not masked.one_length
     monkeypatch.setattr(
         harness.inference.encoder,
         "hidden_states",
@@ -140,7 +144,7 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
             model, inputs, torch.ones_like(inputs), layers
         ),
     )
-    assert (encoded(checkpoint, tmp_path / "b", TEXTS[:1]) == whole).all()
+    assert (masked.encode(TEXTS[:1], role="query") == whole).all()
 
 
 def test_what_a_model_does_between_two_layers_belongs_to_the_lower_one(tmp_path: Path) -> None:
@@ -345,9 +349,13 @@ def test_batches_are_halved_when_memory_runs_out(
     monkeypatch.setattr(harness.inference.encoder, "hidden_states", small)
     got = encoded(checkpoint, tmp_path / "b", TEXTS)
     np.testing.assert_allclose(got, expected, atol=1e-5)
+    cramped = encoder(checkpoint, tmp_path / "c")
+    assert not cramped.one_length
     room = 0
     with pytest.raises(IncompleteError, match="one row"):
-        encoded(checkpoint, tmp_path / "c", TEXTS)
+        cramped.encode(TEXTS, role="query")
+    with pytest.raises(IncompleteError, match="no memory"):
+        encoded(checkpoint, tmp_path / "d", TEXTS)
 
 
 def test_half_precision_gives_float32_near_the_whole(

@@ -35,6 +35,7 @@ def meta(unit: str, **changes: Any) -> dict[str, Any]:
         "degenerate": [],
         "data_complete": True,
         "notes": [],
+        "remarks": [],
         "format": 1,
         "mixed": [],
         "libraries": {"torch": "2"},
