@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 import pyarrow as pa
 
 from harness.checkpoint.loading import load_reader
+from harness.checkpoint.tokenizer import load_tokenizer
 from harness.data.load import Where
 from harness.errors import IncompleteError
 from harness.evaluation.jobs import Job
@@ -279,7 +280,7 @@ def _meta(
         "custom": list(job.custom),
         "degenerate": [unit] if degenerate else [],
         "data_complete": loaded.complete,
-        "notes": list(loaded.notes),
+        "notes": [*loaded.notes, *load_tokenizer(checkpoint).notes],
         "mixed": [],
         "route": loaded.route,
         "data": dict(loaded.files),

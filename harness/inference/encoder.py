@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import torch
 
     from harness.checkpoint.resolve import Checkpoint
+    from harness.checkpoint.tokenizer import Tokenizer
     from harness.inference.protocol import Dtype, Encoding, Role
 
-VERSION = 2  # raised when a change here changes a vector: what is stored is then not used
+VERSION = 3  # raised when a change here changes a vector: what is stored is then not used
 DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
@@ -45,9 +46,9 @@ class Backbone:
         self.dtype = dtype
         self.device = device
         self.top = top
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[Any, Tokenizer] | None = None
 
-    def load(self) -> tuple[Any, Any]:
+    def load(self) -> tuple[Any, Tokenizer]:
         """The model in eval mode and its tokenizer."""
         if self._loaded is None:
             model, tokenizer = load_encoder(self.checkpoint, dtype=self.dtype, device=self.device)
@@ -190,7 +191,7 @@ class Encoder:
     def _forward(
         self,
         model: Any,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         ids: Sequence[npt.NDArray[np.int32]],
         rows: npt.NDArray[np.int64],
     ) -> dict[int, Float32]:
@@ -233,7 +234,7 @@ class Encoder:
 
 
 def tokenize(
-    tokenizer: Any, texts: Sequence[str], encoding: Encoding, role: Role
+    tokenizer: Tokenizer, texts: Sequence[str], encoding: Encoding, role: Role
 ) -> list[npt.NDArray[np.int32]]:
     """Token ids of each text with its prompt, special tokens included, cut to the role's length.
 
@@ -243,21 +244,17 @@ def tokenize(
     prompt = encoding.prompts[role]
     whole = [prompt + text for text in texts] if prompt else list(texts)
     if encoding.lower_case:
-        whole = [text.lower() for text in whole]
+        tokenizer = tokenizer.lower_cased
     rows: list[list[int]] = []
     for start in range(0, len(whole), TOKENISED):
-        rows += tokenizer(
+        rows += tokenizer.ids(
             whole[start : start + TOKENISED],
-            truncation=True,
             max_length=encoding.lengths[role],
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
-    fallback = next(
-        (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0
-    )
-    return [np.asarray(row if len(row) else [fallback], dtype=np.int32) for row in rows]
+            side=tokenizer.truncation_side if encoding.declared_side else "right",
+        )
+    special = tokenizer.special
+    fallback = [special.get("bos_token", special.get("eos_token", 0))]
+    return [np.asarray(row or fallback, dtype=np.int32) for row in rows]
 
 
 def pad(

@@ -64,7 +64,8 @@ class Encoding:
     """The protocol resolved for one checkpoint and task: all that decides a vector.
 
     ``lengths``: tokens a text may have, special tokens included. ``layer`` k means
-    ``hidden_states[k]``: 0 are the embeddings, ``depth`` the last layer.
+    ``hidden_states[k]``: 0 are the embeddings, ``depth`` the last layer. ``declared_side``: too
+    long a text is cut on the side that the tokenizer declares, not at its end.
     """
 
     pooling: Pooling
@@ -74,6 +75,7 @@ class Encoding:
     prompts: Mapping[Role, str]
     dtype: Dtype
     lower_case: bool = False
+    declared_side: bool = False
     steps: tuple[Dense | Literal["normalize"], ...] = ("normalize",)
 
     def signed(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class Encoding:
             "prompt": self.prompts[role],
             "dtype": self.dtype,
             "lower_case": self.lower_case,
+            "declared_side": self.declared_side,
             "steps": [step if isinstance(step, str) else _dense_parts(step) for step in self.steps],
         }
 
@@ -130,6 +133,7 @@ def resolve_encodings(
         cosine = declared.similarity == "cosine" and declared.steps[-1:] != ("normalize",)
         extra: dict[str, Any] = {
             "lower_case": declared.lower_case,
+            "declared_side": True,
             "steps": declared.steps + (("normalize",) if cosine else ()),
         }
     else:
