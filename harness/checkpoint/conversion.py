@@ -1,9 +1,9 @@
 """Vocabulary files without a ``tokenizer.json`` → a fast tokenizer that gives the same tokens.
 
-transformers converts them by the class that is named. For a sentencepiece model the result is
-compared with sentencepiece itself on a fixed probe of texts in many scripts, which also holds what
-normalisers treat in different ways; where transformers lost the file's own normaliser it is put
-back, and what still differs is refused.
+transformers converts them by the class that is named. For a sentencepiece model the normaliser is
+then made from the file itself, which transformers loses for some classes, and the tokens are
+compared with sentencepiece's own on a fixed probe of texts in many scripts, which also holds what
+normalisers treat in different ways. What differs is refused.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _sentencepiece_file(folder: Path, tokenizer: Any) -> Path | None:
 
 
 def _faithful(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Any:
-    """The converted backend, with the file's own normaliser where the conversion lost it."""
+    """The converted backend with the file's own normaliser, checked against sentencepiece."""
     import sentencepiece
 
     try:
@@ -96,19 +96,24 @@ def _faithful(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Any:
         raise RefusedError(
             f"{path.name} is not a sentencepiece model: save a tokenizer.json beside it"
         ) from error
-    backend = tokenizer.backend_tokenizer
-    different = _different(model, tokenizer, declared)
-    if different:
-        for normalizer, splitter in _own_forms(path, tokenizer, declared):
-            backend.normalizer, backend.pre_tokenizer = normalizer, splitter
-            if not _different(model, tokenizer, declared):
-                return backend
+    if declared.get("split_by_punct"):
         raise RefusedError(
-            f"{path.name} cannot be converted: {type(tokenizer).__name__} gives other tokens than "
-            f"sentencepiece, for example of {different!r}; save a tokenizer.json beside it, or "
-            "name the right tokenizer_class"
+            "tokenizer_config.json asks for split_by_punct, which is not followed for a "
+            "sentencepiece file: save a tokenizer.json beside it"
         )
-    return backend
+    backend = tokenizer.backend_tokenizer
+    converted = backend.normalizer, backend.pre_tokenizer
+    different: str | None = None
+    for form in (*_own_forms(path, tokenizer, declared), converted):
+        backend.normalizer, backend.pre_tokenizer = form
+        different = _different(model, tokenizer, declared)
+        if different is None:
+            return backend
+    raise RefusedError(
+        f"{path.name} cannot be converted: {type(tokenizer).__name__} gives other tokens than "
+        f"sentencepiece, for example of {different!r}; save a tokenizer.json beside it, or name "
+        "the right tokenizer_class"
+    )
 
 
 def _different(model: Any, tokenizer: Any, declared: Mapping[str, Any]) -> str | None:
@@ -141,31 +146,44 @@ def _own_forms(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Itera
     proto: Any = protocol.ModelProto()  # type: ignore[attr-defined]
     proto.ParseFromString(path.read_bytes())
     spec = proto.normalizer_spec
-    parts: list[Any] = []
+    first: list[Any] = []
     if type(tokenizer).__name__ in ACCENTS:
-        parts += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+        first += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
         if not declared.get("keep_accents", False):
-            parts += [normalizers.NFKD(), normalizers.Replace(Regex(_combining()), "")]
+            first += [normalizers.NFKD(), normalizers.Replace(Regex(_combining()), "")]
     if _lower_cases(tokenizer, declared):
-        parts.append(normalizers.Lowercase())
-    if spec.precompiled_charsmap:
-        parts.append(normalizers.Precompiled(spec.precompiled_charsmap))
-    if spec.add_dummy_prefix and spec.remove_extra_whitespaces:
-        yield (
-            normalizers.Sequence(parts),
-            pre_tokenizers.Sequence(
-                [
-                    pre_tokenizers.WhitespaceSplit(),
-                    pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always"),
-                ]
-            ),
-        )
+        first.append(normalizers.Lowercase())
+    words = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always"),
+        ]
+    )
+    blanks: list[Any] = []
     if spec.remove_extra_whitespaces:
-        parts += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
+        blanks += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
     if spec.add_dummy_prefix:
-        parts.append(normalizers.Prepend("▁"))
-    parts.append(normalizers.Replace(" ", "▁"))
-    yield normalizers.Sequence(parts), None
+        blanks.append(normalizers.Prepend("▁"))
+    blanks.append(normalizers.Replace(" ", "▁"))
+    for rules in _rules(spec.precompiled_charsmap):
+        if spec.add_dummy_prefix and spec.remove_extra_whitespaces:
+            yield normalizers.Sequence([*first, *rules]), words
+        yield normalizers.Sequence([*first, *rules, *blanks]), None
+
+
+def _rules(charsmap: bytes) -> Iterator[list[Any]]:
+    """The file's own character rules.
+
+    tokenizers does not look up combinations of six bytes and more (kana with a voicing mark,
+    Hangul from letters), which sentencepiece composes by its rules: NFC afterwards composes them.
+    """
+    from tokenizers import normalizers
+
+    if charsmap:
+        yield [normalizers.Precompiled(charsmap), normalizers.NFC()]
+        yield [normalizers.Precompiled(charsmap)]
+    else:
+        yield []
 
 
 def _lower_cases(tokenizer: Any, declared: Mapping[str, Any]) -> bool:

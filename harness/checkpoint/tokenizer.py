@@ -74,6 +74,7 @@ class Tokenizer:
     @cached_property
     def largest_id(self) -> int:
         """The largest id that a text can get: vocabulary, added tokens and post-processor."""
+        self._cut(None, "longest_first", 0, "right")
         added = self.backend.encode("", "").ids + self.backend.encode("").ids
         vocabulary = self.backend.get_vocab(with_added_tokens=True).values()
         return max([*vocabulary, *added, *self.special.values()], default=-1)
@@ -105,7 +106,17 @@ class Tokenizer:
         side: Side = "right",
         special_tokens: bool = True,
     ) -> list[list[int]]:
-        """Token ids of each text, cut to ``max_length`` on ``side``; special tokens stay."""
+        """Token ids of each text, cut to ``max_length`` on ``side``; special tokens stay.
+
+        Raises:
+            RefusedError: the special tokens alone are longer; the library would not cut at all.
+        """
+        added = self.special_count(pair=False) if special_tokens else 0
+        if max_length is not None and max_length < added:
+            raise RefusedError(
+                f"a text of at most {max_length} tokens has no room for the {added} special "
+                "tokens of its tokenizer: allow more"
+            )
         self._cut(max_length, "longest_first", 0, side)
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=special_tokens)
         return [encoding.ids for encoding in encodings]
