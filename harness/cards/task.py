@@ -278,19 +278,19 @@ def _unit_misfits(card: TaskCard) -> Iterable[Misfit]:
     for place, unit in enumerate(card.languages):
         parts = unit.split("-")
         if len(parts) != (2 if card.pairs else 1):
-            path = ("languages", place)
-            yield Misfit(path, f"languages mix single languages and pairs: {unit}")
+            problem = f"languages mix single languages and pairs: {unit}"
+            yield Misfit(("languages", place), problem)
         for part in parts:
             if part not in known:
                 yield Misfit(("languages", place), f"{part} is not a code of languages.tsv")
     for lang in card.source.codes:
         if lang not in known:
-            path = ("source", "codes", lang)
-            yield Misfit(path, f"source.codes: {lang} is not a code of languages.tsv")
+            problem = f"source.codes: {lang} is not a code of languages.tsv"
+            yield Misfit(("source", "codes", lang), problem)
     for split, counts in card.counts.items():
         if split not in card.source.splits:
             yield Misfit(("counts", split), f"counts: no split {split}")
         for unit in counts:
             if unit not in card.languages:
-                path = ("counts", split, unit)
-                yield Misfit(path, f"counts: {unit} is not among languages")
+                problem = f"counts: {unit} is not among languages"
+                yield Misfit(("counts", split, unit), problem)

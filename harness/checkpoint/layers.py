@@ -10,6 +10,8 @@ from harness.errors import RefusedError
 if TYPE_CHECKING:
     import torch
 
+    from harness.checkpoint.tokenizer import Tokenizer
+
 # Where a few layers are used again and again: the key that says how many there are.
 SHARED: Mapping[str, str] = {"albert": "num_hidden_groups"}
 # Whose layers take [tokens, texts, width].
@@ -41,12 +43,11 @@ def depth(model: Any) -> int:
     return int(model.config.get_text_config(decoder=False).num_hidden_layers)
 
 
-def max_positions(model: Any, tokenizer: Any) -> int | None:
+def max_positions(model: Any, tokenizer: Tokenizer) -> int | None:
     """Tokens per text, special ones included, that the model and its tokenizer can take."""
     bounds = [] if (bound := position_limit(model)) is None else [bound]
-    limit = getattr(tokenizer, "model_max_length", None)
-    if isinstance(limit, int | float) and 0 < limit < 1e6:
-        bounds.append(int(limit))
+    if tokenizer.model_max_length is not None:
+        bounds.append(tokenizer.model_max_length)
     return min(bounds, default=None)
 
 

@@ -25,7 +25,8 @@ from harness.checkpoint.layers import max_positions as max_positions
 from harness.checkpoint.placing import placed
 from harness.checkpoint.ported import check_keys, check_unused, is_ported
 from harness.checkpoint.resolve import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
-from harness.checkpoint.vet import Vetted, read_config, vet, vet_tokenizer
+from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
+from harness.checkpoint.vet import Vetted, read_config, vet
 from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
 from harness.inference.batching import is_out_of_memory
 
@@ -45,8 +46,8 @@ SMALLEST_SUSPECT = 50_000_000  # parameters
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
-def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
-    """The base model (no head, eval mode) and its fast tokenizer.
+def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:
+    """The base model (no head, eval mode) and its tokenizer.
 
     ``dtype``: "float32", "bfloat16" or "float16"; the weights are converted to it. Attention is
     torch's scaled dot product where the architecture has it, else eager
@@ -54,7 +55,7 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
     checkpoint; a pooler is not built, or is not to be used.
 
     Raises:
-        RefusedError: an encoder weight missing, of another shape or not finite; no fast
+        RefusedError: an encoder weight missing, of another shape or not finite; no usable
             tokenizer; an architecture that transformers does not know.
         IncompleteError: this machine is what fails: no memory, a device that is not usable, a
             file that cannot be read, a library that is not installed.
@@ -98,8 +99,8 @@ def skeleton(checkpoint: Checkpoint) -> Any:
         return _encoder(_skeleton(_encoder_class(config), config, vetted))
 
 
-def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
-    """The model with the question-answering head it brings (eval mode), and its fast tokenizer.
+def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:
+    """The model with the question-answering head it brings (eval mode), and its tokenizer.
 
     Raises:
         RefusedError: no such head, or as for ``load_encoder``; here no weight at all may miss.
@@ -315,23 +316,13 @@ def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:
     return model
 
 
-def _tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
-    """The fast tokenizer, made offline from the vetted files, whose every id the model embeds."""
-    from transformers import AutoTokenizer
-
-    folder = checkpoint.tokenizer_folder
-    vet_tokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(
-        str(folder), use_fast=True, trust_remote_code=False, local_files_only=True
-    )
-    if not tokenizer.is_fast:
-        raise RefusedError(
-            f"its {type(tokenizer).__name__} has no fast form: save a tokenizer.json beside it"
-        )
+def _tokenizer(checkpoint: Checkpoint, model: Any) -> Tokenizer:
+    """The tokenizer, whose every id the model embeds."""
+    tokenizer = load_tokenizer(checkpoint)
     rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
+    if tokenizer.largest_id >= rows:
         raise RefusedError(
-            f"its tokenizer knows {len(tokenizer):,} tokens, the model embeds {rows:,}: one of "
-            "them is from another checkpoint"
+            f"its tokenizer gives ids up to {tokenizer.largest_id:,}, the model embeds {rows:,} "
+            f"(0 to {rows - 1:,}): one of them is from another checkpoint"
         )
     return tokenizer

@@ -41,6 +41,15 @@ TOKENIZERS = (
     "vocab.txt",
     "vocab.json",
 )
+# All that decides what a tokenizer does; transformers reads no other file here.
+TOKENIZER_FILES = (
+    *TOKENIZERS,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "bpe.codes",
+)
 COUNTED = frozenset(
     {
         "config.json",
@@ -51,12 +60,7 @@ COUNTED = frozenset(
         ADAPTER_WEIGHTS,
         WEIGHTS,
         INDEX,
-        *TOKENIZERS,
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "merges.txt",
-        "bpe.codes",
+        *TOKENIZER_FILES,
     }
 )
 MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
@@ -248,6 +252,43 @@ def vet_tokenizer(folder: Path) -> None:
                 f"tokenizer_config.json asks for {FOREIGN_KEYS['auto_map']}: save a tokenizer.json "
                 "beside it"
             )
+        _vet_file_keys(folder, config)
+
+
+def is_file_key(key: str) -> bool:
+    """Whether a key of ``tokenizer_config.json`` names a file of the tokenizer."""
+    return key.endswith(("_file", "_files")) or key in ("sp_model", "source_spm", "target_spm")
+
+
+def _vet_file_keys(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that takes the tokenizer from files other than those that count.
+
+    A path that leads nowhere is what the machine left on which the checkpoint was saved; nothing
+    here follows it.
+    """
+    for key, value in config.items():
+        if not is_file_key(key) or key.startswith("chat_template"):
+            continue
+        for name in _texts(value):
+            plain = "/" not in name and "\\" not in name
+            other = folder / name
+            if name in TOKENIZER_FILES or (not plain and not other.is_file()):
+                continue
+            if other.name in TOKENIZER_FILES and other.parent.resolve() == folder.resolve():
+                continue
+            raise RefusedError(
+                f"tokenizer_config.json takes its tokenizer from another file ({key}: "
+                f"{name[:80]!r}): save it as tokenizer.json and remove the key"
+            )
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def has_tokenizer(folder: Path) -> bool:

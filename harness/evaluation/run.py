@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 import pyarrow as pa
 
 from harness.checkpoint.loading import load_reader, refusing
+from harness.checkpoint.tokenizer import load_tokenizer
 from harness.data.load import Where
 from harness.errors import IncompleteError
 from harness.evaluation.jobs import Job
@@ -179,7 +180,8 @@ def run_unit(
     started = time.monotonic()
     kind = KINDS[task.card.kind]
     rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
-    remarks = [*job.checkpoint.remarks, *model.remarks]
+    tokens = load_tokenizer(job.checkpoint).notes
+    remarks = [*job.checkpoint.remarks, *tokens, *model.remarks]
     meta = _meta(request, task, job, unit, degenerate, remarks, time.monotonic() - started)
     job.file(request.out).write_part(unit, rows, {**meta, "tuning": made} if made else meta)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from harness.errors import IncompleteError
 
 if TYPE_CHECKING:
     import torch
+
+    from harness.checkpoint.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
 
@@ -95,12 +97,9 @@ def budget(device: str) -> int:
     return BATCH_TOKENS.get(device.split(":")[0], 8_192)
 
 
-def pad_id(tokenizer: Any) -> int:
+def pad_id(tokenizer: Tokenizer) -> int:
     """The padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
-    return 0
+    return tokenizer.special.get("pad_token", tokenizer.special.get("eos_token", 0))
 
 
 def on_device(array: npt.NDArray[np.int64], device: str) -> torch.Tensor:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from harness.checkpoint.resolve import Checkpoint
+    from harness.checkpoint.tokenizer import Tokenizer
     from harness.inference.protocol import Dtype, Role
 
 VERSION = 3  # raised when a change here changes a vector: what is stored is then not used
@@ -68,9 +69,9 @@ class Backbone:
         self.device = device
         self.top = top
         self.layers = sorted(set(layers)) or [top]
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: tuple[Any, Tokenizer] | None = None
 
-    def load(self) -> tuple[Any, Any]:
+    def load(self) -> tuple[Any, Tokenizer]:
         """The model in eval mode and its tokenizer.
 
         Raises:
@@ -283,7 +284,7 @@ class Encoder:
     def _forward(
         self,
         model: Any,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         ids: Sequence[npt.NDArray[np.int32]],
         rows: npt.NDArray[np.int64],
         *,
@@ -332,7 +333,7 @@ class Encoder:
 
 
 def tokenize(
-    tokenizer: Any, texts: Sequence[str], encoding: Encoding, role: Role
+    tokenizer: Tokenizer, texts: Sequence[str], encoding: Encoding, role: Role
 ) -> list[npt.NDArray[np.int32]]:
     """Token ids of each text with its prompt, special tokens included, cut to the role's length.
 
@@ -342,22 +343,18 @@ def tokenize(
     prompt = encoding.prompts[role]
     whole = [prompt + text for text in texts] if prompt else list(texts)
     if encoding.lower_case:
-        whole = [text.lower() for text in whole]
+        tokenizer = tokenizer.lower_cased
     rows: list[list[int]] = []
     for start in range(0, len(whole), TOKENISED):
-        rows += tokenizer(
+        rows += tokenizer.ids(
             whole[start : start + TOKENISED],
-            add_special_tokens=encoding.special_tokens,
-            truncation=True,
+            special_tokens=encoding.special_tokens,
             max_length=encoding.lengths[role],
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
-    fallback = next(
-        (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0
-    )
-    return [np.asarray(row if len(row) else [fallback], dtype=np.int32) for row in rows]
+            side=tokenizer.truncation_side if encoding.declared_side else "right",
+        )
+    special = tokenizer.special
+    fallback = [special.get("bos_token", special.get("eos_token", 0))]
+    return [np.asarray(row or fallback, dtype=np.int32) for row in rows]
 
 
 def _cutting(tokenizer: Any) -> Callable[[str, int], Ids]:

@@ -65,7 +65,8 @@ class Encoding:
     """The protocol resolved for one checkpoint and task: all that decides a vector.
 
     ``lengths``: tokens a text may have, special tokens included. ``layer`` k means
-    ``hidden_states[k]``: 0 are the embeddings, ``depth`` the last layer.
+    ``hidden_states[k]``: 0 are the embeddings, ``depth`` the last layer. ``declared_side``: too
+    long a text is cut on the side that the tokenizer declares, not at its end.
     """
 
     pooling: Pooling
@@ -76,6 +77,7 @@ class Encoding:
     dtype: Dtype
     lower_case: bool = False
     special_tokens: bool = True
+    declared_side: bool = False
     steps: tuple[Step, ...] = ("normalize",)
 
     def signed(self) -> dict[str, Any]:
@@ -103,6 +105,7 @@ class Encoding:
             "prompt": self.prompts[role],
             "dtype": self.dtype,
             "lower_case": self.lower_case,
+            "declared_side": self.declared_side,
             "steps": [step if isinstance(step, str) else _step_parts(step) for step in self.steps],
             **self._rare(),
         }
@@ -150,6 +153,7 @@ def resolve_encodings(
         extra: dict[str, Any] = {
             "lower_case": declared.lower_case,
             "special_tokens": declared.special_tokens,
+            "declared_side": True,
             "steps": declared.steps + (("normalize",) if cosine else ()),
         }
     else:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError, UsageError
 from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
 from harness.inference.probe import logits_need_one_length, probe_pairs
@@ -60,31 +61,26 @@ class Reader:
 
     Args:
         model: a transformers ``*ForQuestionAnswering``, loaded, in eval mode, on ``device``.
-        tokenizer: its fast tokenizer.
+        tokenizer: its tokenizer.
         reading: the protocol.
         device: where the model lies.
         batch_tokens: most tokens of a batch, padding included; halved when memory runs out. By
             default what suits the device.
 
     Raises:
-        RefusedError: the tokenizer gives no offsets, or the model has too few positions.
+        RefusedError: the model has too few positions.
         UsageError: ``batch_tokens`` is not positive.
     """
 
     def __init__(
         self,
         model: Any,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         *,
         reading: Reading = Reading(),
         device: str = "cpu",
         batch_tokens: int | None = None,
     ) -> None:
-        if not tokenizer.is_fast:
-            raise RefusedError(
-                f"the tokenizer {type(tokenizer).__name__} is a slow one and gives no offsets, "
-                "which answer spans need: use a checkpoint with a tokenizer.json"
-            )
         self.model = model
         self.tokenizer = tokenizer
         self.reading = reading
@@ -254,13 +250,13 @@ def _portions(pairs: list[tuple[str, str]], characters: int) -> Iterator[list[tu
         yield portion
 
 
-def takes_token_types(model: Any, tokenizer: Any) -> bool:
+def takes_token_types(model: Any, tokenizer: Tokenizer) -> bool:
     """Whether the model is told which of two texts a token is from.
 
     A tokenizer may give types to a model that has none, or that has a table of one row (XLM-R).
     """
     return (
-        "token_type_ids" in tokenizer.model_input_names
+        tokenizer.gives_types
         and "token_type_ids" in inspect.signature(model.forward).parameters
         and getattr(model.config, "type_vocab_size", 2) != 1
     )

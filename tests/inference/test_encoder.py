@@ -80,7 +80,7 @@ def forward_sizes(encoder: Encoder) -> list[int]:
 def plain_torch(checkpoint: Checkpoint, text: str, *, length: int = 48, layer: int = 2) -> Any:
     """hidden_states[layer] of one text by itself, as transformers gives it: [1, tokens, d]."""
     model, tokenizer = load_encoder(checkpoint, dtype="float32", device="cpu")
-    ids = tokenizer(text, truncation=True, max_length=length)["input_ids"]
+    (ids,) = tokenizer.ids([text], max_length=length)
     with torch.inference_mode():
         output = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
     return output.hidden_states[layer]
@@ -301,16 +301,16 @@ def test_lower_case_includes_the_prompt(checkpoint: Checkpoint, tmp_path: Path) 
 def test_without_a_padding_token(folders: Path, tmp_path: Path) -> None:
     checkpoint = of_kind(folders, "llama")
     _, tokenizer = load_encoder(checkpoint, dtype="float32", device="cpu")
-    assert tokenizer.pad_token_id is None
-    assert pad_id(tokenizer) == tokenizer.eos_token_id
+    assert "pad_token" not in tokenizer.special
+    assert pad_id(tokenizer) == tokenizer.special["eos_token"]
     assert np.isfinite(encoded(checkpoint, tmp_path, TEXTS)).all()
 
 
 def test_an_empty_text_without_special_tokens_still_has_a_token(folders: Path) -> None:
     _, tokenizer = load_encoder(of_kind(folders, "qwen2"), dtype="float32", device="cpu")
-    tokenizer.backend_tokenizer.post_processor = None
+    tokenizer.backend.post_processor = None
     rows = tokenize(tokenizer, ["", "river"], PLAIN, "query")
-    assert rows[0].tolist() == [tokenizer.bos_token_id]
+    assert rows[0].tolist() == [tokenizer.special["bos_token"]]
     assert len(rows[1]) > 0
 
 
