@@ -73,9 +73,11 @@ def unit_cells(unit: pa.Table, card: TaskCard, split: str) -> list[Cell]:
 
 def _draws(measured: list[Measured], keys: Keys) -> list[Floats]:
     """The draws of each; groups over the same items in the same order are one matrix product."""
+    rows = {id(one.rows): one.rows for one in measured}  # one array per group
+    items = {name: keys[own].tobytes() for name, own in rows.items()}
     groups: dict[bytes, list[int]] = {}
     for index, one in enumerate(measured):
-        groups.setdefault(keys[one.rows].tobytes(), []).append(index)
+        groups.setdefault(items[id(one.rows)], []).append(index)
     drawn: dict[int, Floats] = {}
     for own, members in groups.items():
         examples = [measured[index].examples for index in members]
@@ -90,13 +92,12 @@ def _parts(one: Measured, keys: Keys) -> Parts:
     A ratio is linearised in the sums of a cluster: (Σ numerator − score · Σ denominator) over all
     denominators, and the score by the cluster's share of what is counted.
     """
-    each = one.examples
-    sums, distinct = cluster_sums(
-        np.stack([each.numerator, each.denominator, each.counted]), keys[one.rows]
-    )
-    above, below, counted = sums
+    each, own = one.examples, keys[one.rows]
     if each.is_mean:
-        return distinct, above / below.sum()
+        sums, distinct = cluster_sums(each.numerator[None], own)
+        return distinct, sums[0] / each.n
+    sums, distinct = cluster_sums(np.stack([each.numerator, each.denominator, each.counted]), own)
+    above, below, counted = sums
     residual = (above - one.score.value * below) / max(below.sum(), 1.0)
     return distinct, residual + one.score.value * counted / counted.sum()
 

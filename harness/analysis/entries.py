@@ -236,8 +236,8 @@ def read_result(
     wanted = board_units(card.name, tuple(card.languages))
     rows = folded.table.drop_columns(["draws", "keys", "parts"]).to_pylist()
     drawn, keyed, added = (folded.table.column(name) for name in ("draws", "keys", "parts"))
-    metrics = {row["metric"] for row in rows}
-    metric = metric or (card.primary if card.primary in metrics else "f1_oracle")
+    headline = (row["metric"] for row, draws in zip(rows, drawn, strict=True) if draws.is_valid)
+    metric = metric or next(headline)
     values: dict[str, Value] = {}
     draws: dict[str, Floats] = {}
     parts: dict[str, Parts] = {}

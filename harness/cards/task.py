@@ -14,7 +14,15 @@ from pydantic import Field, RootModel, model_validator
 from harness.cards.languages import canonical, read_languages, task_root
 from harness.cards.source_files import Hub, SourceFile, read_checksums
 from harness.errors import DataError, UsageError, unknown_name
-from harness.io.strict_yaml import Misfit, Name, Strict, read_document, read_model, validated
+from harness.io.strict_yaml import (
+    KeyPath,
+    Misfit,
+    Name,
+    Strict,
+    read_document,
+    read_model,
+    validated,
+)
 
 Kind = Literal["bitext", "mining", "passages", "span_qa"]
 Scorer = Literal["squad", "mlqa"]
@@ -244,8 +252,8 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
     for split, part in card.source.splits.items():
         for needed in part.needs:
             if needed not in card.source.splits:
-                path = ("source", "splits", split, "needs")
-                yield Misfit(path, f"split {split} needs {needed}, which has no files")
+                problem = f"split {split} needs {needed}, which has no files"
+                yield Misfit(("source", "splits", split, "needs"), problem)
     yield from _metric_misfits(card)
     if (card.kind == "span_qa") != (card.scorer is not None):
         known = " or ".join(get_args(Scorer))
@@ -258,7 +266,9 @@ def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:
     from harness.metrics.by_kind import METRICS  # numpy: only where a card is read
 
     known = METRICS[card.kind]
-    named = [(("metrics", place), name) for place, name in enumerate(card.metrics)]
+    named: list[tuple[KeyPath, str]] = [
+        (("metrics", place), name) for place, name in enumerate(card.metrics)
+    ]
     for path, name in (*named, (("primary",), card.primary), (("official",), card.official)):
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.5)

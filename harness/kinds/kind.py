@@ -135,9 +135,10 @@ class Kind:
             if self.defined(metric, split)
         }
         measured = []
-        for lang, direction, group, own in self.groups(rows):
+        groups = self.groups(rows)
+        for lang, direction, group, own in groups:
             for metric, every in known.items():
-                part = every.of(own)
+                part = every if len(groups) == 1 else every.of(own)
                 score = Score(lang, direction, group, metric, part.score, part.n)
                 measured.append(Measured(score, part, own))
         return measured

@@ -60,21 +60,21 @@ def groups(rows: pa.Table) -> Sequence[Group]:
 
 
 def _tops(rows: pa.Table) -> Tops:
-    """Candidate ids begin with the candidate's language."""
     lists = rows.column("top_ids").combine_chunks()
     offsets = _offsets(lists)
     top = dictionary(lists.flatten())
     candidate = codes(top)
-    lang = dictionary(rows.column("lang"))
-    prefix = pc.list_element(pc.split_pattern(top.dictionary, ":", max_splits=1), 0)
-    named = pc.fill_null(pc.index_in(prefix, value_set=lang.dictionary), -1)
-    asked = np.repeat(codes(lang), np.diff(offsets))
-    return Tops(
-        candidate=candidate,
-        offsets=offsets,
-        own_language=named.to_numpy().astype(np.int64)[candidate] == asked,
-        pool=codes(dictionary(rows.column("direction"))),
-    )
+
+    def own_language() -> npt.NDArray[np.bool_]:
+        """Candidate ids begin with the candidate's language."""
+        lang = dictionary(rows.column("lang"))
+        prefix = pc.list_element(pc.split_pattern(top.dictionary, ":", max_splits=1), 0)
+        named = pc.fill_null(pc.index_in(prefix, value_set=lang.dictionary), -1)
+        asked = np.repeat(codes(lang), np.diff(offsets))
+        own: npt.NDArray[np.bool_] = named.to_numpy().astype(np.int64)[candidate] == asked
+        return own
+
+    return Tops(candidate, offsets, codes(dictionary(rows.column("direction"))), own_language)
 
 
 def _offsets(lists: pa.ListArray) -> npt.NDArray[np.int64]:

@@ -38,13 +38,13 @@ class PerExample:
     @property
     def score(self) -> float:
         """The score; 0 where the denominators add up to 0, as precision of no prediction is."""
-        below = self.denominator.sum()
+        below = len(self.denominator) if self.is_mean else self.denominator.sum()
         return float(self.numerator.sum() / below) if below > 0 else 0.0
 
     @property
     def n(self) -> int:
         """How many examples (or gold pairs) the score is over."""
-        return int(self.counted.sum())
+        return len(self.counted) if self.is_mean else int(self.counted.sum())
 
     def of(self, rows: npt.NDArray[np.int64]) -> PerExample:
         """Those of some examples, by index."""
@@ -56,7 +56,7 @@ class PerExample:
 def mean(values: npt.NDArray[np.floating]) -> PerExample:
     """A metric that is the mean of float[n] values over the examples."""
     each = _ones(len(values))
-    return PerExample(values.astype(np.float64), each, each)
+    return PerExample(values.astype(np.float64, copy=False), each, each)
 
 
 @lru_cache(maxsize=64)

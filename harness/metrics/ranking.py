@@ -22,14 +22,19 @@ class Tops:
     """The first candidates of n queries, best first, all queries one after another.
 
     candidate: int64[t], a number per candidate of a pool; offsets: int64[n + 1], as in `Ranks`;
-    own_language: bool[t], whether the candidate is in the language of its query; pool: int64[n],
-    the pool that each query searched: candidates of two pools are never the same.
+    pool: int64[n], the pool that each query searched: candidates of two pools are never the same;
+    read_own_language: bool[t], whether each candidate is in the language of its query.
     """
 
     candidate: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
-    own_language: npt.NDArray[np.bool_]
     pool: npt.NDArray[np.int64]
+    read_own_language: Callable[[], npt.NDArray[np.bool_]]
+
+    @cached_property
+    def own_language(self) -> npt.NDArray[np.bool_]:
+        """bool[t]: whether each candidate is in the language of its query."""
+        return self.read_own_language()
 
     @property
     def first(self) -> npt.NDArray[np.int64]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,16 @@ def test_reading_one_card_does_not_parse_the_others(monkeypatch: pytest.MonkeyPa
     cards._read_card.cache_clear()
     read_card("xquad")
     assert read == ["xquad.yaml"]
+
+
+def test_a_card_is_read_without_what_takes_long_to_import() -> None:
+    heavy = ("pyarrow", "torch", "transformers", "scipy", "pandas")
+    code = (
+        "import sys; from harness.cards.task import read_cards; read_cards(); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_an_unknown_task_names_the_nearest() -> None:

@@ -25,8 +25,8 @@ def test_each_pool_has_candidates_of_its_own() -> None:
     tops = Tops(
         candidate=np.array([0, 1, 0, 1, 0, 1, 1, 0]),
         offsets=np.array([0, 2, 4, 6, 8]),
-        own_language=np.ones(8, dtype=bool),
         pool=np.array([0, 0, 1, 1]),
+        read_own_language=lambda: np.ones(8, dtype=bool),
     )
     found = Ranks.of([[1], [2], [1], [1]], [1] * 4)
     ranks = Ranks(found.values, found.offsets, found.relevant, lambda: tops)
