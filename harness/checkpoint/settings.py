@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.weights import read_json
-from harness.errors import RefusedError
+from harness.errors import RefusedError, one_line
 
 ANY: tuple[Any, ...] = ()  # whatever the value is, it decides nothing
 
@@ -135,7 +135,7 @@ DROPOUT = Table(frozenset(), {"dropout": ANY})  # it does nothing in evaluation
 def unfollowed(where: str, values: Mapping[str, Any], table: Table) -> list[str]:
     """A reason for every key of ``values`` that is neither followed nor harmless as it stands."""
     return [
-        f"{where} says {key} = {value!r:.60}, which is not followed here"
+        f"{where} says {one_line(key, 80)} = {value!r:.60}, which is not followed here"
         for key, value in values.items()
         if key not in table.followed and not _harmless(value, table.harmless.get(key))
     ]
