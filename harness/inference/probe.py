@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
-# Tokens of the texts that are tried; neighbours differ by one token, others by many.
-LENGTHS = (3, 5, 8, 13, 21, 34, 63, 64)
+# Tokens of the texts that are tried: a little padding and much of it.
+LENGTHS = (3, 4, 9, 17, 33, 64)
 TEXT = (
     "The ferry to the northern island leaves at seven in the morning and my sister planted three "
     "apple trees behind the old school Паром на северный остров отправляется в семь утра "

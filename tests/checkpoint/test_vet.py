@@ -358,6 +358,9 @@ def test_tokenizer_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(own))
     with pytest.raises(RefusedError, match="code of its own"):
         vet_tokenizer(tmp_path)
+    # A tokenizer.json says all that a fast tokenizer does: no code is needed.
+    (tmp_path / "tokenizer.json").write_text("{}")
+    vet_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize(

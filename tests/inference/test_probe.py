@@ -58,7 +58,7 @@ def test_texts_of_each_length_are_tried_twice_in_different_words() -> None:
     assert [len(first) for first, _ in PAIRS] == list(LENGTHS)
     assert all(len(first) == len(second) for first, second in PAIRS)
     assert all(first.tolist() != second.tolist() for first, second in PAIRS)
-    assert max(len(first) for first, _ in probe_ids(words, 20)) == 13
+    assert max(len(first) for first, _ in probe_ids(words, 20)) == 17
     assert [len(first) for first, _ in probe_ids(words, 2)] == [2]
 
 
