@@ -94,6 +94,7 @@ def plan(
             _print_table(plans.values())
         for made in plans.values():
             print_notes(f"{task} does not apply: {why}" for task, why in made.inapplicable.items())
+            print_notes(f"left out: {why}" for why in made.left_out.values())
         for made in plans.values():
             check_complete(made, None)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cards.target_recipes import TargetRecipe
-from harness.cards.task import TaskCard
+from harness.cards.task import CustomCard, TaskCard
 from harness.inference.protocol import (
     Dtype,
     Encoding,
@@ -145,7 +145,7 @@ def _job(
         protocol=request.protocol.name if track in ("frozen", "native") else "standard",
         dtype=request.protocol.dtype,
         how=how,
-        custom=tuple(_differences(how, own, request.protocol.dtype)),
+        custom=(*_custom_card(card), *_differences(how, own, request.protocol.dtype)),
     )
 
 
@@ -167,6 +167,10 @@ def signed_parts(how: Encoding | Reading, dtype: str) -> dict[str, Any]:
         "answer": how.max_answer_tokens,
     }
     return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
+
+
+def _custom_card(card: TaskCard) -> list[str]:
+    return [f"custom card {card.checksum[:12]}"] if isinstance(card, CustomCard) else []
 
 
 def _differences(how: Encoding | Reading, own: Encoding | Reading, dtype: str) -> list[str]:

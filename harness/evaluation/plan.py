@@ -58,7 +58,8 @@ class Plan:
     """All that a run will do for one checkpoint.
 
     ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
-    ``missing``: task or task/language → why its data could not be had. ``downloads``: task → what
+    ``missing``: task or task/language → why its data could not be had. ``broken``: likewise, what is
+    wrong with its data. ``left_out``: task of the suite → which languages it lacks. ``downloads``: task → what
     it still needs, in a plan that downloads nothing. ``tunings``: recipe → the tuned checkpoint
     that its tasks are measured on.
     """
@@ -70,6 +71,8 @@ class Plan:
     missing: Mapping[str, str]
     downloads: Mapping[str, Sequence[Download]]
     tunings: Mapping[str, Tuning] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True) -> Plan:
@@ -80,13 +83,16 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     Raises:
         UsageError: the request does not make sense.
         RefusedError: the protocol does not apply to the checkpoint.
-        DataError: data does not match its checksum, schema or count.
+        DataError: what is finished was measured on other data.
     """
     from harness.checkpoint.loading import describe
     from harness.data.load import Where, load, planned_downloads
 
     where = Where(data=request.data, cache=request.cache, offline=request.offline)
-    chosen = [(*pair, target_recipe(request, pair[0].name)) for pair in choose_cards(request)]
+    choice = choose_cards(request)
+    for card, _ in choice.cards:
+        card.check_split(request.split)
+    chosen = [(*pair, target_recipe(request, pair[0].name)) for pair in choice.cards]
     # Retrieval first: the encoder is given back before a reader is loaded.
     chosen.sort(key=lambda one: KINDS[one[0].kind].needs == "reader")
     tuned = _tunings(checkpoint, request, chosen, where, download)
@@ -94,6 +100,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     tasks: list[PlannedTask] = []
     inapplicable: dict[str, str] = {}
     missing: dict[str, str] = {}
+    broken: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
     for card, units, recipe in chosen:
         split = card.check_split(request.split)
@@ -120,12 +127,18 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         if pending:
             downloads[card.name] = pending
             continue
-        loaded = load(card, split, units, where)
+        try:
+            loaded = load(card, split, units, where)
+        except DataError as error:  # costs no other task
+            broken[card.name] = str(error)
+            continue
+        broken |= _missing(card, units, loaded.broken)
         lacking = {
             **KINDS[card.kind].unscored(loaded.examples, split, request.limit), **loaded.missing
         }  # fmt: skip
+        lacking = {unit: why for unit, why in lacking.items() if unit not in loaded.broken}
         missing |= _missing(card, units, lacking)
-        units = tuple(unit for unit in units if unit not in lacking)
+        units = tuple(unit for unit in units if unit not in lacking and unit not in loaded.broken)
         if units:
             tasks.append(_planned(card, loaded, jobs, units, request, tuning))
     needed = {task.recipe.name for task in tasks if task.recipe}
@@ -137,6 +150,8 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         missing,
         {**downloads, **tuned.downloads},
         {name: tuning for name, tuning in tuned.planned.items() if name in needed},
+        broken,
+        choice.left_out,
     )
 
 

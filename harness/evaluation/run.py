@@ -10,9 +10,10 @@ from typing import Protocol as Interface
 
 import pyarrow as pa
 
+from harness.cards.task import CustomCard
 from harness.checkpoint.loading import load_reader
 from harness.data.load import Where
-from harness.errors import IncompleteError
+from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
 from harness.evaluation.plan import Plan, PlannedTask
 from harness.evaluation.request import Request
@@ -87,10 +88,14 @@ def reads(task: PlannedTask) -> bool:
 
 
 def not_measured(plan: Plan) -> list[pa.Table]:
-    """A row without a value for what does not apply, and for what could not be had."""
-    return [note(plan, task, why) for task, why in plan.inapplicable.items()] + [
-        note(plan, task, f"missing: {why}") for task, why in plan.missing.items()
+    """A row without a value for what does not apply, could not be had, or was left out."""
+    reasons = [
+        *plan.inapplicable.items(),
+        *((task, f"missing: {why}") for task, why in plan.missing.items()),
+        *((task, f"broken data: {why}") for task, why in plan.broken.items()),
+        *((task, f"left out: {why}") for task, why in plan.left_out.items()),
     ]
+    return [note(plan, task, why) for task, why in reasons]
 
 
 def _measure(
@@ -124,18 +129,27 @@ def _measure(
     return tables
 
 
-def check_complete(plan: Plan, table: pa.Table) -> None:
+def check_complete(plan: Plan, table: pa.Table | None) -> None:
     """Raise when something planned could not be measured.
 
     Raises:
-        IncompleteError: names what is missing; ``error.scores`` holds what there is.
+        DataError: names whose data is broken; ``error.scores`` holds what there is.
+        IncompleteError: names what is missing; likewise.
     """
-    if plan.missing:
-        names = ", ".join(plan.missing)
-        why = next(iter(plan.missing.values()))
-        error = IncompleteError(f"incomplete: no data for {names} ({why})")
-        error.scores = table
-        raise error
+    missing = ", ".join(plan.missing)
+    error: HarnessError
+    if plan.broken:
+        why = next(iter(plan.broken.values()))
+        also = f"; no data for {missing}" if missing else ""
+        error = DataError(f"broken data of {', '.join(plan.broken)} ({why}){also}")
+    elif plan.missing:
+        error = IncompleteError(
+            f"incomplete: no data for {missing} ({next(iter(plan.missing.values()))})"
+        )
+    else:
+        return
+    error.scores = table
+    raise error
 
 
 def _run_task(
@@ -253,7 +267,7 @@ def _meta(
     request: Request, task: PlannedTask, job: Job, unit: str, degenerate: bool, seconds: float
 ) -> dict[str, Any]:
     """What stands in the Parquet file under the key ``xharness``."""
-    checkpoint, loaded = job.checkpoint, task.loaded
+    checkpoint, loaded, card = job.checkpoint, task.loaded, job.card
     return {
         "format": FORMAT,
         "model": checkpoint.id,
@@ -264,6 +278,8 @@ def _meta(
         "task": job.card.name,
         "task_version": job.card.version,
         "card_hash": job.card.hash,
+        # A card outside the package goes along, so that its rows can be read without it.
+        **({"card": card.model_dump(mode="json")} if isinstance(card, CustomCard) else {}),
         "kind": job.card.kind,
         "track": job.track,
         "protocol": job.protocol,

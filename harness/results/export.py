@@ -13,7 +13,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.cards.task import TaskCard, read_card
+from harness.cards.task import TaskCard, card_of
 from harness.data.examples import Bitext, Examples
 from harness.data.load import Where, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
@@ -96,7 +96,7 @@ def _runs(path: Path) -> tuple[list[Run], list[str]]:
     everything = []
     for file in files:
         meta = file.meta()
-        everything.append(Run(file, read_card(meta["task"]), meta))
+        everything.append(Run(file, card_of(meta), meta))
     runs = [run for run in everything if has_layout(run.card)]
     notes = [
         f"{run.file.path.name} left out: {run.card.title} has no official prediction file"

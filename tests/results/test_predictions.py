@@ -14,7 +14,7 @@ from harness.data.load import Where
 from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError
 from harness.results.export import export
 from harness.results.outcomes import find
-from harness.results.predictions import FolderScores, check_gold, score_file, score_folder
+from harness.results.predictions import FolderScores, check_scored, score_file, score_folder
 from harness.results.xtreme_layout import sorted_order
 from tests.mini_xtreme import ENGLISH, lay_data, questions, run_task, unfinished
 
@@ -241,7 +241,7 @@ def test_tatoeba_lines_are_in_the_sorted_order(tmp_path: Path, data: Path) -> No
 def test_tatoeba_files_that_are_none(tmp_path: Path, data: Path, text: str, said: str) -> None:
     put(tmp_path / "tatoeba/test-de.tsv", text)
     with pytest.raises(DataError) as raised:
-        score(tmp_path, data)
+        check_scored(score(tmp_path, data))
     assert said in one_line(raised)
 
 
@@ -264,7 +264,7 @@ def test_bucc_pairs(tmp_path: Path, data: Path) -> None:
     assert any("1 of 9 pairs have unknown ids" in note for note in scores.notes)
     put(tmp_path / "bucc2018/test-de.tsv", "1.2\tde-000000206\ten-000000206\n")
     with pytest.raises(DataError, match=r"test-de\.tsv:1: not xx-id<TAB>en-id"):
-        score(tmp_path, data)
+        check_scored(score(tmp_path, data))
 
 
 @pytest.mark.usefixtures("invented")
@@ -293,7 +293,7 @@ def test_mewsli_x_looks_at_twenty_ranks(tmp_path: Path, data: Path, name: str) -
     assert any("1 predictions have ids" in note for note in scores.notes)
     put(tmp_path / name / "test-de.json", {"de-0": [0]})
     with pytest.raises(DataError, match="prediction of de-0 is not a list of ids"):
-        score(tmp_path, data)
+        check_scored(score(tmp_path, data))
 
 
 @pytest.mark.usefixtures("invented")
@@ -337,7 +337,7 @@ def test_what_cannot_be_scored_is_told(tmp_path: Path, data: Path) -> None:
         "tatoeba/test-fr.json",
         "xnli/",
     ]
-    check_gold(scores)
+    check_scored(scores)
 
 
 @pytest.mark.usefixtures("invented")
@@ -380,7 +380,7 @@ def test_missing_gold_is_incomplete_and_what_there_is_is_scored(tmp_path: Path, 
     assert list(scores.values["tatoeba"]) == ["de"]
     assert list(scores.missing) == ["tatoeba/pl"]
     with pytest.raises(IncompleteError) as raised:
-        check_gold(scores)
+        check_scored(scores)
     assert "no gold for tatoeba/pl" in one_line(raised)
 
 

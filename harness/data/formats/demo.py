@@ -63,7 +63,7 @@ def _mining(lang: str, split: str, record: Any, file: LocalFile) -> Mining:
     )
     gold = set()
     for pair in take(record, "gold", list, place):
-        if not (isinstance(pair, list) and len(pair) == 2):
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(i, str) for i in pair)):
             raise DataError(f"{place}: a gold pair is not two ids")
         left, right = pair
         if left not in source or right not in english:
