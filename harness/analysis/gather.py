@@ -21,7 +21,8 @@ from harness.analysis.standings import Standing, standing
 from harness.analysis.variants import variants
 from harness.cards.task import card_names
 from harness.errors import NotFoundError
-from harness.results.outcomes import OBJECTS, OutcomeFile, find
+from harness.inference.protocol import OBJECTS
+from harness.results.outcomes import OutcomeFile, find
 from harness.results.scores import SCHEMA
 from harness.submissions.attempts import read_attempts
 from harness.submissions.submission import Submission, read_submissions
@@ -98,7 +99,8 @@ def read_board(
 def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str]]:
     """Every outcome file folded, with its path under ``results``, in path order.
 
-    Those of cards outside the package and of objects are no part of a board. Kept folds are read first: other processes are only started for what is new.
+    Those of cards outside the package and of objects are no part of a board. Kept folds are read
+    first: other processes are only started for what is new.
     """
     files = [file for file in find(results) if _of_board(file)] if results.exists() else []
     names = [file.path.relative_to(results).as_posix() for file in files]

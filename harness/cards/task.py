@@ -219,6 +219,10 @@ class CustomCard(TaskCard):
         """sha256 hex over what decides a number, and over the file."""
         return sha256(f"{super().hash} {self.checksum}".encode()).hexdigest()
 
+    def portable(self) -> dict[str, Any]:
+        """The card as plain data, without the folder that it lay in."""
+        return {**self.model_dump(mode="json"), "path": Path(self.path).name}
+
 
 class SuiteEntry(Strict):
     """A task of a suite, with its languages where they are not all of the card's.
@@ -261,7 +265,7 @@ def card_of(meta: Mapping[str, Any]) -> TaskCard:
         return CustomCard.model_validate(meta["card"])
     except ValidationError as error:
         why = one_line(error.errors()[0]["msg"], 120)
-        raise DataError(f"the card that the outcomes of {meta['task']} bring along: {why}") from None
+        raise DataError(f"the card within the outcomes of {meta['task']}: {why}") from None
 
 
 def _read_custom(path: Path) -> CustomCard:

@@ -106,7 +106,7 @@ def eval(
         display = Display(quiet=quiet, verbose=verbose)
         try:
             with display:
-                made = (api.plan(model, request) for model in models)
+                made = (api.plan_request(model, request) for model in models)
                 for plan, table in choose(engine)(made, display):
                     plans.append(plan)
                     tables.append(table)

@@ -87,7 +87,7 @@ def plan(
         }  # fmt: skip
         words = _words(given)
         words += ["--finetune"] * finetune + ["--offline"] * offline
-        plans = {model: api.plan(model, request) for model in dict.fromkeys(models)}
+        plans = {model: api.plan_request(model, request) for model in dict.fromkeys(models)}
         if format == "jsonl":
             _print_lines(plans, words)
         else:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.cards.languages import task_root
-from harness.cards.task import TaskCard
+from harness.cards.task import CustomCard, TaskCard
 from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.examples import Examples, Loaded, Retrieval
@@ -127,6 +127,7 @@ def fetch(card: TaskCard, split: str | None, units: Sequence[str], where: Where)
     What the cache has whole is taken from there, so that a prefetched task makes no connection.
     """
     split = card.check_split(split)
+    where = _place(card, where)
     if card.source.package:
         return folder.find(card, split, units, task_root(), "package")
     if where.data is not None:
@@ -151,6 +152,7 @@ def planned_downloads(
 ) -> list[Download]:
     """What `fetch` would download first; no connection is tried."""
     split = card.check_split(split)
+    where = _place(card, where)
     if card.source.package or where.data is not None:
         return []
     if not _cached(card, split, units, where).failures:
@@ -161,6 +163,16 @@ def planned_downloads(
         if url and not (piece.member and official.archive_place(where, url).is_file()):
             planned[url] = Download(url, piece.size)
     return list(planned.values())
+
+
+def _place(card: TaskCard, where: Where) -> Where:
+    """Where the card's downloads lie: of cards outside the package, each in a folder of its own.
+
+    Two of them may call files by one path that they take from two addresses.
+    """
+    if not isinstance(card, CustomCard):
+        return where
+    return replace(where, cache=where.cache / "custom" / card.checksum[:12])
 
 
 def _cached(card: TaskCard, split: str, units: Sequence[str], where: Where) -> Fetched:

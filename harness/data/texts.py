@@ -56,7 +56,7 @@ def _of_unit(examples: Any) -> Iterator[Named]:
     else:
         for corpora in examples.values():
             assert isinstance(corpora, Mining)
-            for side in (corpora.source, corpora.english):
-                for identifier, text in side.items():
+            for sentences in (corpora.source, corpora.english):
+                for identifier, text in sentences.items():
                     yield identifier, f"the sentence id {identifier}"
                     yield text, f"the sentence {identifier}"

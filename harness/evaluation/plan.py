@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
-from harness.evaluation.jobs import Job, encoding_jobs, reading_job, tuned_job
+from harness.evaluation.jobs import Job, encoding_jobs, object_job, reading_job, tuned_job
 from harness.evaluation.request import Request, choose_cards, target_recipe
+from harness.inference.objects import GivenModel
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile
@@ -58,10 +59,10 @@ class Plan:
     """All that a run will do for one checkpoint.
 
     ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
-    ``missing``: task or task/language → why its data could not be had. ``broken``: likewise, what is
-    wrong with its data. ``left_out``: task of the suite → which languages it lacks. ``downloads``: task → what
-    it still needs, in a plan that downloads nothing. ``tunings``: recipe → the tuned checkpoint
-    that its tasks are measured on.
+    ``missing``: task or task/language → why its data could not be had. ``broken``: likewise, what
+    is wrong with its data. ``left_out``: task of the suite → which languages it lacks.
+    ``downloads``: task → what it still needs, in a plan that downloads nothing. ``tunings``: recipe
+    → the tuned checkpoint that its tasks are measured on.
     """
 
     checkpoint: Checkpoint
@@ -111,11 +112,16 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         if recipe is not None and recipe.name in tuned.missing:
             missing[card.name] = tuned.missing[recipe.name]
             continue
+        if reads and isinstance(checkpoint, GivenModel):
+            inapplicable[card.name] = checkpoint.head_note
+            continue
         if recipe is None and reads and not checkpoint.has_qa_head:
             remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
             inapplicable[card.name] = f"{checkpoint.head_note}: {remedy}"
             continue
-        if reads:
+        if isinstance(checkpoint, GivenModel):
+            jobs = [object_job(checkpoint, card, units, split, request)]
+        elif reads:
             jobs = [reading_job(checkpoint, card, units, split, request)]
         else:
             shape = shape or describe(checkpoint)

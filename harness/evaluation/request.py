@@ -79,7 +79,7 @@ def choose_cards(request: Request) -> Choice:
         card = read_card(name)
         if request.suite is not None and card.name not in entries:
             raise UsageError(f"task {name} is not in suite {suite}: it has {', '.join(entries)}")
-        if cards.setdefault(card.name, card) != card:
+        if cards.setdefault(card.name, card).hash != card.hash:
             raise UsageError(f"two cards are named {card.name}: give one, or rename one of them")
     if not request.languages:
         units = [card.select(entries.get(name)) for name, card in cards.items()]

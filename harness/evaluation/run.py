@@ -18,6 +18,7 @@ from harness.evaluation.jobs import Job
 from harness.evaluation.plan import Plan, PlannedTask
 from harness.evaluation.request import Request
 from harness.inference.encoder import Backbone, Encoder
+from harness.inference.objects import GivenModel, ObjectEncoder
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.inference.reader import Reader, Reading
 from harness.io.environment import harness_version, libraries
@@ -109,7 +110,11 @@ def _measure(
     tables: list[pa.Table] = []
     encoding_tasks = [task for task in tasks if not reads(task)]
     reading_tasks = [task for task in tasks if reads(task)]
-    if encoding_tasks:
+    if isinstance(checkpoint, GivenModel):
+        encoder = ObjectEncoder(checkpoint, reporter.advance)
+        for task in encoding_tasks:
+            tables += _run_task(request, task, encoder, made, reporter)
+    elif encoding_tasks:
         backbone = make_backbone(request, checkpoint, encoding_tasks)
         since = time.time_ns() if request.fresh else 0
         for task in encoding_tasks:
@@ -155,7 +160,7 @@ def check_complete(plan: Plan, table: pa.Table | None) -> None:
 def _run_task(
     request: Request,
     task: PlannedTask,
-    model: Encoder | LazyReader,
+    model: Encoder | ObjectEncoder | LazyReader,
     made: Mapping[str, Any] | None,
     reporter: Reporter,
 ) -> list[pa.Table]:
@@ -180,7 +185,7 @@ def run_unit(
     task: PlannedTask,
     job: Job,
     unit: str,
-    model: Encoder | LazyReader,
+    model: Encoder | ObjectEncoder | LazyReader,
     prepared: Any,
     made: Mapping[str, Any] | None,
 ) -> None:
@@ -205,7 +210,9 @@ def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter)
     return table
 
 
-def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | LazyReader) -> None:
+def _announce(
+    task: PlannedTask, job: Job, unit: str, model: Encoder | ObjectEncoder | LazyReader
+) -> None:
     # Batches are formed as if the finished units ran before: see Encoder.announce.
     if isinstance(model, Encoder):
         for role, texts in KINDS[task.card.kind].texts(task.loaded.examples, unit, job.limit):
@@ -279,7 +286,7 @@ def _meta(
         "task_version": job.card.version,
         "card_hash": job.card.hash,
         # A card outside the package goes along, so that its rows can be read without it.
-        **({"card": card.model_dump(mode="json")} if isinstance(card, CustomCard) else {}),
+        **({"card": card.portable()} if isinstance(card, CustomCard) else {}),
         "kind": job.card.kind,
         "track": job.track,
         "protocol": job.protocol,

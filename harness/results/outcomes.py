@@ -27,9 +27,6 @@ from harness.errors import DataError, IncompleteError, NotFoundError, one_line
 Read = TypeVar("Read")
 
 KEY = b"xharness"
-# The folder of an object with `encode` begins so: `@` is in no Hub id, and a local folder's begins
-# with `local__`.
-OBJECTS = "object@"
 FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")

@@ -63,7 +63,7 @@ def _mining(lang: str, split: str, record: Any, file: LocalFile) -> Mining:
     )
     gold = set()
     for pair in take(record, "gold", list, place):
-        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(i, str) for i in pair)):
+        if not isinstance(pair, list) or [type(one) for one in pair] != [str, str]:
             raise DataError(f"{place}: a gold pair is not two ids")
         left, right = pair
         if left not in source or right not in english:
@@ -136,7 +136,9 @@ def _passage(record: Any, lang: str, file: LocalFile) -> Passage:
         answer = take(own, "sentence", int, place)
         if not 0 <= answer < len(sentences):
             raise DataError(f"{place}: the passage has no sentence {answer}")
-        questions.append((take(question, "id", str, place), take(own, "question", str, place), answer))
+        questions.append(
+            (take(question, "id", str, place), take(own, "question", str, place), answer)
+        )
     return Passage(
         id=identifier,
         cluster=f"demo:{identifier}",

@@ -74,7 +74,10 @@ def _whole(
     why: str,
     revision: str | None = None,
 ) -> Files:
-    """The files. IncompleteError with ``why`` where not all are there, DataError for a wrong one."""
+    """The files. IncompleteError with ``why`` where not all of them are there.
+
+    DataError for one that is not the official one.
+    """
     for text in found.broken.values():
         raise DataError(text)
     if found.failures:
