@@ -93,7 +93,7 @@ def evaluate(
 
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes. IncompleteError and
-            DataError carry the Evaluation of what could be measured as ``error.scores``.
+            DataError carry the Arrow table of what could be measured as ``error.scores``.
     """
     import pyarrow as pa
 
@@ -130,7 +130,7 @@ def evaluate(
         for done in plans:
             check_complete(done, None)
     except (IncompleteError, DataError) as error:
-        error.scores = found() if tables else None
+        error.scores = found().to_arrow() if tables else None
         raise
     return found()
 

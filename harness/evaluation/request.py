@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.cards.languages import canonical
 from harness.cards.target_recipes import TargetRecipe, chosen_recipe
 from harness.cards.task import TaskCard, read_card, read_suites
 from harness.errors import UsageError, unknown_name
@@ -107,7 +108,7 @@ def _with_languages(cards: Sequence[TaskCard], request: Request) -> Choice:
         if units:
             chosen.append((card, tuple(unit for unit in card.languages if unit in units)))
     for language in request.languages:
-        if language not in found:
+        if language not in found and not (request.tasks and _known(language)):
             raise refused[language]
     for card in cards if request.tasks else ():
         if card.name in left_out:
@@ -115,6 +116,14 @@ def _with_languages(cards: Sequence[TaskCard], request: Request) -> Choice:
                 f"task {left_out[card.name]}: its languages are {', '.join(card.languages)}"
             )
     return Choice(tuple(chosen), left_out)
+
+
+def _known(language: str) -> bool:
+    """Whether it is a language (or pair) at all, in a task or not."""
+    try:
+        return all(canonical(part) for part in language.split("-"))
+    except UsageError:
+        return False
 
 
 def target_recipe(request: Request, task: str) -> TargetRecipe | None:
