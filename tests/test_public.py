@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import harness
 import xharness
@@ -45,3 +46,11 @@ def test_types_and_the_second_name_are_in_the_wheel() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert wheel["targets"]["wheel"]["packages"] == ["harness", "xharness.py"]
     assert "xharness.py" in wheel["targets"]["sdist"]["include"]
+
+
+def test_the_citation_and_the_hooks_are_of_this_project() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (harness.__version__, "Apache-2.0")
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook["id"] for repo in config["repos"] for hook in repo["hooks"]]
+    assert hooks == ["ruff-check", "ruff-format", "mypy", "submissions"]
