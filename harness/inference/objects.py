@@ -19,7 +19,7 @@ from harness.checkpoint.resolve import Checkpoint
 from harness.errors import RefusedError, UsageError, one_line
 from harness.inference.batching import distinct
 from harness.inference.protocol import OBJECTS, Role
-from harness.inference.vector_store import Float32
+from harness.inference.vector_store import Float32, text_key
 from harness.io.strict_json import has_half_pair
 
 TAKES = (
@@ -42,7 +42,7 @@ PROBE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GivenModel(Checkpoint):
     """An object with ``encode``, in the place of a checkpoint.
 
@@ -142,6 +142,11 @@ class ObjectEncoder:
         self._given = given
         self._progress = progress
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said beside the scores of these vectors; the job says it all."""
+        return ()
+
     def encode(
         self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
     ) -> Float32:
@@ -150,27 +155,27 @@ class ObjectEncoder:
         Raises:
             RefusedError: what the object returns is not one finite vector per text.
         """
-        unique, inverse = distinct(texts)
-        vectors = self.stored(unique, role=role, lang=lang, layer=layer)
-        return vectors if len(unique) == len(texts) else vectors[inverse]
-
-    def stored(
-        self, unique: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
-    ) -> Float32:
-        """As ``encode``, of distinct texts."""
         given = self._given
+        unique, inverse = distinct(texts)
         parts: list[Float32] = []
         for start in range(0, len(unique), TEXTS):
-            texts = unique[start : start + TEXTS]
-            parts.append(_encoded(given.model, texts, role, given.name))
+            part = unique[start : start + TEXTS]
+            parts.append(_encoded(given.model, part, role, given.name))
             if parts[-1].shape[1] != parts[0].shape[1]:
                 raise RefusedError(
                     f"{given.name}: encode returned vectors of {parts[0].shape[1]} and of "
                     f"{parts[-1].shape[1]} dimensions"
                 )
-            self._progress(len(texts), sum(len(text) for text in texts))
+            self._progress(len(part), sum(len(text) for text in part))
         vectors = np.concatenate(parts) if len(parts) != 1 else parts[0]
-        return _unit(vectors) if given.similarity == "cosine" else vectors
+        vectors = _unit(vectors) if given.similarity == "cosine" else vectors
+        return vectors if len(unique) == len(texts) else vectors[inverse]
+
+    stored = encode  # in slices or whole, it is all in memory here
+
+    def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
+        """A key of each text: an object's token ids are not known, so that only texts tie."""
+        return [text_key(text) for text in texts]
 
 
 def _encoded(model: Any, texts: Sequence[str], role: Role, name: str) -> Float32:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.outputs import print_json
+from harness.errors import DataError
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 
@@ -351,3 +353,10 @@ def test_predictions_that_are_read_in_one_way_only(
         assert one_line(ran.stderr)
     else:
         assert json.loads(ran.stdout) == {"squad": {"all": {"exact_match": 100.0, "f1": 100.0}}}
+
+
+def test_a_score_that_is_no_number_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(DataError, match="not a number"):
+            print_json([{"value": value}])
+    assert capsys.readouterr().out == ""

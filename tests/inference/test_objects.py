@@ -14,6 +14,7 @@ import torch
 import harness
 from harness.errors import HarnessError, RefusedError, UsageError
 from harness.inference.objects import PROBE, ObjectEncoder, given_model
+from tests.checkpoints import build_sentence_transformer
 
 
 class Words:
@@ -164,3 +165,19 @@ def test_an_evaluation_is_custom_and_resumes(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == 2
     (differences,) = other.compare(first)
     assert differences.difference.estimate.difference == 0
+
+
+def test_a_loaded_sentence_transformers_model_gives_what_native_gives(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = build_sentence_transformer(tmp_path / "model")
+    model = SentenceTransformer(str(folder), device="cpu")
+    places: Any = {"out": tmp_path / "out", "cache_dir": tmp_path / "cache", "offline": True}
+    options: Any = {"suite": "demo", "languages": ["de", "zh"], **places}
+    ours = harness.evaluate(folder, protocol="native", **options).by_language()
+    theirs = harness.evaluate(model, **options).by_language()
+    key = ["task", "lang", "direction", "metric"]
+    assert theirs.select(key).equals(ours.select(key))
+    # A near tie may be decided by the last bits of other batches.
+    assert np.allclose(theirs.column("value"), ours.column("value"), atol=0.01)
+    assert theirs.num_rows > 20

@@ -317,6 +317,27 @@ def test_qa_in_percent_by_the_scorer_of_the_task(tmp_path: Path, data: Path) -> 
 
 
 @pytest.mark.usefixtures("invented")
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (b'{"a": "x", "a": "y"}', "the key 'a' occurs twice"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'{"a": "\\udc00"}', "a holds half of a surrogate pair"),
+        (b"\xff", "not UTF-8 at byte 0"),
+        (b"[]", "give an object of"),
+    ],
+)
+def test_a_broken_file_costs_no_other(tmp_path: Path, data: Path, bad: bytes, said: str) -> None:
+    put(tmp_path / "xquad/test-el.json", "\ufeff" + json.dumps({"xquad-0-0": "x"}))
+    (tmp_path / "xquad/test-de.json").write_bytes(bad)
+    scores = score(tmp_path, data)
+    assert list(scores.values["xquad"]) == ["el"]
+    with pytest.raises(DataError, match=r"not scored: xquad/de \(.*test-de.json") as raised:
+        check_scored(scores)
+    assert said in one_line(raised)
+
+
+@pytest.mark.usefixtures("invented")
 def test_what_cannot_be_scored_is_told(tmp_path: Path, data: Path) -> None:
     put(tmp_path / "tatoeba/test-de.tsv", "0\n" * 12)
     put(tmp_path / "tatoeba/test-en.tsv", "0\n")
