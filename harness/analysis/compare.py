@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.analysis.differences import Difference, differ
-from harness.analysis.entries import TRACKS, Result, make_entries, read_result
+from harness.analysis.entries import Result, make_entries, place_of, read_result
 from harness.analysis.fold import Folded, fold
 from harness.analysis.replicates import Replicated, Run, over_replicates
 from harness.cards.task import read_card
@@ -114,7 +114,7 @@ def compare(
         )
     found_differences = []
     for (track, metric), tasks in sorted(
-        groups.items(), key=lambda item: (TRACKS.index(item[0][0]), item[0][1])
+        groups.items(), key=lambda item: (place_of(item[0][0]), item[0][1])
     ):
         chosen = [
             [(number, one) for number, run in enumerate(side) for one in _by_seed(run, tasks)]

@@ -309,7 +309,7 @@ def make_entries(
                 base=None if slug is None else base_of(slug, submissions),
                 contaminated=seen,
                 results=tuple(
-                    sorted(results, key=lambda r: (_place(r.track), r.task, r.layer or 0, r.path))
+                    sorted(results, key=lambda r: (place_of(r.track), r.task, r.layer or 0, r.path))
                 ),
                 attempt=attempts.get(name),
             )
@@ -343,5 +343,6 @@ def _slug(model: str, revision: str) -> str:
     return re.sub(r"[^\w.-]+", "__", f"{model}-{digest}")
 
 
-def _place(track: str) -> int:
+def place_of(track: str) -> int:
+    """Where a track stands among the others; one that boards do not have, at the end."""
     return TRACKS.index(track) if track in TRACKS else len(TRACKS)

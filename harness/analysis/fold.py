@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 
 from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
-from harness.cards.task import TaskCard, read_card
+from harness.cards.task import TaskCard, card_of
 from harness.errors import DataError
 from harness.io.files import replacing
 from harness.kinds import KINDS
 from harness.metrics.per_example import Floats
-from harness.results.outcomes import DAMAGE, KEY, OutcomeFile
+from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
 from harness.results.scores import SCHEMA, apart, consistent, is_complete, macro
 
 # The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
@@ -59,7 +59,7 @@ class Folded:
     @cached_property
     def card(self) -> TaskCard:
         """The task, as its card is now."""
-        return read_card(self.meta["task"])
+        return card_of(self.meta)
 
     @cached_property
     def notes(self) -> list[str]:
@@ -131,7 +131,7 @@ def _read_kept(path: Path) -> Folded | None:
 def fold_key(path: Path) -> str:
     """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
-    card = read_card(path.name.split(".")[0])
+    card = card_of(read_meta(path))
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -152,7 +152,7 @@ def _code_digest() -> bytes:
 
 def _fold(file: OutcomeFile) -> Folded:
     meta = file.meta()
-    card = read_card(meta["task"])
+    card = card_of(meta)
     cells: list[Cell] = []
     for unit in _units(file, meta, card):
         with consistent(file):

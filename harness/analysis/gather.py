@@ -19,7 +19,9 @@ from harness.analysis.gains import Gain, gains
 from harness.analysis.published import Figure, read_figures
 from harness.analysis.standings import Standing, standing
 from harness.analysis.variants import variants
+from harness.cards.task import card_names
 from harness.errors import NotFoundError
+from harness.inference.protocol import OBJECTS
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.scores import SCHEMA
 from harness.submissions.attempts import read_attempts
@@ -97,9 +99,10 @@ def read_board(
 def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str]]:
     """Every outcome file folded, with its path under ``results``, in path order.
 
-    Kept folds are read first: other processes are only started for what is new.
+    Those of cards outside the package and of objects are no part of a board. Kept folds are read
+    first: other processes are only started for what is new.
     """
-    files = find(results) if results.exists() else []
+    files = [file for file in find(results) if _of_board(file)] if results.exists() else []
     names = [file.path.relative_to(results).as_posix() for file in files]
     found = {} if cache is None else {file: kept_fold(file, cache) for file in files}
     new = [file for file in files if found.get(file) is None]
@@ -107,6 +110,13 @@ def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str
     return [
         (found.get(file) or folded[file], name) for file, name in zip(files, names, strict=True)
     ]
+
+
+def _of_board(file: OutcomeFile) -> bool:
+    if file.path.parent.parent.name.startswith(OBJECTS):
+        return False
+    # Only a task that the package lacks can be of a card outside it: no other file is opened.
+    return file.path.name.split(".")[0] in card_names() or not file.meta().get("card")
 
 
 def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded]:

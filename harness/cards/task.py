@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, RootModel, model_validator
+from pydantic import Field, RootModel, ValidationError, model_validator
 
 from harness.cards.languages import canonical, read_languages, task_root
 from harness.cards.source_files import Hub, SourceFile, read_checksums
-from harness.errors import DataError, UsageError, unknown_name
+from harness.errors import DataError, NotFoundError, UsageError, one_line, unknown_name
 from harness.io.strict_yaml import (
     KeyPath,
     Misfit,
@@ -99,6 +101,11 @@ class TaskCard(Strict):
         for misfit in _misfits(self):
             raise misfit
         return self
+
+    @property
+    def argument(self) -> str:
+        """What names the task on a command line."""
+        return self.name
 
     @property
     def pairs(self) -> bool:
@@ -187,6 +194,31 @@ class TaskCard(Strict):
         return {"-".join(parts)} & set(self.languages)
 
 
+class CustomCard(TaskCard):
+    """A card from outside the package: its rows are marked custom and never ranked.
+
+    ``path``: as it was named. ``checksum``: sha256 hex of the file, which is in the signature: of
+    such a card, prose too may be all that tells two versions apart.
+    """
+
+    path: str
+    checksum: str
+
+    @property
+    def argument(self) -> str:
+        """What names the task on a command line."""
+        return self.path
+
+    @property
+    def hash(self) -> str:
+        """sha256 hex over what decides a number, and over the file."""
+        return sha256(f"{super().hash} {self.checksum}".encode()).hexdigest()
+
+    def portable(self) -> dict[str, Any]:
+        """The card as plain data, without the folder that it lay in."""
+        return {**self.model_dump(mode="json"), "path": Path(self.path).name}
+
+
 class SuiteEntry(Strict):
     """A task of a suite, with its languages where they are not all of the card's.
 
@@ -203,11 +235,48 @@ class Suites(RootModel[Mapping[str, Annotated[list[SuiteEntry], Field(min_length
 
 
 def read_card(name: str) -> TaskCard:
-    """One card by the task's name. UsageError for an unknown one, DataError for a broken one."""
+    """One card by the task's name, or by the path of a card outside the package (``….yaml``).
+
+    Raises:
+        UsageError: an unknown task, or a card outside the package with the name of one in it.
+        NotFoundError: no such file. DataError: a broken card.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return _read_custom(Path(name))
     known = card_names()
     if name not in known:
         raise unknown_name("task", name, known)
     return _read_card(name)
+
+
+def card_of(meta: Mapping[str, Any]) -> TaskCard:
+    """The card that outcomes were measured with: the package's, or the one that they bring along.
+
+    ``meta``: the metadata of an outcome file. UsageError and DataError as for ``read_card``.
+    """
+    if not meta.get("card"):
+        return read_card(meta["task"])
+    try:
+        return CustomCard.model_validate(meta["card"])
+    except ValidationError as error:
+        why = one_line(error.errors()[0]["msg"], 120)
+        raise DataError(f"the card within the outcomes of {meta['task']}: {why}") from None
+
+
+def _read_custom(path: Path) -> CustomCard:
+    if not path.is_file():
+        raise NotFoundError(f"no card {path}: give a task of `xharness tasks`, or a file")
+    document = read_document(path, str(path))
+    card = validated(document, TaskCard)
+    if card.name in card_names():
+        raise UsageError(
+            f"{document.place(('name',))}: {card.name} is a task of the package: give the card a "
+            "name of its own"
+        )
+    checksum = sha256(path.read_bytes()).hexdigest()
+    return CustomCard.model_validate(
+        {**document.value, "path": os.fspath(path), "checksum": checksum}
+    )
 
 
 @cache

@@ -28,7 +28,8 @@ def tasks(
 
         suites = read_suites()
         # A few names are those of a target and of an intermediate task: the target first.
-        target = name in (*suites, *card_names())
+        path = name is not None and name.endswith((".yaml", ".yml"))
+        target = path or name in (*suites, *card_names())
         if intermediate or (name in (*intermediate_names(), *listing.suites()) and not target):
             if format == "json":
                 print_json(listing.data(name))

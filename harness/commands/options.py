@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Models = Annotated[list[str], typer.Argument(metavar="MODEL[@REV]...", help="Hub id or folder.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="A task; repeat for several.")]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="A task, or the path of a card (./task.yaml); repeat for several."),
+]
 Langs = Annotated[list[str] | None, typer.Option("--lang", help="A language; repeat for several.")]
 SuiteName = Annotated[str | None, typer.Option(help="A suite of tasks. Default: xtreme-r.")]
 Split = Annotated[str | None, typer.Option(help="Another split than the task's own.")]

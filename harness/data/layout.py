@@ -78,12 +78,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Files on disk. ``digests``: name → sha256. ``failures``: why a file could not be had."""
+    """Files on disk. ``digests``: name → sha256. ``failures``: why a file could not be had.
+
+    ``broken``: why a file that is there cannot be used: it is not the official one.
+    """
 
     route: str
     files: Files
     digests: Mapping[str, str]
     failures: Mapping[Key, str] = field(default_factory=dict)
+    broken: Mapping[Key, str] = field(default_factory=dict)
 
 
 def pieces(card: Sourced, split: str, units: Sequence[str]) -> list[Piece]:

@@ -10,14 +10,16 @@ from typing import Protocol as Interface
 
 import pyarrow as pa
 
+from harness.cards.task import CustomCard
 from harness.checkpoint.loading import load_reader, refusing
 from harness.checkpoint.tokenizer import load_tokenizer
 from harness.data.load import Where
-from harness.errors import IncompleteError
+from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
 from harness.evaluation.plan import Plan, PlannedTask
 from harness.evaluation.request import Request
 from harness.inference.encoder import Backbone, Encoder
+from harness.inference.objects import GivenModel, ObjectEncoder
 from harness.inference.probe import READS_PADDING, UNTRIED
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.inference.reader import Reader, Reading
@@ -89,10 +91,14 @@ def reads(task: PlannedTask) -> bool:
 
 
 def not_measured(plan: Plan) -> list[pa.Table]:
-    """A row without a value for what does not apply, and for what could not be had."""
-    return [note(plan, task, why) for task, why in plan.inapplicable.items()] + [
-        note(plan, task, f"missing: {why}") for task, why in plan.missing.items()
+    """A row without a value for what does not apply, could not be had, or was left out."""
+    reasons = [
+        *plan.inapplicable.items(),
+        *((task, f"missing: {why}") for task, why in plan.missing.items()),
+        *((task, f"broken data: {why}") for task, why in plan.broken.items()),
+        *((task, f"left out: {why}") for task, why in plan.left_out.items()),
     ]
+    return [note(plan, task, why) for task, why in reasons]
 
 
 def _measure(
@@ -106,7 +112,11 @@ def _measure(
     tables: list[pa.Table] = []
     encoding_tasks = [task for task in tasks if not reads(task)]
     reading_tasks = [task for task in tasks if reads(task)]
-    if encoding_tasks:
+    if isinstance(checkpoint, GivenModel):
+        encoder = ObjectEncoder(checkpoint, reporter.advance)
+        for task in encoding_tasks:
+            tables += _run_task(request, task, encoder, made, reporter)
+    elif encoding_tasks:
         backbone = make_backbone(request, checkpoint, encoding_tasks)
         since = time.time_ns() if request.fresh else 0
         for task in encoding_tasks:
@@ -126,24 +136,33 @@ def _measure(
     return tables
 
 
-def check_complete(plan: Plan, table: pa.Table) -> None:
+def check_complete(plan: Plan, table: pa.Table | None) -> None:
     """Raise when something planned could not be measured.
 
     Raises:
-        IncompleteError: names what is missing; ``error.scores`` holds what there is.
+        DataError: names whose data is broken; ``error.scores`` holds what there is.
+        IncompleteError: names what is missing; likewise.
     """
-    if plan.missing:
-        names = ", ".join(plan.missing)
-        why = next(iter(plan.missing.values()))
-        error = IncompleteError(f"incomplete: no data for {names} ({why})")
-        error.scores = table
-        raise error
+    missing = ", ".join(plan.missing)
+    error: HarnessError
+    if plan.broken:
+        why = next(iter(plan.broken.values()))
+        also = f"; no data for {missing}" if missing else ""
+        error = DataError(f"broken data of {', '.join(plan.broken)} ({why}){also}")
+    elif plan.missing:
+        error = IncompleteError(
+            f"incomplete: no data for {missing} ({next(iter(plan.missing.values()))})"
+        )
+    else:
+        return
+    error.scores = table
+    raise error
 
 
 def _run_task(
     request: Request,
     task: PlannedTask,
-    model: Encoder | LazyReader,
+    model: Encoder | ObjectEncoder | LazyReader,
     made: Mapping[str, Any] | None,
     reporter: Reporter,
 ) -> list[pa.Table]:
@@ -168,7 +187,7 @@ def run_unit(
     task: PlannedTask,
     job: Job,
     unit: str,
-    model: Encoder | LazyReader,
+    model: Encoder | ObjectEncoder | LazyReader,
     prepared: Any,
     made: Mapping[str, Any] | None,
 ) -> None:
@@ -180,8 +199,7 @@ def run_unit(
     started = time.monotonic()
     kind = KINDS[task.card.kind]
     rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
-    tokens = load_tokenizer(job.checkpoint).notes
-    remarks = [*job.checkpoint.remarks, *tokens, *model.remarks]
+    remarks = [*job.checkpoint.remarks, *model.remarks]
     meta = _meta(request, task, job, unit, degenerate, remarks, time.monotonic() - started)
     job.file(request.out).write_part(unit, rows, {**meta, "tuning": made} if made else meta)
 
@@ -195,7 +213,9 @@ def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter)
     return table
 
 
-def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | LazyReader) -> None:
+def _announce(
+    task: PlannedTask, job: Job, unit: str, model: Encoder | ObjectEncoder | LazyReader
+) -> None:
     # Batches are formed as if the finished units ran before: see Encoder.announce.
     if isinstance(model, Encoder):
         for role, texts in KINDS[task.card.kind].texts(task.loaded.examples, unit, job.limit):
@@ -276,7 +296,7 @@ def _meta(
     seconds: float,
 ) -> dict[str, Any]:
     """What stands in the Parquet file under the key ``xharness``."""
-    checkpoint, loaded = job.checkpoint, task.loaded
+    checkpoint, loaded, card = job.checkpoint, task.loaded, job.card
     return {
         "format": FORMAT,
         "model": checkpoint.id,
@@ -287,6 +307,8 @@ def _meta(
         "task": job.card.name,
         "task_version": job.card.version,
         "card_hash": job.card.hash,
+        # A card outside the package goes along, so that its rows can be read without it.
+        **({"card": card.portable()} if isinstance(card, CustomCard) else {}),
         "kind": job.card.kind,
         "track": job.track,
         "protocol": job.protocol,

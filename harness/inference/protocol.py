@@ -18,11 +18,15 @@ Role = Literal["query", "document"]
 Pooling = Literal["mean", "cls", "max", "last"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 ProtocolName = Literal["standard", "native"]
-Track = Literal["frozen", "native", "own-head", "tuned"]
+Track = Literal["frozen", "native", "own-head", "tuned", "custom"]  # custom: of an object
 
 # Raised when a protocol comes to mean something else (a layer rule, windows, normalisation) though
 # the parts of its signature stay the same: rows of another version are stale.
 PROTOCOL_VERSION = 1
+
+# The results folder of an object with `encode` begins so: `@` is in no Hub id, and a local folder's
+# begins with `local__`.
+OBJECTS = "object@"
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

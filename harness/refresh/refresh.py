@@ -58,7 +58,7 @@ class Refresh:
         for slug, why in broken.items():
             self._keep(slug, Attempt(model=slug, status="failed", reason=why, exit_code=6))
         self.failed = list(broken)
-        wanted = choose_cards(self.request)
+        wanted = choose_cards(self.request).cards
         found = [
             decide(
                 slug,
@@ -141,7 +141,7 @@ class Refresh:
         }
         lacking = {task: next(iter(why.values())) for task, why in missing.items()}
         if not todo:
-            if len(lacking) < len(choose_cards(self.request)):
+            if len(lacking) < len(choose_cards(self.request).cards):
                 return self._row(item, "measured", missing=lacking)
             task, why = next(iter(lacking.items()))
             reason = f"no data for {', '.join(lacking)} ({task}: {why})"
@@ -171,11 +171,11 @@ class Refresh:
         )
         without = dict(item.before.without if item.before else {})
         for task, note in ended.notes.items():
-            if note.startswith("missing: "):
+            if note.startswith(("missing: ", "broken data: ")):
                 lacking.setdefault(task, note.removeprefix("missing: "))
             elif task in todo:
                 without[task] = note
-        after = pending_units(pinned, choose_cards(self.request), self.root / RESULTS)
+        after = pending_units(pinned, choose_cards(self.request).cards, self.root / RESULTS)
         explained = {*without, *ended.notes}
         still = [
             task
@@ -247,7 +247,7 @@ class Refresh:
 
         request = self.request
         where = Where(data=request.data, cache=request.cache, offline=request.offline)
-        for card, units in choose_cards(request):
+        for card, units in choose_cards(request).cards:
             if card.name in pending.units and card.name not in self._missing:
                 try:
                     failures = fetch(card, None, units, where).failures

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.cards.task import TaskCard, read_card
+from harness.cards.task import TaskCard, card_of
 from harness.data.examples import Bitext, Examples
 from harness.data.load import Where, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
@@ -95,7 +95,7 @@ def _runs(path: Path) -> tuple[list[Run], list[str]]:
     everything = []
     for file in files:
         meta = file.meta()
-        everything.append(Run(file, read_card(meta["task"]), meta))
+        everything.append(Run(file, card_of(meta), meta))
     runs = [run for run in everything if has_layout(run.card)]
     notes = [
         f"{run.file.path.name} left out: {run.card.title} has no official prediction file"

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.cards.target_recipes import read_target_recipes
-from harness.cards.task import TaskCard, read_card, read_suites
+from harness.cards.task import CustomCard, TaskCard, card_of, read_suites
 from harness.errors import DataError, NotFoundError
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
@@ -75,12 +75,15 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     meta = file.meta()
     if units is not None:
         meta["languages"] = [unit for unit in meta["languages"] if unit in units]
-    card = read_card(meta["task"])
+    card = card_of(meta)
     kind = KINDS[card.kind]
+    # Of a card outside the package the rows alone say which metric leads.
+    first = [card.primary] if isinstance(card, CustomCard) else []
+    metrics = list(dict.fromkeys([*first, *card.metrics]))
     per_language: list[Score] = []
     for unit in meta["languages"]:
         with consistent(file):
-            per_language += kind.fold(file.read(unit), card.metrics, meta["split"])
+            per_language += kind.fold(file.read(unit), metrics, meta["split"])
     note = "; ".join([*apart(meta, card), *meta.get("remarks", ())])
     common = {
         "model": meta["model"],

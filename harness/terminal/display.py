@@ -172,6 +172,8 @@ def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
         f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
     ]
     lines += [f"  [red]{task} missing[/]: {escape(why)}" for task, why in plan.missing.items()]
+    lines += [f"  [red]{task} broken[/]: {escape(why)}" for task, why in plan.broken.items()]
+    lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
     return lines
 
 

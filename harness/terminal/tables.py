@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from harness.cards.target_recipes import recipe_beside, recipe_of
-from harness.cards.task import SuiteEntry, TaskCard, read_card
+from harness.cards.task import SuiteEntry, TaskCard, card_names, read_card
 from harness.results.scores import MACRO
 from harness.terminal.console import megabytes, percent
 
@@ -39,16 +39,14 @@ def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def _summarised(members: list[Row]) -> dict[str, Any]:
     first = members[0]
-    card = read_card(first["task"])
     scored = [row for row in members if row["metric"] is not None]
-    present = {row["metric"] for row in scored}
-    metric = card.primary if card.primary in present else next(iter(sorted(present)), "")
-    of_metric = _official_direction(card, [row for row in scored if row["metric"] == metric])
+    metric, kind = headline_of(scored)
+    of_metric = official_direction([row for row in scored if row["metric"] == metric])
     languages = [row for row in of_metric if row["lang"] != MACRO]
     means = {
         name: row["value"]
-        for name in BESIDE[card.kind]
-        for row in _official_direction(card, scored)
+        for name in BESIDE.get(kind, ())
+        for row in official_direction(scored)
         if row["lang"] == MACRO and row["metric"] == name and name != metric
     }
     entry: dict[str, Any] = {
@@ -76,11 +74,26 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
     return entry
 
 
-def _official_direction(card: TaskCard, rows: list[Row]) -> list[Row]:
-    """Of bitext retrieval the official direction, English → xx."""
-    if card.kind != "bitext":
-        return rows
-    return [row for row in rows if row["direction"].startswith("en-")]
+def headline_of(rows: Sequence[Row]) -> tuple[str, str]:
+    """(metric, kind) that the rows of one task are shown by.
+
+    Of a card outside the package the rows say no kind; their first metric is its headline.
+    """
+    if not rows:
+        return "", ""
+    present = list(dict.fromkeys(row["metric"] for row in rows))
+    if rows[0]["task"] not in card_names():
+        return present[0], ""
+    card = read_card(rows[0]["task"])
+    return (card.primary if card.primary in present else min(present)), card.kind
+
+
+def official_direction(rows: Sequence[Row]) -> list[Row]:
+    """Of rows in two directions, as bitext retrieval has them, the official one: English → xx."""
+    official = [row for row in rows if row["direction"].startswith("en-")]
+    # Of questions in one language on contexts in another, `lang` is the second of a direction.
+    both = any(row["direction"] in (f"{row['lang']}-en", "xx-en") for row in rows)
+    return official if both else list(rows)
 
 
 def score_table(rows: Iterable[Row]) -> Table:

@@ -41,11 +41,13 @@ def card_from(text: str) -> TaskCard:
     return validated(parse(text.encode(), "little.yaml"), TaskCard)
 
 
-def test_the_cards_are_those_of_the_contract() -> None:
-    assert set(card_names()) == {
-        *("tatoeba", "bucc2018", "lareqa", "mewsli_x", "xquad", "mlqa", "mlqa_cross", "tydiqa"),
-        *("demo_bitext", "demo_mining", "demo_passages", "demo_qa"),
-    }
+# A card that somebody adds, and its place in a suite, are as they make them.
+OFFICIAL = {"tatoeba", "bucc2018", "lareqa", "mewsli_x", "xquad", "mlqa", "mlqa_cross", "tydiqa"}
+DEMO = {"demo_bitext", "demo_mining", "demo_passages", "demo_qa"}
+
+
+def test_the_cards_of_the_contract_are_there() -> None:
+    assert set(card_names()) >= OFFICIAL | DEMO
     assert set(read_cards()) == set(card_names())
 
 
@@ -78,9 +80,9 @@ def test_mlqa_pairs_are_symmetric_and_bounded_by_both_languages() -> None:
 
 
 def test_every_card_has_a_count_for_every_unit_of_its_own_split() -> None:
-    for card in read_cards().values():
-        if not card.source.package:
-            assert set(card.counts[card.split]) == set(card.languages), card.name
+    for name, card in read_cards().items():
+        if name in OFFICIAL or card.split in card.counts:
+            assert set(card.counts[card.split]) == set(card.languages), name
 
 
 def test_reading_one_card_does_not_parse_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,9 +247,13 @@ def test_a_split_is_never_substituted() -> None:
 
 def test_the_suites_are_those_of_the_contract() -> None:
     suites = read_suites()
-    assert list(suites) == ["xtreme-r", "xtreme", "retrieval", "qa", "full", "demo", "squad-tenth"]
+    assert {"xtreme-r", "xtreme", "retrieval", "qa", "full", "demo", "squad-tenth"} <= set(suites)
     sizes = {
-        suite: {entry.task: len(read_card(entry.task).select(entry.languages)) for entry in entries}
+        suite: {
+            entry.task: len(read_card(entry.task).select(entry.languages))
+            for entry in entries
+            if entry.task in OFFICIAL | DEMO
+        }
         for suite, entries in suites.items()
     }
     qa = {"xquad": 12, "mlqa": 7, "tydiqa": 9}
@@ -260,7 +266,7 @@ def test_the_suites_are_those_of_the_contract() -> None:
         **qa,
         "mlqa_cross": 49,
     }
-    assert all(task.startswith("demo_") for task in sizes["demo"])
+    assert sizes["demo"].keys() == DEMO
 
 
 @pytest.mark.parametrize(

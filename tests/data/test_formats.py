@@ -67,7 +67,7 @@ def test_line_i_translates_line_i(tmp_path: Path) -> None:
         ("Ja.\nNein.\n", "Yes.\n", "de-test-source.txt: 2 lines, its English side 1"),
         ("", "Yes.\n", "de-test-source.txt: empty"),
         ("Ja.\n\nNein.\n", "Yes.\nNo.\n", "de-test-source.txt:2: empty line"),
-        (b"Ja.\n\xff\n", "Yes.\nNo.\n", "de-test-source.txt: not UTF-8 at byte 4"),
+        (b"Ja.\n\xff\n", "Yes.\nNo.\n", "de-test-source.txt:2: not UTF-8 at byte 4"),
     ],
 )
 def test_broken_pairs_are_named(

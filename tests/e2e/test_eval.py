@@ -102,7 +102,7 @@ def test_python_gives_the_same_scores(results: Path, cache: Path, tmp_path: Path
         "xharness/demo", tasks="demo_passages", out=tmp_path, cache_dir=cache, offline=True
     )
     shown = [row for row in harness.scores(results).to_pylist() if row["task"] == "demo_passages"]
-    assert table.to_pylist() == shown
+    assert table.to_arrow().to_pylist() == shown
 
 
 def test_json_on_stdout_and_nothing_else(run: Run, results: Path) -> None:

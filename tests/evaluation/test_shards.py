@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def planned(model: Path, folder: Path, *tasks: str, **options: Any) -> Plan:
     places = {"out": folder / "out", "cache_dir": folder / "cache", "offline": True}
     request = make_request(tasks=tasks, device="cpu", **places, **options)
-    return api.plan(str(model), request)
+    return api.plan_request(str(model), request)
 
 
 def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[str]]:
