@@ -96,6 +96,17 @@ def skeleton(checkpoint: Checkpoint) -> Any:
         return _encoder(_skeleton(_encoder_class(config), config, vetted))
 
 
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer that ``load_encoder`` gives, without reading a weight.
+
+    Raises:
+        RefusedError: as for ``describe``.
+    """
+    model = skeleton(checkpoint)
+    with _refusing(checkpoint), quiet():
+        return _tokenizer(checkpoint, model)
+
+
 def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
     """The model with the question-answering head it brings (eval mode), and its fast tokenizer.
 

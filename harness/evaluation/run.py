@@ -21,6 +21,7 @@ from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.inference.reader import Reader, Reading
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
+from harness.kinds.kind import Measured
 from harness.results.outcomes import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
@@ -177,9 +178,11 @@ def run_unit(
     """
     started = time.monotonic()
     kind = KINDS[task.card.kind]
-    rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
-    meta = _meta(request, task, job, unit, degenerate, time.monotonic() - started)
-    job.file(request.out).write_part(unit, rows, {**meta, "tuning": made} if made else meta)
+    measured = kind.run(job, task.loaded.examples, unit, model, prepared)
+    meta = _meta(request, task, job, unit, measured, time.monotonic() - started)
+    job.file(request.out).write_part(
+        unit, measured.rows, {**meta, "tuning": made} if made else meta
+    )
 
 
 def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter) -> pa.Table:
@@ -199,11 +202,19 @@ def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | LazyReade
 
 
 def make_backbone(
-    request: Request, checkpoint: Checkpoint, tasks: Sequence[PlannedTask]
+    request: Request,
+    checkpoint: Checkpoint,
+    tasks: Sequence[PlannedTask],
+    *,
+    plans: bool = False,
 ) -> Backbone:
-    """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
+    """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet.
+
+    ``plans``: as in ``Backbone``.
+    """
     top = max(job.layer for task in tasks for job in task.jobs)
-    return Backbone(checkpoint, dtype=request.protocol.dtype, device=request.device, top=top)
+    dtype, device = request.protocol.dtype, request.device
+    return Backbone(checkpoint, dtype=dtype, device=device, top=top, plans=plans)
 
 
 def make_encoder(
@@ -250,7 +261,7 @@ class LazyReader:
 
 
 def _meta(
-    request: Request, task: PlannedTask, job: Job, unit: str, degenerate: bool, seconds: float
+    request: Request, task: PlannedTask, job: Job, unit: str, measured: Measured, seconds: float
 ) -> dict[str, Any]:
     """What stands in the Parquet file under the key ``xharness``."""
     checkpoint, loaded = job.checkpoint, task.loaded
@@ -277,7 +288,9 @@ def _meta(
         "dtype": job.dtype,
         "device": request.device,
         "custom": list(job.custom),
-        "degenerate": [unit] if degenerate else [],
+        "degenerate": [unit] if measured.degenerate else [],
+        "candidates": {} if measured.candidates is None else {unit: measured.candidates},
+        "indistinct": {} if measured.indistinct is None else {unit: measured.indistinct},
         "data_complete": loaded.complete,
         "notes": list(loaded.notes),
         "mixed": [],

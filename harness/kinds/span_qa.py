@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from harness.data.examples import QuestionSet
 from harness.inference.protocol import Role
-from harness.kinds.kind import Kind, Score, no_pool, nothing, table
+from harness.kinds.kind import Kind, Measured, Score, no_pool, nothing, table
 from harness.metrics import mlqa, squad
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def score_answer(
     return squad.exact_match(prediction, answers), squad.f1(prediction, answers)
 
 
-def run(
-    job: Job, examples: Examples, unit: str, reader: Reader, prepared: None
-) -> tuple[pa.Table, bool]:
+def run(job: Job, examples: Examples, unit: str, reader: Reader, prepared: None) -> Measured:
     """One row per question, scored by the task's official scorer."""
     chosen = examples[unit]
     asked = chosen.questions[: job.limit]
@@ -74,7 +72,7 @@ def run(
                 "answered": span.answered,
             }
         )
-    return table(SCHEMA, rows), False
+    return Measured(table(SCHEMA, rows))
 
 
 def fold(rows: pa.Table, metrics: Sequence[str], split: str) -> list[Score]:
