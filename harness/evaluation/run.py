@@ -21,7 +21,7 @@ from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.inference.reader import Reader, Reading
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
-from harness.kinds.kind import Measured
+from harness.kinds.kind import UnitResult
 from harness.results.outcomes import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
@@ -261,7 +261,7 @@ class LazyReader:
 
 
 def _meta(
-    request: Request, task: PlannedTask, job: Job, unit: str, measured: Measured, seconds: float
+    request: Request, task: PlannedTask, job: Job, unit: str, measured: UnitResult, seconds: float
 ) -> dict[str, Any]:
     """What stands in the Parquet file under the key ``xharness``."""
     checkpoint, loaded = job.checkpoint, task.loaded

@@ -35,7 +35,7 @@ DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
 # Of what decides a vector, what says nothing of a text's token ids.
-AFTER_TOKENS = ("pooling", "layer", "dtype", "steps")
+AFTER_TOKENS = ("device", "pooling", "layer", "dtype", "steps")
 
 
 class _LayerReached(Exception):
@@ -280,20 +280,14 @@ class Encoder:
 
     def _store(self, layer: int, role: Role) -> VectorStore:
         if (layer, role) not in self._stores:
-            parts = self._deciding() | {
-                "device": self.device.split(":")[0],
-                **self.encodings[layer].vector_parts(role),
-            }
+            parts = self._deciding() | self.encodings[layer].vector_parts(role)
             self._stores[layer, role] = self._opened("vectors", parts, self._stores.values())
         return self._stores[layer, role]
 
     def _token_store(self, role: Role) -> VectorStore:
         if role not in self._tokens:
-            encoding = next(iter(self.encodings.values()))
-            own = encoding.vector_parts(role)
-            parts = self._deciding() | {
-                name: value for name, value in own.items() if name not in AFTER_TOKENS
-            }
+            parts = self._deciding() | next(iter(self.encodings.values())).vector_parts(role)
+            parts = {name: part for name, part in parts.items() if name not in AFTER_TOKENS}
             self._tokens[role] = self._opened("tokens", parts, self._tokens.values())
         return self._tokens[role]
 
@@ -305,6 +299,7 @@ class Encoder:
             # A folder's digest names it; what the folder is called decides nothing.
             "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
             "base": str(checkpoint.base),
+            "device": self.device.split(":")[0],
         }
 
     def _opened(

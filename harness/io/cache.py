@@ -37,7 +37,7 @@ class Entry:
 
 
 def entries(cache: Path) -> list[Entry]:
-    """Every store, of vectors or keys, every tuned checkpoint, and the other folders as one each."""
+    """Every store, every tuned checkpoint, and the other folders as one entry each."""
     found = [
         _entry(kind, name(folder), folder)
         for kind, name in REMADE.items()

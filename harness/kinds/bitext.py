@@ -10,7 +10,7 @@ from harness.data.examples import Bitext
 from harness.inference.protocol import Role
 from harness.inference.search import distinct_vectors, rank_all
 from harness.kinds import retrieval
-from harness.kinds.kind import Kind, Measured, degenerate, no_pool, nothing, shared, table
+from harness.kinds.kind import Kind, UnitResult, degenerate, no_pool, nothing, shared, table
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -24,7 +24,7 @@ def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Ro
     return [("query", examples[unit].source + examples[unit].english)]
 
 
-def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> Measured:
+def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> UnitResult:
     """Rows of both directions: English → language (the official one), then language → English.
 
     Indistinct are the language's own sentences, the candidates of the official direction. The
@@ -58,7 +58,7 @@ def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: Non
         ]
     tied = shared(encoder.ids_keys(bitext.source, role="query"))
     rows_table = table(retrieval.SCHEMA, rows)
-    return Measured(rows_table, degenerate(vectors), size, int(tied.sum()))
+    return UnitResult(rows_table, degenerate(vectors), size, int(tied.sum()))
 
 
 def cluster(english: str) -> str:

@@ -21,7 +21,7 @@ NEARLY_EQUAL = 1e-6  # 1 − |mean of unit vectors|²; float32 noise is about 1e
 BLOCK = 8_192  # vectors looked at a time: a pool of a million is not copied in whole
 
 
-class Measured(NamedTuple):
+class UnitResult(NamedTuple):
     """What one unit gave.
 
     ``rows``: its outcomes. ``degenerate``: whether its vectors were (nearly) one. ``candidates``:
@@ -68,7 +68,7 @@ class Kind:
     pool: Callable[[Any], Sequence[str]]
     texts: Callable[[Any, str, int | None], Sequence[tuple[Role, Sequence[str]]]]
     prepare: Callable[[Job, Any, Any], Any]
-    run: Callable[..., Measured]
+    run: Callable[..., UnitResult]
     fold: Callable[[pa.Table, Sequence[str], str], list[Score]]
     unscored: Callable[[Any, str, int | None], Mapping[str, str]] = lambda *_: {}
 

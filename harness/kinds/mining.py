@@ -17,7 +17,7 @@ from harness.inference.vector_store import Stored
 from harness.kinds.kind import (
     BLOCK,
     Kind,
-    Measured,
+    UnitResult,
     Score,
     degenerate,
     no_pool,
@@ -59,7 +59,7 @@ def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Ro
     ]
 
 
-def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> Measured:
+def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> UnitResult:
     """Rows of every split; those at or above the threshold chosen on dev are kept.
 
     Indistinct are the lines of the language's own side, in the split that is scored. The English
@@ -77,7 +77,7 @@ def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: Non
         row["kept"] = row["margin"] is not None and row["margin"] >= threshold.value
     side = list(examples[unit][job.split].source.values())
     tied = shared(encoder.ids_keys(side, role="query"))
-    return Measured(table(SCHEMA, rows), flat, len(side), int(tied.sum()))
+    return UnitResult(table(SCHEMA, rows), flat, len(side), int(tied.sum()))
 
 
 def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str, Any]], bool]:

@@ -12,7 +12,7 @@ from harness.inference.protocol import Role
 from harness.inference.search import Distinct, distinct_vectors, rank_all, rank_top
 from harness.inference.vector_store import Vectors
 from harness.kinds import retrieval
-from harness.kinds.kind import Kind, Measured, degenerate, shared, table
+from harness.kinds.kind import Kind, UnitResult, degenerate, shared, table
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -67,7 +67,7 @@ def prepare(job: Job, examples: Retrieval, encoder: Encoder) -> Pool:
     )
 
 
-def run(job: Job, examples: Retrieval, unit: str, encoder: Encoder, prepared: Pool) -> Measured:
+def run(job: Job, examples: Retrieval, unit: str, encoder: Encoder, prepared: Pool) -> UnitResult:
     """One row per query of the unit, against the whole pool.
 
     Indistinct are the candidates in the unit's language that share their token ids with any
@@ -92,7 +92,7 @@ def run(job: Job, examples: Retrieval, unit: str, encoder: Encoder, prepared: Po
         }
         for i, query in enumerate(asked)
     ]
-    return Measured(
+    return UnitResult(
         table(retrieval.SCHEMA, rows),
         prepared.degenerate or degenerate(vectors),
         prepared.candidates[unit],

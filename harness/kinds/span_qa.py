@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from harness.data.examples import QuestionSet
 from harness.inference.protocol import Role
-from harness.kinds.kind import Kind, Measured, Score, no_pool, nothing, table
+from harness.kinds.kind import Kind, UnitResult, Score, no_pool, nothing, table
 from harness.metrics import mlqa, squad
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def score_answer(
     return squad.exact_match(prediction, answers), squad.f1(prediction, answers)
 
 
-def run(job: Job, examples: Examples, unit: str, reader: Reader, prepared: None) -> Measured:
+def run(job: Job, examples: Examples, unit: str, reader: Reader, prepared: None) -> UnitResult:
     """One row per question, scored by the task's official scorer."""
     chosen = examples[unit]
     asked = chosen.questions[: job.limit]
@@ -72,7 +72,7 @@ def run(job: Job, examples: Examples, unit: str, reader: Reader, prepared: None)
                 "answered": span.answered,
             }
         )
-    return Measured(table(SCHEMA, rows))
+    return UnitResult(table(SCHEMA, rows))
 
 
 def fold(rows: pa.Table, metrics: Sequence[str], split: str) -> list[Score]:
