@@ -15,7 +15,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from harness.inference.vector_store import Float32, Stored, Vectors, blocks
+from harness.inference.vector_store import Float32, Vectors, blocks, chosen
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -58,11 +58,8 @@ def distinct_vectors(vectors: Vectors) -> Distinct:
             if rows[row] == len(first):
                 first.append(row)
             row += 1
-    chosen = np.array(first, dtype=np.int64)
-    if len(chosen) == len(rows):
-        return Distinct(vectors, rows, chosen)
-    own = vectors.take(chosen) if isinstance(vectors, Stored) else vectors[chosen]
-    return Distinct(own, rows, chosen)
+    kept = np.array(first, dtype=np.int64)
+    return Distinct(vectors if len(kept) == len(rows) else chosen(vectors, kept), rows, kept)
 
 
 @dataclass(frozen=True)
@@ -162,9 +159,9 @@ def _nearest(queries: Float32, block: Float32, k: int) -> tuple[Float32, Int64]:
     if asked > k:
         tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
         for start in range(0, len(tied), QUERY_BLOCK):
-            chosen = tied[start : start + QUERY_BLOCK]
-            lines = queries[chosen] @ block.T
-            for query, line, ascending in zip(chosen, lines, np.sort(lines, axis=1), strict=True):
+            again = tied[start : start + QUERY_BLOCK]
+            lines = queries[again] @ block.T
+            for query, line, ascending in zip(again, lines, np.sort(lines, axis=1), strict=True):
                 best = _best(line, ascending, k)
                 scores[query, :k], rows[query, :k] = line[best], best
     return scores[:, :k], rows[:, :k]

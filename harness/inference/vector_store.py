@@ -96,6 +96,11 @@ class Stored:
 Vectors = Float32 | Stored  # what is only taken in slices
 
 
+def chosen(vectors: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
+    """The vectors of ``rows``, int64[m]; those in a store stay there."""
+    return vectors.take(rows) if isinstance(vectors, Stored) else vectors[rows]
+
+
 def blocks(vectors: Vectors, size: int) -> Iterator[Float32]:
     """``vectors`` in blocks of ``size`` rows; of a store each lies where the one before it lay."""
     starts = range(0, len(vectors), size)

@@ -13,12 +13,12 @@ import pyarrow as pa
 from harness.data.examples import Mining
 from harness.inference.protocol import Role
 from harness.inference.search import Distinct, distinct_vectors, mine
-from harness.inference.vector_store import Stored
+from harness.inference.vector_store import Vectors, chosen
 from harness.kinds.kind import (
     BLOCK,
     Kind,
-    UnitResult,
     Score,
+    UnitResult,
     degenerate,
     no_pool,
     nothing,
@@ -96,8 +96,8 @@ def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str,
         list(dict.fromkeys(corpora.english.values())),
     )
     both = encoder.stored(source + target, role="query", lang=corpora.lang, layer=layer)
-    left = _normalised(both.take(np.arange(len(source))))
-    right = _normalised(both.take(np.arange(len(source), len(both))))
+    left = _normalised(chosen(both, np.arange(len(source))))
+    right = _normalised(chosen(both, np.arange(len(source), len(both))))
     source_rows, target_rows, margins = mine(left.vectors[:], right.vectors[:])
     source_id, target_id = _single_ids(corpora.source), _single_ids(corpora.english)
     rows: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str,
     return rows, degenerate(both)
 
 
-def _normalised(side: Stored) -> Distinct:
+def _normalised(side: Vectors) -> Distinct:
     """The distinct vectors of one side, float32[u, d], L2-normalised."""
     stored = distinct_vectors(side)
     vectors = stored.vectors[:]

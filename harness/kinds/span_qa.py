@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from harness.data.examples import QuestionSet
 from harness.inference.protocol import Role
-from harness.kinds.kind import Kind, UnitResult, Score, no_pool, nothing, table
+from harness.kinds.kind import Kind, Score, UnitResult, no_pool, nothing, table
 from harness.metrics import mlqa, squad
 
 if TYPE_CHECKING:
