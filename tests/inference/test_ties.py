@@ -5,6 +5,7 @@ The oracle is transformers on one text at a time and numpy's stable sort over th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
+from transformers import AutoModel
 
-from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data.examples import Bitext
 from harness.inference.encoder import CHUNK, Backbone, Encoder
@@ -32,20 +34,29 @@ PLAIN = Encoding(
     prompts={"query": "", "document": ""},
     dtype="float32",
 )
-# A tiny tokenizer knows none of these letters, and of long texts the tail is cut.
-UNKNOWN = ["ⰰⰱ ⰲⰳ", "ⰴⰵ ⰶⰷ", "ⴀⴁ ⴂⴃ", "ⴄⴅ ⴆⴇ", "ⴈ", "ⴉ", "ⴊ", "ⴋ"]
+# To the tokenizers here all Glagolitic letters are one, and of long texts the tail is cut.
+ONE_LETTER = {"type": "Replace", "pattern": {"Regex": "[ⰰ-ⱟ]"}, "content": "x"}
+UNKNOWN = ["ⰰⰱ ⰲⰳ", "ⰴⰵ ⰶⰷ", "ⰸⰹ ⰺⰻ", "ⰼⰽ ⰾⰿ", "ⰰ", "ⰱ", "ⰲ", "ⰳ"]
 LONG = [SENTENCES[1] * 9 + tail for tail in ("", " and an island", SENTENCES[0])]
 MIXED = [
     *SENTENCES[:6], *UNKNOWN[:4], *LONG[:2], *SENTENCES[6:], *UNKNOWN[4:], LONG[2], "", " ",
 ]  # fmt: skip
-OTHER = [f"{text} {n}" for n, text in enumerate(SENTENCES * 3)]
-KINDS = ["bert", "xlm-roberta", "qwen2"]
+OTHER = [f"{n} {text}" for n, text in enumerate(SENTENCES * 3)]
+KINDS = ["bert", "xlm-roberta"]
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
-    root = tmp_path_factory.mktemp("ties")
-    return {kind: resolve(str(build(kind, root / kind))) for kind in KINDS}
+    found = {}
+    for kind in KINDS:
+        folder = build(kind, tmp_path_factory.mktemp("ties") / kind)
+        path = folder / "tokenizer.json"
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        own = [whole["normalizer"]] if whole["normalizer"] else []
+        whole["normalizer"] = {"type": "Sequence", "normalizers": [ONE_LETTER, *own]}
+        path.write_text(json.dumps(whole), encoding="utf-8")
+        found[kind] = resolve(str(folder))
+    return found
 
 
 @pytest.fixture
@@ -71,14 +82,14 @@ def forward_rows(one: Encoder) -> list[int]:
 
 
 def token_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    _, tokenizer = load_encoder(checkpoint, dtype="float32", device="cpu")
-    rows = [tokenizer(text, truncation=True, max_length=LENGTH)["input_ids"] for text in texts]
-    return [tuple(row) or (tokenizer.bos_token_id,) for row in rows]
+    tokenizer = Tokenizer.from_file(str(checkpoint.folder / "tokenizer.json"))
+    tokenizer.enable_truncation(LENGTH)
+    return [tuple(tokenizer.encode(text).ids) for text in texts]
 
 
 def plain_vectors(checkpoint: Checkpoint, ids: Sequence[tuple[int, ...]]) -> Any:
     """float64[n, d]: the mean of hidden_states[2] of each row of ids by itself, normalised."""
-    model, _ = load_encoder(checkpoint, dtype="float32", device="cpu")
+    model = AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()
     vectors = {}
     for row in dict.fromkeys(ids):
         with torch.inference_mode():
@@ -133,7 +144,7 @@ def test_what_is_done_is_reported_for_every_distinct_text(
         assert sum(n for _, n in told) == sum(map(len, texts))
 
 
-@pytest.mark.parametrize("survived", [0, 1, 2, 5])
+@pytest.mark.parametrize("survived", [0, 1, 4])
 @pytest.mark.parametrize("cut", [CHUNK, 7], ids=["one part", "parts of seven"])
 def test_a_resumed_run_is_the_undisturbed_one_to_the_bit(
     checkpoints: dict[str, Checkpoint],
@@ -243,4 +254,4 @@ def test_the_bitext_task_by_the_oracle(
         assert found.rows.column("ranks").to_pylist() == expected
         shared = sum(ids[0].count(row) > 1 for row in ids[0])
         assert (found.candidates, found.indistinct) == (len(source), shared)
-        assert shared == len(UNKNOWN) + len(LONG)
+        assert shared == len(UNKNOWN) + len(LONG) + 1  # what is repeated in LONG is cut itself
