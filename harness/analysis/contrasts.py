@@ -10,9 +10,9 @@ from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
 from harness.analysis.replicates import Replicated, Run, over_replicates
 from harness.analysis.variants import recipe_of, training_seed
+from harness.cards.objectives import MULTILINGUAL
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.multiplicity import holm
-from harness.submissions.submission import MULTILINGUAL
 
 # Confirmatory, per base (A − B); "base" is the checkpoint without intermediate training.
 FAMILY = (

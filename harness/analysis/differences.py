@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pyarrow as pa
 from harness.analysis.entries import Result, board_units
 from harness.analysis.fold import fold_key
 from harness.board.words import at_chance
+from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile
 from harness.statistics import contrast
 from harness.statistics.contrast import Estimate, Part
@@ -113,10 +113,7 @@ def differ(
         clusters=draws.clusters,
     )
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-        temporary.write_text(json.dumps(asdict(difference)), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps(asdict(difference)))
     return difference
 
 
