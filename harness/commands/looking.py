@@ -142,7 +142,6 @@ def cache_prune(
         kinds = [entry.kind for entry in removed]
         size = megabytes(sum(entry.size for entry in removed)) if removed else "0 MB"
         typer.echo(
-            f"removed {kinds.count('vectors')} vector stores, {kinds.count('tokens')} stores of keys "
-            f"of token ids and {kinds.count('tuned')} tuned "
-            f"checkpoints, {size}"
+            f"removed {kinds.count('vectors')} vector stores, {kinds.count('tokens')} stores of "
+            f"keys of token ids and {kinds.count('tuned')} tuned checkpoints, {size}"
         )
