@@ -14,7 +14,7 @@ from harness.analysis.cells import Parts, official
 from harness.analysis.draws import interval
 from harness.analysis.fold import Folded
 from harness.cards.task import TaskCard, read_suites
-from harness.results.scores import MACRO
+from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
 from harness.submissions.attempts import Attempt
 from harness.submissions.submission import Submission, base_of, contamination, find_slug, kind_of
 
@@ -87,6 +87,15 @@ class Result:
     def notes(self) -> list[str]:
         """Why it is listed apart, nothing for a result that counts."""
         return self.folded.notes
+
+    @cached_property
+    def indistinct(self) -> dict[str, float]:
+        """Unit → the share of its candidates without token ids of their own, where it is over 5 %.
+
+        Seeds of one recipe share the tokenizer: of their mean it is that of the first.
+        """
+        shares = indistinct_shares(self.folded.meta)
+        return {unit: shares[unit] for unit in self.values if shares.get(unit, 0) > INDISTINCT}
 
     @property
     def regular(self) -> bool:

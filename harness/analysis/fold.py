@@ -26,7 +26,14 @@ from harness.io.files import replacing
 from harness.kinds import KINDS
 from harness.metrics.per_example import Floats
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
-from harness.results.scores import SCHEMA, apart, consistent, is_complete, macro
+from harness.results.scores import (
+    SCHEMA,
+    apart,
+    consistent,
+    indistinct_shares,
+    is_complete,
+    macro,
+)
 
 # The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
 # of checkpoints need: its draws, and what each cluster (by key) adds to it.
@@ -225,7 +232,11 @@ def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
     size = folded.table.num_rows
     columns = []
     for field in SCHEMA:
-        if field.name in FOLD_SCHEMA.names:
+        if field.name == "indistinct":
+            tied = indistinct_shares(meta)
+            langs = folded.table.column("lang").to_pylist()
+            columns.append(pa.array([tied.get(lang) for lang in langs], field.type))
+        elif field.name in FOLD_SCHEMA.names:
             columns.append(folded.table.column(field.name).combine_chunks())
         else:
             columns.append(pa.array([common.get(field.name)] * size, field.type))

@@ -128,6 +128,7 @@ def _results(entry: Entry, count: int) -> dict[str, Any]:
             "languages": list(result.values),
             "values": [round(value.value, 6) for value in result.values.values()],
             "n": [value.n for value in result.values.values()],
+            "indistinct": list(result.indistinct),
             "chance": [lang for lang in result.values if at_chance(result, lang)],
             "deviations": _deviations(list(result.draws.values()), count),
             "apart": "; ".join(note),

@@ -19,6 +19,7 @@ from harness.board.pages import command, name, scored
 from harness.board.waiting import waiting_table
 from harness.board.words import at_chance, p_value, percent, points, span
 from harness.cards.task import read_card
+from harness.results.scores import indistinct_words
 from harness.statistics.contrast import Estimate, Part
 
 BESIDE = (
@@ -50,6 +51,7 @@ def write(board: Board) -> str:
         ],
         apart=_apart_table(board.entries),
         flagged=_flagged_table(board.standings),
+        indistinct=_indistinct_table(board.entries),
         coverage=_coverage_table(board),
         waiting=waiting_table(board.entries),
         published=_published_table(board),
@@ -75,7 +77,7 @@ def _contrast_table(board: Board) -> Raw | None:
             (
                 base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
                 _span(low, high), _adjusted(one),
-                _above_chance(one.difference),
+                _above_chance(one.difference, _indistinct(board, one)),
                 "n/a" if did is None else _seen(did, one),
                 "; ".join(notes),
             )
@@ -107,10 +109,16 @@ def _open_questions(board: Board) -> list[str]:
     return listed
 
 
-def _above_chance(difference: Difference) -> str:
+def _above_chance(difference: Difference, tied: set[tuple[str, str]]) -> str:
+    """``tied``: the cells (a language of a task) with many indistinct candidates."""
     if (part := difference.above_chance) is not None:
-        return Raw(f"{_with_span(part.estimate)}, {part.name}")
-    return "none" if difference.at_chance else "all"
+        text, left = f"{_with_span(part.estimate)}, {part.name}", set(part.columns)
+    elif difference.at_chance:
+        return "none"
+    else:
+        text, left = "all", {(part.task, part.name) for part in difference.languages}
+    indistinct = len(left & tied)
+    return Raw(f"{text}; {indistinct} with indistinct candidates" if indistinct else text)
 
 
 def _seen(did: Estimate, one: Contrast) -> Raw:
@@ -141,7 +149,7 @@ def _breakdown(board: Board, one: Contrast) -> dict[str, object]:
     groups: list[tuple[str, Part]] = [
         (by, part) for by, parts in one.difference.groups.items() for part in parts
     ]
-    chance = _chance(board, one)
+    chance, tied = _chance(board, one), _indistinct(board, one)
     return {
         "title": f"{one.name} on {board.entry(one.base).model}: {one.metric}, {one.track}",
         "groups": table(
@@ -153,7 +161,7 @@ def _breakdown(board: Board, one: Contrast) -> dict[str, object]:
             ("task", "language", "A − B", "95 % interval", "q", ""),
             [
                 (part.task, part.name, *_estimate(part),
-                 "at chance" if (part.task, part.name) in chance else "")
+                 _marks((part.task, part.name), chance, tied))
                 for part in one.difference.languages
             ],
             left=2,
@@ -184,6 +192,17 @@ def _chance(board: Board, one: Contrast) -> set[tuple[str, str]]:
         for task, lang in shared
         if all(task in tasks and at_chance(tasks[task], lang) for tasks in members)
     }
+
+
+def _indistinct(board: Board, one: Contrast) -> set[tuple[str, str]]:
+    """(task, language) where a checkpoint of the contrast has many candidates of equal ids."""
+    members = [board.entry(slug).tasks(one.track) for slug in (*one.a, *one.b)]
+    return {(task, lang) for tasks in members for task in tasks for lang in tasks[task].indistinct}
+
+
+def _marks(cell: tuple[str, str], chance: set[tuple[str, str]], tied: set[tuple[str, str]]) -> str:
+    said = ["at chance"] * (cell in chance) + ["indistinct"] * (cell in tied)
+    return ", ".join(said)
 
 
 def _gain_table(found: Sequence[Gain]) -> Raw:
@@ -282,6 +301,19 @@ def _apart_table(entries: Sequence[Entry]) -> Raw | None:
                 )  # fmt: skip
     headers = ("checkpoint", "task", "track", "metric", "mean", "why")
     return table(headers, rows, left=4, tail=1) if rows else None
+
+
+def _indistinct_table(entries: Sequence[Entry]) -> Raw | None:
+    """Where more than 5 % of a language's candidates share their token ids with another."""
+    curves = _curve_results(entries)
+    rows = [
+        (name(entry), result.task, result.track,
+         indistinct_words(result.indistinct).partition(": ")[2])
+        for entry in entries
+        for result in entry.results
+        if result.indistinct and result.path not in curves
+    ]  # fmt: skip
+    return table(("checkpoint", "task", "track", "share"), rows, left=4) if rows else None
 
 
 def _flagged_table(standings: Sequence[Standing]) -> Raw | None:

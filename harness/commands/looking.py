@@ -132,7 +132,7 @@ def cache_prune(
 ) -> None:
     """Remove vectors and tuned checkpoints that were not used lately.
 
-    Both are made again when they are needed. Downloads and results are not touched.
+    All of them are made again when they are needed. Downloads and results are not touched.
     """
     with errors():
         from harness.data.folders import cache_folder
@@ -143,6 +143,6 @@ def cache_prune(
         kinds = [entry.kind for entry in removed]
         size = megabytes(sum(entry.size for entry in removed)) if removed else "0 MB"
         typer.echo(
-            f"removed {kinds.count('vectors')} vector stores and {kinds.count('tuned')} tuned "
-            f"checkpoints, {size}"
+            f"removed {kinds.count('vectors')} vector stores, {kinds.count('tokens')} stores of "
+            f"keys of token ids and {kinds.count('tuned')} tuned checkpoints, {size}"
         )

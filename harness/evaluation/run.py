@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from harness.cards.task import CustomCard
 from harness.checkpoint.loading import load_reader, refusing
-from harness.checkpoint.tokenizer import load_tokenizer
 from harness.data.load import Where
 from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
@@ -25,6 +24,7 @@ from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.inference.reader import Reader, Reading
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
+from harness.kinds.kind import UnitResult
 from harness.results.outcomes import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
@@ -198,10 +198,12 @@ def run_unit(
     """
     started = time.monotonic()
     kind = KINDS[task.card.kind]
-    rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
+    measured = kind.run(job, task.loaded.examples, unit, model, prepared)
     remarks = [*job.checkpoint.remarks, *model.remarks]
-    meta = _meta(request, task, job, unit, degenerate, remarks, time.monotonic() - started)
-    job.file(request.out).write_part(unit, rows, {**meta, "tuning": made} if made else meta)
+    meta = _meta(request, task, job, unit, measured, remarks, time.monotonic() - started)
+    if made:
+        meta["tuning"] = made
+    job.file(request.out).write_part(unit, measured.rows, meta)
 
 
 def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter) -> pa.Table:
@@ -223,7 +225,9 @@ def _announce(
 
 
 def make_backbone(
-    request: Request, checkpoint: Checkpoint, tasks: Sequence[PlannedTask]
+    request: Request,
+    checkpoint: Checkpoint,
+    tasks: Sequence[PlannedTask],
 ) -> Backbone:
     """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
     layers = {job.layer for task in tasks for job in task.jobs}
@@ -262,7 +266,9 @@ class LazyReader:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said beside the scores of these answers."""
-        return (READS_PADDING,) if self._reader is not None and self._reader.one_length else ()
+        notes = load_tokenizer(self._checkpoint).notes
+        one_length = self._reader is not None and self._reader.one_length
+        return (*notes, READS_PADDING) if one_length else notes
 
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
         """As ``Reader.read``."""
@@ -291,7 +297,7 @@ def _meta(
     task: PlannedTask,
     job: Job,
     unit: str,
-    degenerate: bool,
+    measured: UnitResult,
     remarks: Sequence[str],
     seconds: float,
 ) -> dict[str, Any]:
@@ -322,7 +328,9 @@ def _meta(
         "dtype": job.dtype,
         "device": request.device,
         "custom": list(job.custom),
-        "degenerate": [unit] if degenerate else [],
+        "degenerate": [unit] if measured.degenerate else [],
+        "candidates": {} if measured.candidates is None else {unit: measured.candidates},
+        "indistinct": {} if measured.indistinct is None else {unit: measured.indistinct},
         "data_complete": loaded.complete,
         "notes": [*loaded.notes, *remarks],
         "remarks": list(remarks),  # of the notes those that set no row apart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness.checkpoint.layers import texts_first
 from harness.checkpoint.loading import depth, encoder_layers, load_encoder, max_positions, refusing
+from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError
 from harness.inference.batching import budget, distinct, halving, on_device, pad_id, token_batches
 from harness.inference.pooling import build_steps, pool
@@ -27,7 +28,14 @@ from harness.inference.probe import (
     write_finding,
 )
 from harness.inference.protocol import Encoding
-from harness.inference.vector_store import Float32, Stored, VectorStore, text_key
+from harness.inference.vector_store import (
+    KEY_BYTES,
+    Float32,
+    Stored,
+    VectorStore,
+    ids_key,
+    text_key,
+)
 from harness.io.environment import libraries
 
 if TYPE_CHECKING:
@@ -41,6 +49,8 @@ VERSION = 3  # raised when a change here changes a vector: what is stored is the
 DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
+# Of what decides a vector, what says nothing of a text's token ids.
+AFTER_TOKENS = ("device", "pooling", "layer", "dtype", "steps")
 
 
 class _LayerReached(Exception):
@@ -124,6 +134,9 @@ class Encoder:
         self._since = since
         self._progress = progress
         self._stores: dict[tuple[int, Role], VectorStore] = {}
+        self._tokens: dict[Role, VectorStore] = {}
+        self._ids: dict[bytes, npt.NDArray[np.int32]] = {}  # of the texts tokenised last, by key
+        # Keys of texts and of token ids alike: a digest of one is never one of the other.
         self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
         self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
         self._one_length: bool | None = None
@@ -131,7 +144,8 @@ class Encoder:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said beside the scores of these vectors."""
-        return (ONE_LENGTH,) if self.one_length else ()
+        notes = load_tokenizer(self.checkpoint).notes
+        return (*notes, ONE_LENGTH) if self.one_length else notes
 
     @property
     def one_length(self) -> bool:
@@ -179,7 +193,7 @@ class Encoder:
     def encode(
         self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
     ) -> Float32:
-        """float32[n, d], one vector per text; equal texts get the same vector.
+        """float32[n, d], one vector per text; texts of equal cut token ids get the same vector.
 
         ``layer`` picks one of the encodings; a text is run through the model once for all of them.
 
@@ -187,87 +201,132 @@ class Encoder:
             RefusedError: the checkpoint gives vectors that are not finite.
             IncompleteError: out of memory on a single text, or the vector cache cannot be used.
         """
-        unique, inverse = distinct(texts)
-        vectors = self.stored(unique, role=role, lang=lang, layer=layer)[:]
-        return vectors if len(unique) == len(texts) else vectors[inverse]
+        return self.stored(texts, role=role, lang=lang, layer=layer)[:]
 
     def stored(
-        self, unique: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
+        self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
     ) -> Stored:
-        """As ``encode``, of distinct texts, but left in the store: for pools of a million."""
-        self._fill(unique, role, lang)
+        """As ``encode``, but left in the store: for pools of a million."""
+        unique, inverse = distinct(texts)
+        keys = self._fill(unique, role, lang)
         chosen = next(iter(self.encodings)) if layer is None else layer
-        return self._store(chosen, role).stored([text_key(text) for text in unique])
+        return self._store(chosen, role).stored([keys[row] for row in inverse])
+
+    def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
+        """A key of each text's cut token ids, 16 bytes: texts of equal keys have one vector.
+
+        What the store does not know is tokenised, CHUNK texts at a time, and kept there.
+        """
+        keys = [text_key(text) for text in texts]
+        store = self._token_store(role)
+        unknown = np.flatnonzero(store.missing(keys))
+        if len(unknown):
+            tokenizer = load_tokenizer(self.checkpoint)
+            encoding = next(iter(self.encodings.values()))
+            for start in range(0, len(unknown), CHUNK):
+                rows = unknown[start : start + CHUNK]
+                ids = tokenize(tokenizer, [texts[row] for row in rows], encoding, role)
+                found = [ids_key(row) for row in ids]
+                self._ids = dict(zip(found, ids, strict=True))
+                values = np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, KEY_BYTES)
+                store.append([keys[row] for row in rows], values)
+            store.flush()
+        return [row.tobytes() for row in store.get(keys)]
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:
         """Take ``texts`` as encoded earlier in this plan.
 
-        Batches are formed of the texts that no earlier part of the plan holds. A resumed run
+        Batches are formed of the token ids that no earlier part of the plan holds. A resumed run
         announces what is done already, forms the same batches as an undisturbed run, and so gets
         the same vectors to the last bit.
         """
-        self._planned[role].update(text_key(text) for text in texts)
+        unique, _ = distinct(texts)
+        self._planned[role].update(text_key(text) for text in unique)
+        self._planned[role].update(self.ids_keys(unique, role=role))
 
-    def parts(self, texts: Sequence[str], *, role: Role) -> list[list[str]]:
-        """The distinct texts that no earlier part of the plan holds, in parts of at most CHUNK.
+    def parts(self, texts: Sequence[str], *, role: Role) -> Iterator[list[str]]:
+        """One text for each token ids that no earlier part of the plan holds, in parts.
 
-        They are part of the plan from now on. Batches are formed within a part, by its texts alone.
+        A part is what is new among CHUNK of the distinct texts, in order of first appearance. It
+        is part of the plan from now on. Batches are formed within a part, by its ids alone. Texts
+        whose ids are there already are reported as done.
         """
         planned = self._planned[role]
-        keyed = [
-            (text, key) for text in distinct(texts)[0] if (key := text_key(text)) not in planned
-        ]
-        planned.update(key for _, key in keyed)
-        new = [text for text, _ in keyed]
-        return [new[start : start + CHUNK] for start in range(0, len(new), CHUNK)]
+        unique, _ = distinct(texts)
+        for start in range(0, len(unique), CHUNK):
+            window = unique[start : start + CHUNK]
+            unseen = [text for text in window if text_key(text) not in planned]
+            planned.update(text_key(text) for text in unseen)
+            new: list[str] = []
+            for text, key in zip(unseen, self.ids_keys(unseen, role=role), strict=True):
+                if key in planned:
+                    self._progress(1, len(text))
+                else:
+                    planned.add(key)
+                    new.append(text)
+            if new:
+                yield new
 
     def missing(self, texts: Sequence[str], *, role: Role) -> npt.NDArray[np.bool_]:
         """bool[n]: which texts lack a vector, of one layer or another, in the store."""
-        keys = [text_key(text) for text in texts]
-        gone = np.zeros(len(keys), dtype=bool)
-        for layer in self.encodings:
-            gone |= self._store(layer, role).missing(keys)
-        return gone
+        return self._missing(self.ids_keys(texts, role=role), role)
 
     def keep(
         self, part: Sequence[str], *, role: Role, lang: str = "", share: tuple[int, int] = (0, 1)
     ) -> None:
-        """Compute what the store lacks of a part and write it there.
+        """Compute what the store lacks of a part, texts of distinct token ids, and write it there.
 
         ``share`` (i, n): of the part's batches only the i-th of every n, for one of n machines.
 
         Raises: as ``encode``.
         """
-        missing = self.missing(part, role=role)
+        keys = self.ids_keys(part, role=role)
+        missing = self._missing(keys, role)
         if missing.any():
-            self._encode_part(part, missing, role, lang, share)
+            self._encode_part(part, keys, missing, role, lang, share)
         else:
             self._progress(len(part), sum(len(text) for text in part))
         for layer in self.encodings:
             self._store(layer, role).flush()
 
-    def _fill(self, unique: Sequence[str], role: Role, lang: str) -> None:
+    def _fill(self, unique: Sequence[str], role: Role, lang: str) -> list[bytes]:
+        """The keys of distinct texts, all of which have a vector afterwards."""
         for part in self.parts(unique, role=role):
             self.keep(part, role=role, lang=lang)
+        keys = self.ids_keys(unique, role=role)
         # Texts of an earlier part that are not in the store: it was pruned or damaged meanwhile.
-        gone = self.missing(unique, role=role)
-        lost = [text for text, is_gone in zip(unique, gone, strict=True) if is_gone]
+        lost = {
+            keys[row]: unique[row] for row in reversed(np.flatnonzero(self._missing(keys, role)))
+        }
         if lost:
-            self.keep(lost, role=role, lang=lang)
+            self.keep(list(lost.values())[::-1], role=role, lang=lang)
+        return keys
+
+    def _missing(self, keys: Sequence[bytes], role: Role) -> npt.NDArray[np.bool_]:
+        gone = np.zeros(len(keys), dtype=bool)
+        for layer in self.encodings:
+            gone |= self._store(layer, role).missing(keys)
+        return gone
 
     def _encode_part(
         self,
         texts: Sequence[str],
+        keys: Sequence[bytes],
         missing: npt.NDArray[np.bool_],
         role: Role,
         lang: str,
         share: tuple[int, int],
     ) -> None:
-        keys = [text_key(text) for text in texts]
         stores = {layer: self._store(layer, role) for layer in self.encodings}
         model, tokenizer = self._backbone.load()
         encoding = next(iter(self.encodings.values()))
-        ids = tokenize(tokenizer, texts, encoding, role)
+        if self._steps is None:
+            self._steps = build_steps(encoding.steps, self.device)
+        if all(key in self._ids for key in keys):
+            ids = [self._ids[key] for key in keys]
+        else:
+            ids = tokenize(tokenizer, texts, encoding, role)
+        self._ids = {}
         first, step = share
         lengths = [len(row) for row in ids]
         batches = token_batches(lengths, self.batch_tokens, one_length=self.one_length)
@@ -311,14 +370,15 @@ class Encoder:
     def _store(self, layer: int, role: Role) -> VectorStore:
         if (layer, role) not in self._stores:
             parts = self._deciding() | self.encodings[layer].vector_parts(role)
-            for store in self._stores.values():
-                if store.parts == parts:  # both roles share length and prompt
-                    self._stores[layer, role] = store
-                    return store
-            self._stores[layer, role] = VectorStore(
-                self._cache / "vectors", parts, since=self._since
-            )
+            self._stores[layer, role] = self._opened("vectors", parts, self._stores.values())
         return self._stores[layer, role]
+
+    def _token_store(self, role: Role) -> VectorStore:
+        if role not in self._tokens:
+            parts = self._deciding() | next(iter(self.encodings.values())).vector_parts(role)
+            parts = {name: part for name, part in parts.items() if name not in AFTER_TOKENS}
+            self._tokens[role] = self._opened("tokens", parts, self._tokens.values())
+        return self._tokens[role]
 
     def _deciding(self) -> dict[str, Any]:
         checkpoint = self.checkpoint
@@ -330,6 +390,14 @@ class Encoder:
             "base": str(checkpoint.base),
             "device": self.device.split(":")[0],
         }
+
+    def _opened(
+        self, kind: str, parts: dict[str, Any], opened: Iterable[VectorStore]
+    ) -> VectorStore:
+        for store in opened:
+            if store.parts == parts:  # both roles share length and prompt
+                return store
+        return VectorStore(self._cache / kind, parts, since=self._since)
 
 
 def tokenize(

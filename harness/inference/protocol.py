@@ -22,7 +22,8 @@ Track = Literal["frozen", "native", "own-head", "tuned", "custom"]  # custom: of
 
 # Raised when a protocol comes to mean something else (a layer rule, windows, normalisation) though
 # the parts of its signature stay the same: rows of another version are stale.
-PROTOCOL_VERSION = 1
+# 2: texts of equal token ids are one candidate (before: texts that are equal).
+PROTOCOL_VERSION = 2
 
 # The results folder of an object with `encode` begins so: `@` is in no Hub id, and a local folder's
 # begins with `local__`.

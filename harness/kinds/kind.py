@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
 
 NEARLY_EQUAL = 1e-6  # 1 − |mean of unit vectors|²; float32 noise is about 1e-7
 BLOCK = 8_192  # vectors looked at a time: a pool of a million is not copied in whole
+
+
+class UnitResult(NamedTuple):
+    """What one unit gave.
+
+    ``rows``: its outcomes. ``degenerate``: whether its vectors were (nearly) one. ``candidates``:
+    how many candidates of its language there are, and ``indistinct`` how many of them share their
+    cut token ids with another candidate of the same pool, so that no vector can tell them apart;
+    both None where nothing is searched.
+    """
+
+    rows: pa.Table
+    degenerate: bool = False
+    candidates: int | None = None
+    indistinct: int | None = None
 
 
 class Score(NamedTuple):
@@ -82,8 +98,8 @@ class Kind:
     - ``pool(examples)``: document texts shared by all units, or nothing.
     - ``texts(examples, unit, limit)``: the unit's texts by role, in the order they are encoded.
     - ``prepare(job, examples, model)``: what all units share, computed once per job.
-    - ``run(job, examples, unit, model, prepared)``: outcome rows and whether the vectors were
-      degenerate. ``model`` is an Encoder or a Reader.
+    - ``run(job, examples, unit, model, prepared)``: what the unit gave. ``model`` is an Encoder or
+      a Reader.
     - ``unscored(examples, split, limit)``: unit → why it would have no score.
 
     From rows to scores:
@@ -102,7 +118,7 @@ class Kind:
     pool: Callable[[Any], Sequence[str]]
     texts: Callable[[Any, str, int | None], Sequence[tuple[Role, Sequence[str]]]]
     prepare: Callable[[Job, Any, Any], Any]
-    run: Callable[..., tuple[pa.Table, bool]]
+    run: Callable[..., UnitResult]
     metrics: Mapping[str, Metric]
     read: Callable[[pa.Table], Any]
     columns: Callable[[Collection[str]], Sequence[str]]
@@ -161,6 +177,12 @@ def no_pool(examples: Any) -> Sequence[str]:
 
 def nothing(job: Job, examples: Any, model: Any) -> None:
     """For kinds that prepare nothing."""
+
+
+def shared(keys: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+    """bool[n]: which of a pool's candidates have the key of another one."""
+    counts = Counter(keys)
+    return np.fromiter((counts[key] > 1 for key in keys), dtype=bool, count=len(keys))
 
 
 def degenerate(vectors: Vectors) -> bool:

@@ -12,9 +12,20 @@ import pyarrow as pa
 
 from harness.data.examples import Mining
 from harness.inference.protocol import Role
-from harness.inference.search import mine
+from harness.inference.search import Distinct, distinct_vectors, mine
+from harness.inference.vector_store import Vectors, chosen
 from harness.kinds.columns import codes, dictionary, joined, text
-from harness.kinds.kind import BLOCK, Group, Kind, degenerate, no_pool, nothing, table
+from harness.kinds.kind import (
+    BLOCK,
+    Group,
+    Kind,
+    UnitResult,
+    degenerate,
+    no_pool,
+    nothing,
+    shared,
+    table,
+)
 from harness.metrics.by_kind import METRICS
 from harness.metrics.mining import Pairs, Threshold, best_threshold, greedy_one_to_one
 
@@ -45,10 +56,12 @@ def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Ro
     ]
 
 
-def run(
-    job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None
-) -> tuple[pa.Table, bool]:
-    """Rows of every split; those at or above the threshold chosen on dev are kept."""
+def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> UnitResult:
+    """Rows of every split; those at or above the threshold chosen on dev are kept.
+
+    Indistinct are the lines of the language's own side, in the split that is scored. The English
+    side is the same for every tokenizer that knows English.
+    """
     rows: list[dict[str, Any]] = []
     flat = False
     asked = set(_first_sources(examples[unit][job.split], job.limit))
@@ -59,31 +72,37 @@ def run(
     threshold = _threshold([row for row in rows if row["split"] == "dev"])
     for row in rows:
         row["kept"] = row["margin"] is not None and row["margin"] >= threshold.value
-    return table(SCHEMA, rows), flat
+    side = list(examples[unit][job.split].source.values())
+    tied = shared(encoder.ids_keys(side, role="query"))
+    return UnitResult(table(SCHEMA, rows), flat, len(side), int(tied.sum()))
 
 
 def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str, Any]], bool]:
     """One row per mined pair, best first, then one per gold pair that was not mined.
 
-    Identical lines share one vector and are mined once. A sentence that occurs twice on a side has
-    no id of its own: a pair with it is mined, and then dropped, as in the official evaluation.
+    Lines of one vector, because their text or their token ids are equal, are mined once: they are
+    one column in the neighbour lists of the other side, and one row with one margin per candidate.
+    The pair that they get is that of the first of them in the file (equal score → lowest index);
+    the others cannot be told from it and are paired with nothing. So nothing depends on rounding.
+    A sentence that occurs twice on a side has no id of its own: a pair with it is mined, and then
+    dropped, as in the official evaluation. Pairs of equal margin are taken with the best forward
+    candidates before the best backward ones, each in the order of the file.
     """
     source, target = (
         list(dict.fromkeys(corpora.source.values())),
         list(dict.fromkeys(corpora.english.values())),
     )
-    vectors = encoder.encode(source + target, role="query", lang=corpora.lang, layer=layer)
-    for start in range(0, len(vectors), BLOCK):  # two corpora are a million vectors: no second copy
-        block = vectors[start : start + BLOCK]
-        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
-    source_rows, target_rows, margins = mine(vectors[: len(source)], vectors[len(source) :])
+    both = encoder.stored(source + target, role="query", lang=corpora.lang, layer=layer)
+    left = _normalised(chosen(both, np.arange(len(source))))
+    right = _normalised(chosen(both, np.arange(len(source), len(both))))
+    source_rows, target_rows, margins = mine(left.vectors[:], right.vectors[:])
     source_id, target_id = _single_ids(corpora.source), _single_ids(corpora.english)
     rows: list[dict[str, Any]] = []
     found: set[tuple[str, str]] = set()
     for index in greedy_one_to_one(source_rows, target_rows, margins):
         pair = (
-            source_id.get(source[source_rows[index]]),
-            target_id.get(target[target_rows[index]]),
+            source_id.get(source[left.first[source_rows[index]]]),
+            target_id.get(target[right.first[target_rows[index]]]),
         )
         # The official script writes pairs with a positive margin only.
         if pair[0] is None or pair[1] is None or margins[index] <= 0:
@@ -92,7 +111,18 @@ def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str,
         found.add(named)
         rows.append(_row(named, corpora, float(margins[index]), named in corpora.gold))
     rows += [_row(pair, corpora, None, True) for pair in sorted(corpora.gold - found)]
-    return rows, degenerate(vectors)
+    return rows, degenerate(both)
+
+
+def _normalised(side: Vectors) -> Distinct:
+    """The distinct vectors of one side, float32[u, d], L2-normalised."""
+    stored = distinct_vectors(side)
+    vectors = stored.vectors[:]
+    for start in range(0, len(vectors), BLOCK):  # a corpus is half a million: no second copy
+        block = vectors[start : start + BLOCK]
+        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
+    unit = distinct_vectors(vectors)  # of one direction, lengths may have differed
+    return Distinct(unit.vectors, unit.rows[stored.rows], stored.first[unit.first])
 
 
 def unscored(examples: Examples, split: str, limit: int | None) -> Mapping[str, str]:

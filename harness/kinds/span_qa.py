@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from harness.data.examples import QuestionSet
 from harness.inference.protocol import Role
 from harness.kinds.columns import joined, text
-from harness.kinds.kind import Group, Kind, no_pool, nothing, table
+from harness.kinds.kind import Group, Kind, UnitResult, no_pool, nothing, table
 from harness.metrics import mlqa, squad
 from harness.metrics.by_kind import METRICS
 from harness.metrics.span_qa import Answers
@@ -55,9 +55,7 @@ def score_answer(
     return squad.exact_match(prediction, answers), squad.f1(prediction, answers)
 
 
-def run(
-    job: Job, examples: Examples, unit: str, reader: Reader, prepared: None
-) -> tuple[pa.Table, bool]:
+def run(job: Job, examples: Examples, unit: str, reader: Reader, prepared: None) -> UnitResult:
     """One row per question, scored by the task's official scorer."""
     chosen = examples[unit]
     asked = chosen.questions[: job.limit]
@@ -78,7 +76,7 @@ def run(
                 "answered": span.answered,
             }
         )
-    return table(SCHEMA, rows), False
+    return UnitResult(table(SCHEMA, rows))
 
 
 def read(rows: pa.Table) -> Answers:

@@ -29,6 +29,7 @@ KEY = b"xharness"
 FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
+PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
 # Ascending in each list: differences take two fifths less than a dictionary in LAReQA's files.
 RANKS = "ranks.list.element"
 DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
@@ -182,6 +183,10 @@ def _joined(metas: Sequence[dict[str, Any]], units: Sequence[str] | None = None)
     )
     joined["data_complete"] = all(meta["data_complete"] for meta in metas)
     joined["degenerate"] = sorted({u for m in metas for u in m["degenerate"]})
+    for name in PER_UNIT:
+        found = {unit: value for meta in metas for unit, value in meta.get(name, {}).items()}
+        if any(name in meta for meta in metas):
+            joined[name] = {unit: found[unit] for unit in names if unit in found}
     joined["notes"] = sorted({note for meta in metas for note in meta["notes"]})
     joined["remarks"] = sorted({note for meta in metas for note in meta.get("remarks", ())})
     joined["data"] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from harness.kinds import KINDS
 from harness.kinds.kind import Score
 from harness.results.outcomes import OutcomeFile, find
 
+INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
 MACRO = "macro"  # the `lang` of a row that is the unweighted mean over the languages
 
 SCHEMA = pa.schema(
@@ -44,6 +45,7 @@ SCHEMA = pa.schema(
         ("provenance", pa.string()),
         ("complete", pa.bool_()),
         ("note", pa.string()),
+        ("indistinct", pa.float64()),
     ]
 )
 
@@ -55,6 +57,8 @@ def scores(path: str | Path) -> pa.Table:
     unweighted mean over the languages there are (``complete`` says whether that is all of them).
     Values are in [0, 1]. ``note`` says why a row is not to be ranked, and what else is to be known
     of the checkpoint (its repository's own code was not run, it reads padding); empty otherwise.
+    ``indistinct`` is the share of a language's candidates that reach the model as the same token
+    ids as another one, null for a mean over languages and where nothing is searched.
 
     Raises:
         NotFoundError: there is nothing at ``path``.
@@ -85,6 +89,7 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         with consistent(file):
             per_language += kind.fold(file.read(unit), metrics, meta["split"])
     note = "; ".join([*apart(meta, card), *meta.get("remarks", ())])
+    tied = indistinct_shares(meta)
     common = {
         "model": meta["model"],
         "revision": meta["revision"],
@@ -104,7 +109,7 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     for score in [*per_language, *macro(per_language)]:
         fields = score._asdict()
         del fields["group"]
-        rows.append(common | fields)
+        rows.append(common | fields | {"indistinct": tied.get(score.lang)})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -164,6 +169,30 @@ def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
             f" {PROTOCOL_VERSION}"
         )
     return reasons
+
+
+def indistinct_shares(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Language → share of its candidates that have their token ids in common with another one.
+
+    Rows of version 1 of the protocols do not say it: they have no language here.
+    """
+    sizes = meta.get("candidates", {})
+    return {
+        lang: count / sizes[lang]
+        for lang, count in meta.get("indistinct", {}).items()
+        if sizes.get(lang)
+    }
+
+
+def indistinct_words(shares: Mapping[str, float | None]) -> str:
+    """The languages with more than 5 % of indistinct candidates, largest share first; or nothing.
+
+    Such as ``indistinct candidates: ml 96 %, te 93 %``.
+    """
+    named = {lang: share for lang, share in shares.items() if share and share > INDISTINCT}
+    listed = sorted(named.items(), key=lambda pair: (-pair[1], pair[0]))
+    text = ", ".join(f"{lang} {100 * share:.0f} %" for lang, share in listed)
+    return f"indistinct candidates: {text}" if text else ""
 
 
 def is_complete(card: TaskCard, meta: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from harness.cards.target_recipes import recipe_beside, recipe_of
 from harness.cards.task import SuiteEntry, TaskCard, card_names, read_card
-from harness.results.scores import MACRO
+from harness.results.scores import MACRO, indistinct_words
 from harness.terminal.console import megabytes, percent
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
         "best": None,
         "worst": None,
         "beside": means,
+        "indistinct": {row["lang"]: row["indistinct"] for row in languages},
         "complete": first["complete"],
         "note": "; ".join(dict.fromkeys(row["note"] for row in members if row["note"])),
     }
@@ -124,7 +125,8 @@ def _cells(entry: Row, tracks: bool) -> list[str]:
     if tracks and entry["track"]:
         layer = f", layer {entry['layer']}" if entry["layer"] is not None else ""
         name += f" [dim]{entry['track']}{layer}[/]"
-    note = f"[yellow]{escape(entry['note'])}[/]" if entry["note"] else ""
+    notes = [text for text in (entry["note"], indistinct_words(entry["indistinct"])) if text]
+    note = f"[yellow]{escape('; '.join(notes))}[/]" if notes else ""
     if entry["mean"] is None:
         return [name, "[dim]—[/]", "", "", "", "", note]
     beside = " · ".join(f"{metric} {percent(value)}" for metric, value in entry["beside"].items())

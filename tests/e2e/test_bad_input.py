@@ -10,6 +10,7 @@ import pytest
 
 from harness.commands.outputs import print_json
 from harness.errors import DataError
+from harness.inference.protocol import PROTOCOL_VERSION
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 
@@ -210,10 +211,12 @@ def test_rows_of_another_protocol_version_are_not_taken_for_these(
 ) -> None:
     command = ("eval", "xharness/demo", "--suite", "demo", "--task", "demo_mining")
     assert run(*command, "--out", tmp_path).code == 0
-    monkeypatch.setattr("harness.evaluation.plan.PROTOCOL_VERSION", 2)
+    later = PROTOCOL_VERSION + 1
+    monkeypatch.setattr("harness.evaluation.plan.PROTOCOL_VERSION", later)
     ran = run(*command, "--out", tmp_path)
     assert ran.code == 6
-    assert "under version 1 of the protocols, now 2" in ran.stderr
+    said = f"under version {PROTOCOL_VERSION} of the protocols, now {later}"
+    assert said in ran.stderr
     assert run(*command, "--out", tmp_path, "--fresh").code == 0
 
 

@@ -99,10 +99,11 @@ def test_cache_is_listed_and_pruned(run: Run, tmp_path: Path) -> None:
         e["kind"]
         for e in json.loads(run("cache", "ls", "--cache-dir", cache, "--format", "json").stdout)
     }
-    assert kinds == {"vectors", "demo"}
+    assert kinds == {"vectors", "tokens", "demo"}
     assert "removed 0" in run("cache", "prune", "--cache-dir", cache).stdout
-    assert "removed 1" in run("cache", "prune", "--older-than", "0", "--cache-dir", cache).stdout
-    assert not list((cache / "vectors").iterdir())
+    pruned = run("cache", "prune", "--older-than", "0", "--cache-dir", cache).stdout
+    assert "removed 1 vector stores, 1 stores of keys of token ids and 0 tuned" in pruned
+    assert not [*(cache / "vectors").iterdir(), *(cache / "tokens").iterdir()]
 
 
 def test_score_and_export_go_round(run: Run, tmp_path: Path) -> None:

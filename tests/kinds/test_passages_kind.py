@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,6 +14,7 @@ from harness.data.examples import Query, Retrieval
 from harness.kinds.passages import KIND, Pool
 from harness.kinds.retrieval import read
 from harness.metrics.ranking import other_language_recall, same_language
+from tests.kinds.knowing import Knowing, at_angles
 
 # The direction of each text, in degrees.
 ANGLES = {"rain": 0, "Regen": 10, "snow": 50, "Schnee": 60, "wind": 90, "wet?": 4, "nass?": 57}
@@ -30,34 +30,24 @@ EXAMPLES = Retrieval(
 )
 
 
-class Angles:
-    """An encoder that knows each text's direction, and remembers what it was asked."""
-
-    def __init__(self, angles: Mapping[str, float] = ANGLES) -> None:
-        self.angles = angles
-        self.asked: list[tuple[str, list[str]]] = []
-
-    def encode(self, texts: Sequence[str], *, role: str, lang: str = "", layer: int = 0) -> Any:
-        self.asked.append((role, list(texts)))
-        radians = np.deg2rad([self.angles[text] for text in texts])
-        return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
-
-    stored = encode
+def known(angles: Mapping[str, float] = ANGLES) -> Knowing:
+    return Knowing(at_angles(angles))
 
 
-def outcome(unit: str, limit: int | None = None, encoder: Angles | None = None) -> Any:
+def outcome(unit: str, limit: int | None = None, encoder: Knowing | None = None) -> Any:
     job: Any = SimpleNamespace(layer=2, limit=limit)
-    encoder = encoder or Angles()
-    return KIND.run(job, EXAMPLES, unit, encoder, KIND.prepare(job, EXAMPLES, encoder))
+    encoder = encoder or known()
+    return KIND.run(job, EXAMPLES, unit, encoder, KIND.prepare(job, EXAMPLES, encoder))[:2]
 
 
-def test_the_pool_is_encoded_once_as_distinct_documents() -> None:
-    encoder = Angles()
+def test_the_pool_is_encoded_once_and_equal_vectors_are_one_candidate() -> None:
+    encoder = known()
     job: Any = SimpleNamespace(layer=2, limit=None)
     pool = KIND.prepare(job, EXAMPLES, encoder)
     assert isinstance(pool, Pool)
-    assert encoder.asked == [("document", ["rain", "snow", "wind", "Regen", "Schnee"])]
-    assert pool.rows.tolist() == [0, 1, 2, 3, 4, 0]
+    assert encoder.asked == [("document", list(POOL))]
+    assert pool.vectors.rows.tolist() == [0, 1, 2, 3, 4, 0]
+    assert len(pool.vectors.vectors) == 5
     assert KIND.pool(EXAMPLES) == POOL
 
 
@@ -79,6 +69,19 @@ def test_ranks_by_hand() -> None:
     }
     assert second["ranks"] == [6]  # the later of two equal sentences
     assert second["top_ids"] == ["de:1", "en:1", "en:2", "de:0", "en:0", "de:2"]
+
+
+def test_candidates_of_equal_ids_are_counted_by_language_over_the_whole_pool() -> None:
+    vectors = at_angles(ANGLES)
+    vectors["Schnee"] = vectors["snow"]
+    encoder = Knowing(vectors, {"Schnee": "snow"})
+    job: Any = SimpleNamespace(layer=2, limit=None)
+    pool = KIND.prepare(job, EXAMPLES, encoder)
+    counts = {}
+    for unit in ("en", "de"):
+        measured = KIND.run(job, EXAMPLES, unit, encoder, pool)
+        counts[unit] = (measured.indistinct, measured.candidates)
+    assert counts == {"en": (2, 3), "de": (2, 3)}  # rain and snow; Schnee and the other rain
 
 
 def test_scores_by_hand() -> None:
@@ -151,8 +154,8 @@ def test_a_large_pool_is_ranked_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_equal_vectors_of_either_side_are_flagged() -> None:
-    flat_pool = Angles(ANGLES | dict.fromkeys(POOL, 7))
+    flat_pool = known(ANGLES | dict.fromkeys(POOL, 7))
     assert outcome("en", encoder=flat_pool)[1]
-    flat_queries = Angles(ANGLES | {"wet?": 7, "nass?": 7})
+    flat_queries = known(ANGLES | {"wet?": 7, "nass?": 7})
     assert outcome("en", encoder=flat_queries)[1]
     assert not outcome("de", encoder=flat_queries)[1]
