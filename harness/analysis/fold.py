@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.analysis.cells import CELLS, OF_TOP, Floats, Parts, official
@@ -152,6 +153,7 @@ def _fold(file: OutcomeFile) -> Folded:
     card = read_card(meta["task"])
     cells: list[tuple[Score, Floats]] = []
     added: dict[tuple[str, str, str], Parts] = {}
+    relevant: dict[str, float] = {}  # language → the mean number of a query's relevant candidates
     for unit in _units(file, meta, card):
         try:
             found, parts = CELLS[card.kind](unit, card, meta["split"])
@@ -160,6 +162,8 @@ def _fold(file: OutcomeFile) -> Folded:
                 f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
             ) from error
         cells += found
+        if "relevant" in unit.schema.names:
+            relevant[found[0][0].lang] = float(pc.mean(unit.column("relevant")).as_py())
         lang, direction, metric = _headline(card, [score for score, _ in found])
         added[lang, direction, metric] = parts[direction]
     cells += _macros(cells)
@@ -171,7 +175,8 @@ def _fold(file: OutcomeFile) -> Folded:
             row |= {"draws": drawn.astype(np.float32), "keys": own[0], "parts": own[1]}
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=FOLD_SCHEMA)
-    return Folded({key: meta[key] for key in meta if key not in DROPPED}, file.path.exists(), table)
+    kept = {key: meta[key] for key in meta if key not in DROPPED} | {"relevant": relevant}
+    return Folded(kept, file.path.exists(), table)
 
 
 def _headline(card: TaskCard, scores: Sequence[Score]) -> tuple[str, str, str]:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.draws import interval
-from harness.analysis.entries import SUITES, Entry, Floats, Result, Value
+from harness.analysis.contrasts import Contrast, family_contrast
+from harness.analysis.entries import SUITES, Entry, Floats, Result, Value, mean_interval
+from harness.analysis.gains import Gain, from_draws
+from harness.analysis.replicates import Replicated, mean_score, over_seeds, runs_of
+from harness.analysis.variants import recipe_of
 from harness.cards.task import read_suites
 from harness.statistics.outliers import Outlier, outliers
 from harness.statistics.ranks import Place, tie_groups
@@ -24,7 +27,8 @@ MANY = 64  # checkpoints beyond which fewer sign flips decide about ties
 class Row:
     """A checkpoint in a track. ``rank`` is None where it is not ranked; ``why`` says so then.
 
-    ``mean``: over the tasks of the standing, None unless all of them are there and clean.
+    ``mean``: over the tasks of the standing, None unless all of them are there and clean; ``gain``:
+    its difference to its base over these tasks, where the board has both.
     """
 
     entry: Entry
@@ -32,6 +36,7 @@ class Row:
     mean: Value | None
     rank: int | None
     why: str
+    gain: Gain | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +54,17 @@ class Standing:
     rows: tuple[Row, ...]
 
 
-def standing(track: str, entries: Sequence[Entry]) -> Standing | None:
+def standing(
+    track: str,
+    entries: Sequence[Entry],
+    contrasts: Sequence[Contrast] = (),
+    gains: Sequence[Gain] = (),
+) -> Standing | None:
     """The ranking of a track; None where nothing was measured in it whole.
 
     The mean is over every task of the suite that some checkpoint has whole; a checkpoint without
-    one of them is not ranked, and its row says what is missing.
+    one of them is not ranked, and its row says what is missing. Two checkpoints whose difference
+    has a verdict (a named contrast, a checkpoint against its base) are told apart by its p.
     """
     found = {entry.slug: entry.tasks(track) for entry in entries}
     members = [entry for entry in entries if found[entry.slug]]
@@ -75,22 +86,80 @@ def standing(track: str, entries: Sequence[Entry]) -> Standing | None:
         draws = sum((tasks[task].macro_draws for task in basis[1:]), tasks[basis[0]].macro_draws)
         draws = draws / len(basis)
         ranked.append((entry, draws, _mean([tasks[task] for task in basis], draws)))
+    tests = _Tests(track, metric, tuple(basis), contrasts, gains)
+    members = [entry for entry, *_ in ranked]
     places = {
-        place.name: place for place in _places([(e, found[e.slug]) for e, *_ in ranked], basis)
+        place.name: place for place in _places([(e, found[e.slug]) for e in members], basis, tests)
     }
     ranked.sort(key=lambda one: list(places).index(one[0].slug))
     rows = [
-        Row(entry, found[entry.slug], value, places[entry.slug].rank, "")
+        Row(entry, found[entry.slug], value, places[entry.slug].rank, "", tests.against_base(entry))
         for entry, _, value in ranked
     ]
     beside = tuple(task for task in order if task not in basis)
     return Standing(track, metric, tuple(basis), beside, tuple(rows + others))
 
 
+@dataclass(frozen=True, eq=False)
+class _Tests:
+    """What is known of the differences between checkpoints of a track, over some tasks."""
+
+    track: str
+    metric: str
+    tasks: tuple[str, ...]
+    contrasts: Sequence[Contrast]
+    gains: Sequence[Gain]
+
+    def against_base(self, entry: Entry) -> Gain | None:
+        """The difference of a variant to its base over these tasks."""
+        measure = (self.track, set(self.tasks))
+        return next(
+            (
+                gain
+                for gain in self.gains
+                if gain.entry.slug == entry.slug and (gain.track, set(gain.tasks)) == measure
+            ),
+            None,
+        )
+
+    def p(self, one: Entry, other: Entry) -> float | None:
+        """The p-value that separates two checkpoints: of the verdict on their difference, else over
+        seeds and items where one of them is a recipe with enough seeds."""
+        measure, slugs = (self.track, self.metric), (_slugs(one), _slugs(other))
+        named = family_contrast(self.contrasts, measure, *slugs, self.tasks)
+        named = named or family_contrast(self.contrasts, measure, *slugs[::-1], self.tasks)
+        if named is not None:
+            return named.verdict.decisive_p
+        for variant, base in ((one, other), (other, one)):
+            gain = self.against_base(variant)
+            if gain is not None and gain.base.slug == base.slug:
+                return gain.verdict.decisive_p
+        if not one.members and not other.members:
+            return None
+        sides = [
+            Replicated(
+                tuple(runs_of(entry, entry.base or entry.slug, self.track, self.tasks)),
+                # A checkpoint with frozen vectors, unless it is one seed of a recipe.
+                self.track == "frozen" and not entry.members and recipe_of(entry) is None,
+            )
+            for entry in (one, other)
+        ]
+        mine, theirs = one.tasks(self.track), other.tasks(self.track)
+        columns = [(task, lang) for task in self.tasks for lang in mine[task].values]
+        shared = from_draws(mine, theirs, self.tasks)
+        _, test = over_seeds(shared, mean_score(columns), sides[0], sides[1])
+        return None if test is None else test.p
+
+
+def _slugs(entry: Entry) -> list[str]:
+    return [member.slug for member in entry.members] or [entry.slug]
+
+
 def _places(
-    ranked: Sequence[tuple[Entry, Mapping[str, Result]]], basis: Sequence[str]
+    ranked: Sequence[tuple[Entry, Mapping[str, Result]]], basis: Sequence[str], tests: _Tests
 ) -> list[Place]:
-    """Ranks by sign flips of whole clusters against the leader of the group above."""
+    """Ranks by the tests that there are, else by sign flips of whole clusters, each against the
+    leader of the group above."""
     if not ranked:
         return []
     every = [tasks[t].parts.values() for _, tasks in ranked for t in basis]
@@ -107,7 +176,14 @@ def _places(
     profiles = np.ascontiguousarray(profiles.T)
     resamples = RESAMPLES if len(ranked) <= MANY else RESAMPLES // 5
     names = [entry.slug for entry, _ in ranked]
-    return tie_groups(names, profiles, np.random.default_rng(SEED), resamples)
+    by_slug = {entry.slug: entry for entry, _ in ranked}
+    return tie_groups(
+        names,
+        profiles,
+        np.random.default_rng(SEED),
+        resamples,
+        known=lambda leader, other: tests.p(by_slug[leader], by_slug[other]),
+    )
 
 
 def gate(standing: Standing) -> dict[str, list[Outlier]]:
@@ -155,11 +231,11 @@ def _why(tasks: Mapping[str, Result], basis: Sequence[str]) -> str:
 
 
 def _mean(results: Sequence[Result], draws: Floats) -> Value:
-    low, high = interval(draws)
+    low, high = mean_interval(draws, results)
     values = [result.macro for result in results if result.macro is not None]
     return Value(
         sum(value.value for value in values) / len(values),
-        float(low),
-        float(high),
+        low,
+        high,
         sum(value.n for value in values),
     )

@@ -54,6 +54,12 @@ class Mined:
         magnitude: Values = 2 * differing / self.sizes
         return magnitude
 
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """bool[C, L]: whether a source sentence has a gold or a predicted pair of a language."""
+        present: npt.NDArray[np.bool_] = self.gold + self.kept_a + self.kept_b > 0
+        return present
+
     def weighted_columns(self) -> Values:
         """float64[C, 4L] to be summed with a weight per cluster."""
         return np.hstack(

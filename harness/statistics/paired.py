@@ -56,6 +56,12 @@ class Paired:
         magnitude: Values = np.abs(self.sums).sum(axis=0) / self.sizes
         return magnitude
 
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """bool[C, L]: whether a cluster has examples of a language."""
+        present: npt.NDArray[np.bool_] = self.counts > 0
+        return present
+
     def weighted_columns(self) -> Values:
         """float64[C, 2L] to be summed with a weight per cluster; see `weighted_differences`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,14 +60,17 @@ def tie_groups(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    known: Callable[[str, str], float | None] | None = None,
 ) -> list[Place]:
     """Ranks by the score, best first; equal scores by name.
 
     ``profiles``: float64[C, K], what each cluster adds to each checkpoint's score (`stack`). The
     best checkpoint leads the first group. Going down, each is tested against the leader of the
-    current group by sign flips of whole clusters; where p ≤ ``level`` it leads the next. So there
+    current group by sign flips of whole clusters; where p < ``level`` it leads the next. So there
     is one test a checkpoint. All share the same signs, and flipping is linear: the flipped
     difference of two checkpoints is that of their flipped scores, from one matrix product.
+    ``known``: p of a leader and another, by name, where there is another test of them (over seeds,
+    or adjusted in a family); None leaves it to the sign flips.
 
     Raises UsageError where names repeat or do not fit the profiles.
     """
@@ -83,14 +86,17 @@ def tie_groups(
     leader, rank = order[0], 1
     for position, index in enumerate(order):
         p = 1.0
-        if index != leader:
+        told = known(names[leader], names[index]) if known and index != leader else None
+        if told is not None:
+            p = told
+        elif index != leader:
             rounding = ROUNDING * float(np.abs(profiles[:, leader] - profiles[:, index]).sum())
             p = flip_p(
                 scores[leader] - scores[index],
                 flipped[:, leader].astype(np.float64) - flipped[:, index],
                 max(rounding, noise),
             )
-        if p <= level:
+        if p < level:
             leader, rank, p = index, position + 1, 1.0
         places.append(Place(names[index], float(scores[index]), rank, names[leader], p))
     return places
