@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.contrasts import Contrast, family_contrast
+from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import SUITES, Entry, Floats, Result, Value, mean_interval
 from harness.analysis.gains import Gain, from_draws
 from harness.analysis.replicates import Replicated, mean_score, over_seeds, runs_of
 from harness.analysis.variants import recipe_of
 from harness.cards.task import read_suites
 from harness.statistics.outliers import Outlier, outliers
-from harness.statistics.ranks import Place, tie_groups
+from harness.statistics.ranks import KnownTests, Place, tie_groups
 from harness.statistics.resampling import RESAMPLES
 
 SEED = 20_200_526  # of the sign flips: fixed, so that a board is the same every time
@@ -64,7 +64,7 @@ def standing(
 
     The mean is over every task of the suite that some checkpoint has whole; a checkpoint without
     one of them is not ranked, and its row says what is missing. Two checkpoints whose difference
-    has a verdict (a named contrast, a checkpoint against its base) are told apart by its p.
+    has a verdict (a named contrast, a checkpoint against its base) are told apart by its p alone.
     """
     found = {entry.slug: entry.tasks(track) for entry in entries}
     members = [entry for entry in entries if found[entry.slug]]
@@ -86,14 +86,26 @@ def standing(
         draws = sum((tasks[task].macro_draws for task in basis[1:]), tasks[basis[0]].macro_draws)
         draws = draws / len(basis)
         ranked.append((entry, draws, _mean([tasks[task] for task in basis], draws)))
-    tests = _Tests(track, metric, tuple(basis), contrasts, gains)
+    against_base = {
+        gain.entry.slug: gain
+        for gain in gains
+        if gain.track == track and set(gain.tasks) == set(basis)
+    }
     members = [entry for entry, *_ in ranked]
+    tests = _tests((track, metric, tuple(basis)), members, contrasts, against_base)
     places = {
         place.name: place for place in _places([(e, found[e.slug]) for e in members], basis, tests)
     }
     ranked.sort(key=lambda one: list(places).index(one[0].slug))
     rows = [
-        Row(entry, found[entry.slug], value, places[entry.slug].rank, "", tests.against_base(entry))
+        Row(
+            entry,
+            found[entry.slug],
+            value,
+            places[entry.slug].rank,
+            "",
+            against_base.get(entry.slug),
+        )
         for entry, _, value in ranked
     ]
     beside = tuple(task for task in order if task not in basis)
@@ -102,57 +114,58 @@ def standing(
 
 @dataclass(frozen=True, eq=False)
 class _Tests:
-    """What is known of the differences between checkpoints of a track, over some tasks."""
+    """What is known of the differences between the checkpoints of a track, over some tasks.
+
+    ``verdicts``: pairs of slugs → the p-value that decides the verdict on them.
+    """
 
     track: str
-    metric: str
     tasks: tuple[str, ...]
-    contrasts: Sequence[Contrast]
-    gains: Sequence[Gain]
+    entries: Mapping[str, Entry]
+    verdicts: Mapping[frozenset[str], float | None]
 
-    def against_base(self, entry: Entry) -> Gain | None:
-        """The difference of a variant to its base over these tasks."""
-        measure = (self.track, set(self.tasks))
-        return next(
-            (
-                gain
-                for gain in self.gains
-                if gain.entry.slug == entry.slug and (gain.track, set(gain.tasks)) == measure
-            ),
-            None,
-        )
+    def verdict(self, one: str, other: str) -> float | None:
+        return self.verdicts.get(frozenset((one, other)))
 
-    def p(self, one: Entry, other: Entry) -> float | None:
-        """The p-value that separates two checkpoints: of the verdict on their difference, else over
-        seeds and items where one of them is a recipe with enough seeds."""
-        measure, slugs = (self.track, self.metric), (_slugs(one), _slugs(other))
-        named = family_contrast(self.contrasts, measure, *slugs, self.tasks)
-        named = named or family_contrast(self.contrasts, measure, *slugs[::-1], self.tasks)
-        if named is not None:
-            return named.verdict.decisive_p
-        for variant, base in ((one, other), (other, one)):
-            gain = self.against_base(variant)
-            if gain is not None and gain.base.slug == base.slug:
-                return gain.verdict.decisive_p
-        if not one.members and not other.members:
+    def p(self, one: str, other: str) -> float | None:
+        """Of the verdict, else over seeds and items where one of them is a recipe with enough."""
+        if (pair := frozenset((one, other))) in self.verdicts:
+            return self.verdicts[pair]
+        entries = [self.entries[slug] for slug in (one, other)]
+        if not any(entry.members for entry in entries):
             return None
-        sides = [
+        a, b = (
             Replicated(
                 tuple(runs_of(entry, entry.base or entry.slug, self.track, self.tasks)),
                 # A checkpoint with frozen vectors, unless it is one seed of a recipe.
                 self.track == "frozen" and not entry.members and recipe_of(entry) is None,
             )
-            for entry in (one, other)
-        ]
-        mine, theirs = one.tasks(self.track), other.tasks(self.track)
+            for entry in entries
+        )
+        mine, theirs = (entry.tasks(self.track) for entry in entries)
         columns = [(task, lang) for task in self.tasks for lang in mine[task].values]
-        shared = from_draws(mine, theirs, self.tasks)
-        _, test = over_seeds(shared, mean_score(columns), sides[0], sides[1])
+        _, test = over_seeds(from_draws(mine, theirs, self.tasks), mean_score(columns), a, b)
         return None if test is None else test.p
 
 
-def _slugs(entry: Entry) -> list[str]:
-    return [member.slug for member in entry.members] or [entry.slug]
+def _tests(
+    standing: tuple[str, str, tuple[str, ...]],
+    entries: Sequence[Entry],
+    contrasts: Sequence[Contrast],
+    gains: Mapping[str, Gain],
+) -> _Tests:
+    """``standing``: track, metric and tasks of a ranking; ``gains``: by slug, over these tasks."""
+    track, metric, tasks = standing
+    verdicts = {
+        frozenset((slug, gain.base.slug)): gain.verdict.decisive_p for slug, gain in gains.items()
+    }
+    slugs = {frozenset(m.slug for m in entry.members or (entry,)): entry.slug for entry in entries}
+    for one in contrasts:
+        a, b = (slugs.get(frozenset(side)) for side in (one.a, one.b))
+        same = (one.track, one.metric) == (track, metric) and one.tasks == set(tasks)
+        if one.confirmatory and same and a is not None and b is not None:
+            verdicts[frozenset((a, b))] = one.verdict.decisive_p
+    return _Tests(track, tasks, {entry.slug: entry for entry in entries}, verdicts)
 
 
 def _places(
@@ -176,14 +189,8 @@ def _places(
     profiles = np.ascontiguousarray(profiles.T)
     resamples = RESAMPLES if len(ranked) <= MANY else RESAMPLES // 5
     names = [entry.slug for entry, _ in ranked]
-    by_slug = {entry.slug: entry for entry, _ in ranked}
-    return tie_groups(
-        names,
-        profiles,
-        np.random.default_rng(SEED),
-        resamples,
-        known=lambda leader, other: tests.p(by_slug[leader], by_slug[other]),
-    )
+    known = KnownTests(tests.verdict, tests.p)
+    return tie_groups(names, profiles, np.random.default_rng(SEED), resamples, known=known)
 
 
 def gate(standing: Standing) -> dict[str, list[Outlier]]:
