@@ -202,7 +202,7 @@ def train(
     cache_dir: str | Path | None = None,
     offline: bool = False,
     fresh: bool = False,
-    command: str = "harness.training",
+    command: str = "harness.train",
     reporter: Told | None = None,
 ) -> Path:
     """Train a base on intermediate tasks and return the folder of the checkpoint.

@@ -9,10 +9,10 @@ from pathlib import Path
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
 from harness.analysis.replicates import Replicated, over_replicates, runs_of
+from harness.cards.objectives import MULTILINGUAL
 from harness.statistics.hierarchy import Claim, Hierarchical
 from harness.statistics.multiplicity import FAMILY_SIZE, holm
 from harness.statistics.verdict import Adjusted, Verdict, unanswered
-from harness.submissions.submission import MULTILINGUAL
 
 # Confirmatory, per base (A − B); "base" is the checkpoint without intermediate training.
 FAMILY = (

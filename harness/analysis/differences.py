@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from harness.analysis.chance import columns_at_chance
 from harness.analysis.entries import Result, board_units
 from harness.analysis.fold import fold_key
 from harness.cards.languages import task_root
+from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile
 from harness.statistics import contrast
 from harness.statistics.contrast import Column, Estimate, Part
@@ -179,10 +179,7 @@ def differ(
         above_chance=contrast.without(draws, chance),
     )
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-        temporary.write_text(json.dumps(asdict(difference)), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps(asdict(difference)))
     return difference
 
 

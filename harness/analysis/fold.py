@@ -13,7 +13,6 @@ from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from harness.analysis.cells import CELLS, OF_TOP, Floats, Parts, official
 from harness.analysis.draws import interval
 from harness.cards.task import TaskCard, read_card
 from harness.errors import DataError
+from harness.io.files import replacing
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile
@@ -93,14 +93,15 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     if (found := _read_kept(path)) is not None:
         return found
     folded = _fold(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     text = json.dumps(folded.meta, ensure_ascii=False)
     table = folded.table.replace_schema_metadata({KEY: text})
     # Arrow's own format: numbers that hardly compress, mapped in a fraction of Parquet's time.
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with (
+        replacing(path) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
         writer.write_table(table)
-    temporary.replace(path)
     return folded
 
 

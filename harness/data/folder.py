@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.formats import Key, LocalFile
-from harness.data.layout import Fetched, Sourced, pieces, verified
+from harness.data.layout import Fetched, Sourced, pieces
+from harness.io.files import verified
 
 
 def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: str) -> Fetched:

@@ -9,7 +9,6 @@ runs can write to one store at once.
 from __future__ import annotations
 
 import json
-import os
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import IncompleteError
+from harness.io.files import write_whole
 
 Float32 = npt.NDArray[np.float32]
 
@@ -114,7 +114,7 @@ class VectorStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             described = self.folder / "parts.json"
             if not described.exists():
-                _write_atomically(described, json.dumps(parts, indent=1, sort_keys=True).encode())
+                write_whole(described, json.dumps(parts, indent=1, sort_keys=True).encode())
             self._sweep()
             for path in sorted(self.folder.glob("*.arrow")):
                 if int(path.name.split("-")[0]) < since:
@@ -174,7 +174,7 @@ class VectorStore:
         written_at = max(time.time_ns(), self._since)
         path = self.folder / f"{written_at:020d}-{uuid4().hex[:8]}-{zlib.crc32(data):08x}.arrow"
         try:
-            _write_atomically(path, data)
+            write_whole(path, data)
             written = _read_segment(path)
         except OSError as error:
             raise _cache_error(self.folder, error) from error
@@ -230,18 +230,6 @@ def _read_segment(path: Path) -> tuple[list[bytes], Float32] | None:
         return None
     vectors = batch.column("vector").flatten().to_numpy().reshape(batch.num_rows, -1)
     return batch.column("key").to_pylist(), vectors
-
-
-def _write_atomically(path: Path, data: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _cache_error(folder: Path, error: OSError) -> IncompleteError:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +15,7 @@ from harness.cards.task import TaskCard, read_card
 from harness.data.examples import Bitext, Examples
 from harness.data.load import Where, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
+from harness.io.files import write_whole
 from harness.kinds.bitext import cluster
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.xtreme_layout import SUFFIXES, folder_name, has_layout, sorted_order
@@ -227,14 +226,8 @@ def _json(content: dict[str, Any]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         raise IncompleteError(
             f"cannot write {path}: {error.strerror or error}: free space or give another folder"

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
 from harness.errors import DataError, IncompleteError, NotFoundError, one_line
+from harness.io.files import replacing
 
 Read = TypeVar("Read")
 
@@ -198,16 +197,12 @@ def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> No
         "use_dictionary": [leaf for leaf in leaves if leaf != RANKS],
         "column_encoding": {leaf: "DELTA_BINARY_PACKED" for leaf in leaves if leaf == RANKS},
     }
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd", **encoding) as writer:
-            for rows in units:
-                writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(path) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd", **encoding) as writer,
+    ):
+        for rows in units:
+            writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
 
 
 def _rows(path: Path, unit: str) -> pa.Table:

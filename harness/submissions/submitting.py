@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.cards.languages import canonical
+from harness.cards.objectives import MULTILINGUAL
 from harness.checkpoint.resolve import parse_model
 from harness.errors import HarnessError, UsageError
+from harness.io.files import write_whole
 from harness.io.hub import model_info
 from harness.io.strict_yaml import Document, misfits, validated
 from harness.submissions.problems import conflicts
 from harness.submissions.remote import Seen, look_at
 from harness.submissions.submission import (
     CONVERT,
-    MULTILINGUAL,
     SLUG,
     Submission,
     contamination,
@@ -120,11 +120,7 @@ def _checked(fields: Mapping[str, Any]) -> Submission:
 
 def write(proposal: Proposal) -> None:
     """Write the file, whole or not at all."""
-    from harness.io.download import replacing
-
-    with replacing(proposal.path) as partial:
-        partial.write_text(proposal.text, encoding="utf-8")
-        os.chmod(partial, 0o644)  # it is meant to be committed
+    write_whole(proposal.path, proposal.text)
 
 
 def _slug(seen: Seen, submissions: Mapping[str, Submission]) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from harness.analysis.compare import Compared
 from harness.analysis.contrasts import Contrast
 from harness.analysis.differences import Difference
-from harness.board.words import adjusted_p, figures, p_value, plain, simultaneous, size, word
+from harness.board.words import figures, p_value, plain, size, word
 from harness.statistics.contrast import Part
 from harness.statistics.verdict import Verdict
 
@@ -64,23 +64,20 @@ def compared_tables(found: Sequence[Compared], *, by_language: bool) -> list[Tab
     return shown
 
 
-def contrast_table(found: Sequence[Contrast]) -> Table:
-    """The confirmatory family: a line per question, answered or not."""
-    table = _table(
-        "base", "contrast", "measure", "verdict", "A − B", "95 % interval", "simultaneous", "p",
-        "adjusted p", "evidence",
-    )  # fmt: skip
+def contrast_lines(found: Sequence[Contrast]) -> list[str]:
+    """The named contrasts: a line per question, answered or not."""
+    lines = []
     for one in found:
         verdict = one.verdict
-        evidence = "stand-ins; " * one.stand_ins
+        text = f"{escape(one.base)}, {one.track}, {one.metric}: [bold]{escape(one.name)}[/]:"
+        text += f" [bold]{escape(word(verdict))}[/]"
         if one.difference is not None:
-            evidence += f"{_evidence(verdict)}; {one.difference.label}"
-        table.add_row(
-            escape(one.base), one.name, f"{one.metric}, {one.track}", escape(word(verdict)),
-            size(verdict), escape(plain(verdict)), escape(simultaneous(verdict)),
-            p_value(verdict.p), adjusted_p(verdict) if one.difference else "—", escape(evidence),
-        )  # fmt: skip
-    return table
+            evidence = (
+                f"{_evidence(verdict)}; {one.difference.label}{'; stand-ins' * one.stand_ins}"
+            )
+            text += f": {escape(figures(verdict))} [dim]({escape(evidence)})[/]"
+        lines.append(text)
+    return lines
 
 
 def _evidence(verdict: Verdict) -> str:

@@ -480,7 +480,7 @@ def test_files_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.results.export.os.replace", full)
+    monkeypatch.setattr("harness.io.files.os.replace", full)
     with pytest.raises(IncompleteError, match="No space left"):
         exported(tmp_path / "run", tmp_path / "out")
     assert stale.read_text() == fresh

@@ -251,7 +251,7 @@ def test_what_the_process_cannot_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("means", ["leave_network", "refuse_calls"])
 def test_the_kernel_alone_keeps_the_network_away(means: str) -> None:
     code = (
-        "import sys, os, socket\nfrom harness.intake import sandbox\n"
+        "import sys, os, socket\nfrom harness.submissions import sandbox\n"
         f"print(sandbox.{means}())\n"
         "try:\n    socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=5)\n"
         "    print('connected')\n"
