@@ -36,14 +36,21 @@ def columns_at_chance(sides: Iterable[Mapping[str, Result]]) -> tuple[Column, ..
 
 
 def draws_of(result: Result, lang: str) -> RandomDraws | None:
-    """The random draws that a language's score is held against; None without a chance rule."""
+    """The random draws that a language's score is held against.
+
+    None without a chance rule, and where the size of the pool is not known: with --limit fewer
+    queries are asked of the same pool, and not every card has its counts.
+    """
     if result.card.kind not in RETRIEVAL:
         return None
     queries = result.values[lang].n
-    # With --limit fewer queries are asked of the same pool.
-    counted = result.card.counts.get(str(result.folded.meta["split"]), {}).get(lang, 0)
-    own = max(queries, counted) if result.folded.meta["limit"] is not None else queries
-    candidates = result.card.candidates or own
+    candidates: int | None = result.card.candidates
+    if candidates is None:
+        meta = result.folded.meta
+        counts = result.card.counts.get(str(meta["split"]), {})
+        candidates = queries if meta["limit"] is None else counts.get(lang)
+    if candidates is None:
+        return None
     return random_draws(result.metric, queries, candidates, result.relevant.get(lang, 1))
 
 

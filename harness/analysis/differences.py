@@ -33,16 +33,6 @@ from harness.statistics.verdict import (
 )
 
 SEED = 20_200_526  # of the resampling: fixed, so that a board is the same every time
-PACKAGE = Path(__file__).parent.parent
-# What decides a difference beside the folds of its runs.
-CODE = (
-    "analysis/chance.py",
-    "analysis/differences.py",
-    "analysis/entries.py",
-    "cards/languages.py",
-    "cards/task.py",
-    "results/outcomes.py",
-)
 GROUPS: tuple[contrast.GroupedBy, ...] = ("family", "script", "resource")
 
 
@@ -209,10 +199,11 @@ def _key(
 
 @cache
 def _code_digest() -> str:
-    """sha256 hex over what decides a difference, beside the folds: `CODE`, statistics, languages
-    and suites."""
-    paths = [PACKAGE / name for name in CODE]
-    paths += sorted((PACKAGE / "statistics").glob("*.py"))
+    """Of what decides a difference, beside the folds of its runs: code, languages and suites."""
+    package = Path(__file__).parent.parent
+    paths = [package / f"analysis/{name}.py" for name in ("chance", "differences", "entries")]
+    paths += [package / f"cards/{name}.py" for name in ("languages", "task")]
+    paths += sorted((package / "statistics").glob("*.py"))
     paths += [task_root() / name for name in ("languages.tsv", "suites.yaml")]
     return sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 

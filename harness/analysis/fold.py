@@ -142,10 +142,12 @@ def fold_key(path: Path) -> str:
 
 @cache
 def _code_digest() -> bytes:
-    here = Path(__file__).parent
-    modules = [here / name for name in ("fold.py", "cells.py", "draws.py")]
-    modules += sorted((here.parent / "kinds").glob("*.py"))
-    modules += sorted((here.parent / "metrics").glob("*.py"))
+    """Of all modules that decide what a fold holds."""
+    package = Path(__file__).parent.parent
+    modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
+    modules.append(package / "results/scores.py")  # the means over languages
+    for room in ("kinds", "metrics"):
+        modules += sorted((package / room).glob("*.py"))
     return sha256(b"\0".join(path.read_bytes() for path in modules)).digest()
 
 

@@ -73,7 +73,7 @@ def compare(
             print_json(compared_data(found))
             return
         for line in compared_tables(found, by_language=by_language):
-            stdout().print(line)
+            stdout().print(line, soft_wrap=isinstance(line, str))
 
 
 def contrast(
@@ -92,4 +92,4 @@ def contrast(
             print_json(contrast_data(found))
         else:
             for line in contrast_lines(found):
-                stdout().print(line)
+                stdout().print(line, soft_wrap=True)

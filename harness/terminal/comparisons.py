@@ -72,9 +72,8 @@ def contrast_lines(found: Sequence[Contrast]) -> list[str]:
         text = f"{escape(one.base)}, {one.track}, {one.metric}: [bold]{escape(one.name)}[/]:"
         text += f" [bold]{escape(word(verdict))}[/]"
         if one.difference is not None:
-            evidence = (
-                f"{_evidence(verdict)}; {one.difference.label}{'; stand-ins' * one.stand_ins}"
-            )
+            evidence = f"{_evidence(verdict)}; {one.difference.label}"
+            evidence += "; stand-ins" * one.stand_ins
             text += f": {escape(figures(verdict))} [dim]({escape(evidence)})[/]"
         lines.append(text)
     return lines
