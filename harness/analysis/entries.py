@@ -15,6 +15,8 @@ from harness.analysis.draws import interval
 from harness.analysis.fold import Folded
 from harness.cards.task import TaskCard, read_suites
 from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
+from harness.statistics import hierarchy
+from harness.statistics.hierarchy import ENOUGH
 from harness.submissions.attempts import Attempt
 from harness.submissions.submission import Submission, base_of, contamination, find_slug, kind_of
 
@@ -66,6 +68,12 @@ class Result:
     def card(self) -> TaskCard:
         """The task."""
         return self.folded.card
+
+    @property
+    def relevant(self) -> Mapping[str, float]:
+        """Language → the mean number of relevant candidates of a query, of retrieval."""
+        found: Mapping[str, float] = self.folded.meta.get("relevant", {})
+        return found
 
     @property
     def task(self) -> str:
@@ -121,11 +129,27 @@ class Result:
         if self.missing or not self.values:
             return None
         values = list(self.values.values())
-        low, high = interval(self.macro_draws)
-        return Value(
-            sum(v.value for v in values) / len(values), float(low), float(high),
-            sum(v.n for v in values),
-        )  # fmt: skip
+        low, high = mean_interval(self.macro_draws, [self])
+        return Value(sum(v.value for v in values) / len(values), low, high,
+                     sum(v.n for v in values))  # fmt: skip
+
+
+def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
+    """The 95 % interval of a mean over languages, then over the tasks of ``results``.
+
+    ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
+    three seeds or more, see `hierarchy.mean_interval`; else over items alone.
+    """
+    counts = {len(result.seeds) for result in results}
+    means = [[seed.macro for seed in result.seeds] for result in results]
+    if len(counts) == 1 and min(counts) >= ENOUGH and all(all(line) for line in means):
+        scores = np.mean([[m.value for m in line if m is not None] for line in means], axis=0)
+        keys = [keys for result in results for keys, _ in result.parts.values()]
+        clusters = len(np.unique(np.concatenate(keys)))
+        if clusters > 1:
+            return hierarchy.mean_interval(list(scores), float(draws.var(ddof=1)), clusters)
+    low, high = interval(draws)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, eq=False)

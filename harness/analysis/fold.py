@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.analysis.cells import Cell, unit_cells
@@ -161,9 +162,12 @@ def _fold(file: OutcomeFile) -> Folded:
     meta = file.meta()
     card = card_of(meta)
     cells: list[Cell] = []
+    relevant: dict[str, float] = {}  # language → the mean number of a query's relevant candidates
     for unit in _units(file, meta, card):
         with consistent(file):
             cells += unit_cells(unit, card, meta["split"])
+        if "relevant" in unit.schema.names:
+            relevant[cells[-1].score.lang] = float(pc.mean(unit.column("relevant")).as_py())
     cells += _macros(cells)
     lows, highs = interval(np.stack([cell.draws for cell in cells]))
     rows = []
@@ -174,7 +178,8 @@ def _fold(file: OutcomeFile) -> Folded:
             row |= {"draws": cell.draws.astype(np.float32), "keys": keys, "parts": added}
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=FOLD_SCHEMA)
-    return Folded({key: meta[key] for key in meta if key not in DROPPED}, file.path.exists(), table)
+    kept = {key: meta[key] for key in meta if key not in DROPPED} | {"relevant": relevant}
+    return Folded(kept, file.path.exists(), table)
 
 
 def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[pa.Table]:

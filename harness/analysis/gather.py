@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ class Board:
     """All that the pages are rendered from.
 
     ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
-    that tells how its checkpoints were made.
+    that tells how its checkpoints were made; ``gains``: every checkpoint against its base.
     """
 
     entries: tuple[Entry, ...]
@@ -46,12 +45,8 @@ class Board:
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
     published: tuple[Figure, ...]
+    gains: tuple[Gain, ...] = ()
     study: bool = False
-
-    @cached_property
-    def gains(self) -> list[Gain]:
-        """Every checkpoint against its base."""
-        return gains(self.shown, self.entries)
 
     def entry(self, slug: str) -> Entry:
         """The checkpoint with a slug."""
@@ -84,14 +79,18 @@ def read_board(
         )
     entries = make_entries(folded, submissions, attempts)
     shown = variants(entries)
-    standings = [standing(track, shown) for track in TRACKS]
+    results = root / RESULTS
+    contrasts = named_contrasts(entries, results, cache)
+    against_base = tuple(gains(shown, entries, contrasts, results, cache))
+    standings = [standing(track, shown, contrasts, against_base) for track in TRACKS]
     return Board(
         entries=entries,
         shown=shown,
         scores=_score_table(folded, entries),
         standings=tuple(one for one in standings if one is not None),
-        contrasts=named_contrasts(entries, root / RESULTS, cache),
+        contrasts=contrasts,
         published=read_figures(),
+        gains=against_base,
         study=(root / STUDY).is_file(),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.differences import Difference
@@ -14,13 +14,25 @@ from harness.analysis.standings import Row, Standing, gate
 from harness.analysis.variants import recipe_of
 from harness.board.answer import answer
 from harness.board.figures import layer_curves
-from harness.board.markdown import Raw, code, environment, picture, table
+from harness.board.markdown import Raw, cell, code, environment, picture, table
 from harness.board.pages import command, name, scored
 from harness.board.waiting import waiting_table
-from harness.board.words import at_chance, p_value, percent, points, span
+from harness.board.words import (
+    adjusted_p,
+    decimals,
+    equals,
+    p_value,
+    percent,
+    plain,
+    points,
+    simultaneous,
+    size,
+    span,
+    word,
+)
 from harness.cards.task import read_card
 from harness.results.scores import indistinct_words
-from harness.statistics.contrast import Estimate, Part
+from harness.statistics.contrast import Part
 
 BESIDE = (
     "hit@10", "map@20", "accuracy", "exact_match", "same_language@10", "other_language_recall@10"
@@ -63,30 +75,27 @@ def write(board: Board) -> str:
 def _contrast_table(board: Board) -> Raw | None:
     rows = []
     for one in board.contrasts:
-        base = board.entry(one.base).model
-        what = f"{one.metric}, {one.track}"
         if one.difference is None:
             continue
-        low, high = one.interval
-        estimate = Estimate(one.difference.estimate.difference, low, high, one.p or 1.0, 0)
-        did = one.difference.seen_less_unseen
+        verdict = one.verdict
         notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
         notes += ["stand-ins"] * one.stand_ins
         notes += [f"left out: {left}" for left in one.left_out]
         rows.append(
             (
-                base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
-                _span(low, high), _adjusted(one),
-                _above_chance(one.difference, _indistinct(board, one)),
-                "n/a" if did is None else _seen(did, one),
+                board.entry(one.base).model, one.name, f"{one.metric}, {one.track}",
+                Raw(f"**{word(verdict)}**"), Raw(f"**{size(verdict)}**"), _unbroken(plain(verdict)),
+                _unbroken(simultaneous(verdict)), p_value(verdict.p), adjusted_p(verdict),
+                _above_chance(one.difference, _indistinct(board, one)), _seen(one),
                 "; ".join(notes),
             )
         )  # fmt: skip
     if not rows:
         return None
-    headers = ("base", "contrast", "measure", "A − B", "95 % interval", "Holm p",
-               "above chance", "seen − unseen languages", "what it rests on")  # fmt: skip
-    return table(headers, rows, left=3, tail=1)
+    headers = ("base", "contrast", "measure", "verdict", "A − B", "95 % interval", "simultaneous",
+               "p", "adjusted p", "above chance", "seen − unseen languages",
+               "evidence (runs, seeds, tasks)")  # fmt: skip
+    return table(headers, rows, left=4, tail=1)
 
 
 def _open_questions(board: Board) -> list[str]:
@@ -112,7 +121,9 @@ def _open_questions(board: Board) -> list[str]:
 def _above_chance(difference: Difference, tied: set[tuple[str, str]]) -> str:
     """``tied``: the cells (a language of a task) with many indistinct candidates."""
     if (part := difference.above_chance) is not None:
-        text, left = f"{_with_span(part.estimate)}, {part.name}", set(part.columns)
+        verdict = difference.line_verdict(part, adjusted=False)
+        text = f"{size(verdict)} {_unbroken(plain(verdict))}, {part.name}"
+        left = set(part.columns)
     elif difference.at_chance:
         return "none"
     else:
@@ -121,13 +132,18 @@ def _above_chance(difference: Difference, tied: set[tuple[str, str]]) -> str:
     return Raw(f"{text}; {indistinct} with indistinct candidates" if indistinct else text)
 
 
-def _seen(did: Estimate, one: Contrast) -> Raw:
-    p = "unadjusted" if one.seen_holm is None else f"Holm p {p_value(one.seen_holm)}"
-    return Raw(f"{_with_span(did)}, {p}")
-
-
-def _adjusted(one: Contrast) -> str:
-    return p_value(one.holm) if one.confirmatory else f"{p_value(one.p)}, unadjusted"
+def _seen(one: Contrast) -> str:
+    """Seen − unseen, with the tasks that have languages of both kinds."""
+    assert one.difference is not None
+    did = one.difference.seen_less_unseen
+    if did is None:
+        return "n/a"
+    places = decimals(did.se, did.difference, did.low, did.high)
+    interval = _unbroken(span(did.low, did.high, places))
+    p = "unadjusted" if one.seen_holm is None else f"Holm p {equals(one.seen_holm)}"
+    return Raw(
+        f"{points(did.difference, places)} {interval}, {p} ({cell(one.difference.seen_label)})"
+    )
 
 
 def _count(board: Board, one: Contrast) -> str:
@@ -149,49 +165,40 @@ def _breakdown(board: Board, one: Contrast) -> dict[str, object]:
     groups: list[tuple[str, Part]] = [
         (by, part) for by, parts in one.difference.groups.items() for part in parts
     ]
-    chance, tied = _chance(board, one), _indistinct(board, one)
+    tied = _indistinct(board, one)
     return {
         "title": f"{one.name} on {board.entry(one.base).model}: {one.metric}, {one.track}",
         "groups": table(
-            ("by", "group", "languages", "A − B", "95 % interval", "q"),
-            [(by, part.name, " ".join(part.languages), *_estimate(part)) for by, part in groups],
-            left=3,
+            ("by", "group", "languages", "A − B", "95 % interval", "q", "verdict"),
+            [
+                (by, part.name, " ".join(part.languages), *_line(one.difference, part))
+                for by, part in groups
+            ],
+            left=3, tail=1,
         ),
         "languages": table(
-            ("task", "language", "A − B", "95 % interval", "q", ""),
+            ("task", "language", "A − B", "95 % interval", "q", "verdict"),
             [
-                (part.task, part.name, *_estimate(part),
-                 _marks((part.task, part.name), chance, tied))
+                (part.task, part.name, *_line(one.difference, part, tied))
                 for part in one.difference.languages
             ],
-            left=2,
+            left=2, tail=1,
         ),
     }  # fmt: skip
 
 
-def _estimate(part: Part) -> tuple[str, Raw, str]:
-    estimate = part.estimate
-    return points(estimate.difference), _span(estimate.low, estimate.high), p_value(part.q)
+def _line(
+    difference: Difference, part: Part, tied: Collection[tuple[str, str]] = ()
+) -> tuple[str, Raw, str, str]:
+    """``tied``: the cells (a language of a task) with many indistinct candidates."""
+    verdict = difference.line_verdict(part)
+    said = f"{word(verdict)}, indistinct" if (part.task, part.name) in tied else word(verdict)
+    return size(verdict), _unbroken(plain(verdict)), p_value(part.q), said
 
 
-def _with_span(estimate: Estimate) -> Raw:
-    return Raw(f"{points(estimate.difference)} {_span(estimate.low, estimate.high)}")
-
-
-def _span(low: float | None, high: float | None) -> Raw:
+def _unbroken(interval: str) -> Raw:
     # Brackets around numbers are no link; a narrow column breaks a line at any blank.
-    return Raw(span(low, high).replace(" ", "&nbsp;"))
-
-
-def _chance(board: Board, one: Contrast) -> set[tuple[str, str]]:
-    """(task, language) where every checkpoint of the contrast is at chance: it says nothing."""
-    members = [board.entry(slug).tasks(one.track) for slug in (*one.a, *one.b)]
-    shared = [(task, lang) for task in members[0] for lang in members[0][task].values]
-    return {
-        (task, lang)
-        for task, lang in shared
-        if all(task in tasks and at_chance(tasks[task], lang) for tasks in members)
-    }
+    return Raw(interval.replace(" ", "&nbsp;"))
 
 
 def _indistinct(board: Board, one: Contrast) -> set[tuple[str, str]]:
@@ -200,19 +207,16 @@ def _indistinct(board: Board, one: Contrast) -> set[tuple[str, str]]:
     return {(task, lang) for tasks in members for task in tasks for lang in tasks[task].indistinct}
 
 
-def _marks(cell: tuple[str, str], chance: set[tuple[str, str]], tied: set[tuple[str, str]]) -> str:
-    said = ["at chance"] * (cell in chance) + ["indistinct"] * (cell in tied)
-    return ", ".join(said)
-
-
 def _gain_table(found: Sequence[Gain]) -> Raw:
-    headers = ("checkpoint", "kind", "base", "track", "over", "A − B", "95 % interval", "q")
+    headers = ("checkpoint", "kind", "base", "track", "over", "verdict", "A − B", "95 % interval",
+               "p", "adjusted p")  # fmt: skip
     rows = [
         (name(gain.entry), gain.entry.kind, gain.base.model, gain.track, gain.label,
-         points(gain.difference), _span(gain.low, gain.high), p_value(gain.q))
+         word(gain.verdict), size(gain.verdict), _unbroken(plain(gain.verdict)),
+         p_value(gain.verdict.p), adjusted_p(gain.verdict))
         for gain in found
     ]  # fmt: skip
-    return table(headers, rows, left=5)
+    return table(headers, rows, left=6)
 
 
 def _standing(standing: Standing) -> dict[str, object]:
@@ -221,6 +225,8 @@ def _standing(standing: Standing) -> dict[str, object]:
     headers = ["rank", "checkpoint", "kind", "base"]
     headers += [f"mean {standing.metric}"] * several
     headers += [f"{task}" for task in tasks]
+    against_base = any(row.gain is not None for row in standing.rows)
+    headers += ["against its base"] * against_base
     rows = []
     for row in standing.rows:
         cells: list[object] = ["—" if row.rank is None else row.rank, name(row.entry)]
@@ -228,6 +234,8 @@ def _standing(standing: Standing) -> dict[str, object]:
         if several:
             cells.append(scored(row.mean) if row.mean is not None else row.why)
         cells += [_task_cell(row, task) for task in tasks]
+        if against_base:
+            cells.append(_against_base(row))
         rows.append(cells)
     return {
         "track": standing.track,
@@ -248,6 +256,13 @@ def _standing(standing: Standing) -> dict[str, object]:
             f"{row.entry.model} is not ranked: {row.why}" for row in standing.rows if row.why
         ],
     }
+
+
+def _against_base(row: Row) -> str:
+    if row.gain is None:
+        return "—"
+    verdict = row.gain.verdict
+    return Raw(f"{size(verdict)} {_unbroken(plain(verdict))}, {word(verdict)}")
 
 
 def _taskname(task: str) -> str:

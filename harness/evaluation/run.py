@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from harness.cards.task import CustomCard
 from harness.checkpoint.loading import load_reader, refusing
+from harness.checkpoint.tokenizer import load_tokenizer
 from harness.data.load import Where
 from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harness.checkpoint.layers import texts_first
 from harness.checkpoint.loading import depth, encoder_layers, load_encoder, max_positions, refusing
-from harness.checkpoint.tokenizer import Tokenizer
+from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
 from harness.errors import RefusedError
 from harness.inference.batching import budget, distinct, halving, on_device, pad_id, token_batches
 from harness.inference.pooling import build_steps, pool
