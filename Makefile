@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval demo refresh board-check test test-slow bench bench-peers bench-check lint types wheel-check clean
+.PHONY: install install-validate eval demo refresh board-check test test-slow bench bench-peers bench-check house lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -73,6 +73,10 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# Rooms of the package, the imports between them, and circles.
+house: install
+	$(BIN)/python -m tests.house
 
 # Builds the wheel and runs it from an environment of its own, away from the checkout.
 wheel-check: install

@@ -30,6 +30,7 @@ from paired import Row, in_turn_seconds, save, seconds, show
 from harness.analysis.entries import board_units
 from harness.board.build import leaderboard
 from harness.cards.task import read_card
+from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds.retrieval import SCHEMA
 from harness.results.outcomes import FORMAT, KEY, outcome_file
 
@@ -109,7 +110,8 @@ def write(
     meta = {
         "format": FORMAT, "model": model, "revision": revision, "base": None, "parameters": 1,
         "model_type": "bert", "task": task, "task_version": card.version, "card_hash": card.hash,
-        "track": "frozen", "protocol": "standard", "signature": "00000000",
+        "track": "frozen", "protocol": "standard", "protocol_version": PROTOCOL_VERSION,
+        "signature": "00000000",
         "resolved": {"layer": 8}, "languages": names, "split": "test", "limit": None, "seed": 0,
         "dtype": "float32", "device": "cpu", "custom": [], "degenerate": [], "notes": [],
         "mixed": [], "data_complete": True, "route": "folder", "data": {}, "harness": {},

@@ -89,7 +89,7 @@ def _empty(model: Path, data: Path, started: float) -> Row:
         _evaluate(model, data, "local", languages=LANGUAGES[:1], folder=Path(folder))
         request = make_request(tasks=["tatoeba"], languages=LANGUAGES[:1], device="cpu",
                                    data=data, out=out, cache_dir=cache)  # fmt: skip
-        plan = api.plan(str(model), request)
+        plan = api.plan_request(str(model), request)
         setting = Setting(request, plan.tasks[0], plan.checkpoint, None, 0)
         began: list[float] = []
 

@@ -58,7 +58,7 @@ def evaluate(model: Path, data: Path, task: str, languages: Sequence[str], **opt
     """Our side: a whole evaluation, the checkpoint's loading included, nothing kept before."""
     options = {"cache_dir": fresh(), "out": fresh(), "protocol": "native", **options}
     with parts_of_files():
-        return harness.evaluate(model, [task], languages=languages, data=data, **options)
+        return harness.evaluate(model, [task], languages=languages, data=data, **options).to_arrow()
 
 
 class Timed:

@@ -45,7 +45,8 @@ from run_qa_runs import (
 from harness.cards.training import Recipe
 from harness.checkpoint.loading import load_encoder, load_reader
 from harness.checkpoint.resolve import resolve
-from harness.inference.reader import pad_token
+from harness.checkpoint.vet import TOKENIZER_FILES
+from harness.inference.batching import pad_id
 from harness.inference.windows import cut_questions, make_windows, window_shape
 from harness.training.data.features import Codec, encode
 from harness.training.heads import HeadSpec, make_model
@@ -110,11 +111,13 @@ def same_steps(bench: Bench, threads: int, count: int = 20, batch: int = 8) -> I
     share = Share("ordered", ours.lengths, batch, by.epochs, len(ours))
     schedule = make_schedule([share], seed=seed, max_steps=None)
     order = [int(row) for step in schedule for row in step.rows]
-    heads, pad = [HeadSpec("ordered", "span")], pad_token(tokenizer)
+    heads, pad = [HeadSpec("ordered", "span")], pad_id(tokenizer)
     model: Any = make_model(encoder, heads, {}, pad=pad, seed=seed)
     first = base.parent / "first"
     model.tasks["ordered"].save_pretrained(first)
-    tokenizer.save_pretrained(first)
+    for name in TOKENIZER_FILES:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, first / name)
     file = flat_spans([chosen[at] for at in order], base.parent / "ordered/train.json")
     given = ("-i", card, "--data", str(base.parent), "--epochs", "1")
     left = bench.run("steady/ours", bench.ours(base, seed, by, *given), threads)

@@ -33,7 +33,7 @@ from harness.data.examples import Query, Retrieval
 from harness.inference.batching import token_batches
 from harness.inference.encoder import Encoder
 from harness.inference.protocol import Protocol, resolve_encodings
-from harness.inference.vector_store import text_key
+from harness.inference.vector_store import KEY_BYTES, text_key
 from harness.kinds import KINDS
 
 GIB = 1 << 30
@@ -82,12 +82,16 @@ def fill(cache: Path, data: Retrieval) -> None:
     rng = np.random.default_rng(0)
     for role, texts in groups:
         store = filled._store(layer, role)  # type: ignore[arg-type]
+        tokens = filled._token_store(role)  # type: ignore[arg-type]
         for start in range(0, len(texts), TEXTS):
             part = texts[start : start + TEXTS]
             vectors = unit_vectors(len(part), DIM, start + len(role))
+            keys = [text_key(text) for text in part]  # stand for the keys of its ids too
+            tokens.append(keys, np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES))
             for rows in token_batches(rng.integers(5, 64, len(part)), 1_024 * 16):
-                store.append([text_key(part[row]) for row in rows], vectors[rows])
+                store.append([keys[row] for row in rows], vectors[rows])
         store.flush()
+        tokens.flush()
 
 
 def status(field: str) -> int:

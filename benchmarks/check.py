@@ -67,15 +67,18 @@ def read(runs: int, questions: int = 80) -> paired.Row:
     import torch
     from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
 
+    from harness.checkpoint.resolve import resolve
+    from harness.checkpoint.tokenizer import load_tokenizer
     from harness.inference.reader import Reader
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = random_bert(Path(temporary) / "model")
         tokenizer = AutoTokenizer.from_pretrained(folder)
+        ours = load_tokenizer(resolve(str(folder)))
         model = BertForQuestionAnswering(AutoConfig.from_pretrained(folder)).eval()
     rng = np.random.default_rng(0)
     pairs = [(words(rng, 12), words(rng, int(n))) for n in rng.integers(60, 320, questions)]
-    reader = Reader(model, tokenizer)
+    reader = Reader(model, ours)
 
     def padded() -> None:
         with torch.inference_mode():

@@ -11,9 +11,13 @@ from typing import Any
 
 
 class HarnessError(Exception):
-    """Base of every error that a user is meant to read."""
+    """Base of every error that a user is meant to read.
+
+    ``scores``: what could be measured all the same, where something was.
+    """
 
     exit_code: int = 1
+    scores: Any = None
 
 
 class CheckFailed(HarnessError):
@@ -41,13 +45,9 @@ class RefusedError(HarnessError):
 
 
 class IncompleteError(HarnessError):
-    """A planned task failed or its data is missing; what ran is kept.
-
-    ``scores``: the Arrow table of what could be measured, where something was.
-    """
+    """A planned task failed or its data is missing; what ran is kept."""
 
     exit_code = 5
-    scores: Any = None
 
 
 class DataError(HarnessError):

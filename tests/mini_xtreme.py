@@ -21,6 +21,7 @@ import numpy.typing as npt
 from harness.cards.task import TaskCard, read_card
 from harness.data.examples import Loaded
 from harness.data.load import Where, load
+from harness.inference.vector_store import text_key
 from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile, outcome_file
 
@@ -148,6 +149,9 @@ class Encoder:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     stored = encode  # in slices or whole, it is all in memory here
+
+    def ids_keys(self, texts: Sequence[str], **options: Any) -> list[bytes]:
+        return [text_key(text) for text in texts]
 
 
 class Reader:

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from harness.cards.task import read_cards
+from tests.board.boards import BASE, ENGLISH, bitext, measure, submit
 from tests.checkpoints import build
 from tests.hub.server import Hub
 from tests.mini_xtreme import lay_data
@@ -27,9 +29,9 @@ def section(title: str) -> str:
     return match[1]
 
 
-def blocks(title: str) -> list[str]:
-    found = re.findall(r"^```sh\n(.*?)^```$", section(title), flags=re.S | re.M)
-    assert found, f"{title!r} has no commands"
+def blocks(title: str, language: str = "sh") -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", section(title), flags=re.S | re.M)
+    assert found, f"{title!r} has no {language}"
     return found
 
 
@@ -119,6 +121,42 @@ def test_a_task_kind(newcomer: Newcomer) -> None:
     for name, path in re.findall(r"`(\w+)`,? in `(harness/[\w/.]+)`", text):
         assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), (name, path)
     assert len(re.findall(r"`(\w+)`,? in `(harness/[\w/.]+)`", text)) >= 3
+
+
+def test_a_metric(newcomer: Newcomer) -> None:
+    """Outcomes that are there have it, in the board and compared: no kept fold is used again."""
+    clone = newcomer.clone
+    shutil.rmtree(clone / "submissions", ignore_errors=True)
+    for model in (BASE, ENGLISH):
+        measure(clone, model, bitext(model))
+        submit(clone, model)
+    newcomer.follow("xharness leaderboard")
+    function, entry = blocks("Add a metric", "python")
+    commands, check = blocks("Add a metric")
+    card = clone / "tasks" / "target" / "demo_bitext.yaml"
+    card.write_text(card.read_text().replace("metrics: [", "metrics: [all@10, "))
+    with pytest.raises(AssertionError, match=r"demo_bitext.yaml:6: metrics.0: all@10 is not a met"):
+        newcomer.follow("xharness tasks demo_bitext")
+    with (clone / "harness" / "metrics" / "ranking.py").open("a") as ranking:
+        ranking.write(f"\n\n{function}")
+    table = clone / "harness" / "metrics" / "by_kind.py"
+    start = "RANKS: Mapping[str, Metric] = {\n"
+    assert start in table.read_text()
+    table.write_text(table.read_text().replace(start, start + entry))
+
+    said = newcomer.follow(commands.replace(" A B ", f" {ENGLISH} {BASE} "))
+    scores = pq.read_table(clone / "leaderboard" / "scores.parquet").to_pylist()
+    found = {
+        (row["model"], row["lang"], row["direction"]): row["value"]
+        for row in scores
+        if row["metric"] == "all@10"
+    }
+    assert found[ENGLISH, "de", "en-de"] == found[ENGLISH, "de", "de-en"] == 1
+    assert found[BASE, "de", "en-de"] == found[ENGLISH, "sw", "en-sw"] == 0
+    assert found[ENGLISH, "macro", "en-xx"] == 0.5
+    assert "all@10" in said
+    assert "+50.00" in said
+    checked(newcomer, check)
 
 
 def checked(newcomer: Newcomer, block: str) -> None:

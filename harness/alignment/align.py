@@ -85,7 +85,7 @@ def align(
         raise UsageError(f"task {task} has no translation pairs: give {' or '.join(known)}")
     # `fresh`: whatever was evaluated before is not looked at.
     request = make_request(tasks=(task,), languages=languages, layer="all", fresh=True, **options)
-    plan = api.plan(model, request)
+    plan = api.plan_request(model, request)
     if not plan.tasks:
         check_complete(plan, None)
     found = _measured(plan, reporter or api.Silent())
@@ -167,6 +167,7 @@ def _encoder(plan: Plan, encodings: Sequence[Encoding], reporter: Reporter) -> E
         dtype=request.protocol.dtype,
         device=request.device,
         top=encodings[-1].depth,
+        layers=[encoding.layer for encoding in encodings],
     )
     return Encoder(backbone, encodings, cache=request.cache, progress=reporter.advance)
 

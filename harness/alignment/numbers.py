@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from harness.data.examples import Bitext
 from harness.inference.batching import distinct
-from harness.inference.search import rank_all
+from harness.inference.search import distinct_vectors, rank_all
 from harness.kinds.kind import degenerate
 from harness.results.scores import MACRO
 from harness.statistics.resampling import BLOCK, cluster_weights, percentile_interval
@@ -64,9 +64,7 @@ def measure(english: Float32, source: Float32, bitext: Bitext) -> tuple[Floats, 
     values[:, :RANKED] = np.stack([cosine, random, cosine - random], axis=1)
     if degenerate(np.concatenate([english, source])):
         return values, float("nan")
-    _, pool = distinct(bitext.source)
-    first = np.unique(pool, return_index=True)[1]
-    found = rank_all(english, source[first], pool, [[i] for i in range(size)], top=1)
+    found = rank_all(english, distinct_vectors(source), [[i] for i in range(size)], top=1)
     ranks = np.concatenate(found.ranks)
     values[:, RANKED:] = np.stack([ranks <= 10, ranks == 1, 1 / ranks], axis=1)
     return values, float(np.median(ranks)) / size

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.analysis.contrasts import FAMILY, Contrast, family_contrast, named_contrasts
 from harness.analysis.differences import Difference, differ
-from harness.analysis.entries import TRACKS, Result, make_entries, read_result
+from harness.analysis.entries import Result, make_entries, place_of, read_result
 from harness.analysis.fold import Folded, fold
-from harness.analysis.replicates import Replicated, Run, over_replicates
+from harness.analysis.gather import fold_all
+from harness.analysis.replicates import Replicated, Run, evidence_of, over_replicates
 from harness.cards.task import read_card
 from harness.errors import IncompleteError, NotFoundError, UsageError, unknown_name
 from harness.results.outcomes import find
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.resampling import RESAMPLES
-from harness.submissions.submission import Submission, contamination
+from harness.statistics.verdict import Verdict
+from harness.submissions.submission import Submission, contamination, kind_of
 
 
 @dataclass(frozen=True)
 class Compared:
     """A − B in one track.
 
-    ``over``: with seeds as a further source of chance, where a side is a recipe. ``remarks``: what
-    a reader must know, such as rows that are unranked.
+    ``verdict``: by Holm's method where A − B (or B − A) is one of the named contrasts of the board,
+    else unadjusted. ``over``: with seeds as a further source of chance, where a side is a recipe.
+    ``remarks``: what a reader must know, such as rows that are unranked.
     """
 
     a: str
@@ -33,20 +37,17 @@ class Compared:
     difference: Difference
     over: Hierarchical | None
     remarks: tuple[str, ...]
+    verdict: Verdict
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
-        """The 95 % interval: over seeds and items where there are enough seeds, else over items."""
-        if self.over is not None and self.over.p is not None:
-            return self.over.low, self.over.high
-        return self.difference.estimate.low, self.difference.estimate.high
+        """The plain 95 % interval: over seeds and items where there are enough seeds."""
+        return self.verdict.low, self.verdict.high
 
     @property
-    def p(self) -> float:
-        """The p-value that goes with the interval."""
-        if self.over is not None and self.over.p is not None:
-            return self.over.p
-        return self.difference.estimate.p
+    def p(self) -> float | None:
+        """The unadjusted p-value, which goes with the interval."""
+        return self.verdict.p
 
 
 def compare(
@@ -114,7 +115,7 @@ def compare(
         )
     found_differences = []
     for (track, metric), tasks in sorted(
-        groups.items(), key=lambda item: (TRACKS.index(item[0][0]), item[0][1])
+        groups.items(), key=lambda item: (place_of(item[0][0]), item[0][1])
     ):
         chosen = [
             [(number, one) for number, run in enumerate(side) for one in _by_seed(run, tasks)]
@@ -122,11 +123,62 @@ def compare(
         ]
         runs = [[one for _, one in side] for side in chosen]
         difference = differ(runs[0], runs[1], Path(), cache, resamples=resamples)
-        difference, over = _over_seeds(a, b, track, chosen, difference)
+        difference, over = _over_seeds((a, b), chosen, difference, known)
         found_differences.append(
-            Compared(a, b, track, metric, difference, over, tuple(remarks[track, metric]))
+            Compared(
+                a,
+                b,
+                track,
+                metric,
+                difference,
+                over,
+                tuple(remarks[track, metric]),
+                difference.verdict(),
+            )
         )
-    return found_differences
+    slugs = (_slugs(sides[0], known), _slugs(sides[1], known))
+    if not _may_be_named(slugs, known):
+        return found_differences
+    folded = fold_all(results, cache)
+    contrasts = named_contrasts(make_entries(folded, known), results, cache)
+    return [_in_family(one, slugs, contrasts) for one in found_differences]
+
+
+Slugs = frozenset[str]
+
+
+def _slugs(
+    side: Sequence[Mapping[How, Sequence[Result]]], submissions: Mapping[str, Submission]
+) -> Slugs:
+    """The submissions that a side's runs are of."""
+    revisions = {
+        one.folded.meta["revision"] for run in side for found in run.values() for one in found
+    }
+    return frozenset(slug for slug, one in submissions.items() if one.revision in revisions)
+
+
+def _may_be_named(sides: tuple[Slugs, Slugs], submissions: Mapping[str, Submission]) -> bool:
+    """Whether the sides are of the kinds of one of the named contrasts, in either order."""
+    kinds = [
+        {
+            "base" if submissions[slug].objective == "none" else kind_of(submissions[slug])
+            for slug in side
+        }
+        for side in sides
+    ]
+    return any(kinds in ([{a}, {b}], [{b}, {a}]) for a, b in FAMILY)
+
+
+def _in_family(
+    found: Compared, sides: tuple[Slugs, Slugs], contrasts: Sequence[Contrast]
+) -> Compared:
+    """The comparison with the verdict of the named contrast that it is, if it is one."""
+    measure, tasks = (found.track, found.metric), {task for task, _ in found.difference.columns}
+    if named := family_contrast(contrasts, measure, *sides, tasks):
+        return replace(found, verdict=named.verdict)
+    if named := family_contrast(contrasts, measure, *sides[::-1], tasks):
+        return replace(found, verdict=named.verdict.mirrored())
+    return found
 
 
 def _by_seed(
@@ -141,18 +193,21 @@ def _by_seed(
 
 
 def _over_seeds(
-    a: str,
-    b: str,
-    track: str,
+    names: tuple[str, str],
     chosen: Sequence[Sequence[tuple[int, Mapping[str, Result]]]],
     found: Difference,
+    submissions: Mapping[str, Submission],
 ) -> tuple[Difference, Hierarchical | None]:
     """Seeds and items together, where a side is a recipe or was tuned with several seeds.
 
-    Of several checkpoints each is one seed, however often it was tuned.
+    Of several checkpoints each is one seed, however often it was tuned. One checkpoint with frozen
+    vectors is fixed, unless it is itself one seed of a training whose other seeds are not there.
     """
     sides = []
-    for name, runs in zip((a, b), chosen, strict=True):
+    trained = {one.revision for one in submissions.values() if one.recipe is not None}
+    for name, runs in zip(names, chosen, strict=True):
+        first = next(iter(runs[0][1].values()))
+        drawn = first.track != "frozen" or first.folded.meta["revision"] in trained
         several = len({number for number, _ in runs}) > 1
         sides.append(
             Replicated(
@@ -160,14 +215,17 @@ def _over_seeds(
                     Run(name, "", number if several else place, results)
                     for place, (number, results) in enumerate(runs)
                 ),
-                fixed=len(runs) == 1 and track == "frozen",
+                fixed=len(runs) == 1 and not drawn,
             )
         )
     every = [results for side in sides for run in side.runs for results in run.results.values()]
     # Where languages are missing, the runs' own means would be over different ones.
-    missing = any(result.missing for result in every)
-    if missing or all(len(side.runs) == 1 for side in sides):
-        return found, None
+    if missing := sorted({lang for result in every for lang in result.missing}):
+        why = f"{' '.join(missing)} missing"
+        evidence = replace(evidence_of(sides[0], sides[1], None), incomplete=why)
+        return replace(found, evidence=evidence), None
+    if all(len(side.runs) == 1 for side in sides):
+        return replace(found, evidence=evidence_of(sides[0], sides[1], None)), None
     return over_replicates(found, sides[0], sides[1])
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
-from harness.analysis.replicates import Replicated, Run, over_replicates
-from harness.analysis.variants import recipe_of, training_seed
-from harness.statistics.hierarchy import Hierarchical
-from harness.statistics.multiplicity import holm
-from harness.submissions.submission import MULTILINGUAL
+from harness.analysis.replicates import Replicated, over_replicates, runs_of
+from harness.cards.objectives import MULTILINGUAL
+from harness.statistics.hierarchy import Claim, Hierarchical
+from harness.statistics.multiplicity import FAMILY_SIZE, holm
+from harness.statistics.verdict import Adjusted, Verdict, unanswered
 
 # Confirmatory, per base (A − B); "base" is the checkpoint without intermediate training.
 FAMILY = (
@@ -53,25 +53,64 @@ class Contrast:
     seen_holm: float | None = None
 
     @property
+    def verdict(self) -> Verdict:
+        """The verdict, by Holm's method where the question is of the confirmatory family."""
+        if self.difference is None:
+            return unanswered(self.why)
+        if not self.confirmatory:
+            return self.difference.verdict()
+        return self.difference.verdict(Adjusted("Holm", self.holm, FAMILY_SIZE))
+
+    @property
     def p(self) -> float | None:
         """The p-value that is adjusted: over checkpoints or seeds where there are enough."""
-        if self.over is not None and self.over.p is not None:
-            return self.over.p
-        return self.difference.estimate.p if self.difference is not None else None
+        return self.verdict.p
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
-        """The 95 % interval that goes with ``p``."""
-        if self.over is not None and self.over.p is not None:
-            return self.over.low, self.over.high
-        if self.difference is None:
-            return None, None
-        return self.difference.estimate.low, self.difference.estimate.high
+        """The plain 95 % interval that goes with ``p``."""
+        return self.verdict.low, self.verdict.high
 
     @property
-    def claim(self) -> str:
+    def claim(self) -> Claim:
         """What it may be said of: an objective, a recipe, or (descriptive) these checkpoints."""
-        return "descriptive" if self.over is None else self.over.claim
+        return "descriptive" if self.difference is None else self.difference.evidence.claim
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The tasks that it is the mean over."""
+        return (
+            frozenset(task for task, _ in self.difference.columns)
+            if self.difference
+            else frozenset()
+        )
+
+    def of(self, a: Collection[str], b: Collection[str], tasks: Collection[str]) -> bool:
+        """Whether it is the difference between these checkpoints (slugs) over these tasks."""
+        sides = (set(self.a), set(self.b)) == (set(a), set(b))
+        return self.difference is not None and sides and self.tasks == set(tasks)
+
+
+def family_contrast(
+    contrasts: Iterable[Contrast],
+    measure: tuple[str, str],
+    a: Collection[str],
+    b: Collection[str],
+    tasks: Collection[str],
+) -> Contrast | None:
+    """The confirmatory contrast between two sets of checkpoints (slugs), if it is one.
+
+    ``measure``: track and metric. What belongs to the family has its verdict from there, whoever
+    asks.
+    """
+    return next(
+        (
+            one
+            for one in contrasts
+            if one.confirmatory and (one.track, one.metric) == measure and one.of(a, b, tasks)
+        ),
+        None,
+    )
 
 
 def named_contrasts(
@@ -169,7 +208,7 @@ def _answer(
     ]
     if not tasks:
         return replace(blank, why="no task that both sides have whole")
-    runs = [[run for entry in side for run in _runs(entry, base, track, tasks)] for side in sides]
+    runs = [[run for entry in side for run in runs_of(entry, base, track, tasks)] for side in sides]
     measured = [
         # With frozen vectors nothing is drawn at random for the base itself.
         Replicated(tuple(of_side), fixed=kind == "base" and track == "frozen")
@@ -220,31 +259,6 @@ def _keep_matched(sides: list[list[Entry]]) -> list[str]:
         left_out += [f"{entry.slug}: not of the matched design" for entry in others]
         side[:] = [entry for entry in side if entry not in others]
     return left_out
-
-
-def _runs(entry: Entry, base: str, track: str, tasks: Sequence[str]) -> list[Run]:
-    """A run for each seed that all the tasks were run with.
-
-    Checkpoints of one recipe are one origin, and their training seeds its seeds. Where no seed has
-    all the tasks, the first of each.
-    """
-    recipe, trained = recipe_of(entry), training_seed(entry)
-    origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
-    found = entry.tasks(track)
-    seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
-    common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
-    if not common:
-        first = {task: next(iter(seeds[task].values())) for task in tasks}
-        return [Run(origin, base, trained or 0, first)]
-    return [
-        Run(
-            origin,
-            base,
-            seed if trained is None else trained,
-            {task: seeds[task][seed] for task in tasks},
-        )
-        for seed in common
-    ]
 
 
 def _trained(side: Sequence[Entry]) -> frozenset[str]:

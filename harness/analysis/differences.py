@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 
+from harness.analysis.cells import official_rows
+from harness.analysis.chance import columns_at_chance
 from harness.analysis.entries import Result, board_units
 from harness.analysis.fold import fold_key
-from harness.board.words import at_chance
+from harness.cards.languages import task_root
+from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile
 from harness.statistics import contrast
-from harness.statistics.contrast import Estimate, Part
-from harness.statistics.mined import pair_mining
-from harness.statistics.paired import pair_runs
+from harness.statistics.contrast import Column, Estimate, Part
+from harness.statistics.paired import pair
 from harness.statistics.resampling import RESAMPLES, Comparison, resample
+from harness.statistics.verdict import (
+    DELTAS,
+    UNADJUSTED,
+    Adjusted,
+    Evidence,
+    Verdict,
+    judge,
+)
 
 SEED = 20_200_526  # of the resampling: fixed, so that a board is the same every time
 GROUPS: tuple[contrast.GroupedBy, ...] = ("family", "script", "resource")
@@ -30,21 +40,67 @@ GROUPS: tuple[contrast.GroupedBy, ...] = ("family", "script", "resource")
 class Difference:
     """A − B over some tasks: the mean over languages, then tasks, and its breakdowns.
 
-    ``at_chance``: how many cells (a language of a task) every run is at chance in; they say
-    nothing, and pull a mean over all languages to zero. ``above_chance``: the mean without them,
-    where there are some and others are left.
+    ``chance``: the (task, language) columns in which no run is above chance; they tell nothing, and
+    pull a mean over all languages to zero. ``above_chance``: the mean without them, where there
+    are some and others are left. ``evidence``: the runs that it is of, see `over_replicates`.
     """
 
     label: str
+    metric: str
     estimate: Estimate
     languages: tuple[Part, ...]
     groups: Mapping[str, tuple[Part, ...]]
     seen: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     seen_less_unseen: Estimate | None = None
-    at_chance: int = 0
+    chance: tuple[Column, ...] = ()
     above_chance: Part | None = None
-    clusters: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The (task, language) columns that it is the mean over."""
+        return tuple(column for part in self.languages for column in part.columns)
+
+    @property
+    def at_chance(self) -> int:
+        """How many columns are at chance."""
+        return len(self.chance)
+
+    @property
+    def seen_label(self) -> str:
+        """The tasks that *seen − unseen* is the mean over: those with languages of both kinds."""
+        sides = contrast.seen_unseen_columns(self.columns, self.seen, self.unseen)
+        return "" if sides is None else contrast.label(sides[0])
+
+    def verdict(self, adjusted: Adjusted = UNADJUSTED) -> Verdict:
+        """The verdict on the mean."""
+        return judge(
+            self.estimate,
+            self.evidence,
+            adjusted,
+            delta=DELTAS.get(self.metric),
+            columns=len(self.columns),
+            at_chance=self.at_chance,
+        )
+
+    def line_verdict(self, part: Part, *, adjusted: bool = True) -> Verdict:
+        """The verdict on a line of a breakdown, by Benjamini and Hochberg within its task (or, for
+        a group, its kind of groups); on the mean above chance it is not adjusted."""
+        evidence = self.evidence
+        if part.estimate.df is None:  # too few items for a test over seeds
+            evidence = replace(evidence, claim="descriptive")
+        size = sum(line.task == part.task for line in self.languages)
+        for lines in self.groups.values():
+            size = len(lines) if part in lines else size
+        return judge(
+            part.estimate,
+            evidence,
+            Adjusted("Benjamini–Hochberg", part.q, size) if adjusted else UNADJUSTED,
+            delta=DELTAS.get(self.metric),
+            columns=len(part.columns),
+            at_chance=len(set(part.columns) & set(self.chance)),
+        )
 
 
 def differ(
@@ -71,29 +127,16 @@ def differ(
     for task, first in a[0].items():
         card = first.card
         rows_a, rows_b = ([_rows(run[task], results) for run in side] for side in (a, b))
-        if card.kind == "mining":
-            comparisons.append(
-                pair_mining(rows_a[0], rows_b[0], first.folded.meta["split"], task=task)
-            )
-            continue
         comparisons.append(
-            pair_runs(
-                rows_a,
-                rows_b,
-                first.metric,
-                card.kind,
-                task=task,
-                direction="en-xx" if card.kind == "bitext" else None,
-                weights_a=weights[0],
-                weights_b=weights[1],
-            )
+            pair(rows_a, rows_b, first.metric, card.kind, task=task, weights=weights)
         )
     draws = resample(comparisons, np.random.default_rng(SEED), resamples)
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
     seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
-    chance = _at_chance([*a, *b])
+    chance = columns_at_chance([*a, *b])
     difference = Difference(
-        label=contrast.label(draws),
+        label=contrast.label(draws.columns),
+        metric=next(iter(a[0].values())).metric,
         estimate=contrast.macro(draws),
         languages=tuple(contrast.by_language(draws)),
         groups={
@@ -108,33 +151,22 @@ def differ(
         seen=seen,
         unseen=unseen,
         seen_less_unseen=contrast.difference_in_differences(draws, seen, unseen),
-        at_chance=len(chance & set(draws.columns)),
+        chance=tuple(column for column in draws.columns if column in chance),
         above_chance=contrast.without(draws, chance),
-        clusters=draws.clusters,
     )
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-        temporary.write_text(json.dumps(asdict(difference)), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps(asdict(difference)))
     return difference
-
-
-def _at_chance(runs: Sequence[Mapping[str, Result]]) -> set[tuple[str, str]]:
-    """(task, language) in which every run is at chance."""
-    return {
-        (task, lang)
-        for task, result in runs[0].items()
-        for lang in result.values
-        if all(at_chance(run[task], lang) for run in runs if lang in run[task].values)
-    }
 
 
 def _rows(result: Result, results: Path) -> pa.Table:
     file = OutcomeFile(results / result.path)
     wanted = board_units(result.task, tuple(result.card.languages))
     there = file.done()
-    return pa.concat_tables([file.read(unit) for unit in wanted if unit in there])
+    split = result.folded.meta["split"]
+    return pa.concat_tables(
+        [official_rows(file.read(unit), result.card, split) for unit in wanted if unit in there]
+    )
 
 
 def _key(
@@ -149,11 +181,20 @@ def _key(
         [{t: (r.metric, fold_key(results / r.path)) for t, r in run.items()} for run in side]
         for side in (a, b)
     ]
-    here = Path(__file__).parent
-    code = [here / "differences.py", *sorted((here.parent / "statistics").glob("*.py"))]
-    digests = [sha256(path.read_bytes()).hexdigest() for path in code]
-    text = json.dumps([named, [sorted(side) for side in trained], weights, resamples, digests])
+    trained_on = [sorted(side) for side in trained]
+    text = json.dumps([named, trained_on, weights, resamples, _code_digest()])
     return sha256(text.encode()).hexdigest()
+
+
+@cache
+def _code_digest() -> str:
+    """Of what decides a difference, beside the folds of its runs: code, languages and suites."""
+    package = Path(__file__).parent.parent
+    paths = [package / f"analysis/{name}.py" for name in ("chance", "differences", "entries")]
+    paths += [package / f"cards/{name}.py" for name in ("languages", "task")]
+    paths += sorted((package / "statistics").glob("*.py"))
+    paths += [task_root() / name for name in ("languages.tsv", "suites.yaml")]
+    return sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _from_json(loaded: dict[str, object]) -> Difference:
@@ -170,13 +211,13 @@ def _from_json(loaded: dict[str, object]) -> Difference:
     above = loaded["above_chance"]
     return Difference(
         label=str(loaded["label"]),
+        metric=str(loaded["metric"]),
         estimate=Estimate(**loaded["estimate"]),  # type: ignore[arg-type]
         languages=parts(loaded["languages"]),
         groups={by: parts(lines) for by, lines in loaded["groups"].items()},  # type: ignore[attr-defined]
         seen=tuple(loaded["seen"]),  # type: ignore[arg-type]
         unseen=tuple(loaded["unseen"]),  # type: ignore[arg-type]
         seen_less_unseen=Estimate(**did) if isinstance(did, dict) else None,
-        at_chance=int(loaded["at_chance"]),  # type: ignore[call-overload]
+        chance=tuple((task, lang) for task, lang in loaded["chance"]),  # type: ignore[attr-defined]
         above_chance=parts([above])[0] if above is not None else None,
-        clusters=int(loaded["clusters"]),  # type: ignore[call-overload]
     )

@@ -20,7 +20,7 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from harness.metrics.per_example import Floats, PerExample
 
 DRAWS = 500
 LEVEL = (0.025, 0.975)
@@ -72,15 +72,19 @@ def _quantiles() -> Floats:
     return quantiles
 
 
-def weighted_means(values: Floats, keys: npt.NDArray[np.uint64]) -> Floats:
-    """float64[m, DRAWS]: the weighted means of m metrics over n examples, draw by draw.
+def replicates(examples: Sequence[PerExample], keys: npt.NDArray[np.uint64]) -> Floats:
+    """float64[m, DRAWS]: m scores over the same n examples, with the weights of each draw.
 
-    values: float64[m, n]; keys: uint64[n], the cluster of each example.
+    keys: uint64[n], the cluster of each example. A score is Σ w·numerator / Σ w·denominator.
     """
-    sums, distinct = cluster_sums(np.vstack([values, np.ones(values.shape[1])]), keys)
-    totals = sums @ weights(distinct)
-    means: Floats = totals[:-1] / totals[-1]
-    return means
+    needed = [part for one in examples for part in (one.numerator, one.denominator)]
+    distinct = {id(part): part for part in needed}  # metrics share theirs: all means the same ones
+    sums, clusters = cluster_sums(np.stack(list(distinct.values())), keys)
+    totals = dict(zip(distinct, sums @ weights(clusters), strict=True))
+    above = np.stack([totals[id(one.numerator)] for one in examples])
+    below = np.stack([totals[id(one.denominator)] for one in examples])
+    scores: Floats = above / np.where(below > 0, below, 1.0)
+    return scores
 
 
 def cluster_sums(

@@ -14,7 +14,9 @@ from harness.analysis.cells import Parts, official
 from harness.analysis.draws import interval
 from harness.analysis.fold import Folded
 from harness.cards.task import TaskCard, read_suites
-from harness.results.scores import MACRO
+from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
+from harness.statistics import hierarchy
+from harness.statistics.hierarchy import ENOUGH
 from harness.submissions.attempts import Attempt
 from harness.submissions.submission import Submission, base_of, contamination, find_slug, kind_of
 
@@ -68,6 +70,12 @@ class Result:
         return self.folded.card
 
     @property
+    def relevant(self) -> Mapping[str, float]:
+        """Language → the mean number of relevant candidates of a query, of retrieval."""
+        found: Mapping[str, float] = self.folded.meta.get("relevant", {})
+        return found
+
+    @property
     def task(self) -> str:
         """The task's id."""
         return self.card.name
@@ -87,6 +95,15 @@ class Result:
     def notes(self) -> list[str]:
         """Why it is listed apart, nothing for a result that counts."""
         return self.folded.notes
+
+    @cached_property
+    def indistinct(self) -> dict[str, float]:
+        """Unit → the share of its candidates without token ids of their own, where it is over 5 %.
+
+        Seeds of one recipe share the tokenizer: of their mean it is that of the first.
+        """
+        shares = indistinct_shares(self.folded.meta)
+        return {unit: shares[unit] for unit in self.values if shares.get(unit, 0) > INDISTINCT}
 
     @property
     def regular(self) -> bool:
@@ -112,11 +129,27 @@ class Result:
         if self.missing or not self.values:
             return None
         values = list(self.values.values())
-        low, high = interval(self.macro_draws)
-        return Value(
-            sum(v.value for v in values) / len(values), float(low), float(high),
-            sum(v.n for v in values),
-        )  # fmt: skip
+        low, high = mean_interval(self.macro_draws, [self])
+        return Value(sum(v.value for v in values) / len(values), low, high,
+                     sum(v.n for v in values))  # fmt: skip
+
+
+def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
+    """The 95 % interval of a mean over languages, then over the tasks of ``results``.
+
+    ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
+    three seeds or more, see `hierarchy.mean_interval`; else over items alone.
+    """
+    counts = {len(result.seeds) for result in results}
+    means = [[seed.macro for seed in result.seeds] for result in results]
+    if len(counts) == 1 and min(counts) >= ENOUGH and all(all(line) for line in means):
+        scores = np.mean([[m.value for m in line if m is not None] for line in means], axis=0)
+        keys = [keys for result in results for keys, _ in result.parts.values()]
+        clusters = len(np.unique(np.concatenate(keys)))
+        if clusters > 1:
+            return hierarchy.mean_interval(list(scores), float(draws.var(ddof=1)), clusters)
+    low, high = interval(draws)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,8 +269,8 @@ def read_result(
     wanted = board_units(card.name, tuple(card.languages))
     rows = folded.table.drop_columns(["draws", "keys", "parts"]).to_pylist()
     drawn, keyed, added = (folded.table.column(name) for name in ("draws", "keys", "parts"))
-    metrics = {row["metric"] for row in rows}
-    metric = metric or (card.primary if card.primary in metrics else "f1_oracle")
+    headline = (row["metric"] for row, draws in zip(rows, drawn, strict=True) if draws.is_valid)
+    metric = metric or next(headline)
     values: dict[str, Value] = {}
     draws: dict[str, Floats] = {}
     parts: dict[str, Parts] = {}
@@ -309,7 +342,7 @@ def make_entries(
                 base=None if slug is None else base_of(slug, submissions),
                 contaminated=seen,
                 results=tuple(
-                    sorted(results, key=lambda r: (_place(r.track), r.task, r.layer or 0, r.path))
+                    sorted(results, key=lambda r: (place_of(r.track), r.task, r.layer or 0, r.path))
                 ),
                 attempt=attempts.get(name),
             )
@@ -343,5 +376,6 @@ def _slug(model: str, revision: str) -> str:
     return re.sub(r"[^\w.-]+", "__", f"{model}-{digest}")
 
 
-def _place(track: str) -> int:
+def place_of(track: str) -> int:
+    """Where a track stands among the others; one that boards do not have, at the end."""
     return TRACKS.index(track) if track in TRACKS else len(TRACKS)

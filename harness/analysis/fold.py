@@ -1,7 +1,7 @@
 """One outcome file → its scores with intervals: all that the board needs of it, and kept.
 
-The numbers are those of ``harness.results.scores``; they are computed over a whole file at once,
-since a board folds hundreds of them.
+The numbers are those of ``harness.results.scores``; a file is read in columns, and its draws are
+computed with it, since a board folds hundreds of them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,28 @@ from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.analysis.cells import CELLS, OF_TOP, Floats, Parts, official
+from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
-from harness.cards.task import TaskCard, read_card
+from harness.cards.task import TaskCard, card_of
 from harness.errors import DataError
+from harness.io.files import replacing
 from harness.kinds import KINDS
-from harness.kinds.kind import Score
-from harness.results.outcomes import DAMAGE, KEY, OutcomeFile
-from harness.results.scores import SCHEMA, apart, is_complete, macro
+from harness.metrics.per_example import Floats
+from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
+from harness.results.scores import (
+    SCHEMA,
+    apart,
+    consistent,
+    indistinct_shares,
+    is_complete,
+    macro,
+)
 
 # The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
 # of checkpoints need: its draws, and what each cluster (by key) adds to it.
@@ -59,7 +67,7 @@ class Folded:
     @cached_property
     def card(self) -> TaskCard:
         """The task, as its card is now."""
-        return read_card(self.meta["task"])
+        return card_of(self.meta)
 
     @cached_property
     def notes(self) -> list[str]:
@@ -92,14 +100,15 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     if (found := _read_kept(path)) is not None:
         return found
     folded = _fold(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     text = json.dumps(folded.meta, ensure_ascii=False)
     table = folded.table.replace_schema_metadata({KEY: text})
     # Arrow's own format: numbers that hardly compress, mapped in a fraction of Parquet's time.
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with (
+        replacing(path) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
         writer.write_table(table)
-    temporary.replace(path)
     return folded
 
 
@@ -130,7 +139,7 @@ def _read_kept(path: Path) -> Folded | None:
 def fold_key(path: Path) -> str:
     """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
-    card = read_card(path.name.split(".")[0])
+    card = card_of(read_meta(path))
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -140,49 +149,37 @@ def fold_key(path: Path) -> str:
 
 @cache
 def _code_digest() -> bytes:
-    here = Path(__file__).parent
-    modules = [here / name for name in ("fold.py", "cells.py", "draws.py")]
-    modules += sorted((here.parent / "kinds").glob("*.py"))
-    modules += sorted((here.parent / "metrics").glob("*.py"))
+    """Of all modules that decide what a fold holds."""
+    package = Path(__file__).parent.parent
+    modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
+    modules.append(package / "results/scores.py")  # the means over languages
+    for room in ("kinds", "metrics"):
+        modules += sorted((package / room).glob("*.py"))
     return sha256(b"\0".join(path.read_bytes() for path in modules)).digest()
 
 
 def _fold(file: OutcomeFile) -> Folded:
     meta = file.meta()
-    card = read_card(meta["task"])
-    cells: list[tuple[Score, Floats]] = []
-    added: dict[tuple[str, str, str], Parts] = {}
+    card = card_of(meta)
+    cells: list[Cell] = []
+    relevant: dict[str, float] = {}  # language → the mean number of a query's relevant candidates
     for unit in _units(file, meta, card):
-        try:
-            found, parts = CELLS[card.kind](unit, card, meta["split"])
-        except ValueError as error:
-            raise DataError(
-                f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
-            ) from error
-        cells += found
-        lang, direction, metric = _headline(card, [score for score, _ in found])
-        added[lang, direction, metric] = parts[direction]
+        with consistent(file):
+            cells += unit_cells(unit, card, meta["split"])
+        if "relevant" in unit.schema.names:
+            relevant[cells[-1].score.lang] = float(pc.mean(unit.column("relevant")).as_py())
     cells += _macros(cells)
-    lows, highs = interval(np.stack([drawn for _, drawn in cells]))
+    lows, highs = interval(np.stack([cell.draws for cell in cells]))
     rows = []
-    for (score, drawn), low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
-        row = score._asdict() | {"low": low, "high": high}
-        if own := added.get((score.lang, score.direction, score.metric)):
-            row |= {"draws": drawn.astype(np.float32), "keys": own[0], "parts": own[1]}
+    for cell, low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
+        row = cell.score._asdict() | {"low": low, "high": high}
+        if cell.parts is not None:
+            keys, added = cell.parts
+            row |= {"draws": cell.draws.astype(np.float32), "keys": keys, "parts": added}
         rows.append(row)
     table = pa.Table.from_pylist(rows, schema=FOLD_SCHEMA)
-    return Folded({key: meta[key] for key in meta if key not in DROPPED}, file.path.exists(), table)
-
-
-def _headline(card: TaskCard, scores: Sequence[Score]) -> tuple[str, str, str]:
-    """(lang, direction, metric) of a unit's headline; F1 in sample where mining has no other."""
-    metrics = {score.metric for score in scores}
-    metric = card.primary if card.primary in metrics else "f1_oracle"
-    return next(
-        (score.lang, score.direction, score.metric)
-        for score in scores
-        if score.metric == metric and official(card, score.group)
-    )
+    kept = {key: meta[key] for key in meta if key not in DROPPED} | {"relevant": relevant}
+    return Folded(kept, file.path.exists(), table)
 
 
 def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[pa.Table]:
@@ -191,9 +188,7 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
         for unit in meta["languages"]:
             yield file.read(unit)
         return
-    columns = set(KINDS[card.kind].schema.names) - {"example_id", "prediction", "answered"}
-    if not OF_TOP.keys() & set(card.metrics):
-        columns -= {"top_ids"}
+    columns = KINDS[card.kind].columns(card.metrics)
     coded = [name for name in ("cluster", "direction", "lang") if name in columns]
     if "top_ids" in columns:
         coded.append("top_ids.list.element")
@@ -201,7 +196,7 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
         with pq.ParquetFile(file.path, read_dictionary=coded, pre_buffer=False) as source:
             # By row group, which is a unit: nested dictionaries cannot be read across them.
             for index in range(source.num_row_groups):
-                yield source.read_row_group(index, sorted(columns), use_threads=False)
+                yield source.read_row_group(index, columns, use_threads=False)
     except DAMAGE as error:
         raise DataError(
             f"{file.path} is not a readable outcome file ({type(error).__name__}): "
@@ -209,14 +204,14 @@ def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[
         ) from error
 
 
-def _macros(cells: Sequence[tuple[Score, Floats]]) -> list[tuple[Score, Floats]]:
+def _macros(cells: Sequence[Cell]) -> list[Cell]:
     """The means over languages, draw by draw: a draw weights an item alike in all of them."""
     drawn: dict[tuple[str, str], list[Floats]] = {}
-    for score, line in cells:
-        drawn.setdefault((score.group, score.metric), []).append(line)
+    for cell in cells:
+        drawn.setdefault((cell.score.group, cell.score.metric), []).append(cell.draws)
     return [
-        (whole, sum(members[1:], members[0].copy()) / len(members))
-        for whole in macro([score for score, _ in cells])
+        Cell(whole, sum(members[1:], members[0].copy()) / len(members))
+        for whole in macro([cell.score for cell in cells])
         for members in [drawn[whole.group, whole.metric]]
     ]
 
@@ -242,7 +237,11 @@ def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
     size = folded.table.num_rows
     columns = []
     for field in SCHEMA:
-        if field.name in FOLD_SCHEMA.names:
+        if field.name == "indistinct":
+            tied = indistinct_shares(meta)
+            langs = folded.table.column("lang").to_pylist()
+            columns.append(pa.array([tied.get(lang) for lang in langs], field.type))
+        elif field.name in FOLD_SCHEMA.names:
             columns.append(folded.table.column(field.name).combine_chunks())
         else:
             columns.append(pa.array([common.get(field.name)] * size, field.type))

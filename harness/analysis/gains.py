@@ -1,28 +1,42 @@
-"""Every variant against its base, from the shared draws: cheap enough for any number of them."""
+"""Every variant against its base, by the same test as `compare` and the named contrasts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import erfc, sqrt
+from pathlib import Path
 
 import numpy as np
 
+from harness.analysis.chance import columns_at_chance
+from harness.analysis.contrasts import Contrast, family_contrast
+from harness.analysis.differences import Difference, differ
 from harness.analysis.draws import interval
-from harness.analysis.entries import TRACKS, Entry, Floats, Result
-from harness.analysis.variants import training_seed
-from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical
+from harness.analysis.entries import TRACKS, Entry, Result
+from harness.analysis.replicates import (
+    Replicated,
+    evidence_of,
+    mean_score,
+    over_replicates,
+    over_seeds,
+    runs_of,
+)
+from harness.statistics.contrast import Estimate
 from harness.statistics.multiplicity import benjamini_hochberg
+from harness.statistics.verdict import DELTAS, Adjusted, Verdict, judge
+
+# With more variants than this the differences come from the draws that all checkpoints share.
+RESAMPLED = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Gain:
     """A variant's difference to its base over the tasks that both have whole and clean.
 
-    ``q``: p adjusted by Benjamini and Hochberg over all gains of the board. With enough seeds the
-    interval and p are of a t test over seeds and items (`hierarchy`); else they are of the draws
-    alone (p by the normal approximation), about this one checkpoint. Exploratory: the named
-    contrasts have tests of their own.
+    ``verdict``: Holm's where the difference is one of the named contrasts, else exploratory, by
+    Benjamini and Hochberg over the other variants of the same track and tasks. ``difference``: with
+    its languages; None on a board of more than `RESAMPLED` variants.
     """
 
     entry: Entry
@@ -30,10 +44,8 @@ class Gain:
     track: str
     metric: str
     tasks: tuple[str, ...]
-    difference: float
-    low: float
-    high: float
-    q: float
+    verdict: Verdict
+    difference: Difference | None = None
 
     @property
     def label(self) -> str:
@@ -41,71 +53,134 @@ class Gain:
         return f"{self.metric} of {', '.join(self.tasks)}"
 
 
-def gains(shown: Sequence[Entry], entries: Sequence[Entry]) -> list[Gain]:
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Where differences come from: named contrasts, outcomes and kept differences.
+
+    ``results`` is None where there are too many variants to resample each of them.
+    """
+
+    contrasts: Sequence[Contrast]
+    results: Path | None
+    kept: Path | None
+
+
+def gains(
+    shown: Sequence[Entry],
+    entries: Sequence[Entry],
+    contrasts: Sequence[Contrast],
+    results: Path,
+    kept: Path | None = None,
+) -> list[Gain]:
     """The gains of every variant ``shown`` whose base is on the board, largest first by track.
 
-    A line for each task, and for their mean where there are several.
+    A line for each task, and for their mean where there are several. ``results``, ``kept``: as for
+    `differ`.
     """
     by_slug = {entry.slug: entry for entry in entries}
+    variants = [entry for entry in shown if entry.base is not None and entry.results]
+    source = _Source(contrasts, results if len(variants) <= RESAMPLED else None, kept)
     found: list[Gain] = []
     for track in TRACKS:
         of_track = [
             gain
-            for entry in shown
-            if entry.base is not None
-            for gain in _gains(entry, by_slug[entry.base], track)
+            for entry in variants
+            for gain in _gains(entry, by_slug[str(entry.base)], track, source)
         ]
         found += sorted(
-            of_track, key=lambda g: (-len(g.tasks), g.tasks, -g.difference, g.entry.slug)
+            of_track,
+            key=lambda g: (-len(g.tasks), g.tasks, -(g.verdict.estimate or 0.0), g.entry.slug),
         )
-    adjusted = benjamini_hochberg([gain.q for gain in found])
-    return [replace(gain, q=q) for gain, q in zip(found, adjusted, strict=True)]
+    return _adjusted(found)
 
 
-def _gains(entry: Entry, base: Entry, track: str) -> list[Gain]:
+def _gains(entry: Entry, base: Entry, track: str, source: _Source) -> list[Gain]:
     mine, theirs = _clean(entry, track), _clean(base, track)
     metrics = dict.fromkeys(r.metric for task, r in mine.items() if task in theirs)
     found = []
     for metric in metrics:
         tasks = [t for t, r in mine.items() if t in theirs and r.metric == metric]
         groups = [tasks, *([task] for task in tasks if len(tasks) > 1)]
-        found += [_gain(entry, base, track, metric, group) for group in groups]
+        found += [
+            Gain(entry, base, track, metric, tuple(group), verdict, difference)
+            for group in groups
+            for verdict, difference in [_verdict(entry, base, (track, metric), group, source)]
+        ]
     return found
 
 
-def _gain(entry: Entry, base: Entry, track: str, metric: str, tasks: Sequence[str]) -> Gain:
+def _verdict(
+    entry: Entry, base: Entry, measure: tuple[str, str], tasks: Sequence[str], source: _Source
+) -> tuple[Verdict, Difference | None]:
+    slugs = [member.slug for member in entry.members] or [entry.slug]
+    if named := family_contrast(source.contrasts, measure, slugs, [base.slug], tasks):
+        return named.verdict, named.difference
+    track, metric = measure
+    a = Replicated(tuple(runs_of(entry, base.slug, track, tasks)))
+    # With frozen vectors nothing is drawn at random for the base.
+    b = Replicated(tuple(runs_of(base, base.slug, track, tasks)), fixed=track == "frozen")
     mine, theirs = _clean(entry, track), _clean(base, track)
+    # Seeds have mined other pairs each, which cannot be paired by source sentence.
+    mined = len(a.runs) > 1 and any(mine[task].card.kind == "mining" for task in tasks)
+    if source.results is not None and not mined:
+        sides = [[run.results for run in side.runs] for side in (a, b)]
+        weights = (a.shares, b.shares)
+        paired = differ(sides[0], sides[1], source.results, source.kept, weights=weights)
+        difference, _ = over_replicates(paired, a, b)
+        return difference.verdict(), difference
+    columns = [(task, lang) for task in tasks for lang in mine[task].values]
+    estimate, test = over_seeds(from_draws(mine, theirs, tasks), mean_score(columns), a, b)
+    verdict = judge(
+        estimate,
+        evidence_of(a, b, test),
+        delta=DELTAS.get(metric),
+        columns=len(columns),
+        at_chance=len(columns_at_chance([run.results for side in (a, b) for run in side.runs])),
+    )
+    return verdict, None
+
+
+def _adjusted(found: Sequence[Gain]) -> list[Gain]:
+    """Verdicts by Benjamini and Hochberg within a track and its tasks, but for those of Holm."""
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for place, gain in enumerate(found):
+        if gain.verdict.adjusted.method == "none" and gain.verdict.p is not None:
+            groups.setdefault((gain.track, gain.tasks), []).append(place)
+    q: dict[int, Adjusted] = {}
+    for places in groups.values():
+        values = benjamini_hochberg([found[place].verdict.p or 0.0 for place in places])
+        q |= {
+            place: Adjusted("Benjamini–Hochberg", value, len(places))
+            for place, value in zip(places, values, strict=True)
+        }
+    return [
+        replace(gain, verdict=gain.verdict.within(q[place])) if place in q else gain
+        for place, gain in enumerate(found)
+    ]
+
+
+def from_draws(
+    mine: Mapping[str, Result], theirs: Mapping[str, Result], tasks: Sequence[str]
+) -> Estimate:
+    """The difference over items by the draws that all checkpoints share (`analysis.draws`).
+
+    p is by the normal approximation; there is no simultaneous interval.
+    """
     drawn = np.mean([mine[t].macro_draws - theirs[t].macro_draws for t in tasks], axis=0)
     value = _mean(mine, tasks) - _mean(theirs, tasks)
-    over = _over_seeds(entry, base, track, tasks, drawn)
-    if over is not None and over.p is not None:
-        assert over.low is not None  # with p there is an interval
-        assert over.high is not None
-        low, high, p = over.low, over.high, over.p
-    else:
-        ends = interval(drawn)
-        low, high = float(ends[0]), float(ends[1])
-        spread = float(drawn.std(ddof=1))
-        p = erfc(abs(value) / spread / sqrt(2)) if spread > 0 else float(value == 0)
-    return Gain(entry, base, track, metric, tuple(tasks), value, low, high, p)
-
-
-def _over_seeds(
-    entry: Entry, base: Entry, track: str, tasks: Sequence[str], drawn: Floats
-) -> Hierarchical | None:
-    if not entry.members:
-        return None
-    runs = tuple(
-        Replicate(entry.slug, base.slug, training_seed(member) or 0, _mean(found, tasks))
-        for member in entry.members
-        for found in [_clean(member, track)]
-    )
-    theirs = _clean(base, track)
-    # With frozen vectors nothing is drawn at random for the base.
-    fixed = Side((Replicate(base.slug, base.slug, 0, _mean(theirs, tasks)),), track == "frozen")
+    low, high = interval(drawn)
+    spread = float(drawn.std(ddof=1))
     keys = [keys for task in tasks for keys, _ in theirs[task].parts.values()]
-    clusters = len(np.unique(np.concatenate(keys)))
-    return hierarchical(Side(runs), fixed, float(drawn.var(ddof=1)), clusters)
+    return Estimate(
+        difference=value,
+        low=float(low),
+        high=float(high),
+        p=erfc(abs(value) / spread / sqrt(2)) if spread > 0 else float(value == 0),
+        resamples=len(drawn),
+        variance=spread**2,
+        clusters=len(np.unique(np.concatenate(keys))),
+        se=spread,
+    )
 
 
 def _mean(results: Mapping[str, Result], tasks: Sequence[str]) -> float:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from harness.analysis.gains import Gain, gains
 from harness.analysis.published import Figure, read_figures
 from harness.analysis.standings import Standing, standing
 from harness.analysis.variants import variants
+from harness.cards.task import card_names
 from harness.errors import NotFoundError
+from harness.inference.protocol import OBJECTS
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.scores import SCHEMA
 from harness.submissions.attempts import read_attempts
@@ -35,7 +36,7 @@ class Board:
     """All that the pages are rendered from.
 
     ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
-    that tells how its checkpoints were made.
+    that tells how its checkpoints were made; ``gains``: every checkpoint against its base.
     """
 
     entries: tuple[Entry, ...]
@@ -44,12 +45,8 @@ class Board:
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
     published: tuple[Figure, ...]
+    gains: tuple[Gain, ...] = ()
     study: bool = False
-
-    @cached_property
-    def gains(self) -> list[Gain]:
-        """Every checkpoint against its base."""
-        return gains(self.shown, self.entries)
 
     def entry(self, slug: str) -> Entry:
         """The checkpoint with a slug."""
@@ -82,14 +79,18 @@ def read_board(
         )
     entries = make_entries(folded, submissions, attempts)
     shown = variants(entries)
-    standings = [standing(track, shown) for track in TRACKS]
+    results = root / RESULTS
+    contrasts = named_contrasts(entries, results, cache)
+    against_base = tuple(gains(shown, entries, contrasts, results, cache))
+    standings = [standing(track, shown, contrasts, against_base) for track in TRACKS]
     return Board(
         entries=entries,
         shown=shown,
         scores=_score_table(folded, entries),
         standings=tuple(one for one in standings if one is not None),
-        contrasts=named_contrasts(entries, root / RESULTS, cache),
+        contrasts=contrasts,
         published=read_figures(),
+        gains=against_base,
         study=(root / STUDY).is_file(),
     )
 
@@ -97,9 +98,10 @@ def read_board(
 def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str]]:
     """Every outcome file folded, with its path under ``results``, in path order.
 
-    Kept folds are read first: other processes are only started for what is new.
+    Those of cards outside the package and of objects are no part of a board. Kept folds are read
+    first: other processes are only started for what is new.
     """
-    files = find(results) if results.exists() else []
+    files = [file for file in find(results) if _of_board(file)] if results.exists() else []
     names = [file.path.relative_to(results).as_posix() for file in files]
     found = {} if cache is None else {file: kept_fold(file, cache) for file in files}
     new = [file for file in files if found.get(file) is None]
@@ -107,6 +109,13 @@ def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str
     return [
         (found.get(file) or folded[file], name) for file, name in zip(files, names, strict=True)
     ]
+
+
+def _of_board(file: OutcomeFile) -> bool:
+    if file.path.parent.parent.name.startswith(OBJECTS):
+        return False
+    # Only a task that the package lacks can be of a card outside it: no other file is opened.
+    return file.path.name.split(".")[0] in card_names() or not file.meta().get("card")
 
 
 def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded]:

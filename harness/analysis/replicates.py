@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.differences import Difference
-from harness.analysis.entries import Result
+from harness.analysis.entries import Entry, Result
+from harness.analysis.variants import recipe_of, training_seed
 from harness.statistics.contrast import (
     Column,
     Estimate,
@@ -16,6 +17,8 @@ from harness.statistics.contrast import (
     seen_unseen_columns,
 )
 from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical, shares
+from harness.statistics.multiplicity import FAMILY_LEVEL
+from harness.statistics.verdict import Evidence
 
 Results = Mapping[str, Result]
 Score = Callable[[Results], float]
@@ -43,6 +46,11 @@ class Replicated:
         """Each run's weight in the side's mean."""
         return shares([run.origin for run in self.runs])
 
+    @property
+    def checkpoints(self) -> int:
+        """How many independently made checkpoints the runs are of."""
+        return len({run.origin for run in self.runs})
+
     def scored(self, score: Score) -> Side:
         """The runs by one score: of a language, of a group of them, or of all."""
         return Side(
@@ -51,54 +59,114 @@ class Replicated:
         )
 
 
+def runs_of(entry: Entry, base: str, track: str, tasks: Sequence[str]) -> list[Run]:
+    """A run for each seed that all the tasks were run with, of every member of a variant.
+
+    Checkpoints of one recipe are one origin, and their training seeds its seeds. Where no seed has
+    all the tasks, the first of each.
+    """
+    if entry.members:
+        return [run for one in entry.members for run in runs_of(one, base, track, tasks)]
+    recipe, trained = recipe_of(entry), training_seed(entry)
+    origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
+    found = entry.tasks(track)
+    seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
+    common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
+    if track != "tuned":
+        common = common[:1]  # nothing is drawn: a seed is a name, and any of them stands for all
+    if not common:
+        first = {task: next(iter(seeds[task].values())) for task in tasks}
+        return [Run(origin, base, trained or 0, first)]
+    return [
+        Run(
+            origin,
+            base,
+            seed if trained is None else trained,
+            {task: seeds[task][seed] for task in tasks},
+        )
+        for seed in common
+    ]
+
+
 def over_replicates(
     found: Difference, a: Replicated, b: Replicated
 ) -> tuple[Difference, Hierarchical | None]:
     """The difference with intervals and p-values over replicates and items, and the test of it all.
 
-    Each line gets a test of its own over the scores of the runs in its languages. Where there are
-    too few replicates for one (a descriptive claim) the lines stay over items alone; None where
-    the items do not give a variance either.
+    Each line gets a test of its own over the scores of the runs in its languages, with the clusters
+    of its own languages. Where there are too few replicates for one (a descriptive claim) the lines
+    stay over items alone; None where the items do not give a variance either.
     """
 
-    def tested(score: Score, estimate: Estimate) -> Hierarchical | None:
-        if estimate.variance is None or found.clusters < 2:
-            return None
-        return hierarchical(a.scored(score), b.scored(score), estimate.variance, found.clusters)
-
-    def over(score: Score, estimate: Estimate) -> Estimate:
-        test = tested(score, estimate)
-        if test is None or test.p is None:
-            return estimate
-        return replace(estimate, low=test.low, high=test.high, p=test.p)
-
     def part(line: Part) -> Part:
-        return replace(line, estimate=over(_mean(line.columns), line.estimate))
+        return replace(line, estimate=over_seeds(line.estimate, mean_score(line.columns), a, b)[0])
 
-    whole = tested(_mean([c for line in found.languages for c in line.columns]), found.estimate)
+    estimate, whole = over_seeds(found.estimate, mean_score(found.columns), a, b)
+    evidence = evidence_of(a, b, whole)
     if whole is None or whole.p is None:
-        return found, whole
+        return replace(found, evidence=evidence), whole
     did = found.seen_less_unseen
     above = found.above_chance
     return (
         replace(
             found,
+            estimate=estimate,
             languages=tuple(adjusted(map(part, found.languages))),
             groups={by: tuple(adjusted(map(part, lines))) for by, lines in found.groups.items()},
-            seen_less_unseen=over(_seen_less_unseen(found), did) if did is not None else None,
+            seen_less_unseen=(
+                over_seeds(did, _seen_less_unseen(found), a, b)[0] if did is not None else None
+            ),
             above_chance=part(above) if above is not None else None,
+            evidence=evidence,
         ),
         whole,
     )
 
 
-def _mean(columns: Sequence[Column]) -> Score:
+def over_seeds(
+    estimate: Estimate, score: Score, a: Replicated, b: Replicated
+) -> tuple[Estimate, Hierarchical | None]:
+    """An estimate with its intervals and p over replicates and items, and the test that gave them.
+
+    The estimate as it is where there are too few replicates, or too few items for a variance.
+    """
+    if estimate.variance is None or estimate.clusters < 2:
+        return estimate, None
+    test = hierarchical(a.scored(score), b.scored(score), estimate.variance, estimate.clusters)
+    if test.p is None:
+        return estimate, test
+    family_low, family_high = test.interval(FAMILY_LEVEL)
+    return (
+        replace(
+            estimate,
+            low=test.low,
+            high=test.high,
+            p=test.p,
+            family_low=family_low,
+            family_high=family_high,
+            se=test.se,
+            df=test.df,
+        ),
+        test,
+    )
+
+
+def evidence_of(a: Replicated, b: Replicated, whole: Hierarchical | None) -> Evidence:
+    """What a difference is made of, and what may therefore be said."""
+    return Evidence(
+        claim="descriptive" if whole is None else whole.claim,
+        runs=(len(a.runs), len(b.runs)),
+        checkpoints=(a.checkpoints, b.checkpoints),
+    )
+
+
+def mean_score(columns: Sequence[Column]) -> Score:
+    """A run's mean over some (task, language) columns: languages within tasks, then tasks."""
     return lambda results: mean_over(columns, lambda task, lang: results[task].values[lang].value)
 
 
 def _seen_less_unseen(found: Difference) -> Score:
-    every = [column for line in found.languages for column in line.columns]
-    sides = seen_unseen_columns(every, found.seen, found.unseen)
+    sides = seen_unseen_columns(found.columns, found.seen, found.unseen)
     assert sides is not None  # there is an estimate of it
-    seen, unseen = (_mean(columns) for columns in sides)
+    seen, unseen = (mean_score(columns) for columns in sides)
     return lambda results: seen(results) - unseen(results)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.draws import interval
-from harness.analysis.entries import SUITES, Entry, Floats, Result, Value
+from harness.analysis.contrasts import Contrast
+from harness.analysis.entries import SUITES, Entry, Floats, Result, Value, mean_interval
+from harness.analysis.gains import Gain, from_draws
+from harness.analysis.replicates import Replicated, mean_score, over_seeds, runs_of
+from harness.analysis.variants import recipe_of
 from harness.cards.task import read_suites
 from harness.statistics.outliers import Outlier, outliers
-from harness.statistics.ranks import Place, tie_groups
+from harness.statistics.ranks import KnownTests, Place, tie_groups
 from harness.statistics.resampling import RESAMPLES
 
 SEED = 20_200_526  # of the sign flips: fixed, so that a board is the same every time
@@ -24,7 +27,8 @@ MANY = 64  # checkpoints beyond which fewer sign flips decide about ties
 class Row:
     """A checkpoint in a track. ``rank`` is None where it is not ranked; ``why`` says so then.
 
-    ``mean``: over the tasks of the standing, None unless all of them are there and clean.
+    ``mean``: over the tasks of the standing, None unless all of them are there and clean; ``gain``:
+    its difference to its base over these tasks, where the board has both.
     """
 
     entry: Entry
@@ -32,6 +36,7 @@ class Row:
     mean: Value | None
     rank: int | None
     why: str
+    gain: Gain | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +54,17 @@ class Standing:
     rows: tuple[Row, ...]
 
 
-def standing(track: str, entries: Sequence[Entry]) -> Standing | None:
+def standing(
+    track: str,
+    entries: Sequence[Entry],
+    contrasts: Sequence[Contrast] = (),
+    gains: Sequence[Gain] = (),
+) -> Standing | None:
     """The ranking of a track; None where nothing was measured in it whole.
 
     The mean is over every task of the suite that some checkpoint has whole; a checkpoint without
-    one of them is not ranked, and its row says what is missing.
+    one of them is not ranked, and its row says what is missing. Two checkpoints whose difference
+    has a verdict (a named contrast, a checkpoint against its base) are told apart by its p alone.
     """
     found = {entry.slug: entry.tasks(track) for entry in entries}
     members = [entry for entry in entries if found[entry.slug]]
@@ -75,22 +86,93 @@ def standing(track: str, entries: Sequence[Entry]) -> Standing | None:
         draws = sum((tasks[task].macro_draws for task in basis[1:]), tasks[basis[0]].macro_draws)
         draws = draws / len(basis)
         ranked.append((entry, draws, _mean([tasks[task] for task in basis], draws)))
+    against_base = {
+        gain.entry.slug: gain
+        for gain in gains
+        if gain.track == track and set(gain.tasks) == set(basis)
+    }
+    members = [entry for entry, *_ in ranked]
+    tests = _tests((track, metric, tuple(basis)), members, contrasts, against_base)
     places = {
-        place.name: place for place in _places([(e, found[e.slug]) for e, *_ in ranked], basis)
+        place.name: place for place in _places([(e, found[e.slug]) for e in members], basis, tests)
     }
     ranked.sort(key=lambda one: list(places).index(one[0].slug))
     rows = [
-        Row(entry, found[entry.slug], value, places[entry.slug].rank, "")
+        Row(
+            entry,
+            found[entry.slug],
+            value,
+            places[entry.slug].rank,
+            "",
+            against_base.get(entry.slug),
+        )
         for entry, _, value in ranked
     ]
     beside = tuple(task for task in order if task not in basis)
     return Standing(track, metric, tuple(basis), beside, tuple(rows + others))
 
 
+@dataclass(frozen=True, eq=False)
+class _Tests:
+    """What is known of the differences between the checkpoints of a track, over some tasks.
+
+    ``verdicts``: pairs of slugs → the p-value that decides the verdict on them.
+    """
+
+    track: str
+    tasks: tuple[str, ...]
+    entries: Mapping[str, Entry]
+    verdicts: Mapping[frozenset[str], float | None]
+
+    def verdict(self, one: str, other: str) -> float | None:
+        return self.verdicts.get(frozenset((one, other)))
+
+    def p(self, one: str, other: str) -> float | None:
+        """Of the verdict, else over seeds and items where one of them is a recipe with enough."""
+        if (pair := frozenset((one, other))) in self.verdicts:
+            return self.verdicts[pair]
+        entries = [self.entries[slug] for slug in (one, other)]
+        if not any(entry.members for entry in entries):
+            return None
+        a, b = (
+            Replicated(
+                tuple(runs_of(entry, entry.base or entry.slug, self.track, self.tasks)),
+                # A checkpoint with frozen vectors, unless it is one seed of a recipe.
+                self.track == "frozen" and not entry.members and recipe_of(entry) is None,
+            )
+            for entry in entries
+        )
+        mine, theirs = (entry.tasks(self.track) for entry in entries)
+        columns = [(task, lang) for task in self.tasks for lang in mine[task].values]
+        _, test = over_seeds(from_draws(mine, theirs, self.tasks), mean_score(columns), a, b)
+        return None if test is None else test.p
+
+
+def _tests(
+    standing: tuple[str, str, tuple[str, ...]],
+    entries: Sequence[Entry],
+    contrasts: Sequence[Contrast],
+    gains: Mapping[str, Gain],
+) -> _Tests:
+    """``standing``: track, metric and tasks of a ranking; ``gains``: by slug, over these tasks."""
+    track, metric, tasks = standing
+    verdicts = {
+        frozenset((slug, gain.base.slug)): gain.verdict.decisive_p for slug, gain in gains.items()
+    }
+    slugs = {frozenset(m.slug for m in entry.members or (entry,)): entry.slug for entry in entries}
+    for one in contrasts:
+        a, b = (slugs.get(frozenset(side)) for side in (one.a, one.b))
+        same = (one.track, one.metric) == (track, metric) and one.tasks == set(tasks)
+        if one.confirmatory and same and a is not None and b is not None:
+            verdicts[frozenset((a, b))] = one.verdict.decisive_p
+    return _Tests(track, tasks, {entry.slug: entry for entry in entries}, verdicts)
+
+
 def _places(
-    ranked: Sequence[tuple[Entry, Mapping[str, Result]]], basis: Sequence[str]
+    ranked: Sequence[tuple[Entry, Mapping[str, Result]]], basis: Sequence[str], tests: _Tests
 ) -> list[Place]:
-    """Ranks by sign flips of whole clusters against the leader of the group above."""
+    """Ranks by the tests that there are, else by sign flips of whole clusters, each against the
+    leader of the group above."""
     if not ranked:
         return []
     every = [tasks[t].parts.values() for _, tasks in ranked for t in basis]
@@ -107,7 +189,8 @@ def _places(
     profiles = np.ascontiguousarray(profiles.T)
     resamples = RESAMPLES if len(ranked) <= MANY else RESAMPLES // 5
     names = [entry.slug for entry, _ in ranked]
-    return tie_groups(names, profiles, np.random.default_rng(SEED), resamples)
+    known = KnownTests(tests.verdict, tests.p)
+    return tie_groups(names, profiles, np.random.default_rng(SEED), resamples, known=known)
 
 
 def gate(standing: Standing) -> dict[str, list[Outlier]]:
@@ -155,11 +238,11 @@ def _why(tasks: Mapping[str, Result], basis: Sequence[str]) -> str:
 
 
 def _mean(results: Sequence[Result], draws: Floats) -> Value:
-    low, high = interval(draws)
+    low, high = mean_interval(draws, results)
     values = [result.macro for result in results if result.macro is not None]
     return Value(
         sum(value.value for value in values) / len(values),
-        float(low),
-        float(high),
+        low,
+        high,
         sum(value.n for value in values),
     )

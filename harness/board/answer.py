@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
 from harness.board.markdown import cell
-from harness.board.words import p_value, points, span
+from harness.board.words import adjusted_p, figures, plain, size, word
 
 FIRST = "English QA − base"
-LEVEL = 0.05
 AGAINST = {
     "multilingual QA − base": "multilingual QA against no intermediate training",
     "multilingual QA − English QA": "multilingual QA against English QA",
@@ -36,14 +36,13 @@ def answer(board: Board) -> list[str]:
     lead = found.get(FIRST) or next(iter(found.values()))
     assert lead.difference is not None  # it is among the answered
     a, b = lead.name.split(" − ")
+    against = "no intermediate training" if b == "base" else cell(b)
     first = (
-        f"On {cell(board.entry(base).model)}, {_subject(lead, a)} {_verb(lead)} cross-lingual"
-        f" retrieval: **{_size(lead)}** against"
-        f" {'no intermediate training' if b == 'base' else cell(b)}. (recall@10, frozen vectors,"
-        f" {cell(_over(board, lead))}; *p* by Holm's method.)"
+        f"On {cell(board.entry(base).model)}, {_claim(lead, a)}: {_size(lead)}, against {against}."
+        f" (recall@10, frozen vectors, {cell(_over(lead))}.)"
     )
     beside = [
-        f"{what}: {_size(found[key])}"
+        f"{what}: **{word(found[key].verdict)}**, {_size(found[key])}"
         for key, what in AGAINST.items()
         if key in found and found[key] is not lead
     ]
@@ -79,7 +78,7 @@ def _reach(found: Sequence[Contrast]) -> str:
             "Each kind is one recipe here, so this is about these recipes on this base, in these"
             " languages, not about kinds of training at large."
         )
-    return "All of it is for these languages; *what it rests on* says how far each answer carries."
+    return "All of it is for these languages; *evidence* says how far each answer carries."
 
 
 def _not_yet(frozen: list[Contrast]) -> list[str]:
@@ -93,32 +92,33 @@ def _not_yet(frozen: list[Contrast]) -> list[str]:
     ]
 
 
-def _verb(one: Contrast) -> str:
-    low, high = one.interval
-    assert one.difference is not None
-    unsure = low is None or high is None or low <= 0 <= high
-    if unsure or one.holm is None or one.holm >= LEVEL:
-        return "made no separable difference to"
-    return "raised" if one.difference.estimate.difference > 0 else "lowered"
+def _claim(lead: Contrast, kind: str) -> str:
+    """The sentence that the verdict's word makes."""
+    verdict, subject, target = lead.verdict, _subject(lead, kind), "cross-lingual retrieval"
+    if verdict.word in ("helps", "hurts"):
+        return f"{subject} **{verdict.word}** {target}"
+    if verdict.word == "equal within δ":
+        return f"{subject} leaves {target} **{word(verdict)}**"
+    if verdict.word == "not known":
+        return f"what {subject} does to {target} is **{word(verdict)}**"
+    return (
+        f"{subject} made **no clear difference** to {target} (no statistically significant"
+        f" difference: {adjusted_p(verdict)}; the plain interval is unadjusted)"
+    )
 
 
 def _size(one: Contrast) -> str:
     assert one.difference is not None
-    holm = p_value(one.holm)
-    sign = "*p* " + (holm if holm.startswith("<") else f"= {holm}")
-    size = f"{points(one.difference.estimate.difference)} points {span(*one.interval)} ({sign}"
+    text = figures(one.verdict)
     if (above := one.difference.above_chance) is not None:
-        value = points(above.estimate.difference)
-        value += f" {span(above.estimate.low, above.estimate.high)}"
-        size += f"; {value} where not at chance, {above.name}"
-    return f"{size})"
+        verdict = one.difference.line_verdict(above, adjusted=False)
+        text += f"; {size(verdict)} {plain(verdict)} where not at chance, {above.name}"
+    return text
 
 
-def _over(board: Board, one: Contrast) -> str:
+def _over(one: Contrast) -> str:
     assert one.difference is not None
-    counts: dict[str, int] = {}
-    for part in one.difference.languages:
-        counts[part.task] = counts.get(part.task, 0) + 1
+    counts = Counter(task for task, _ in one.difference.columns)
     return ", ".join(f"{task} in {count} languages" for task, count in counts.items())
 
 
@@ -133,7 +133,9 @@ def _other_kinds(board: Board, base: str, tasks: set[str]) -> list[str]:
             kinds.setdefault(gain.entry.kind, []).append(gain)
     lines = []
     for kind, (best, *others) in kinds.items():
-        size = f"{points(best.difference)} points {span(best.low, best.high)}"
         among = f", the best of {len(others) + 1}" * bool(others)
-        lines.append(f"{cell(kind)} against no intermediate training: {size}{among} (exploratory)")
+        lines.append(
+            f"{cell(kind)} against no intermediate training: **{word(best.verdict)}**,"
+            f" {figures(best.verdict)}{among} (exploratory)"
+        )
     return lines

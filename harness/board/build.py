@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 from harness.analysis.gather import Board, read_board, read_scores
 from harness.board import figures, page, pages, readme
 from harness.errors import CheckFailed, DataError, NotFoundError
+from harness.io.files import write_whole
 from harness.results.outcomes import DAMAGE
 from harness.submissions.submission import Submission
 
@@ -48,7 +47,7 @@ def leaderboard(
             raise CheckFailed(f"stale: {names}; run `xharness leaderboard` and commit the result")
         return []
     for path in stale:
-        _write(path, files[path.relative_to(root).as_posix()])
+        write_whole(path, files[path.relative_to(root).as_posix()])
     for path in gone:
         path.unlink()
     return stale
@@ -119,16 +118,6 @@ def _generated(root: Path) -> Iterator[Path]:
     for pattern in ("README.md", "index.html", "checkpoints/*.md", "figures/*.svg"):
         yield from sorted(folder.glob(pattern))
     yield from (path for path in [root / SCORES] if path.exists())
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _row_differences(kept: pa.Table, computed: pa.Table) -> Iterator[str]:

@@ -11,7 +11,7 @@ from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import Entry, Result
 from harness.analysis.gather import Board
 from harness.analysis.standings import Standing
-from harness.board.words import points, span
+from harness.board.words import adjusted_p, plain, size, told, word
 from harness.cards.languages import read_languages
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 STYLE = """
 svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 .ground{fill:#fff;stroke:#d0d7de}.text{fill:#1f2328}.faint{fill:#59636e}
-.grid{stroke:#d0d7de}.zero{stroke:#59636e}.mark{fill:#0969da}.bar{stroke:#0969da}
+.grid{stroke:#d0d7de}.zero{stroke:#59636e}.mark{fill:#0969da}.hollow{fill:#fff;stroke:#0969da;stroke-width:2}.bar{stroke:#0969da}
 .none{fill:#eaeef2}.dim{opacity:.55}.ramp{fill:#0969da}
 @media(prefers-color-scheme:dark){.ground{fill:#0d1117;stroke:#3d444d}.text{fill:#f0f6fc}
-.faint{fill:#9198a1}.grid{stroke:#3d444d}.zero{stroke:#9198a1}.mark{fill:#4493f8}
+.faint{fill:#9198a1}.grid{stroke:#3d444d}.zero{stroke:#9198a1}.mark{fill:#4493f8}.hollow{fill:#0d1117;stroke:#4493f8}
 .bar{stroke:#4493f8}.none{fill:#212830}.ramp{fill:#4493f8}}
 """
 LINES = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#0a7ea4", "#cf222e")
@@ -47,46 +47,52 @@ def draw(board: Board) -> dict[str, str]:
 
 
 def forest(contrasts: Sequence[Contrast]) -> str:
-    """A line per contrast: the difference in points and its 95 % interval."""
-    rows = []
-    for one in contrasts:
-        assert one.difference is not None
-        low, high = one.interval
-        value = one.difference.estimate.difference
-        rows.append((one, 100 * value, 100 * (value if low is None else low),
-                     100 * (value if high is None else high)))  # fmt: skip
-    least = min(0.0, *(low for _, _, low, _ in rows))
-    most = max(0.0, *(high for _, _, _, high in rows))
-    ticks = _ticks(least, most)
-    left, width, top, step = 340, 300, 46, 42
-    height = top + step * len(rows) + 34
+    """A line per contrast: the difference in points, its 95 % interval (thick) and its simultaneous
+    one (thin); a hollow mark where the verdict is neither *helps* nor *hurts*."""
+    rows = [(one, one.verdict) for one in contrasts if one.difference is not None]
+    bounds = [
+        100 * end
+        for _, verdict in rows
+        for end in (verdict.estimate, verdict.low, verdict.high, verdict.family_low,
+                    verdict.family_high)
+        if end is not None
+    ]  # fmt: skip
+    ticks = _ticks(min(0.0, *bounds), max(0.0, *bounds))
+    left, width, top, step = 340, 300, 46, 58
+    bottom = top + step * len(rows)
 
     def x(at: float) -> float:
         return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
 
-    bottom = top + step * len(rows)
-    body = [_text(16, 26, "Difference in points, with 95 % intervals", "text", weight=600)]
+    title = "Difference in points; thick: 95 % interval, thin: simultaneous; hollow: not clear"
+    body = [_text(16, 26, title, "text", weight=600)]
     for tick in ticks:
         kind = "zero" if tick == 0 else "grid"
         body.append(f'<path class="{kind}" d="M{x(tick):.1f} {top - 8}V{bottom}"/>')
         label = f"{tick:+g}".replace("-", "−") if tick else "0"
         body.append(_text(x(tick), bottom + 18, label, "faint", "middle"))
-    told = []
-    for index, (one, value, low, high) in enumerate(rows):
-        y = top + step * index + 14
+    said = []
+    for index, (one, verdict) in enumerate(rows):
+        y = top + step * index + 16
         body.append(_text(16, y + 1, _short(one.name, 48), "text"))
         where = f"{one.base} · {one.track} · {one.metric}{' · stand-ins' * one.stand_ins}"
         body.append(_text(16, y + 17, _short(where, 56), "faint", size=11))
-        body.append(
-            f'<path class="bar" stroke-width="2" d="M{x(low):.1f} {y}H{x(high):.1f}'
-            f'M{x(low):.1f} {y - 4}v8M{x(high):.1f} {y - 4}v8"/>'
-            f'<circle class="mark" cx="{x(value):.1f}" cy="{y}" r="4.5"/>'
-        )
-        size, between = points(value / 100), span(low / 100, high / 100)
-        body.append(_text(left + width + 16, y + 4, f"{size} {between}", "text"))
-        ends = f"{points(low / 100)} to {points(high / 100)}"
-        told.append(f"{one.name} on {one.base}: {size} points, {ends}")
-    return _svg(left + width + 190, height, "Contrasts between intermediate tasks", told, body)
+        for low, high, thick in (
+            (verdict.family_low, verdict.family_high, 1),
+            (verdict.low, verdict.high, 3),
+        ):
+            if low is not None and high is not None:
+                ends = f"M{x(100 * low):.1f} {y}H{x(100 * high):.1f}"
+                body.append(f'<path class="bar" stroke-width="{thick}" d="{ends}"/>')
+        mark = "mark" if verdict.word in ("helps", "hurts") else "hollow"
+        middle = x(100 * (verdict.estimate or 0.0))
+        body.append(f'<circle class="{mark}" cx="{middle:.1f}" cy="{y}" r="4.5"/>')
+        at = left + width + 16
+        body.append(_text(at, y - 4, word(verdict), "text", weight=600, size=12))
+        body.append(_text(at, y + 11, f"{size(verdict)} {plain(verdict)}", "text", size=12))
+        body.append(_text(at, y + 26, f"{adjusted_p(verdict)}", "faint", size=11))
+        said.append(f"{one.name} on {one.base}: {told(verdict)}")
+    return _svg(left + width + 250, bottom + 34, "Contrasts between intermediate tasks", said, body)
 
 
 def heat_map(standing: Standing, task: str) -> str:

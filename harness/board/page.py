@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from harness.analysis.chance import at_chance
+from harness.analysis.differences import Difference
 from harness.analysis.entries import TRACKS, Entry, Result
 from harness.analysis.gather import Board
-from harness.board.words import at_chance
+from harness.board.words import plain, size, told, word
 from harness.cards.languages import read_languages
+from harness.statistics.hierarchy import ENOUGH
+from harness.statistics.verdict import Verdict
 
 MOST_DRAWS, LEAST_DRAWS = 200, 40
 BUDGET = 8_000  # draws times checkpoints: some 2.5 MB for a suite of a hundred languages
@@ -90,8 +94,54 @@ def page_data(board: Board) -> dict[str, Any]:
             for code in sorted(codes)
         },
         "checkpoints": checkpoints,
+        "verdicts": _verdicts(board),
         "averaged": {s.track: list(s.tasks) for s in board.standings},
     }
+
+
+def _verdicts(board: Board) -> list[dict[str, Any]]:
+    """The verdicts that the board has, for the pairs of checkpoints that the page lists.
+
+    The page shows these where both checkpoints and exactly these tasks are chosen, in either order.
+    """
+    slugs = {
+        frozenset(one.slug for one in entry.members or (entry,)): entry.slug
+        for entry in board.shown
+    }
+    known: dict[tuple[str, str, str, frozenset[str]], tuple[Verdict, Difference | None]] = {}
+    for gain in board.gains:
+        key = (gain.entry.slug, gain.base.slug, gain.track, frozenset(gain.tasks))
+        known[key] = (gain.verdict, gain.difference)
+    for one in board.contrasts:
+        a, b = (slugs.get(frozenset(side)) for side in (one.a, one.b))
+        if one.difference is not None and a is not None and b is not None:
+            known[a, b, one.track, one.tasks] = (one.verdict, one.difference)
+    found = []
+    for (a, b, track, tasks), (verdict, difference) in known.items():
+        lines = {}
+        for part in difference.languages if difference is not None else ():
+            line = difference.line_verdict(part) if difference is not None else verdict
+            lines[f"{part.task} {part.name}"] = [_embedded(line), _embedded(line.mirrored())]
+        found.append(
+            {
+                "a": a,
+                "b": b,
+                "track": track,
+                "tasks": sorted(tasks),
+                "said": [told(verdict), told(verdict.mirrored())],
+                "against": [f"{size(verdict)} {plain(verdict)}", word(verdict)],
+                "better": verdict.word == "helps",
+                "lines": lines,
+            }
+        )
+    return found
+
+
+def _embedded(verdict: Verdict) -> list[Any]:
+    """A language's verdict for the page: numbers for the picture, text for the table."""
+    ends = [verdict.estimate, verdict.low, verdict.high]
+    numbers = [None if end is None else round(end, 6) for end in ends]
+    return [*numbers, size(verdict), plain(verdict), word(verdict)]
 
 
 def _shown(entry: Entry) -> dict[tuple[str, str], Result]:
@@ -128,7 +178,13 @@ def _results(entry: Entry, count: int) -> dict[str, Any]:
             "languages": list(result.values),
             "values": [round(value.value, 6) for value in result.values.values()],
             "n": [value.n for value in result.values.values()],
-            "chance": [lang for lang in result.values if at_chance(result, lang)],
+            "indistinct": list(result.indistinct),
+            "chance": [lang for lang in result.values if at_chance([result], lang)],
+            "seeds": [
+                [round(value.value, 6) for value in seed.values.values()]
+                for seed in result.seeds
+                if len(result.seeds) >= ENOUGH
+            ],
             "deviations": _deviations(list(result.draws.values()), count),
             "apart": "; ".join(note),
         }

@@ -12,7 +12,7 @@ from harness.analysis.variants import training_seed
 from harness.board.markdown import Raw, code, environment, link, table
 from harness.board.words import percent
 from harness.cards.target_recipes import suite_of
-from harness.results.scores import MACRO
+from harness.results.scores import MACRO, indistinct_words
 
 EVAL = "xharness eval"
 
@@ -174,6 +174,7 @@ def _result_section(result: Result) -> dict[str, Any]:
         "mean": None if result.macro is None else scored(result.macro),
         "missing": " ".join(result.missing),
         "why": "; ".join(why),
+        "indistinct": indistinct_words(result.indistinct),
         "signature": meta["signature"],
         "harness": " ".join(str(v)[:12] for v in (meta.get("harness") or {}).values() if v),
         "device": f"{meta.get('device', '')}, {meta.get('dtype', '')}",

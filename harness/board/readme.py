@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.differences import Difference
 from harness.analysis.entries import Entry, board_units
 from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
+from harness.analysis.published import Figure
 from harness.analysis.standings import Row, Standing, gate
 from harness.analysis.variants import recipe_of
 from harness.board.answer import answer
 from harness.board.figures import layer_curves
-from harness.board.markdown import Raw, code, environment, picture, table
+from harness.board.markdown import Raw, cell, code, environment, picture, table
 from harness.board.pages import command, name, scored
 from harness.board.waiting import waiting_table
-from harness.board.words import at_chance, p_value, percent, points, span
+from harness.board.words import (
+    adjusted_p,
+    decimals,
+    equals,
+    p_value,
+    percent,
+    plain,
+    points,
+    simultaneous,
+    size,
+    span,
+    word,
+)
 from harness.cards.task import read_card
-from harness.statistics.contrast import Estimate, Part
+from harness.results.scores import indistinct_words
+from harness.statistics.contrast import Part
 
 BESIDE = (
     "hit@10", "map@20", "accuracy", "exact_match", "same_language@10", "other_language_recall@10"
 )  # fmt: skip
+UNLIKE = "not comparable with the board's"
 
 
 def write(board: Board) -> str:
@@ -48,9 +63,11 @@ def write(board: Board) -> str:
         ],
         apart=_apart_table(board.entries),
         flagged=_flagged_table(board.standings),
+        indistinct=_indistinct_table(board.entries),
         coverage=_coverage_table(board),
         waiting=waiting_table(board.entries),
         published=_published_table(board),
+        published_tables=_published_tables(board),
         commands=_command_table(board.entries),
     )  # fmt: skip
 
@@ -58,30 +75,27 @@ def write(board: Board) -> str:
 def _contrast_table(board: Board) -> Raw | None:
     rows = []
     for one in board.contrasts:
-        base = board.entry(one.base).model
-        what = f"{one.metric}, {one.track}"
         if one.difference is None:
             continue
-        low, high = one.interval
-        estimate = Estimate(one.difference.estimate.difference, low, high, one.p or 1.0, 0)
-        did = one.difference.seen_less_unseen
+        verdict = one.verdict
         notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
         notes += ["stand-ins"] * one.stand_ins
         notes += [f"left out: {left}" for left in one.left_out]
         rows.append(
             (
-                base, one.name, what, Raw(f"**{points(estimate.difference)}**"),
-                _span(low, high), _adjusted(one),
-                _above_chance(one.difference),
-                "n/a" if did is None else _seen(did, one),
+                board.entry(one.base).model, one.name, f"{one.metric}, {one.track}",
+                Raw(f"**{word(verdict)}**"), Raw(f"**{size(verdict)}**"), _unbroken(plain(verdict)),
+                _unbroken(simultaneous(verdict)), p_value(verdict.p), adjusted_p(verdict),
+                _above_chance(one.difference, _indistinct(board, one)), _seen(one),
                 "; ".join(notes),
             )
         )  # fmt: skip
     if not rows:
         return None
-    headers = ("base", "contrast", "measure", "A − B", "95 % interval", "Holm p",
-               "above chance", "seen − unseen languages", "what it rests on")  # fmt: skip
-    return table(headers, rows, left=3, tail=1)
+    headers = ("base", "contrast", "measure", "verdict", "A − B", "95 % interval", "simultaneous",
+               "p", "adjusted p", "above chance", "seen − unseen languages",
+               "evidence (runs, seeds, tasks)")  # fmt: skip
+    return table(headers, rows, left=4, tail=1)
 
 
 def _open_questions(board: Board) -> list[str]:
@@ -104,19 +118,32 @@ def _open_questions(board: Board) -> list[str]:
     return listed
 
 
-def _above_chance(difference: Difference) -> str:
+def _above_chance(difference: Difference, tied: set[tuple[str, str]]) -> str:
+    """``tied``: the cells (a language of a task) with many indistinct candidates."""
     if (part := difference.above_chance) is not None:
-        return Raw(f"{_with_span(part.estimate)}, {part.name}")
-    return "none" if difference.at_chance else "all"
+        verdict = difference.line_verdict(part, adjusted=False)
+        text = f"{size(verdict)} {_unbroken(plain(verdict))}, {part.name}"
+        left = set(part.columns)
+    elif difference.at_chance:
+        return "none"
+    else:
+        text, left = "all", {(part.task, part.name) for part in difference.languages}
+    indistinct = len(left & tied)
+    return Raw(f"{text}; {indistinct} with indistinct candidates" if indistinct else text)
 
 
-def _seen(did: Estimate, one: Contrast) -> Raw:
-    p = "unadjusted" if one.seen_holm is None else f"Holm p {p_value(one.seen_holm)}"
-    return Raw(f"{_with_span(did)}, {p}")
-
-
-def _adjusted(one: Contrast) -> str:
-    return p_value(one.holm) if one.confirmatory else f"{p_value(one.p)}, unadjusted"
+def _seen(one: Contrast) -> str:
+    """Seen − unseen, with the tasks that have languages of both kinds."""
+    assert one.difference is not None
+    did = one.difference.seen_less_unseen
+    if did is None:
+        return "n/a"
+    places = decimals(did.se, did.difference, did.low, did.high)
+    interval = _unbroken(span(did.low, did.high, places))
+    p = "unadjusted" if one.seen_holm is None else f"Holm p {equals(one.seen_holm)}"
+    return Raw(
+        f"{points(did.difference, places)} {interval}, {p} ({cell(one.difference.seen_label)})"
+    )
 
 
 def _count(board: Board, one: Contrast) -> str:
@@ -138,59 +165,58 @@ def _breakdown(board: Board, one: Contrast) -> dict[str, object]:
     groups: list[tuple[str, Part]] = [
         (by, part) for by, parts in one.difference.groups.items() for part in parts
     ]
-    chance = _chance(board, one)
+    tied = _indistinct(board, one)
     return {
         "title": f"{one.name} on {board.entry(one.base).model}: {one.metric}, {one.track}",
         "groups": table(
-            ("by", "group", "languages", "A − B", "95 % interval", "q"),
-            [(by, part.name, " ".join(part.languages), *_estimate(part)) for by, part in groups],
-            left=3,
+            ("by", "group", "languages", "A − B", "95 % interval", "q", "verdict"),
+            [
+                (by, part.name, " ".join(part.languages), *_line(one.difference, part))
+                for by, part in groups
+            ],
+            left=3, tail=1,
         ),
         "languages": table(
-            ("task", "language", "A − B", "95 % interval", "q", ""),
+            ("task", "language", "A − B", "95 % interval", "q", "verdict"),
             [
-                (part.task, part.name, *_estimate(part),
-                 "at chance" if (part.task, part.name) in chance else "")
+                (part.task, part.name, *_line(one.difference, part, tied))
                 for part in one.difference.languages
             ],
-            left=2,
+            left=2, tail=1,
         ),
     }  # fmt: skip
 
 
-def _estimate(part: Part) -> tuple[str, Raw, str]:
-    estimate = part.estimate
-    return points(estimate.difference), _span(estimate.low, estimate.high), p_value(part.q)
+def _line(
+    difference: Difference, part: Part, tied: Collection[tuple[str, str]] = ()
+) -> tuple[str, Raw, str, str]:
+    """``tied``: the cells (a language of a task) with many indistinct candidates."""
+    verdict = difference.line_verdict(part)
+    said = f"{word(verdict)}, indistinct" if (part.task, part.name) in tied else word(verdict)
+    return size(verdict), _unbroken(plain(verdict)), p_value(part.q), said
 
 
-def _with_span(estimate: Estimate) -> Raw:
-    return Raw(f"{points(estimate.difference)} {_span(estimate.low, estimate.high)}")
-
-
-def _span(low: float | None, high: float | None) -> Raw:
+def _unbroken(interval: str) -> Raw:
     # Brackets around numbers are no link; a narrow column breaks a line at any blank.
-    return Raw(span(low, high).replace(" ", "&nbsp;"))
+    return Raw(interval.replace(" ", "&nbsp;"))
 
 
-def _chance(board: Board, one: Contrast) -> set[tuple[str, str]]:
-    """(task, language) where every checkpoint of the contrast is at chance: it says nothing."""
+def _indistinct(board: Board, one: Contrast) -> set[tuple[str, str]]:
+    """(task, language) where a checkpoint of the contrast has many candidates of equal ids."""
     members = [board.entry(slug).tasks(one.track) for slug in (*one.a, *one.b)]
-    shared = [(task, lang) for task in members[0] for lang in members[0][task].values]
-    return {
-        (task, lang)
-        for task, lang in shared
-        if all(task in tasks and at_chance(tasks[task], lang) for tasks in members)
-    }
+    return {(task, lang) for tasks in members for task in tasks for lang in tasks[task].indistinct}
 
 
 def _gain_table(found: Sequence[Gain]) -> Raw:
-    headers = ("checkpoint", "kind", "base", "track", "over", "A − B", "95 % interval", "q")
+    headers = ("checkpoint", "kind", "base", "track", "over", "verdict", "A − B", "95 % interval",
+               "p", "adjusted p")  # fmt: skip
     rows = [
         (name(gain.entry), gain.entry.kind, gain.base.model, gain.track, gain.label,
-         points(gain.difference), _span(gain.low, gain.high), p_value(gain.q))
+         word(gain.verdict), size(gain.verdict), _unbroken(plain(gain.verdict)),
+         p_value(gain.verdict.p), adjusted_p(gain.verdict))
         for gain in found
     ]  # fmt: skip
-    return table(headers, rows, left=5)
+    return table(headers, rows, left=6)
 
 
 def _standing(standing: Standing) -> dict[str, object]:
@@ -199,6 +225,8 @@ def _standing(standing: Standing) -> dict[str, object]:
     headers = ["rank", "checkpoint", "kind", "base"]
     headers += [f"mean {standing.metric}"] * several
     headers += [f"{task}" for task in tasks]
+    against_base = any(row.gain is not None for row in standing.rows)
+    headers += ["against its base"] * against_base
     rows = []
     for row in standing.rows:
         cells: list[object] = ["—" if row.rank is None else row.rank, name(row.entry)]
@@ -206,6 +234,8 @@ def _standing(standing: Standing) -> dict[str, object]:
         if several:
             cells.append(scored(row.mean) if row.mean is not None else row.why)
         cells += [_task_cell(row, task) for task in tasks]
+        if against_base:
+            cells.append(_against_base(row))
         rows.append(cells)
     return {
         "track": standing.track,
@@ -226,6 +256,13 @@ def _standing(standing: Standing) -> dict[str, object]:
             f"{row.entry.model} is not ranked: {row.why}" for row in standing.rows if row.why
         ],
     }
+
+
+def _against_base(row: Row) -> str:
+    if row.gain is None:
+        return "—"
+    verdict = row.gain.verdict
+    return Raw(f"{size(verdict)} {_unbroken(plain(verdict))}, {word(verdict)}")
 
 
 def _taskname(task: str) -> str:
@@ -281,6 +318,19 @@ def _apart_table(entries: Sequence[Entry]) -> Raw | None:
     return table(headers, rows, left=4, tail=1) if rows else None
 
 
+def _indistinct_table(entries: Sequence[Entry]) -> Raw | None:
+    """Where more than 5 % of a language's candidates share their token ids with another."""
+    curves = _curve_results(entries)
+    rows = [
+        (name(entry), result.task, result.track,
+         indistinct_words(result.indistinct).partition(": ")[2])
+        for entry in entries
+        for result in entry.results
+        if result.indistinct and result.path not in curves
+    ]  # fmt: skip
+    return table(("checkpoint", "task", "track", "share"), rows, left=4) if rows else None
+
+
 def _flagged_table(standings: Sequence[Standing]) -> Raw | None:
     rows = [
         (standing.track, task, one.checkpoint or "all checkpoints", one.lang,
@@ -316,11 +366,36 @@ def _coverage_table(board: Board) -> Raw | None:
 
 def _published_table(board: Board) -> Raw:
     rows = [
-        (one.model, one.task, one.metric, f"{one.value:.1f}", one.languages, one.source, one.caveat)
+        (one.model, one.task, one.metric, one.shown, one.languages or "not said", one.source,
+         one.caveat, one.apart or "—")
         for one in board.published
+        if not one.table
+    ]  # fmt: skip
+    headers = ("model", "task", "metric", "value", "languages", "source", "caveat", UNLIKE)
+    return table(headers, rows, left=3, tail=3)
+
+
+def _published_tables(board: Board) -> list[tuple[str, str, str, Raw]]:
+    """Title, source, caveat and table of each that is shown whole; a model is a column."""
+    found: dict[str, list[Figure]] = {}
+    for one in board.published:
+        if one.table:
+            found.setdefault(one.table, []).append(one)
+    return [
+        (title, figures[0].source, figures[0].caveat, _by_task(figures))
+        for title, figures in found.items()
     ]
-    headers = ("model", "task", "metric", "value", "languages", "source", "caveat")
-    return table(headers, rows, left=3, tail=2)
+
+
+def _by_task(figures: Sequence[Figure]) -> Raw:
+    models = list(dict.fromkeys(one.model for one in figures))
+    values = {(one.task, one.model): one.shown for one in figures}
+    rows = [
+        (one.task, one.metric, one.languages or "not said",
+         *(values[one.task, model] for model in models), one.apart or "—")
+        for one in {one.task: one for one in figures}.values()
+    ]  # fmt: skip
+    return table(("task", "metric", "languages", *models, UNLIKE), rows, left=2, tail=1)
 
 
 def _curve_results(entries: Sequence[Entry]) -> set[str]:

@@ -1,12 +1,13 @@
-"""Numbers as the board writes them."""
+"""Numbers and verdicts as every page and table writes them."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from functools import lru_cache
+from math import floor, log10
 
-from harness.analysis.entries import Result
-from harness.statistics import chance
+from harness.statistics.verdict import Verdict
+
+FEWEST, MOST = 2, 6  # decimals of a difference in points
+NOTHING = 1e-9  # points: rounding errors of a mean of thousands of scores
 
 
 def percent(value: float) -> str:
@@ -14,18 +15,34 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def points(difference: float) -> str:
-    """A difference of scores in [0, 1] in percentage points, with its sign.
+def decimals(se: float | None, *values: float | None) -> int:
+    """How many decimals differences of scores need in percentage points.
 
-    To two decimals: what is separable from zero may be less than a tenth of a point.
+    Two significant digits of the standard error ``se``, two decimals at least; and as many as it
+    takes that none of ``values`` reads as zero without being it.
     """
-    text = f"{100 * difference:+.2f}"
-    return text.replace("-", "−") if text not in ("+0.00", "-0.00") else "0.00"
+    places = FEWEST
+    if se is not None and 100 * se > NOTHING:
+        places = max(FEWEST, 1 - floor(log10(100 * se)))
+    sizes = [abs(100 * value) for value in values if value is not None]
+    while places < MOST and any(
+        size > NOTHING and float(f"{size:.{places}f}") == 0 for size in sizes
+    ):
+        places += 1
+    return min(places, MOST)
 
 
-def span(low: float | None, high: float | None) -> str:
-    """A 95 % interval of a difference."""
-    return "—" if low is None or high is None else f"[{points(low)}, {points(high)}]"
+def points(difference: float, places: int = FEWEST) -> str:
+    """A difference of scores in [0, 1] in percentage points, with its sign."""
+    text = f"{100 * difference:+.{places}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
+
+
+def span(low: float | None, high: float | None, places: int = FEWEST) -> str:
+    """An interval of a difference."""
+    if low is None or high is None:
+        return "—"
+    return f"[{points(low, places)}, {points(high, places)}]"
 
 
 def p_value(p: float | None) -> str:
@@ -35,21 +52,68 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def at_chance(result: Result, lang: str) -> bool:
-    """Whether a language's headline cannot be told from an order at random."""
-    value = result.values[lang]
-    if result.card.kind == "passages" and not result.metric.startswith("recall"):
-        return False  # its chance depends on how many candidates are relevant
-    candidates = result.card.candidates or value.n
-    rate = chance.chance_rate(result.metric, candidates)
-    return rate is not None and value.value * value.n < _hits_above_chance(value.n, rate) - 1e-6
+def equals(p: float | None) -> str:
+    """A p-value behind its name: `= 0.018`, `< 0.001`."""
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
 
 
-@lru_cache(maxsize=4096)
-def _hits_above_chance(examples: int, rate: float) -> int:
-    """The fewest hits that are more than chance: looked for once, asked for by every checkpoint."""
-    return bisect_left(
-        range(examples + 1),
-        True,
-        key=lambda hits: not chance.at_chance(hits / examples, examples, rate),
+def places_of(verdict: Verdict) -> int:
+    """The decimals that a verdict's figures are written with."""
+    return decimals(
+        verdict.se,
+        verdict.estimate,
+        verdict.low,
+        verdict.high,
+        verdict.family_low,
+        verdict.family_high,
     )
+
+
+def size(verdict: Verdict) -> str:
+    """The difference in points."""
+    return "—" if verdict.estimate is None else points(verdict.estimate, places_of(verdict))
+
+
+def plain(verdict: Verdict) -> str:
+    """The plain 95 % interval in points."""
+    return span(verdict.low, verdict.high, places_of(verdict))
+
+
+def simultaneous(verdict: Verdict) -> str:
+    """The simultaneous interval in points, a dash outside a family."""
+    return span(verdict.family_low, verdict.family_high, places_of(verdict))
+
+
+def adjusted_p(verdict: Verdict) -> str:
+    """The p-value in its family, and by which method; `unadjusted` outside of one."""
+    adjusted = verdict.adjusted
+    if adjusted.method == "none":
+        return "unadjusted"
+    name = "Holm p" if adjusted.method == "Holm" else "q"
+    return f"{name} {equals(adjusted.p)}"
+
+
+def word(verdict: Verdict) -> str:
+    """The word of a verdict: with its δ, or with the reason why nothing is known."""
+    if verdict.word == "equal within δ" and verdict.delta is not None:
+        return f"equal within {100 * verdict.delta:g} points"
+    return f"{verdict.word} ({verdict.why})" if verdict.why else verdict.word
+
+
+def figures(verdict: Verdict) -> str:
+    """Estimate, intervals and p-values of a verdict in one line."""
+    if verdict.estimate is None:
+        return "—"
+    text = f"{size(verdict)} points, 95 % interval {plain(verdict)}"
+    if verdict.family_low is not None:
+        text += f", simultaneous {simultaneous(verdict)}"
+    text += f", p {equals(verdict.p)}, {adjusted_p(verdict)}"
+    if verdict.at_chance:
+        text += f", at chance in {verdict.at_chance} of {verdict.columns}"
+    return text
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict in one line: the word, then the figures."""
+    return word(verdict) if verdict.estimate is None else f"{word(verdict)}: {figures(verdict)}"

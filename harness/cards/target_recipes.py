@@ -20,19 +20,21 @@ from harness.io.strict_yaml import Document, Name, Strict, read_document, valida
 # tuned before is then made again, and rows measured on it are stale.
 VERSION = 2
 # What a target kind needs trained.
-HEADS = {"span_qa": "span", "passages": "dual_encoder"}
+HEADS = {"span_qa": "span", "passages": "dual_encoder", "bitext": "dual_encoder"}
 
 
 class TargetRecipe(Strict):
     """One recipe, which every checkpoint is tuned by alike, from a fresh head.
 
-    ``tasks``: those that are ranked after it; none for a recipe that a suite names. ``train``: the
-    intermediate task whose data, and kind of head, it takes. ``examples``: how many, as published.
+    ``tasks``: those that are ranked after it; none for a recipe that a suite names. ``beside``:
+    those that are measured as they are, and after it as well. ``train``: the intermediate task
+    whose data, and kind of head, it takes. ``examples``: how many, as published.
     """
 
     name: Name
     title: str
     tasks: list[Name] = Field(default_factory=list)
+    beside: list[Name] = Field(default_factory=list)
     train: Name
     examples: int = Field(gt=0)
     recipe: Recipe
@@ -63,7 +65,7 @@ class TargetRecipe(Strict):
 
     def apart(self, task: str) -> list[str]:
         """Why rows of a task under this recipe are never ranked; nothing where it is its own."""
-        if task in self.tasks:
+        if task in self.tasks or task in self.beside:
             return []
         own = recipe_of(task)
         return [f"target data {self.train} (protocol: {own.train if own else 'none'})"]
@@ -86,6 +88,11 @@ def read_target_recipes() -> dict[str, TargetRecipe]:
 def recipe_of(task: str) -> TargetRecipe | None:
     """The recipe that a task is ranked after; None for a task that is measured frozen."""
     return next((one for one in read_target_recipes().values() if task in one.tasks), None)
+
+
+def recipe_beside(task: str) -> TargetRecipe | None:
+    """The recipe that a task is measured after as well, in a track of its own."""
+    return next((one for one in read_target_recipes().values() if task in one.beside), None)
 
 
 def chosen_recipe(task: str, suite: str | None) -> TargetRecipe | None:
@@ -112,7 +119,7 @@ def _problems(document: Document, recipes: list[TargetRecipe]) -> Iterable[str]:
         names.add(recipe.name)
         if recipe.train not in intermediate_names():
             yield f"{place}: no intermediate task {recipe.train}"
-        for task in recipe.tasks:
+        for task in (*recipe.tasks, *recipe.beside):
             if task in tasks:
                 yield f"{place}: {task} has another recipe"
             tasks.add(task)

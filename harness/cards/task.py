@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, RootModel, model_validator
+from pydantic import Field, RootModel, ValidationError, model_validator
 
 from harness.cards.languages import canonical, read_languages, task_root
 from harness.cards.source_files import Hub, SourceFile, read_checksums
-from harness.errors import DataError, UsageError, unknown_name
-from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
+from harness.errors import DataError, NotFoundError, UsageError, one_line, unknown_name
+from harness.io.strict_yaml import (
+    KeyPath,
+    Misfit,
+    Name,
+    Strict,
+    read_document,
+    read_model,
+    validated,
+)
 
 Kind = Literal["bitext", "mining", "passages", "span_qa"]
 Scorer = Literal["squad", "mlqa"]
@@ -30,20 +41,6 @@ Format = Literal[
     "demo_passages",
     "demo_qa",
 ]
-
-METRICS: dict[Kind, frozenset[str]] = {
-    "bitext": frozenset(
-        ["accuracy", "f1_mteb", "mrr", "map@20", "map", "ndcg@10"]
-        + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
-    ),
-    "passages": frozenset(
-        ["accuracy", "mrr", "map@20", "map", "ndcg@10"]
-        + ["same_language@10", "other_language_recall@10"]
-        + [f"{name}@{k}" for name in ("hit", "recall") for k in (1, 5, 10, 20, 100)]
-    ),
-    "mining": frozenset(["f1", "precision", "recall", "f1_oracle"]),
-    "span_qa": frozenset(["exact_match", "f1"]),
-}
 
 
 class SplitSource(Strict):
@@ -101,9 +98,14 @@ class TaskCard(Strict):
 
     @model_validator(mode="after")
     def _holds_together(self) -> TaskCard:
-        for problem in _problems(self):
-            raise ValueError(problem)
+        for misfit in _misfits(self):
+            raise misfit
         return self
+
+    @property
+    def argument(self) -> str:
+        """What names the task on a command line."""
+        return self.name
 
     @property
     def pairs(self) -> bool:
@@ -192,6 +194,31 @@ class TaskCard(Strict):
         return {"-".join(parts)} & set(self.languages)
 
 
+class CustomCard(TaskCard):
+    """A card from outside the package: its rows are marked custom and never ranked.
+
+    ``path``: as it was named. ``checksum``: sha256 hex of the file, which is in the signature: of
+    such a card, prose too may be all that tells two versions apart.
+    """
+
+    path: str
+    checksum: str
+
+    @property
+    def argument(self) -> str:
+        """What names the task on a command line."""
+        return self.path
+
+    @property
+    def hash(self) -> str:
+        """sha256 hex over what decides a number, and over the file."""
+        return sha256(f"{super().hash} {self.checksum}".encode()).hexdigest()
+
+    def portable(self) -> dict[str, Any]:
+        """The card as plain data, without the folder that it lay in."""
+        return {**self.model_dump(mode="json"), "path": Path(self.path).name}
+
+
 class SuiteEntry(Strict):
     """A task of a suite, with its languages where they are not all of the card's.
 
@@ -208,11 +235,48 @@ class Suites(RootModel[Mapping[str, Annotated[list[SuiteEntry], Field(min_length
 
 
 def read_card(name: str) -> TaskCard:
-    """One card by the task's name. UsageError for an unknown one, DataError for a broken one."""
+    """One card by the task's name, or by the path of a card outside the package (``….yaml``).
+
+    Raises:
+        UsageError: an unknown task, or a card outside the package with the name of one in it.
+        NotFoundError: no such file. DataError: a broken card.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return _read_custom(Path(name))
     known = card_names()
     if name not in known:
         raise unknown_name("task", name, known)
     return _read_card(name)
+
+
+def card_of(meta: Mapping[str, Any]) -> TaskCard:
+    """The card that outcomes were measured with: the package's, or the one that they bring along.
+
+    ``meta``: the metadata of an outcome file. UsageError and DataError as for ``read_card``.
+    """
+    if not meta.get("card"):
+        return read_card(meta["task"])
+    try:
+        return CustomCard.model_validate(meta["card"])
+    except ValidationError as error:
+        why = one_line(error.errors()[0]["msg"], 120)
+        raise DataError(f"the card within the outcomes of {meta['task']}: {why}") from None
+
+
+def _read_custom(path: Path) -> CustomCard:
+    if not path.is_file():
+        raise NotFoundError(f"no card {path}: give a task of `xharness tasks`, or a file")
+    document = read_document(path, str(path))
+    card = validated(document, TaskCard)
+    if card.name in card_names():
+        raise UsageError(
+            f"{document.place(('name',))}: {card.name} is a task of the package: give the card a "
+            "name of its own"
+        )
+    checksum = sha256(path.read_bytes()).hexdigest()
+    return CustomCard.model_validate(
+        {**document.value, "path": os.fspath(path), "checksum": checksum}
+    )
 
 
 @cache
@@ -249,44 +313,63 @@ def read_suites() -> dict[str, tuple[SuiteEntry, ...]]:
     return {suite: tuple(entries) for suite, entries in suites.items()}
 
 
-def _problems(card: TaskCard) -> Iterable[str]:
+def _misfits(card: TaskCard) -> Iterable[Misfit]:
     """What does not fit within a card."""
-    yield from _unit_problems(card)
+    yield from _unit_misfits(card)
     if card.split not in card.source.splits:
-        yield f"split {card.split} has no files under source.splits"
+        yield Misfit(("split",), f"split {card.split} has no files under source.splits")
     for split, part in card.source.splits.items():
         for needed in part.needs:
             if needed not in card.source.splits:
-                yield f"split {split} needs {needed}, which has no files"
-    for name in (*card.metrics, card.primary, card.official):
-        if name not in METRICS[card.kind]:
-            yield f"{name} is not a metric of {card.kind} tasks"
-    for name in (card.primary, card.official):
-        if name not in card.metrics:
-            yield f"{name} is not among metrics"
+                problem = f"split {split} needs {needed}, which has no files"
+                yield Misfit(("source", "splits", split, "needs"), problem)
+    yield from _metric_misfits(card)
     if (card.kind == "span_qa") != (card.scorer is not None):
-        yield f"scorer ({' or '.join(get_args(Scorer))}) is for span_qa tasks, and needed there"
+        known = " or ".join(get_args(Scorer))
+        yield Misfit(("scorer",), f"scorer ({known}) is for span_qa tasks, and needed there")
     if (card.kind != "span_qa") != (card.lengths is not None):
-        yield "lengths are for retrieval tasks, and needed there"
+        yield Misfit(("lengths",), "lengths are for retrieval tasks, and needed there")
 
 
-def _unit_problems(card: TaskCard) -> Iterable[str]:
+def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:
+    from harness.metrics.by_kind import METRICS  # numpy: only where a card is read
+
+    known = METRICS[card.kind]
+    named: list[tuple[KeyPath, str]] = [
+        (("metrics", place), name) for place, name in enumerate(card.metrics)
+    ]
+    for path, name in (*named, (("primary",), card.primary), (("official",), card.official)):
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            remedy = f"did you mean {near[0]}" if near else f"use one of {', '.join(known)}"
+            yield Misfit(path, f"{name} is not a metric of {card.kind} tasks: {remedy}")
+    if len(set(card.metrics)) != len(card.metrics):
+        yield Misfit(("metrics",), "metrics repeat")
+    for key, name in (("primary", card.primary), ("official", card.official)):
+        if name not in card.metrics:
+            yield Misfit((key,), f"{name} is not among metrics")
+
+
+def _unit_misfits(card: TaskCard) -> Iterable[Misfit]:
     known = read_languages()
     if len(set(card.languages)) != len(card.languages):
-        yield "languages repeat"
-    for unit in card.languages:
+        yield Misfit(("languages",), "languages repeat")
+    for place, unit in enumerate(card.languages):
         parts = unit.split("-")
         if len(parts) != (2 if card.pairs else 1):
-            yield f"languages mix single languages and pairs: {unit}"
+            problem = f"languages mix single languages and pairs: {unit}"
+            yield Misfit(("languages", place), problem)
         for part in parts:
             if part not in known:
-                yield f"{part} is not a code of languages.tsv"
+                yield Misfit(("languages", place), f"{part} is not a code of languages.tsv")
     for lang in card.source.codes:
         if lang not in known:
-            yield f"source.codes: {lang} is not a code of languages.tsv"
+            problem = f"source.codes: {lang} is not a code of languages.tsv"
+            yield Misfit(("source", "codes", lang), problem)
     for split, counts in card.counts.items():
         if split not in card.source.splits:
-            yield f"counts: no split {split}"
+            yield Misfit(("counts", split), f"counts: no split {split}")
         for unit in counts:
             if unit not in card.languages:
-                yield f"counts: {unit} is not among languages"
+                problem = f"counts: {unit} is not among languages"
+                yield Misfit(("counts", split, unit), problem)

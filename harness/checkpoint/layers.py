@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RefusedError
@@ -9,12 +10,22 @@ from harness.errors import RefusedError
 if TYPE_CHECKING:
     import torch
 
+    from harness.checkpoint.tokenizer import Tokenizer
+
+# Where a few layers are used again and again: the key that says how many there are.
+SHARED: Mapping[str, str] = {"albert": "num_hidden_groups"}
+# Whose layers take [tokens, texts, width].
+TOKENS_FIRST = frozenset({"xlnet"})
+# Which pad a batch to a multiple of their window before the first layer.
+PADS_FURTHER = frozenset({"longformer"})
+
 
 def encoder_layers(model: Any) -> torch.nn.ModuleList:
     """THE list of transformer layers of a base model, or of a model with a head.
 
     It is the outermost module list as long as the model is deep; encoder-decoder models are
-    searched in their encoder only.
+    searched in their encoder only. Where layers are shared (ALBERT), the list is shorter: each of
+    its modules is called several times, in order.
 
     Raises:
         RefusedError: there is none, or more than one (the architecture is not a plain stack).
@@ -32,12 +43,11 @@ def depth(model: Any) -> int:
     return int(model.config.get_text_config(decoder=False).num_hidden_layers)
 
 
-def max_positions(model: Any, tokenizer: Any) -> int | None:
+def max_positions(model: Any, tokenizer: Tokenizer) -> int | None:
     """Tokens per text, special ones included, that the model and its tokenizer can take."""
     bounds = [] if (bound := position_limit(model)) is None else [bound]
-    limit = getattr(tokenizer, "model_max_length", None)
-    if isinstance(limit, int | float) and 0 < limit < 1e6:
-        bounds.append(int(limit))
+    if tokenizer.model_max_length is not None:
+        bounds.append(tokenizer.model_max_length)
     return min(bounds, default=None)
 
 
@@ -67,7 +77,8 @@ def layers_name(model: Any) -> str:
     """The name of that list among the model's modules."""
     import torch
 
-    wanted = depth(model)
+    shared = SHARED.get(model.config.model_type)
+    wanted = int(getattr(model.config, shared)) if shared else depth(model)
     names = [
         str(name)
         for name, module in model.named_modules()
@@ -84,3 +95,14 @@ def layers_name(model: Any) -> str:
             f"({len(found)} lists of that length): no layer can be named"
         )
     return found[0]
+
+
+def texts_first(model: Any, hidden: torch.Tensor, tokens: int) -> torch.Tensor:
+    """What a layer is given, as [texts, tokens, width], where the architecture has another form.
+
+    ``tokens``: of the batch, padding included.
+    """
+    kind = model.config.model_type
+    if kind in TOKENS_FIRST:
+        hidden = hidden.transpose(0, 1)
+    return hidden[:, :tokens] if kind in PADS_FURTHER else hidden

@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from harness.checkpoint.layers import encoder_layers as encoder_layers
 from harness.checkpoint.layers import layers_name
 from harness.checkpoint.layers import max_positions as max_positions
 from harness.checkpoint.placing import placed
+from harness.checkpoint.ported import check_keys, check_unused, is_ported
 from harness.checkpoint.resolve import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
-from harness.checkpoint.vet import Vetted, vet, vet_tokenizer
+from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
+from harness.checkpoint.vet import Vetted, read_config, vet
 from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
 from harness.inference.batching import is_out_of_memory
 
@@ -43,8 +46,8 @@ SMALLEST_SUSPECT = 50_000_000  # parameters
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
-def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
-    """The base model (no head, eval mode) and its fast tokenizer.
+def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:
+    """The base model (no head, eval mode) and its tokenizer.
 
     ``dtype``: "float32", "bfloat16" or "float16"; the weights are converted to it. Attention is
     torch's scaled dot product where the architecture has it, else eager
@@ -52,13 +55,13 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
     checkpoint; a pooler is not built, or is not to be used.
 
     Raises:
-        RefusedError: an encoder weight missing, of another shape or not finite; no fast
+        RefusedError: an encoder weight missing, of another shape or not finite; no usable
             tokenizer; an architecture that transformers does not know.
         IncompleteError: this machine is what fails: no memory, a device that is not usable, a
             file that cannot be read, a library that is not installed.
     """
     vetted = _vetted(checkpoint)
-    with _refusing(checkpoint), quiet():
+    with refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
         skeleton = _skeleton(_encoder_class(config), config, vetted)
         renamed = _rerooted(skeleton, vetted)
@@ -79,7 +82,7 @@ def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
         RefusedError: as for ``load_encoder``, as far as it shows without the weights.
     """
     model = skeleton(checkpoint)
-    with _refusing(checkpoint), quiet():
+    with refusing(checkpoint), quiet():
         layers_name(model)
         return depth(model), max_positions(model, _tokenizer(checkpoint, model))
 
@@ -91,13 +94,13 @@ def skeleton(checkpoint: Checkpoint) -> Any:
         RefusedError: as for ``describe``.
     """
     vetted = _vetted(checkpoint)
-    with _refusing(checkpoint), quiet():
+    with refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
         return _encoder(_skeleton(_encoder_class(config), config, vetted))
 
 
-def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Any]:
-    """The model with the question-answering head it brings (eval mode), and its fast tokenizer.
+def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:
+    """The model with the question-answering head it brings (eval mode), and its tokenizer.
 
     Raises:
         RefusedError: no such head, or as for ``load_encoder``; here no weight at all may miss.
@@ -106,7 +109,7 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
     if not checkpoint.has_qa_head:
         raise RefusedError(f"{checkpoint.label} cannot answer questions: {checkpoint.head_note}")
     vetted = _vetted(checkpoint)
-    with _refusing(checkpoint), quiet():
+    with refusing(checkpoint), quiet():
         from transformers import AutoModelForQuestionAnswering
 
         config = _config(checkpoint.weights_folder)
@@ -128,10 +131,11 @@ def _vetted(checkpoint: Checkpoint) -> Vetted:
 
 
 @contextmanager
-def _refusing(checkpoint: Checkpoint) -> Iterator[None]:
+def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Iterator[None]:
     """Whatever the libraries raise over these files, in one line: a refusal, where it is of them.
 
-    What this machine lacks says nothing about the checkpoint, and is incomplete.
+    What this machine lacks says nothing about the checkpoint, and is incomplete. ``failing``: what
+    the checkpoint then does.
     """
     try:
         yield
@@ -140,12 +144,12 @@ def _refusing(checkpoint: Checkpoint) -> Iterator[None]:
     except Exception as error:
         reason = one_line(error, 200)
         if is_out_of_memory(error):
-            raise IncompleteError(f"no memory to load {checkpoint.label}: {reason}") from error
+            raise IncompleteError(f"no memory: {checkpoint.label} {failing}: {reason}") from error
         if _of_the_machine(error):
             raise IncompleteError(
-                f"{checkpoint.label} cannot be loaded on this machine: {reason}"
+                f"{checkpoint.label} {failing} on this machine: {reason}"
             ) from error
-        raise RefusedError(f"{checkpoint.label} cannot be loaded: {reason}") from error
+        raise RefusedError(f"{checkpoint.label} {failing}: {reason}") from error
 
 
 def _of_the_machine(error: Exception) -> bool:
@@ -185,7 +189,11 @@ def quiet() -> Iterator[None]:
 def _config(folder: Path) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    stated = read_config(folder / "config.json")
+    if is_ported(stated):
+        check_keys(stated, {field.name for field in fields(config)} | set(config.attribute_map))
+    return config
 
 
 def _encoder_class(config: Any) -> Any:
@@ -248,6 +256,8 @@ def _loaded(
         **extra,
     )
     check_coverage(model, info, allowed, f"{scope}." if scope else "")
+    if is_ported(vetted.config):
+        check_unused(info["unexpected_keys"])
     check_finite(model, allowed)
     return model
 
@@ -306,23 +316,13 @@ def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:
     return model
 
 
-def _tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
-    """The fast tokenizer, made offline from the vetted files, whose every id the model embeds."""
-    from transformers import AutoTokenizer
-
-    folder = checkpoint.tokenizer_folder
-    vet_tokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(
-        str(folder), use_fast=True, trust_remote_code=False, local_files_only=True
-    )
-    if not tokenizer.is_fast:
-        raise RefusedError(
-            f"its {type(tokenizer).__name__} has no fast form: save a tokenizer.json beside it"
-        )
+def _tokenizer(checkpoint: Checkpoint, model: Any) -> Tokenizer:
+    """The tokenizer, whose every id the model embeds."""
+    tokenizer = load_tokenizer(checkpoint)
     rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
+    if tokenizer.largest_id >= rows:
         raise RefusedError(
-            f"its tokenizer knows {len(tokenizer):,} tokens, the model embeds {rows:,}: one of "
-            "them is from another checkpoint"
+            f"its tokenizer gives ids up to {tokenizer.largest_id:,}, the model embeds {rows:,} "
+            f"(0 to {rows - 1:,}): one of them is from another checkpoint"
         )
     return tokenizer

@@ -2,17 +2,21 @@
 
 Read without importing that library, in the forms it has written since version 0.2:
 ``modules.json``, ``sentence_*_config.json``, ``1_Pooling/config.json``, ``2_Dense/``, and
-``config_sentence_transformers.json``.
+``config_sentence_transformers.json``. Every key of them is followed, known to decide nothing, or a
+reason to refuse (``settings.py``): what is measured is exactly what is declared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.checkpoint.vet import MODULE_FOLDER, SENTENCE_CONFIGS
+from harness.checkpoint import settings
+from harness.checkpoint.settings import positive, read_object, unfollowed
+from harness.checkpoint.transformer_module import read_transformer
+from harness.checkpoint.vet import MODULE_FOLDER
 from harness.checkpoint.weights import WEIGHTS, read_header, read_json
 from harness.errors import RefusedError
 
@@ -24,6 +28,9 @@ POOLINGS: Mapping[str, str] = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens": "weightedmean",
 }
+TORCH = "torch.nn"
+# Modules without weights, after the pooling.
+PLAIN = {"Normalize": settings.NORMALIZE, "Dropout": settings.DROPOUT}
 ACTIVATIONS = ("tanh", "identity", "relu", "gelu", "sigmoid")
 # The names under which a role's prompt is declared, the first that is there wins.
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -47,12 +54,25 @@ class Dense:
     activation: str
 
 
-Step = Dense | Literal["normalize"]
+@dataclass(frozen=True)
+class Truncate:
+    """The first ``dimensions`` of a vector are kept, and it is not normalised again for that."""
+
+    dimensions: int
+
+
+Step = Dense | Truncate | Literal["normalize"]
 
 
 @dataclass(frozen=True)
 class Native:
-    """The native protocol of a checkpoint; ``refusal`` says why it cannot be run, or is empty."""
+    """The native protocol of a checkpoint; ``refusal`` says why it cannot be run, or is empty.
+
+    ``max_length``: tokens of a text, special tokens included, None without a bound;
+    ``role_lengths``: those of a role, in its place. ``layer``: the index into ``hidden_states``
+    that is pooled, negative ones from the end; None for the last hidden state.
+    ``prompt_pooled``: whether the tokens of a prompt are pooled with those of the text.
+    """
 
     transformer: str
     max_length: int | None
@@ -63,6 +83,14 @@ class Native:
     default_prompt: str | None
     similarity: str
     refusal: str
+    role_lengths: Mapping[str, int] = field(default_factory=dict)
+    special_tokens: bool = True
+    layer: int | None = None
+    prompt_pooled: bool = True
+
+    def length(self, role: Literal["query", "document"]) -> int | None:
+        """Tokens that a text of that role may have, special tokens included; None: no bound."""
+        return self.role_lengths.get(role, self.max_length)
 
     def prompt(self, role: Literal["query", "document"]) -> str:
         """The text put before every text in that role: the role's prompt, the default, or none."""
@@ -88,44 +116,28 @@ def read_native(folder: Path) -> Native | None:
     transformer = next((path for kind, path in modules if kind == "Transformer"), "")
     if transformer and not MODULE_FOLDER.fullmatch(transformer):
         raise RefusedError(f"modules.json puts the transformer in {transformer[:80]!r}")
-    sentence = _first(folder / transformer, SENTENCE_CONFIGS, reasons)
-    general = _object(folder / "config_sentence_transformers.json", reasons)
+    general = read_object(folder / "config_sentence_transformers.json", reasons)
+    reasons += unfollowed("config_sentence_transformers.json", general, settings.GENERAL)
+    if general.get("requirements"):
+        reasons += settings.unmet(general["requirements"])
     prompts = _prompts(general, reasons)
     default = general.get("default_prompt_name")
     if default is not None and not (isinstance(default, str) and default in prompts):
         reasons.append(f"its default prompt {str(default)[:40]!r} is not among its prompts")
-    pooling, steps = _after(folder, modules, prompts, reasons)
+    pooling, steps, prompt_pooled = _after(folder, modules, prompts, reasons)
+    kept = positive(general.get("truncate_dim"), "truncate_dim", reasons)
+    ran = read_transformer(folder / transformer, reasons)
     return Native(
         transformer=transformer,
-        max_length=_max_length(sentence, reasons),
-        lower_case=sentence.get("do_lower_case") is True,
         pooling=pooling,
-        steps=steps,
+        # After the last module, as the library has it: what was normalised stays as it is.
+        steps=steps if kept is None else (*steps, Truncate(kept)),
         prompts=prompts,
         default_prompt=default if isinstance(default, str) else None,
         similarity=_similarity(general, reasons),
+        prompt_pooled=prompt_pooled,
         refusal="; ".join(reasons),
-    )
-
-
-def _object(path: Path, reasons: list[str]) -> dict[str, Any]:
-    """A JSON object, or an empty one where the file is absent or (with a reason) broken."""
-    if not path.is_file():
-        return {}
-    try:
-        value = read_json(path, limit=1 << 20)
-    except RefusedError as error:
-        reasons.append(str(error))
-        return {}
-    if not isinstance(value, dict):
-        reasons.append(f"{path.name} is not a JSON object")
-        return {}
-    return value
-
-
-def _first(folder: Path, names: Sequence[str], reasons: list[str]) -> dict[str, Any]:
-    return next(
-        (_object(folder / name, reasons) for name in names if (folder / name).is_file()), {}
+        **ran,
     )
 
 
@@ -140,7 +152,11 @@ def _modules(folder: Path, reasons: list[str]) -> list[tuple[str, str]]:
         reasons.append("modules.json is not a list of modules")
         return []
     modules = []
+    names = [entry["name"] for entry in entries if "name" in entry]
+    if any(names.count(name) > 1 for name in names):
+        reasons.append("modules.json gives two modules one name")
     for entry in entries:
+        reasons += unfollowed("modules.json", entry, settings.MODULE)
         kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
         name = kind.rpartition(".")[2]
         if not kind.startswith("sentence_transformers."):
@@ -171,32 +187,17 @@ def _similarity(general: Mapping[str, Any], reasons: list[str]) -> str:
     return "cosine"
 
 
-def _max_length(sentence: Mapping[str, Any], reasons: list[str]) -> int | None:
-    task = sentence.get("transformer_task", "feature-extraction")
-    output = sentence.get("module_output_name", "token_embeddings")
-    method: Any = sentence.get("modality_config") or {}
-    for key in ("text", "method"):
-        method = method.get(key) if isinstance(method, dict) else None
-    method = method or "forward"
-    if task != "feature-extraction" or output != "token_embeddings" or method != "forward":
-        reasons.append(f"its transformer module runs {str(task)[:40]!r} with output {output!r}")
-    length = sentence.get("max_seq_length")
-    if length is None:
-        return None
-    if type(length) is not int or length < 1:
-        reasons.append(f"its max_seq_length {length!r} is not a positive whole number")
-        return None
-    return length
-
-
 def _after(
     folder: Path,
     modules: Sequence[tuple[str, str]],
     prompts: Mapping[str, str],
     reasons: list[str],
-) -> tuple[str, tuple[Step, ...]]:
-    """Pooling and the steps after it, with a reason for every module out of place."""
-    pooling = ""
+) -> tuple[str, tuple[Step, ...], bool]:
+    """Pooling, the steps after it, and whether a prompt's tokens are pooled.
+
+    There is a reason for every module out of place.
+    """
+    pooling, prompt_pooled = "", True
     steps: list[Step] = []
     for position, (kind, path) in enumerate(modules):
         if path and not MODULE_FOLDER.fullmatch(path):
@@ -206,11 +207,14 @@ def _after(
         elif kind == "Pooling":
             if not (folder / path / "config.json").is_file():
                 reasons.append(f"{path}/config.json is not there")
-            pooling = _pooling(_object(folder / path / "config.json", reasons), prompts, reasons)
-        elif kind == "Normalize":
-            if _moved(_object(folder / path / "config.json", reasons)):
-                reasons.append("its Normalize works on something other than the pooled vector")
-            steps.append("normalize")
+            config = read_object(folder / path / "config.json", reasons)
+            reasons += unfollowed(f"{path}/config.json", config, settings.POOLING)
+            pooling = _pooling(config, prompts, reasons)
+            prompt_pooled = config.get("include_prompt") is not False
+        elif kind in PLAIN:
+            config = read_object(folder / path / "config.json", reasons) if path else {}
+            reasons += unfollowed(f"{path}/config.json", config, PLAIN[kind])
+            steps += ["normalize"] if kind == "Normalize" else []
         elif kind == "Dense":
             dense = _dense(folder / path, reasons)
             if dense is not None:
@@ -218,11 +222,11 @@ def _after(
                 if before and before[-1].out_features != dense.in_features:
                     reasons.append(f"{path} takes {dense.in_features} features, not what it gets")
                 steps.append(dense)
-        elif kind not in ("Transformer", "Dropout"):  # dropout does nothing in evaluation
+        elif kind != "Transformer":
             reasons.append(f"its module {kind[:40]!r} is not Pooling, Dense or Normalize")
     if not pooling:
         reasons.append("it declares no pooling")
-    return pooling, tuple(steps)
+    return pooling, tuple(steps), prompt_pooled
 
 
 def _pooling(config: Mapping[str, Any], prompts: Mapping[str, str], reasons: list[str]) -> str:
@@ -241,20 +245,21 @@ def _pooling(config: Mapping[str, Any], prompts: Mapping[str, str], reasons: lis
     return modes[0]
 
 
-def _moved(config: Mapping[str, Any]) -> bool:
-    names = (config.get("module_input_name"), config.get("module_output_name"))
-    return any(name not in (None, "sentence_embedding") for name in names)
-
-
 def _dense(folder: Path, reasons: list[str]) -> Dense | None:
-    config = _object(folder / "config.json", reasons)
-    activation = str(config.get("activation_function", "Tanh")).rpartition(".")[2].lower()
+    config = read_object(folder / "config.json", reasons)
+    reasons += unfollowed(f"{folder.name}/config.json", config, settings.DENSE)
+    package, _, name = str(config.get("activation_function", f"{TORCH}.Tanh")).rpartition(".")
+    activation = name.lower()
     sizes = (config.get("in_features"), config.get("out_features"))
     bias = config.get("bias", True)
-    if activation not in ACTIVATIONS:
-        reasons.append(f"the activation of {folder.name} is {activation[:40]!r}")
-    if config.get("use_residual") or _moved(config):
-        reasons.append(f"{folder.name} is more than a linear layer on the pooled vector")
+    if activation not in ACTIVATIONS or not f"{package}.".startswith(f"{TORCH}."):
+        shown = f"{package}.{activation}"[-40:]
+        reasons.append(f"the activation of {folder.name} (activation_function) is {shown!r}")
+    for key in ("use_residual", "module_input_name", "module_output_name"):
+        if config.get(key) not in (None, False, "sentence_embedding"):
+            reasons.append(
+                f"{folder.name} is more than a linear layer on the pooled vector ({key})"
+            )
     if not (folder / WEIGHTS).is_file():
         reasons.append(f"{folder.name} has no {WEIGHTS}")
         return None

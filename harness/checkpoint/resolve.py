@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.checkpoint.native import Native, read_native
+from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
 from harness.checkpoint.vet import (
     ADAPTER_CONFIG,
@@ -49,7 +50,7 @@ class Checkpoint:
     ``revision`` is a 40-hex commit, or ``local:`` and a sha256 over the files that count.
     ``parameters`` counts the values in the weights (of the base, for an adapter).
     ``head_note`` says why there is no QA head, or is empty. ``base_folder`` holds the base's
-    weights where this is an adapter.
+    weights where this is an adapter. ``remarks``: what a user of its results is to know.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Checkpoint:
     head_note: str
     base: Base | None
     base_folder: Path | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -218,6 +220,7 @@ def _described(name: str, revision: str, folder: Path, fetch: Fetch) -> Checkpoi
         head_note=note,
         base=None,
         base_folder=None,
+        remarks=tuple(filter(None, [own_code_note(vetted.config)])),
     )
 
 
@@ -270,6 +273,7 @@ def _adapter(
         head_note=note,
         base=Base(base.id, base.revision),
         base_folder=base.weights_folder,
+        remarks=base.remarks,
     )
 
 

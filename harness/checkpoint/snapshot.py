@@ -7,7 +7,6 @@ anything is downloaded, and compared with the listed digests after.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness.checkpoint.vet import counted, pickles_in, vet_listing
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
+from harness.io.files import write_whole
 from harness.io.hub import asked, model_info, quiet
 
 if TYPE_CHECKING:
@@ -233,9 +233,6 @@ def _note(reference: Path, commit: str) -> None:
     if COMMIT.fullmatch(reference.name):
         return
     try:
-        reference.parent.mkdir(parents=True, exist_ok=True)
-        fresh = reference.with_name(f".{reference.name}.{os.getpid()}")
-        fresh.write_text(commit)
-        fresh.replace(reference)
+        write_whole(reference, commit)
     except OSError:
         return  # a read-only cache: the branch is looked up again next time

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.checkpoint.ported import is_ported
 from harness.checkpoint.weights import (
     INDEX,
     SHARD,
@@ -40,6 +41,15 @@ TOKENIZERS = (
     "vocab.txt",
     "vocab.json",
 )
+# All that decides what a tokenizer does; transformers reads no other file here.
+TOKENIZER_FILES = (
+    *TOKENIZERS,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "bpe.codes",
+)
 COUNTED = frozenset(
     {
         "config.json",
@@ -50,12 +60,7 @@ COUNTED = frozenset(
         ADAPTER_WEIGHTS,
         WEIGHTS,
         INDEX,
-        *TOKENIZERS,
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "merges.txt",
-        "bpe.codes",
+        *TOKENIZER_FILES,
     }
 )
 MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
@@ -195,7 +200,9 @@ def read_config(path: Path) -> dict[str, Any]:
     config = read_json(path, limit=MAX_CONFIG)
     if not isinstance(config, dict):
         raise RefusedError(f"{path.name} is not a JSON object")
-    _vet_mapping(config, path.name)
+    # Code of its own is not asked for where transformers has taken it over: see ``ported``.
+    ported = is_ported(config)
+    _vet_mapping({k: v for k, v in config.items() if not (ported and k == "auto_map")}, path.name)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise RefusedError(f"{path.name} names no model_type: the architecture is unknown")
@@ -224,7 +231,8 @@ def vet_tokenizer(folder: Path) -> None:
     """Refuse a folder that no fast tokenizer can be made from without a network.
 
     Raises:
-        RefusedError: no vocabulary, an oversized one, or a tokenizer that asks for its own code.
+        RefusedError: no vocabulary, an oversized one, or a tokenizer that is made by code of its
+            own alone: without a tokenizer.json, which says all that a fast one does.
     """
     present = [folder / name for name in TOKENIZERS if (folder / name).is_file()]
     if not present:
@@ -239,8 +247,48 @@ def vet_tokenizer(folder: Path) -> None:
         config = read_json(folder / "tokenizer_config.json")
         if not isinstance(config, dict):
             raise RefusedError("tokenizer_config.json is not a JSON object")
-        if config.get("auto_map"):
-            raise RefusedError(f"tokenizer_config.json asks for {FOREIGN_KEYS['auto_map']}")
+        if config.get("auto_map") and not (folder / "tokenizer.json").is_file():
+            raise RefusedError(
+                f"tokenizer_config.json asks for {FOREIGN_KEYS['auto_map']}: save a tokenizer.json "
+                "beside it"
+            )
+        _vet_file_keys(folder, config)
+
+
+def is_file_key(key: str) -> bool:
+    """Whether a key of ``tokenizer_config.json`` names a file of the tokenizer."""
+    return key.endswith(("_file", "_files")) or key in ("sp_model", "source_spm", "target_spm")
+
+
+def _vet_file_keys(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that takes the tokenizer from files other than those that count.
+
+    A path that leads nowhere is what the machine left on which the checkpoint was saved; nothing
+    here follows it.
+    """
+    for key, value in config.items():
+        if not is_file_key(key) or key.startswith("chat_template"):
+            continue
+        for name in _texts(value):
+            plain = "/" not in name and "\\" not in name
+            other = folder / name
+            if name in TOKENIZER_FILES or (not plain and not other.is_file()):
+                continue
+            if other.name in TOKENIZER_FILES and other.parent.resolve() == folder.resolve():
+                continue
+            raise RefusedError(
+                f"tokenizer_config.json takes its tokenizer from another file ({key}: "
+                f"{name[:80]!r}): save it as tokenizer.json and remove the key"
+            )
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """All texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def has_tokenizer(folder: Path) -> bool:

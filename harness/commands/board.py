@@ -73,7 +73,7 @@ def compare(
             print_json(compared_data(found))
             return
         for line in compared_tables(found, by_language=by_language):
-            stdout().print(line)
+            stdout().print(line, soft_wrap=isinstance(line, str))
 
 
 def contrast(
@@ -84,11 +84,12 @@ def contrast(
     with errors():
         from harness.analysis.gather import read_contrasts
         from harness.data.folders import cache_folder
-        from harness.terminal.comparisons import contrast_data, contrast_table
+        from harness.terminal.comparisons import contrast_data, contrast_lines
         from harness.terminal.console import stdout
 
         found = read_contrasts(root, cache_folder(cache_dir) / "board")
         if format == "json":
             print_json(contrast_data(found))
         else:
-            stdout().print(contrast_table(found))
+            for line in contrast_lines(found):
+                stdout().print(line, soft_wrap=True)

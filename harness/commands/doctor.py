@@ -96,6 +96,7 @@ def _data(folder: Path | None, cache: Path) -> Facts:
 
 def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
     from harness.checkpoint.loading import describe
+    from harness.checkpoint.tokenizer import load_tokenizer
     from harness.inference.protocol import standard_layer
 
     checkpoint = find_checkpoint(model, cache, offline=offline)
@@ -108,9 +109,11 @@ def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
         "parameters": f"{checkpoint.parameters:,}",
         "layers": f"{depth}; the standard protocol pools layer {standard_layer(depth)}",
         "tokens": positions or "no bound",
+        "tokenizer": "; ".join(load_tokenizer(checkpoint).notes) or "its files agree",
         "native protocol": declared,
         "QA head": "yes" if checkpoint.has_qa_head else checkpoint.head_note,
         "base": f"{checkpoint.base.id}@{checkpoint.base.revision}" if checkpoint.base else "none",
+        **({"notes": "; ".join(checkpoint.remarks)} if checkpoint.remarks else {}),
         "retrieval tasks": "apply",
         "QA tasks": "apply"
         if checkpoint.has_qa_head

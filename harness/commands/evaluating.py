@@ -106,7 +106,7 @@ def eval(
         display = Display(quiet=quiet, verbose=verbose)
         try:
             with display:
-                made = (api.plan(model, request) for model in models)
+                made = (api.plan_request(model, request) for model in models)
                 for plan, table in choose(engine)(made, display):
                     plans.append(plan)
                     tables.append(table)
@@ -155,7 +155,7 @@ def score(
     """
     with errors():
         from harness.data.folders import where
-        from harness.results.predictions import check_gold, score_file, score_folder
+        from harness.results.predictions import check_scored, score_file, score_folder
 
         if gold is not None:
             scored = score_file(path, gold, scorer=scorer, lang=lang)
@@ -165,7 +165,7 @@ def score(
         found = score_folder(path, split=split, where=where(data, cache_dir, offline=offline))
         print_notes(found.notes)
         print_json(found.values)
-        check_gold(found)
+        check_scored(found)
 
 
 def export(

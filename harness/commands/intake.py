@@ -57,9 +57,9 @@ def submit(
     """Vet a checkpoint without downloading its weights and write its submissions/*.yaml."""
     with errors():
         from harness.submissions import pull_request
-        from harness.submissions.submitting import Stated, propose, write
+        from harness.submissions.submitting import SubmitterClaims, propose, write
 
-        stated = Stated(
+        claims = SubmitterClaims(
             objective=objective,
             base=base,
             languages=tuple(languages or ()),
@@ -74,7 +74,7 @@ def submit(
         )
         if create_pr:
             pull_request.check_repository(root)
-        proposal = propose(model, stated, root, replace=force)
+        proposal = propose(model, claims, root, replace=force)
         print_notes(proposal.remarks)
         request = None
         if create_pr:

@@ -28,7 +28,8 @@ def tasks(
 
         suites = read_suites()
         # A few names are those of a target and of an intermediate task: the target first.
-        target = name in (*suites, *card_names())
+        path = name is not None and name.endswith((".yaml", ".yml"))
+        target = path or name in (*suites, *card_names())
         if intermediate or (name in (*intermediate_names(), *listing.suites()) and not target):
             if format == "json":
                 print_json(listing.data(name))
@@ -131,7 +132,7 @@ def cache_prune(
 ) -> None:
     """Remove vectors and tuned checkpoints that were not used lately.
 
-    Both are made again when they are needed. Downloads and results are not touched.
+    All of them are made again when they are needed. Downloads and results are not touched.
     """
     with errors():
         from harness.data.folders import cache_folder
@@ -142,6 +143,6 @@ def cache_prune(
         kinds = [entry.kind for entry in removed]
         size = megabytes(sum(entry.size for entry in removed)) if removed else "0 MB"
         typer.echo(
-            f"removed {kinds.count('vectors')} vector stores and {kinds.count('tuned')} tuned "
-            f"checkpoints, {size}"
+            f"removed {kinds.count('vectors')} vector stores, {kinds.count('tokens')} stores of "
+            f"keys of token ids and {kinds.count('tuned')} tuned checkpoints, {size}"
         )

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Models = Annotated[list[str], typer.Argument(metavar="MODEL[@REV]...", help="Hub id or folder.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="A task; repeat for several.")]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="A task, or the path of a card (./task.yaml); repeat for several."),
+]
 Langs = Annotated[list[str] | None, typer.Option("--lang", help="A language; repeat for several.")]
 SuiteName = Annotated[str | None, typer.Option(help="A suite of tasks. Default: xtreme-r.")]
 Split = Annotated[str | None, typer.Option(help="Another split than the task's own.")]
@@ -38,7 +41,8 @@ Finetune = Annotated[
     typer.Option(
         "--finetune/--no-finetune",
         help="Measure QA, LAReQA and Mewsli-X in the tuned track: a fresh head or dual encoder "
-        "is trained first, by one recipe on every checkpoint, and kept in the cache.",
+        "is trained first, by one recipe on every checkpoint, and kept in the cache. Tatoeba is "
+        "measured both ways.",
     ),
 ]
 Format = Annotated[str, typer.Option("--format", help="table or json.")]

@@ -9,7 +9,9 @@ from typing import Any
 
 import typer
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import DataError, HarnessError, UsageError, one_line
+
+LONGEST = 2_000  # characters of an error: what it quotes of others' text is shorter where it is
 
 
 def print_scores(rows: list[dict[str, Any]], format: str, *, headed: bool) -> None:
@@ -41,7 +43,13 @@ def print_json(value: Any) -> None:
 
     from harness.terminal.console import discard_stdout
 
-    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+    except ValueError:
+        raise DataError(
+            "a score is not a number (NaN or infinite): the rows that it is from are damaged, run "
+            "`xharness eval` for them again"
+        ) from None
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -61,7 +69,7 @@ def errors() -> Iterator[None]:
     try:
         yield
     except HarnessError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {one_line(error, LONGEST)}", err=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to go on", err=True)

@@ -87,13 +87,14 @@ def plan(
         }  # fmt: skip
         words = _words(given)
         words += ["--finetune"] * finetune + ["--offline"] * offline
-        plans = {model: api.plan(model, request) for model in dict.fromkeys(models)}
+        plans = {model: api.plan_request(model, request) for model in dict.fromkeys(models)}
         if format == "jsonl":
             _print_lines(plans, words)
         else:
             _print_table(plans.values())
         for made in plans.values():
             print_notes(f"{task} does not apply: {why}" for task, why in made.inapplicable.items())
+            print_notes(f"left out: {why}" for why in made.left_out.values())
         for made in plans.values():
             check_complete(made, None)
 

@@ -123,7 +123,7 @@ def refresh(
             _logged_in(account)
         if dry_run:
             for item in todo.items():
-                what = ", ".join(item.left.units) if item.due else item.reason
+                what = ", ".join(item.pending.units) if item.due else item.reason
                 typer.echo(f"{item.slug}: {item.state}{f': {what}' if what else ''}")
         else:
             worker.shield()

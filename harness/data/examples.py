@@ -82,8 +82,9 @@ class Loaded:
     """The examples of one task and split, and where they came from.
 
     ``files``: layout path → sha256 of what was read. ``missing``: language → why it could not be
-    had. ``notes``: what a reader of the scores must know (a count that differs from the published
-    one makes the data custom: ``complete`` is then false and the rows are never ranked).
+    had. ``broken``: language → what is wrong with its data, which is there. ``notes``: what a
+    reader of the scores must know (a count that differs from the published one makes the data
+    custom: ``complete`` is then false and the rows are never ranked).
     """
 
     examples: Examples
@@ -91,4 +92,5 @@ class Loaded:
     files: Mapping[str, str]
     complete: bool = True
     missing: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.formats import Key, LocalFile
-from harness.data.layout import Fetched, Sourced, pieces, verified
+from harness.data.layout import Fetched, Sourced, pieces
+from harness.errors import DataError
+from harness.io.files import verified
 
 
 def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: str) -> Fetched:
-    """The files under ``folder``. DataError for one that differs from a known checksum."""
+    """The files under ``folder``; ``broken`` has those that differ from a known checksum."""
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}
     failures: dict[Key, str] = {}
+    broken: dict[Key, str] = {}
     for piece in pieces(card, split, units):
         names = [name for name in (piece.path, piece.alternative) if name]
         name = next((name for name in names if (folder / name).is_file()), None)
@@ -21,8 +24,12 @@ def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: s
             remedy = "put the official file there, or take it away"
             expected = piece.sha256 if name == piece.path else None
             if name not in digests:
-                digests[name] = verified(folder / name, name, expected, remedy)
+                try:
+                    digests[name] = verified(folder / name, name, expected, remedy)
+                except DataError as error:
+                    broken[piece.key] = str(error)
+                    continue
             files[piece.key] = LocalFile(folder / name, name, mixed=name == piece.alternative)
         elif not piece.optional:
             failures[piece.key] = f"no {' or '.join(names)} under {folder}"
-    return Fetched(route, files, digests, failures)
+    return Fetched(route, files, digests, failures, broken)

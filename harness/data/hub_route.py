@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness.cards.source_files import Hub
 from harness.data.formats import Key, LocalFile
-from harness.data.layout import Fetched, Sourced, Where, digest
+from harness.data.layout import Fetched, Sourced, Where
 from harness.io.download import Unavailable, reason
+from harness.io.files import digest
 
 
 def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict[Key, str]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Protocol as Interface
 
 from harness.cards.source_files import SourceFile, read_checksums
 from harness.data.formats import Files, Key
-from harness.errors import DataError
-
-BLOCK = 1 << 20
 
 
 class SplitFiles(Interface):
@@ -82,12 +78,16 @@ class Piece:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Files on disk. ``digests``: name → sha256. ``failures``: why a file could not be had."""
+    """Files on disk. ``digests``: name → sha256. ``failures``: why a file could not be had.
+
+    ``broken``: why a file that is there cannot be used: it is not the official one.
+    """
 
     route: str
     files: Files
     digests: Mapping[str, str]
     failures: Mapping[Key, str] = field(default_factory=dict)
+    broken: Mapping[Key, str] = field(default_factory=dict)
 
 
 def pieces(card: Sourced, split: str, units: Sequence[str]) -> list[Piece]:
@@ -131,22 +131,3 @@ def missing_units(
     for key, why in failures.items():
         missing.setdefault(key.unit, why)
     return {unit: missing[unit] for unit in units if unit in missing}
-
-
-def digest(path: Path) -> str:
-    """sha256 hex of a file, read in blocks."""
-    found = sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            found.update(block)
-    return found.hexdigest()
-
-
-def verified(path: Path, name: str, expected: str | None, remedy: str) -> str:
-    """The file's sha256 hex. DataError (exit 6) where it is not the one expected."""
-    found = digest(path)
-    if expected is not None and found != expected:
-        raise DataError(
-            f"{name}: sha256 is {found[:12]}…, the official file's is {expected[:12]}…: {remedy}"
-        )
-    return found

@@ -6,16 +6,17 @@ Routes: `package` (the demo tasks), `folder` (only this one where a data folder 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.cards.languages import task_root
-from harness.cards.task import TaskCard
+from harness.cards.task import CustomCard, TaskCard
 from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.examples import Examples, Loaded, Retrieval
 from harness.data.formats import HUB_READERS, READERS, Parsed
 from harness.data.layout import Fetched, Where, missing_units
+from harness.data.texts import unreadable
 from harness.errors import DataError
 
 __all__ = ["Download", "Fetched", "Where", "fetch", "load", "planned_downloads"]
@@ -34,28 +35,90 @@ class Download:
 def load(card: TaskCard, split: str | None, units: Sequence[str], where: Where) -> Loaded:
     """The examples of the units, checked; what could not be had is in ``missing``, with why.
 
+    A unit whose data does not match its checksum or schema is in ``broken``, and costs no other.
+
     split: None for the card's own. UsageError for a split that the card has not; DataError for
-    data that does not match its checksum, schema or (but in a data folder) published count.
+    data that does not match its checksum or schema where no unit is left or all of them share it,
+    or (but in a data folder) its published count.
     """
     split = card.check_split(split)
     fetched = fetch(card, split, units, where)
     missing = missing_units(card, units, fetched.failures)
-    present = tuple(unit for unit in units if unit not in missing)
+    broken = missing_units(card, units, fetched.broken)
+    present = tuple(unit for unit in units if unit not in missing and unit not in broken)
+    _some_left(present, broken)
     if not present:
         return Loaded(_nothing(card), fetched.route, {}, missing=missing)
-    readers = HUB_READERS if fetched.route == "hub" else READERS
-    parsed = readers[card.source.format](card, split, present, fetched.files)
+    parsed, unread = _read(card, split, present, fetched)
     differing = _differing_counts(card, parsed)
     if differing and fetched.route != "folder":
         raise DataError(f"{differing[0]}: the {fetched.route} files are not the published ones")
+    broken |= unread
     return Loaded(
         examples=parsed.examples,
         route=fetched.route,
-        files=dict(sorted(fetched.digests.items())),
+        files=_digests(card, fetched, broken),
         complete=not differing,
         missing={**missing, **parsed.missing},
+        broken=broken,
         notes=(*(f"custom data: {text}" for text in differing), *parsed.notes),
     )
+
+
+def _read(
+    card: TaskCard, split: str, units: tuple[str, ...], fetched: Fetched
+) -> tuple[Parsed, dict[str, str]]:
+    """What a reader makes of the files, and unit → what is wrong with its part of them.
+
+    Raises:
+        DataError: no unit is left, or what all units share is wrong.
+    """
+    readers = HUB_READERS if fetched.route == "hub" else READERS
+    reader = readers[card.source.format]
+    broken: dict[str, str] = {}
+    try:
+        parsed = reader(card, split, units, fetched.files)
+    except DataError:
+        if card.kind == "passages" or len(units) == 1:
+            raise
+        # One by one, so that one language's file takes no other language along.
+        for unit in units:
+            try:
+                reader(card, split, (unit,), fetched.files)
+            except DataError as error:
+                broken[unit] = str(error)
+        units = tuple(unit for unit in units if unit not in broken)
+        _some_left(units, broken)
+        parsed = reader(card, split, units, fetched.files)
+    for unit, why in unreadable(parsed.examples).items():
+        names = ", ".join(_names(fetched, unit)[:3])
+        if not unit:
+            raise DataError(f"{names}: {why}: download it again")
+        if unit in units:
+            broken[unit] = f"{names}: {why}: download it again"
+    _some_left([unit for unit in units if unit not in broken], broken)
+    return parsed, broken
+
+
+def _some_left(units: Sequence[str], broken: Mapping[str, str]) -> None:
+    if broken and not units:
+        raise DataError(next(iter(broken.values())))
+
+
+def _names(fetched: Fetched, unit: str) -> list[str]:
+    """The files that a unit is read from; every file for what all units share."""
+    of_unit = [file.name for key, file in fetched.files.items() if not unit or key.unit == unit]
+    return list(dict.fromkeys(of_unit or [file.name for file in fetched.files.values()]))
+
+
+def _digests(card: TaskCard, fetched: Fetched, broken: Mapping[str, str]) -> dict[str, str]:
+    """Name → sha256 of the files that were used: a broken one may be put right later."""
+    unused = {
+        file.name
+        for key, file in fetched.files.items()
+        if key.unit in broken and card.kind != "passages"
+    } - {file.name for key, file in fetched.files.items() if key.unit not in broken}
+    return {name: own for name, own in sorted(fetched.digests.items()) if name not in unused}
 
 
 def fetch(card: TaskCard, split: str | None, units: Sequence[str], where: Where) -> Fetched:
@@ -64,6 +127,7 @@ def fetch(card: TaskCard, split: str | None, units: Sequence[str], where: Where)
     What the cache has whole is taken from there, so that a prefetched task makes no connection.
     """
     split = card.check_split(split)
+    where = _place(card, where)
     if card.source.package:
         return folder.find(card, split, units, task_root(), "package")
     if where.data is not None:
@@ -88,6 +152,7 @@ def planned_downloads(
 ) -> list[Download]:
     """What `fetch` would download first; no connection is tried."""
     split = card.check_split(split)
+    where = _place(card, where)
     if card.source.package or where.data is not None:
         return []
     if not _cached(card, split, units, where).failures:
@@ -98,6 +163,16 @@ def planned_downloads(
         if url and not (piece.member and official.archive_place(where, url).is_file()):
             planned[url] = Download(url, piece.size)
     return list(planned.values())
+
+
+def _place(card: TaskCard, where: Where) -> Where:
+    """Where the card's downloads lie: of cards outside the package, each in a folder of its own.
+
+    Two of them may call files by one path that they take from two addresses.
+    """
+    if not isinstance(card, CustomCard):
+        return where
+    return replace(where, cache=where.cache / "custom" / card.checksum[:12])
 
 
 def _cached(card: TaskCard, split: str, units: Sequence[str], where: Where) -> Fetched:

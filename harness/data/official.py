@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.data.formats import Key, LocalFile
-from harness.data.layout import Fetched, Piece, Sourced, Where, digest, pieces, verified
+from harness.data.layout import Fetched, Piece, Sourced, Where, pieces
 from harness.io.download import Unavailable, download, extract
+from harness.io.files import digest, verified
 
 CONNECTIONS = 4
 

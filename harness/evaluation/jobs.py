@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cards.target_recipes import TargetRecipe
-from harness.cards.task import TaskCard
+from harness.cards.task import CustomCard, TaskCard
+from harness.inference.objects import GivenModel, GivenVectors
 from harness.inference.protocol import (
     Dtype,
     Encoding,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from harness.training.target import Tuning
 
 
+How = Encoding | Reading | GivenVectors
+
+
 @dataclass(frozen=True)
 class Job:
     """The unit that runs, resumes, and could be sent to another machine.
@@ -42,7 +46,7 @@ class Job:
     track: Track
     protocol: str
     dtype: Dtype
-    how: Encoding | Reading
+    how: How
     custom: tuple[str, ...] = ()
     recipe: TargetRecipe | None = None
 
@@ -61,9 +65,9 @@ class Job:
 
     @property
     def layer(self) -> int:
-        """The layer that is pooled; only an encoding has one."""
-        assert isinstance(self.how, Encoding)
-        return self.how.layer
+        """The layer that is pooled; an object's vectors are of none, which counts as 0."""
+        assert not isinstance(self.how, Reading)
+        return self.how.layer if isinstance(self.how, Encoding) else 0
 
     @property
     def signature(self) -> str:
@@ -124,6 +128,18 @@ def reading_job(
     return _job(checkpoint, card, units, split, request, "own-head", Reading(), Reading())
 
 
+def object_job(
+    given: GivenModel, card: TaskCard, units: tuple[str, ...], split: str, request: Request
+) -> Job:
+    """The job of an object with ``encode``: it has no settings but its own."""
+    how = GivenVectors(given.name, given.revision.removeprefix("object:"), given.similarity)
+    job = _job(given, card, units, split, request, "custom", how, how)
+    why = [f"custom model: an object with encode ({given.name})"]
+    if not given.steady:
+        why.append("encode returns other vectors for the same texts: numbers are not repeatable")
+    return replace(job, protocol="custom", custom=(*job.custom, *why))
+
+
 def _job(
     checkpoint: Checkpoint,
     card: TaskCard,
@@ -131,8 +147,8 @@ def _job(
     split: str,
     request: Request,
     track: Track,
-    how: Encoding | Reading,
-    own: Encoding | Reading,
+    how: How,
+    own: How,
 ) -> Job:
     return Job(
         checkpoint=checkpoint,
@@ -145,7 +161,7 @@ def _job(
         protocol=request.protocol.name if track in ("frozen", "native") else "standard",
         dtype=request.protocol.dtype,
         how=how,
-        custom=tuple(_differences(how, own, request.protocol.dtype)),
+        custom=(*_custom_card(card), *_differences(how, own, request.protocol.dtype)),
     )
 
 
@@ -155,9 +171,9 @@ def tuned_job(job: Job, recipe: TargetRecipe, tuning: Tuning | None) -> Job:
     return replace(job, track="tuned", recipe=recipe, custom=(*job.custom, *apart))
 
 
-def signed_parts(how: Encoding | Reading, dtype: str) -> dict[str, Any]:
+def signed_parts(how: How, dtype: str) -> dict[str, Any]:
     """What encoding or reading contributes to a signature; a reader pools nothing."""
-    if isinstance(how, Encoding):
+    if not isinstance(how, Reading):
         return how.signed()
     lengths = {
         "max_length": how.max_length,
@@ -169,11 +185,15 @@ def signed_parts(how: Encoding | Reading, dtype: str) -> dict[str, Any]:
     return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
 
 
-def _differences(how: Encoding | Reading, own: Encoding | Reading, dtype: str) -> list[str]:
+def _custom_card(card: TaskCard) -> list[str]:
+    return [f"custom card {card.checksum[:12]}"] if isinstance(card, CustomCard) else []
+
+
+def _differences(how: How, own: How, dtype: str) -> list[str]:
     """How the request departs from the protocol's own settings, in words."""
     asked, default = signed_parts(how, dtype), signed_parts(own, Protocol().dtype)
     return [
         f"{key} {asked[key]} (protocol: {default[key]})"
         for key in asked
-        if asked[key] != default[key]
+        if asked[key] != default.get(key)
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.data.folders import cache_folder, data_folder
 from harness.errors import UsageError, unknown_name
 from harness.evaluation.request import Request
+from harness.io.strict_json import has_half_pair
 
 DEFAULT_OUT = Path("leaderboard/results")
 
@@ -46,6 +47,11 @@ def make_request(
     from harness.inference.protocol import Protocol
 
     choose(engine)
+    for name, text in {
+        "--prompt-query": prompt_query, "--prompt-document": prompt_document,
+        "--data": data, "--out": out, "--cache-dir": cache_dir,
+    }.items():  # fmt: skip
+        check_text(name, text)
     folder, results = data_folder(data), Path(out)
     if engine == "local":
         chosen = choose_device(device)
@@ -81,6 +87,15 @@ def make_request(
         finetune=finetune,
         fresh=fresh,
     )
+
+
+def check_text(what: str, text: object) -> None:
+    """UsageError for text that UTF-8 cannot hold: a shell hands other bytes on as half pairs.
+
+    No tokenizer takes it, and no metadata or message can keep it.
+    """
+    if text is not None and has_half_pair(str(text)):
+        raise UsageError(f"{what} {str(text)[:80]!a} is not UTF-8: give text in UTF-8")
 
 
 def _layer(layer: int | str) -> int | str:

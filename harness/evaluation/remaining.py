@@ -47,7 +47,16 @@ def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remain
         pooled = len(pool), sum(len(text) for text in pool)
         for unit in task.unfinished:
             texts, characters = _size(task, unit, plan.request.limit, pooled)
-            words = ["xharness", "eval", named, "--task", task.card.name, "--lang", unit, *options]
+            words = [
+                "xharness",
+                "eval",
+                named,
+                "--task",
+                task.card.argument,
+                "--lang",
+                unit,
+                *options,
+            ]
             yield Remaining(
                 model=checkpoint.id,
                 revision=checkpoint.revision,

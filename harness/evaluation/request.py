@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.cards.target_recipes import TargetRecipe, chosen_recipe
+from harness.cards.languages import canonical
+from harness.cards.target_recipes import TargetRecipe, chosen_recipe, recipe_beside
 from harness.cards.task import TaskCard, read_card, read_suites
 from harness.errors import UsageError, unknown_name
 from harness.inference.protocol import Protocol
@@ -44,55 +45,90 @@ class Request:
                 raise UsageError(f"{what} {value}: give a whole number from {least}")
 
 
-def choose_cards(request: Request) -> list[tuple[TaskCard, tuple[str, ...]]]:
+@dataclass(frozen=True)
+class Choice:
+    """The tasks of a request: each card with its units.
+
+    ``left_out``: task of the suite → which of the languages asked for it lacks, in words.
+    """
+
+    cards: tuple[tuple[TaskCard, tuple[str, ...]], ...]
+    left_out: Mapping[str, str]
+
+
+def choose_cards(request: Request) -> Choice:
     """The cards and their units: the tasks of the suite, or those named of them.
 
-    Without a suite it is ``xtreme-r``, and any task may be named; a task has the languages that the
-    suite gives it, or all of its card's. A language named may be any of the card's.
+    Without a suite it is ``xtreme-r``, and any task may be named, or the path of a card; a task has
+    the languages that the suite gives it, or all of its card's. A language named may be any of the
+    card's. A task that is named has every language that is named; a task of a suite that lacks
+    one is measured without it, and said to be.
 
     Raises:
-        UsageError: an unknown task, suite or language, a task that is not in the suite named, or a
-            language in none of the tasks.
+        UsageError: an unknown task, suite or language, a task that is not in the suite named, two
+            cards of one name, a named task without a language that is named, or a language in none
+            of the tasks.
+        NotFoundError, DataError: a card that is not there, or is broken.
     """
     suites = read_suites()
     suite = request.suite or DEFAULT_SUITE
     if suite not in suites:
         raise unknown_name("suite", suite, suites)
     entries = {entry.task: entry.languages for entry in suites[suite]}
-    for name in request.tasks:
-        read_card(name)
-        if request.suite is not None and name not in entries:
+    cards: dict[str, TaskCard] = {}
+    for name in request.tasks or entries:
+        card = read_card(name)
+        if request.suite is not None and card.name not in entries:
             raise UsageError(f"task {name} is not in suite {suite}: it has {', '.join(entries)}")
-    names = dict.fromkeys(request.tasks) if request.tasks else entries
-    named = [(read_card(name), entries.get(name)) for name in names]
+        if cards.setdefault(card.name, card).hash != card.hash:
+            raise UsageError(f"two cards are named {card.name}: give one, or rename one of them")
     if not request.languages:
-        return [(card, card.select(languages)) for card, languages in named]
-    return _with_languages(named, request.languages)
+        units = [card.select(entries.get(name)) for name, card in cards.items()]
+        return Choice(tuple(zip(cards.values(), units, strict=True)), {})
+    return _with_languages(list(cards.values()), request)
 
 
-def _with_languages(
-    named: Sequence[tuple[TaskCard, list[str] | None]], languages: Sequence[str]
-) -> list[tuple[TaskCard, tuple[str, ...]]]:
-    # A language must be in one task at least: in a suite, tasks without it are left out.
+def _with_languages(cards: Sequence[TaskCard], request: Request) -> Choice:
     chosen: list[tuple[TaskCard, tuple[str, ...]]] = []
+    left_out: dict[str, str] = {}
     refused: dict[str, UsageError] = {}
     found: set[str] = set()
-    for card, _ in named:
+    for card in cards:
         units: list[str] = []
-        for language in languages:
+        lacking: list[str] = []
+        for language in request.languages:
             try:
                 units += card.select([language])
                 found.add(language)
             except UsageError as error:
-                refused[language] = error
+                refused.setdefault(language, error)
+                lacking.append(language)
+        if lacking:
+            left_out[card.name] = f"{card.name} has no {', '.join(dict.fromkeys(lacking))}"
         if units:
             chosen.append((card, tuple(unit for unit in card.languages if unit in units)))
-    for language in languages:
-        if language not in found:
+    for language in request.languages:
+        if language not in found and not (request.tasks and _known(language)):
             raise refused[language]
-    return chosen
+    for card in cards if request.tasks else ():
+        if card.name in left_out:
+            raise UsageError(
+                f"task {left_out[card.name]}: its languages are {', '.join(card.languages)}"
+            )
+    return Choice(tuple(chosen), left_out)
 
 
-def target_recipe(request: Request, task: str) -> TargetRecipe | None:
-    """What a task is tuned by; None where it is measured on the checkpoint as it is."""
-    return chosen_recipe(task, request.suite) if request.finetune else None
+def _known(language: str) -> bool:
+    """Whether it is a language (or pair) at all, in a task or not."""
+    try:
+        return all(canonical(part) for part in language.split("-"))
+    except UsageError:
+        return False
+
+
+def measured_after(request: Request, task: str) -> tuple[TargetRecipe | None, ...]:
+    """The recipes that a task is measured after; None stands for the checkpoint as it is."""
+    if not request.finetune:
+        return (None,)
+    recipe, beside = chosen_recipe(task, request.suite), recipe_beside(task)
+    return (recipe,) if recipe is not None or beside is None else (None, beside)

@@ -10,17 +10,22 @@ from typing import Protocol as Interface
 
 import pyarrow as pa
 
-from harness.checkpoint.loading import load_reader
+from harness.cards.task import CustomCard
+from harness.checkpoint.loading import load_reader, refusing
+from harness.checkpoint.tokenizer import load_tokenizer
 from harness.data.load import Where
-from harness.errors import IncompleteError
+from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
 from harness.evaluation.plan import Plan, PlannedTask
 from harness.evaluation.request import Request
 from harness.inference.encoder import Backbone, Encoder
+from harness.inference.objects import GivenModel, ObjectEncoder
+from harness.inference.probe import READS_PADDING, UNTRIED
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.inference.reader import Reader, Reading
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
+from harness.kinds.kind import UnitResult
 from harness.results.outcomes import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
@@ -87,10 +92,14 @@ def reads(task: PlannedTask) -> bool:
 
 
 def not_measured(plan: Plan) -> list[pa.Table]:
-    """A row without a value for what does not apply, and for what could not be had."""
-    return [note(plan, task, why) for task, why in plan.inapplicable.items()] + [
-        note(plan, task, f"missing: {why}") for task, why in plan.missing.items()
+    """A row without a value for what does not apply, could not be had, or was left out."""
+    reasons = [
+        *plan.inapplicable.items(),
+        *((task, f"missing: {why}") for task, why in plan.missing.items()),
+        *((task, f"broken data: {why}") for task, why in plan.broken.items()),
+        *((task, f"left out: {why}") for task, why in plan.left_out.items()),
     ]
+    return [note(plan, task, why) for task, why in reasons]
 
 
 def _measure(
@@ -104,7 +113,11 @@ def _measure(
     tables: list[pa.Table] = []
     encoding_tasks = [task for task in tasks if not reads(task)]
     reading_tasks = [task for task in tasks if reads(task)]
-    if encoding_tasks:
+    if isinstance(checkpoint, GivenModel):
+        encoder = ObjectEncoder(checkpoint, reporter.advance)
+        for task in encoding_tasks:
+            tables += _run_task(request, task, encoder, made, reporter)
+    elif encoding_tasks:
         backbone = make_backbone(request, checkpoint, encoding_tasks)
         since = time.time_ns() if request.fresh else 0
         for task in encoding_tasks:
@@ -124,24 +137,33 @@ def _measure(
     return tables
 
 
-def check_complete(plan: Plan, table: pa.Table) -> None:
+def check_complete(plan: Plan, table: pa.Table | None) -> None:
     """Raise when something planned could not be measured.
 
     Raises:
-        IncompleteError: names what is missing; ``error.scores`` holds what there is.
+        DataError: names whose data is broken; ``error.scores`` holds what there is.
+        IncompleteError: names what is missing; likewise.
     """
-    if plan.missing:
-        names = ", ".join(plan.missing)
-        why = next(iter(plan.missing.values()))
-        error = IncompleteError(f"incomplete: no data for {names} ({why})")
-        error.scores = table
-        raise error
+    missing = ", ".join(plan.missing)
+    error: HarnessError
+    if plan.broken:
+        why = next(iter(plan.broken.values()))
+        also = f"; no data for {missing}" if missing else ""
+        error = DataError(f"broken data of {', '.join(plan.broken)} ({why}){also}")
+    elif plan.missing:
+        error = IncompleteError(
+            f"incomplete: no data for {missing} ({next(iter(plan.missing.values()))})"
+        )
+    else:
+        return
+    error.scores = table
+    raise error
 
 
 def _run_task(
     request: Request,
     task: PlannedTask,
-    model: Encoder | LazyReader,
+    model: Encoder | ObjectEncoder | LazyReader,
     made: Mapping[str, Any] | None,
     reporter: Reporter,
 ) -> list[pa.Table]:
@@ -166,7 +188,7 @@ def run_unit(
     task: PlannedTask,
     job: Job,
     unit: str,
-    model: Encoder | LazyReader,
+    model: Encoder | ObjectEncoder | LazyReader,
     prepared: Any,
     made: Mapping[str, Any] | None,
 ) -> None:
@@ -177,9 +199,12 @@ def run_unit(
     """
     started = time.monotonic()
     kind = KINDS[task.card.kind]
-    rows, degenerate = kind.run(job, task.loaded.examples, unit, model, prepared)
-    meta = _meta(request, task, job, unit, degenerate, time.monotonic() - started)
-    job.file(request.out).write_part(unit, rows, {**meta, "tuning": made} if made else meta)
+    measured = kind.run(job, task.loaded.examples, unit, model, prepared)
+    remarks = [*job.checkpoint.remarks, *model.remarks]
+    meta = _meta(request, task, job, unit, measured, remarks, time.monotonic() - started)
+    if made:
+        meta["tuning"] = made
+    job.file(request.out).write_part(unit, measured.rows, meta)
 
 
 def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter) -> pa.Table:
@@ -191,7 +216,9 @@ def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter)
     return table
 
 
-def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | LazyReader) -> None:
+def _announce(
+    task: PlannedTask, job: Job, unit: str, model: Encoder | ObjectEncoder | LazyReader
+) -> None:
     # Batches are formed as if the finished units ran before: see Encoder.announce.
     if isinstance(model, Encoder):
         for role, texts in KINDS[task.card.kind].texts(task.loaded.examples, unit, job.limit):
@@ -199,11 +226,19 @@ def _announce(task: PlannedTask, job: Job, unit: str, model: Encoder | LazyReade
 
 
 def make_backbone(
-    request: Request, checkpoint: Checkpoint, tasks: Sequence[PlannedTask]
+    request: Request,
+    checkpoint: Checkpoint,
+    tasks: Sequence[PlannedTask],
 ) -> Backbone:
     """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
-    top = max(job.layer for task in tasks for job in task.jobs)
-    return Backbone(checkpoint, dtype=request.protocol.dtype, device=request.device, top=top)
+    layers = {job.layer for task in tasks for job in task.jobs}
+    return Backbone(
+        checkpoint,
+        dtype=request.protocol.dtype,
+        device=request.device,
+        top=max(layers),
+        layers=sorted(layers),
+    )
 
 
 def make_encoder(
@@ -229,6 +264,13 @@ class LazyReader:
         self._progress = advance
         self._reader: Reader | None = None
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said beside the scores of these answers."""
+        notes = load_tokenizer(self._checkpoint).notes
+        one_length = self._reader is not None and self._reader.one_length
+        return (*notes, READS_PADDING) if one_length else notes
+
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
         """As ``Reader.read``."""
         if self._reader is None:
@@ -243,6 +285,8 @@ class LazyReader:
                 device=request.device,
                 batch_tokens=request.batch_tokens,
             )
+            with refusing(self._checkpoint, UNTRIED):
+                self._reader.probe()
         mean = sum(len(question) + len(context) for question, context in pairs) // len(pairs)
         return self._reader.read(
             pairs, lang=lang, progress=lambda read: self._progress(read, read * mean)
@@ -250,10 +294,16 @@ class LazyReader:
 
 
 def _meta(
-    request: Request, task: PlannedTask, job: Job, unit: str, degenerate: bool, seconds: float
+    request: Request,
+    task: PlannedTask,
+    job: Job,
+    unit: str,
+    measured: UnitResult,
+    remarks: Sequence[str],
+    seconds: float,
 ) -> dict[str, Any]:
     """What stands in the Parquet file under the key ``xharness``."""
-    checkpoint, loaded = job.checkpoint, task.loaded
+    checkpoint, loaded, card = job.checkpoint, task.loaded, job.card
     return {
         "format": FORMAT,
         "model": checkpoint.id,
@@ -264,6 +314,8 @@ def _meta(
         "task": job.card.name,
         "task_version": job.card.version,
         "card_hash": job.card.hash,
+        # A card outside the package goes along, so that its rows can be read without it.
+        **({"card": card.portable()} if isinstance(card, CustomCard) else {}),
         "kind": job.card.kind,
         "track": job.track,
         "protocol": job.protocol,
@@ -277,9 +329,12 @@ def _meta(
         "dtype": job.dtype,
         "device": request.device,
         "custom": list(job.custom),
-        "degenerate": [unit] if degenerate else [],
+        "degenerate": [unit] if measured.degenerate else [],
+        "candidates": {} if measured.candidates is None else {unit: measured.candidates},
+        "indistinct": {} if measured.indistinct is None else {unit: measured.indistinct},
         "data_complete": loaded.complete,
-        "notes": list(loaded.notes),
+        "notes": [*loaded.notes, *remarks],
+        "remarks": list(remarks),  # of the notes those that set no row apart
         "mixed": [],
         "route": loaded.route,
         "data": dict(loaded.files),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from harness.errors import IncompleteError
 
 if TYPE_CHECKING:
     import torch
+
+    from harness.checkpoint.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
 
@@ -34,15 +36,16 @@ def distinct(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
 
 
 def token_batches(
-    lengths: Sequence[int] | npt.NDArray[np.int64], budget: int
+    lengths: Sequence[int] | npt.NDArray[np.int64], budget: int, *, one_length: bool = False
 ) -> list[npt.NDArray[np.int64]]:
     """Row indices batch by batch, longest rows first, so that a batch too large shows at once.
 
     ``lengths``: tokens per row. A batch of n rows costs n × its longest row (padding included) and
     stays within ``budget`` tokens; a row longer than the budget is a batch of its own. Within the
     budget a batch ends where it costs least per real token, padding and ``OVERHEAD`` counted: most
-    batches are of one length, and none of them is small. The result depends on ``lengths`` alone,
-    so an interrupted run forms the same batches again.
+    batches are of one length, and none of them is small. ``one_length``: every batch is, for models
+    that read padding. The result depends on ``lengths`` alone, so an interrupted run forms the same
+    batches again.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-sizes, kind="stable")
@@ -51,7 +54,10 @@ def token_batches(
     start = 0
     while start < len(order):
         longest = int(ordered[start])
-        real = np.cumsum(ordered[start : start + max(budget // longest, 1)])
+        stop = start + max(budget // longest, 1)
+        if one_length:
+            stop = min(stop, int(np.searchsorted(-ordered, -longest, side="right")))
+        real = np.cumsum(ordered[start:stop])
         costs = (budget * OVERHEAD + longest * np.arange(1, len(real) + 1)) / real
         rows = int(np.argmin(costs)) + 1
         batches.append(order[start : start + rows])
@@ -91,12 +97,9 @@ def budget(device: str) -> int:
     return BATCH_TOKENS.get(device.split(":")[0], 8_192)
 
 
-def pad_id(tokenizer: Any) -> int:
+def pad_id(tokenizer: Tokenizer) -> int:
     """The padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
-    return 0
+    return tokenizer.special.get("pad_token", tokenizer.special.get("eos_token", 0))
 
 
 def on_device(array: npt.NDArray[np.int64], device: str) -> torch.Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
+
+from harness.checkpoint.native import Dense, Step, Truncate
+from harness.errors import RefusedError
 
 if TYPE_CHECKING:
     import torch
-
-    from harness.checkpoint.native import Dense
 
 
 def mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -46,11 +48,22 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
     return POOLING[pooling](hidden.float(), mask)
 
 
-def build_steps(
-    steps: Sequence[Dense | Literal["normalize"]], device: str
-) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-    """What follows the pooling, in order: dense layers (weights read) and L2 normalisation."""
-    return [normalize if isinstance(step, str) else _dense(step, device) for step in steps]
+def build_steps(steps: Sequence[Step], device: str) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    """What follows the pooling, in order; the weights of dense layers are read."""
+    return [_function(step, device) for step in steps]
+
+
+def _function(step: Step, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    if isinstance(step, Dense):
+        return _dense(step, device)
+    if isinstance(step, Truncate):
+        return partial(truncate, dimensions=step.dimensions)
+    return normalize
+
+
+def truncate(pooled: torch.Tensor, *, dimensions: int) -> torch.Tensor:
+    """The first ``dimensions`` of each vector, or all where it has no more."""
+    return pooled[..., :dimensions]
 
 
 def normalize(pooled: torch.Tensor) -> torch.Tensor:
@@ -75,4 +88,13 @@ def _dense(step: Dense, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     weights = load_file(step.folder / "model.safetensors", device=device)
     weight = weights["linear.weight"].float()
     bias = weights["linear.bias"].float() if step.bias else None
-    return lambda pooled: activation(torch.nn.functional.linear(pooled, weight, bias))
+
+    def apply(pooled: torch.Tensor) -> torch.Tensor:
+        if pooled.shape[-1] != step.in_features:
+            raise RefusedError(
+                f"{step.folder.name} takes {step.in_features} features, and the vectors before it "
+                f"have {pooled.shape[-1]}: the native protocol cannot be followed"
+            )
+        return activation(torch.nn.functional.linear(pooled, weight, bias))
+
+    return apply

@@ -8,20 +8,26 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from harness.checkpoint.native import Dense, Step, Truncate
 from harness.errors import RefusedError, UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from harness.checkpoint.native import Dense, Native
+    from harness.checkpoint.native import Native
 
 Role = Literal["query", "document"]
 Pooling = Literal["mean", "cls", "max", "last"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 ProtocolName = Literal["standard", "native"]
-Track = Literal["frozen", "native", "own-head", "tuned"]
+Track = Literal["frozen", "native", "own-head", "tuned", "custom"]  # custom: of an object
 
 # Raised when a protocol comes to mean something else (a layer rule, windows, normalisation) though
 # the parts of its signature stay the same: rows of another version are stale.
-PROTOCOL_VERSION = 1
+# 2: texts of equal token ids are one candidate (before: texts that are equal).
+PROTOCOL_VERSION = 2
+
+# The results folder of an object with `encode` begins so: `@` is in no Hub id, and a local folder's
+# begins with `local__`.
+OBJECTS = "object@"
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -64,7 +70,8 @@ class Encoding:
     """The protocol resolved for one checkpoint and task: all that decides a vector.
 
     ``lengths``: tokens a text may have, special tokens included. ``layer`` k means
-    ``hidden_states[k]``: 0 are the embeddings, ``depth`` the last layer.
+    ``hidden_states[k]``: 0 are the embeddings, ``depth`` the last layer. ``declared_side``: too
+    long a text is cut on the side that the tokenizer declares, not at its end.
     """
 
     pooling: Pooling
@@ -74,16 +81,24 @@ class Encoding:
     prompts: Mapping[Role, str]
     dtype: Dtype
     lower_case: bool = False
-    steps: tuple[Dense | Literal["normalize"], ...] = ("normalize",)
+    special_tokens: bool = True
+    declared_side: bool = False
+    steps: tuple[Step, ...] = ("normalize",)
 
     def signed(self) -> dict[str, Any]:
-        """The parts of a signature that the encoding contributes."""
+        """The parts of a signature that the encoding contributes.
+
+        What a checkpoint declares beyond them is pinned by its revision. Two that were once left
+        unread are named where they are there, so that no row from before passes for one of now.
+        """
         return {
             "pooling": self.pooling,
             "layer": self.layer,
             "lengths": dict(self.lengths),
             "dtype": self.dtype,
             "prompts": dict(self.prompts),
+            **self._rare(),
+            **self._truncated(),
         }
 
     def vector_parts(self, role: Role) -> dict[str, Any]:
@@ -95,8 +110,18 @@ class Encoding:
             "prompt": self.prompts[role],
             "dtype": self.dtype,
             "lower_case": self.lower_case,
-            "steps": [step if isinstance(step, str) else _dense_parts(step) for step in self.steps],
+            "declared_side": self.declared_side,
+            "steps": [step if isinstance(step, str) else _step_parts(step) for step in self.steps],
+            **self._rare(),
         }
+
+    def _rare(self) -> dict[str, Any]:
+        # Only where it is not what nearly every checkpoint has: the parts of those stay the same.
+        return {} if self.special_tokens else {"special_tokens": False}
+
+    def _truncated(self) -> dict[str, Any]:
+        cuts = [step.dimensions for step in self.steps if isinstance(step, Truncate)]
+        return {"truncate": cuts} if cuts else {}
 
 
 def resolve_encodings(
@@ -111,7 +136,7 @@ def resolve_encodings(
     """The encodings that ``protocol`` asks for: one, or one per layer with ``--layer all``.
 
     ``max_positions``: tokens the model can take, None where it has no bound. ``bitext``: both
-    sides play the same part, so that both take the query prompt.
+    sides play the same part, so that both take the query prompt and the query's length.
 
     Raises:
         UsageError: the layer does not exist.
@@ -119,17 +144,21 @@ def resolve_encodings(
     """
     layers = _layers(protocol, depth)
     limit = max_positions if max_positions is not None else 2**31 - 1
+    limits: dict[Role, int] = dict.fromkeys(ROLES, limit)
     if protocol.name == "native":
         declared = _declaration(native)
-        if declared.max_length is not None:
-            limit = min(limit, declared.max_length)
+        for role in ROLES:
+            length = declared.length("query" if bitext else role)
+            limits[role] = limit if length is None else min(limit, length)
         pooling: Pooling = protocol.pooling or declared.pooling  # type: ignore[assignment]
-        layers = (depth,) if protocol.layer == "auto" else layers
+        layers = (_declared_layer(declared, depth),) if protocol.layer == "auto" else layers
         own: dict[Role, str] = {role: declared.prompt(role) for role in ROLES}
         # Every search is by inner product; a declared cosine is that of normalised vectors.
         cosine = declared.similarity == "cosine" and declared.steps[-1:] != ("normalize",)
         extra: dict[str, Any] = {
             "lower_case": declared.lower_case,
+            "special_tokens": declared.special_tokens,
+            "declared_side": True,
             "steps": declared.steps + (("normalize",) if cosine else ()),
         }
     else:
@@ -142,12 +171,17 @@ def resolve_encodings(
         prompts[role] = own[role] if asked is None else asked
     if bitext:
         prompts["document"] = prompts["query"]
+    if protocol.name == "native" and not declared.prompt_pooled and any(prompts.values()):
+        raise RefusedError(
+            "the native protocol cannot be followed with a prompt: its pooling leaves the prompt's "
+            "tokens out (include_prompt false)"
+        )
     return tuple(
         Encoding(
             pooling=pooling,
             layer=layer,
             depth=depth,
-            lengths={role: min(length, limit) for role, length in task_lengths.items()},
+            lengths={role: min(length, limits[role]) for role, length in task_lengths.items()},
             prompts=prompts,
             dtype=protocol.dtype,
             **extra,
@@ -189,7 +223,22 @@ def _declaration(native: Native | None) -> Native:
     return native
 
 
-def _dense_parts(step: Dense) -> dict[str, Any]:
+def _declared_layer(declared: Native, depth: int) -> int:
+    """The layer k of ``hidden_states[k]`` that is declared; those are ``depth`` + 1 tensors."""
+    if declared.layer is None:
+        return depth
+    layer = declared.layer if declared.layer >= 0 else depth + 1 + declared.layer
+    if not 0 <= layer <= depth:
+        raise RefusedError(
+            f"the native protocol cannot be followed: its method_output_name asks for "
+            f"hidden_states[{declared.layer}] of a model of {depth} layers"
+        )
+    return layer
+
+
+def _step_parts(step: Dense | Truncate) -> dict[str, Any]:
+    if isinstance(step, Truncate):
+        return {"truncate": step.dimensions}
     # The folder differs between machines; the checkpoint's revision already pins what is in it.
     parts = asdict(step)
     return {key: value for key, value in parts.items() if isinstance(value, (int, bool, str))} | {

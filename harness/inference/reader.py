@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError, UsageError
 from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
+from harness.inference.probe import logits_need_one_length, probe_pairs
 from harness.inference.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
 from harness.inference.windows import Windows, cut_questions, make_windows, padded, window_shape
 
@@ -59,31 +61,26 @@ class Reader:
 
     Args:
         model: a transformers ``*ForQuestionAnswering``, loaded, in eval mode, on ``device``.
-        tokenizer: its fast tokenizer.
+        tokenizer: its tokenizer.
         reading: the protocol.
         device: where the model lies.
         batch_tokens: most tokens of a batch, padding included; halved when memory runs out. By
             default what suits the device.
 
     Raises:
-        RefusedError: the tokenizer gives no offsets, or the model has too few positions.
+        RefusedError: the model has too few positions.
         UsageError: ``batch_tokens`` is not positive.
     """
 
     def __init__(
         self,
         model: Any,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         *,
         reading: Reading = Reading(),
         device: str = "cpu",
         batch_tokens: int | None = None,
     ) -> None:
-        if not tokenizer.is_fast:
-            raise RefusedError(
-                f"the tokenizer {type(tokenizer).__name__} is a slow one and gives no offsets, "
-                "which answer spans need: use a checkpoint with a tokenizer.json"
-            )
         self.model = model
         self.tokenizer = tokenizer
         self.reading = reading
@@ -100,8 +97,28 @@ class Reader:
             question_length=reading.question_length,
             stride=reading.stride,
         )
+        self.one_length = False
         self._pad = pad_id(tokenizer)
         self._typed = takes_token_types(model, tokenizer)
+
+    def probe(self) -> None:
+        """Try once what company does to a window; a model that reads padding gets none.
+
+        ``one_length`` says afterwards whether batches hold windows of one length only.
+
+        Raises:
+            RefusedError: a window has other logits even among windows of as many tokens.
+        """
+        pairs = probe_pairs()
+        questions = cut_questions(self.tokenizer, [question for question, _ in pairs], self.shape)
+        contexts = [context for _, context in pairs]
+        windows = make_windows(
+            self.tokenizer, list(zip(questions, contexts, strict=True)), self.shape
+        )
+        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
+        self.one_length = logits_need_one_length(
+            lambda rows: np.stack(self._logits(windows, rows, "")), windows.lengths, dtype
+        )
 
     def read(
         self,
@@ -150,7 +167,8 @@ class Reader:
         readable = np.flatnonzero(windows.context_first < windows.context_stop)
         unread = np.bincount(windows.pair[readable], minlength=len(pairs))
         finished(np.flatnonzero(unread == 0))
-        for batch in token_batches(windows.lengths[readable], self.batch_tokens):
+        lengths = windows.lengths[readable]
+        for batch in token_batches(lengths, self.batch_tokens, one_length=self.one_length):
             for rows, (start, end) in halving(
                 readable[batch], lambda rows: self._logits(windows, rows, lang)
             ):
@@ -210,8 +228,9 @@ class Reader:
         real = mask.astype(np.bool_)
         if not np.isfinite(logits[:, real]).all():
             raise RefusedError(
-                f"the model gives logits that are not finite (NaN or infinite) on language {lang}: "
-                "the checkpoint is broken, or its values overflow in float16; use dtype float32"
+                "the model gives logits that are not finite (NaN or infinite)"
+                f"{f' on language {lang}' if lang else ''}: the checkpoint is "
+                "broken, or its values overflow in float16; use dtype float32"
             )
         wide = np.full((2, len(rows), self.shape.max_length), -np.inf, dtype=np.float32)
         wide[:, :, : mask.shape[1]] = np.where(real, logits, np.float32(-np.inf))
@@ -231,13 +250,13 @@ def _portions(pairs: list[tuple[str, str]], characters: int) -> Iterator[list[tu
         yield portion
 
 
-def takes_token_types(model: Any, tokenizer: Any) -> bool:
+def takes_token_types(model: Any, tokenizer: Tokenizer) -> bool:
     """Whether the model is told which of two texts a token is from.
 
     A tokenizer may give types to a model that has none, or that has a table of one row (XLM-R).
     """
     return (
-        "token_type_ids" in tokenizer.model_input_names
+        tokenizer.gives_types
         and "token_type_ids" in inspect.signature(model.forward).parameters
         and getattr(model.config, "type_vocab_size", 2) != 1
     )

@@ -1,25 +1,65 @@
 """Exact search: ranks over a whole pool, nearest neighbours, and margin mining.
 
-Scores are inner products. Equal scores go to the lowest pool index, and equal texts must come as
-one vector (see ``distinct``): the same vector in two columns of a matrix product can differ in its
-last bit, which would decide ties by accident.
+Scores are inner products, and equal scores go to the lowest pool index. The same vector in two
+columns, or two rows, of a matrix product can get scores that differ in the last bit, which would
+decide ties by accident: vectors that are equal to the bit are one column and one row of the
+product (see ``distinct_vectors``), so that their scores are one number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.inference.vector_store import Float32, Vectors, blocks
+from harness.inference.vector_store import Float32, Vectors, blocks, chosen
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 QUERY_BLOCK = 256  # queries scored at a time: 256 × 13,014 scores are 13 MB
 CANDIDATE_BLOCK = 65_536  # candidates searched at a time when a pool is streamed
+HASHED = 8_192  # vectors compared at a time: a pool of a million is not copied in whole
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """n vectors as the distinct ones among them.
+
+    ``vectors``: float32[u, d], in order of first appearance; ``rows``: int64[n], the row of it that
+    each of the n is; ``first``: int64[u], where each stands first among the n, ascending.
+    """
+
+    vectors: Vectors
+    rows: Int64
+    first: Int64
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def distinct_vectors(vectors: Vectors) -> Distinct:
+    """Vectors that are equal to the bit as one; zeros are equal whatever their sign.
+
+    float32[n, d]. Those in a store are read in blocks and stay there; an array whose vectors are
+    all distinct is not copied.
+    """
+    position: dict[bytes, int] = {}
+    rows = np.empty(len(vectors), dtype=np.int64)
+    first: list[int] = []
+    row = 0
+    for block in blocks(vectors, HASHED):
+        for vector in block + np.float32(0.0):  # of a negative zero a positive one
+            key = blake2b(vector.data, digest_size=16).digest()
+            rows[row] = position.setdefault(key, len(position))
+            if rows[row] == len(first):
+                first.append(row)
+            row += 1
+    kept = np.array(first, dtype=np.int64)
+    return Distinct(vectors if len(kept) == len(rows) else chosen(vectors, kept), rows, kept)
 
 
 @dataclass(frozen=True)
@@ -36,28 +76,32 @@ class Ranked:
 
 def rank_all(
     queries: Float32,
-    candidates: Float32,
-    pool: Int64,
+    pool: Distinct,
     relevant: Sequence[Sequence[int]],
     *,
     top: int = 10,
 ) -> Ranked:
     """Ranks of every relevant candidate over the whole pool, uncut.
 
-    ``queries``: float32[n, d]; ``candidates``: float32[u, d], distinct vectors; ``pool``: int64[m],
-    the row of ``candidates`` that each pool entry is; ``relevant[i]``: pool indices for query i.
+    ``queries``: float32[n, d]; ``pool``: the candidates; ``relevant[i]``: pool indices for query i.
     """
-    repeated = len(pool) != len(candidates) or not np.array_equal(pool, np.arange(len(pool)))
-    ranks: list[Int32] = []
-    best: list[Int64] = []
-    for start in range(0, len(queries), QUERY_BLOCK):
-        scores = queries[start : start + QUERY_BLOCK] @ candidates.T
+    asked = distinct_vectors(queries)
+    candidates, rows = pool.vectors[:], asked.vectors[:]
+    repeated = len(candidates) < len(pool)
+    by_row = np.argsort(asked.rows, kind="stable")  # queries grouped by their vector
+    starts = np.searchsorted(asked.rows[by_row], np.arange(len(rows) + 1))
+    ranks: list[Int32] = [np.empty(0, dtype=np.int32)] * len(queries)
+    best: list[Int64] = [np.empty(0, dtype=np.int64)] * len(queries)
+    for start in range(0, len(rows), QUERY_BLOCK):
+        scores = rows[start : start + QUERY_BLOCK] @ candidates.T
         if repeated:
-            scores = scores[:, pool]
+            scores = scores[:, pool.rows]
         ordered = np.sort(scores, axis=1)
         for row, line in enumerate(scores):
-            ranks.append(_ranks(line, ordered[row], relevant[start + row]))
-            best.append(_best(line, ordered[row], top))
+            found = _best(line, ordered[row], top)
+            for query in by_row[starts[start + row] : starts[start + row + 1]]:
+                ranks[query] = _ranks(line, ordered[row], relevant[query])
+                best[query] = found
     return Ranked(tuple(ranks), tuple(best))
 
 
@@ -115,9 +159,9 @@ def _nearest(queries: Float32, block: Float32, k: int) -> tuple[Float32, Int64]:
     if asked > k:
         tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
         for start in range(0, len(tied), QUERY_BLOCK):
-            chosen = tied[start : start + QUERY_BLOCK]
-            lines = queries[chosen] @ block.T
-            for query, line, ascending in zip(chosen, lines, np.sort(lines, axis=1), strict=True):
+            again = tied[start : start + QUERY_BLOCK]
+            lines = queries[again] @ block.T
+            for query, line, ascending in zip(again, lines, np.sort(lines, axis=1), strict=True):
                 best = _best(line, ascending, k)
                 scores[query, :k], rows[query, :k] = line[best], best
     return scores[:, :k], rows[:, :k]
@@ -125,23 +169,23 @@ def _nearest(queries: Float32, block: Float32, k: int) -> tuple[Float32, Int64]:
 
 def rank_top(
     queries: Float32,
-    candidates: Vectors,
-    pool: Int64,
+    pool: Distinct,
     relevant: Sequence[Sequence[int]],
     *,
     depth: int,
     top: int = 10,
 ) -> Ranked:
     """As ``rank_all``, cut at ``depth``: for pools too large to score in whole."""
-    entries = np.argsort(pool, kind="stable")  # pool indices grouped by candidate row, ascending
-    starts = np.searchsorted(pool[entries], np.arange(len(candidates) + 1))
-    scores, rows = top_k(queries, candidates, depth)
+    asked = distinct_vectors(queries)
+    entries = np.argsort(pool.rows, kind="stable")  # pool indices grouped by row, ascending
+    starts = np.searchsorted(pool.rows[entries], np.arange(len(pool.vectors) + 1))
+    scores, rows = top_k(asked.vectors[:], pool.vectors, depth)
     ranks: list[Int32] = []
     best: list[Int64] = []
-    for query, wanted in enumerate(relevant):
-        found = np.concatenate([entries[starts[r] : starts[r + 1]] for r in rows[query]])
-        sizes = starts[rows[query] + 1] - starts[rows[query]]
-        order = np.lexsort((found, -np.repeat(scores[query], sizes)))
+    for own, wanted in zip(asked.rows, relevant, strict=True):
+        found = np.concatenate([entries[starts[r] : starts[r + 1]] for r in rows[own]])
+        sizes = starts[rows[own] + 1] - starts[rows[own]]
+        order = np.lexsort((found, -np.repeat(scores[own], sizes)))
         listed = found[order][:depth]
         ranks.append((np.flatnonzero(np.isin(listed, wanted)) + 1).astype(np.int32))
         best.append(listed[:top])
@@ -151,7 +195,7 @@ def rank_top(
 def mine(source: Float32, target: Float32, *, neighbours: int = 4) -> tuple[Int64, Int64, Float32]:
     """Candidate translation pairs with their ratio margin, before one-to-one matching.
 
-    ``source`` float32[n, d] and ``target`` float32[m, d] are L2-normalised distinct sentences.
+    ``source`` float32[n, d] and ``target`` float32[m, d] are L2-normalised distinct vectors.
     The margin of a pair is ``cos / ((mean_forward + mean_backward) / 2)``, the means over the
     ``neighbours`` nearest of either side (Artetxe and Schwenk 2019, "ratio"). Candidates are the
     best forward and the best backward neighbour, by margin, of every sentence.

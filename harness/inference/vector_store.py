@@ -1,15 +1,19 @@
-"""Content-addressed store of vectors: what a checkpoint made of a text is computed once.
+"""Content-addressed store of vectors: what a checkpoint made of some token ids is computed once.
 
 A store is a folder for one *fingerprint* (checkpoint, layer, pooling, dtype, length, prompt, …).
-It holds immutable segments, Arrow IPC files with a 16-byte key and a float32 vector a row; each
-appears by an atomic rename, so that a killed run leaves whole segments or nothing, and several
-runs can write to one store at once.
+It holds immutable segments, Arrow IPC files with a 16-byte key and a row of numbers each; a
+segment appears by an atomic rename, so that a killed run leaves whole segments or nothing, and
+several runs can write to one store at once. Two kinds of store share this form:
+
+- *vectors*: the key of a text's cut token ids → float32[d]. Texts that reach the model as equal
+  ids have one vector, in every run and on every machine.
+- *tokens*: the key of a text → uint8[16], the key of its ids. A run that finds it needs no
+  tokenizer to know which vector is a text's.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,8 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import IncompleteError
+from harness.io.files import write_whole
 
 Float32 = npt.NDArray[np.float32]
+Numbers = npt.NDArray[Any]  # rows of a store: float32[n, d] or uint8[n, 16]
 
 KEY_BYTES = 16
 SEGMENT_BYTES = 64 * 2**20  # vectors buffered before a segment is written,
@@ -34,12 +40,17 @@ COPIED = 256  # vectors copied at a time: of 768 dimensions 0.8 MB, which stays 
 
 
 def text_key(text: str) -> bytes:
-    """16-byte key of a text within a store."""
+    """16-byte key of a text."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
+def ids_key(ids: npt.NDArray[np.int32]) -> bytes:
+    """16-byte key of a text's cut token ids, int32[tokens]."""
+    return blake2b(ids.astype("<i4").tobytes(), digest_size=KEY_BYTES).digest()
+
+
 def fingerprint(parts: dict[str, Any]) -> str:
-    """Name of the store for everything, besides the text, that decides a vector."""
+    """Name of the store for everything, besides the key, that decides what is in it."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
@@ -47,7 +58,7 @@ def fingerprint(parts: dict[str, Any]) -> str:
 class Stored:
     """float32[n, d] that lies in a store; a slice of it is read when it is taken, as a copy."""
 
-    def __init__(self, segments: Sequence[Float32], where: npt.NDArray[np.int64]) -> None:
+    def __init__(self, segments: Sequence[Numbers], where: npt.NDArray[np.int64]) -> None:
         """``where``: int64[n, 2], the segment and the row in it of each vector."""
         self._segments = segments
         self._where = where
@@ -56,16 +67,21 @@ class Stored:
     def __len__(self) -> int:
         return len(self._where)
 
-    def __getitem__(self, rows: slice) -> Float32:
+    def __getitem__(self, rows: slice) -> Numbers:
         count = len(range(*rows.indices(len(self))))
-        return self.read(rows, np.empty((count, self.shape[1]), dtype=np.float32))
+        dtype = self._segments[0].dtype if self._segments else np.float32
+        return self.read(rows, np.empty((count, self.shape[1]), dtype=dtype))
 
-    def read(self, rows: slice, out: Float32) -> Float32:
+    def take(self, rows: npt.NDArray[np.int64]) -> Stored:
+        """The vectors of ``rows``, int64[m], still unread."""
+        return Stored(self._segments, self._where[rows])
+
+    def read(self, rows: slice, out: Numbers) -> Numbers:
         """``out``, float32[n, d], with the vectors of ``rows`` in it."""
         where = self._where[rows]
         order = np.lexsort((where[:, 1], where[:, 0]))  # as they lie in the files
         bounds = np.flatnonzero(np.diff(where[order, 0])) + 1
-        part = np.empty((min(COPIED, len(where)), self.shape[1]), dtype=np.float32)
+        part = np.empty((min(COPIED, len(where)), self.shape[1]), dtype=out.dtype)
         for chosen in np.split(order, bounds) if len(where) else ():
             segment = self._segments[where[chosen[0], 0]]
             for start in range(0, len(chosen), COPIED):
@@ -78,6 +94,11 @@ class Stored:
 
 
 Vectors = Float32 | Stored  # what is only taken in slices
+
+
+def chosen(vectors: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
+    """The vectors of ``rows``, int64[m]; those in a store stay there."""
+    return vectors.take(rows) if isinstance(vectors, Stored) else vectors[rows]
 
 
 def blocks(vectors: Vectors, size: int) -> Iterator[Float32]:
@@ -94,7 +115,7 @@ def blocks(vectors: Vectors, size: int) -> Iterator[Float32]:
 
 
 class VectorStore:
-    """Vectors by text key. ``parts`` says what decides a vector besides the text.
+    """Rows of numbers by key. ``parts`` says what decides a row besides its key.
 
     ``since``: a moment (``time.time_ns()``) before which nothing is believed: older segments are
     removed. What is written never looks older than it, whatever the clock of this machine says.
@@ -106,7 +127,7 @@ class VectorStore:
         self.damaged: list[Path] = []
         self._since = since
         self._where: dict[bytes, tuple[int, int]] = {}
-        self._segments: list[Float32] = []
+        self._segments: list[Numbers] = []
         self._pending_keys: list[bytes] = []
         self._pending: list[int] = []  # segments that are in memory only
         self._flushed = time.monotonic()
@@ -114,7 +135,7 @@ class VectorStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             described = self.folder / "parts.json"
             if not described.exists():
-                _write_atomically(described, json.dumps(parts, indent=1, sort_keys=True).encode())
+                write_whole(described, json.dumps(parts, indent=1, sort_keys=True).encode())
             self._sweep()
             for path in sorted(self.folder.glob("*.arrow")):
                 if int(path.name.split("-")[0]) < since:
@@ -128,8 +149,8 @@ class VectorStore:
         """bool[n]: which keys have no vector."""
         return np.fromiter((key not in self._where for key in keys), dtype=bool, count=len(keys))
 
-    def get(self, keys: Sequence[bytes]) -> Float32:
-        """float32[n, d]: the vectors of ``keys``, all of which must be there."""
+    def get(self, keys: Sequence[bytes]) -> Numbers:
+        """float32[n, d] or uint8[n, 16]: the rows of ``keys``, all of which must be there."""
         return self.stored(keys)[:]
 
     def stored(self, keys: Sequence[bytes]) -> Stored:
@@ -137,12 +158,12 @@ class VectorStore:
         where = np.array([self._where[key] for key in keys], dtype=np.int64).reshape(-1, 2)
         return Stored(tuple(self._segments), where)
 
-    def append(self, keys: Sequence[bytes], vectors: Float32) -> None:
-        """Keep ``vectors[i]`` for ``keys[i]``; a key that is there already keeps its vector."""
+    def append(self, keys: Sequence[bytes], vectors: Numbers) -> None:
+        """Keep ``vectors[i]`` for ``keys[i]``; a key that is there already keeps its row."""
         new = [row for row, key in enumerate(keys) if key not in self._where]
         if not new:
             return
-        kept = np.ascontiguousarray(vectors[new], dtype=np.float32)
+        kept = np.ascontiguousarray(vectors[new])
         self._pending.append(len(self._segments))
         self._pending_keys.extend(keys[row] for row in new)
         self._index([keys[row] for row in new], kept)
@@ -174,7 +195,7 @@ class VectorStore:
         written_at = max(time.time_ns(), self._since)
         path = self.folder / f"{written_at:020d}-{uuid4().hex[:8]}-{zlib.crc32(data):08x}.arrow"
         try:
-            _write_atomically(path, data)
+            write_whole(path, data)
             written = _read_segment(path)
         except OSError as error:
             raise _cache_error(self.folder, error) from error
@@ -199,7 +220,7 @@ class VectorStore:
         else:
             self._index(*segment)
 
-    def _release(self, mapped: Float32) -> None:
+    def _release(self, mapped: Numbers) -> None:
         # What has been written is read from the file from now on, not held in memory.
         start = 0
         for segment in self._pending:
@@ -209,15 +230,15 @@ class VectorStore:
         self._pending_keys.clear()
         self._pending.clear()
 
-    def _index(self, keys: Sequence[bytes], vectors: Float32) -> None:
+    def _index(self, keys: Sequence[bytes], vectors: Numbers) -> None:
         segment = len(self._segments)
         self._segments.append(vectors)
         for row, key in enumerate(keys):
             self._where.setdefault(key, (segment, row))
 
 
-def _read_segment(path: Path) -> tuple[list[bytes], Float32] | None:
-    """Keys and memory-mapped vectors float32[n, d]; None where the file is damaged."""
+def _read_segment(path: Path) -> tuple[list[bytes], Numbers] | None:
+    """Keys and memory-mapped rows [n, d]; None where the file is damaged."""
     import pyarrow as pa
 
     try:
@@ -230,18 +251,6 @@ def _read_segment(path: Path) -> tuple[list[bytes], Float32] | None:
         return None
     vectors = batch.column("vector").flatten().to_numpy().reshape(batch.num_rows, -1)
     return batch.column("key").to_pylist(), vectors
-
-
-def _write_atomically(path: Path, data: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _cache_error(folder: Path, error: OSError) -> IncompleteError:

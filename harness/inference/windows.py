@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checkpoint.layers import position_limit
+from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError
 
 # Pairs in one call of the tokenizer: enough for its threads, few enough that the lists it returns
@@ -38,7 +39,7 @@ class Windows:
 
     Attributes:
         tokens: int32[total].
-        types: int8[total], token type ids; zeros where the tokenizer has none.
+        types: int8[total], token type ids.
         offsets: int32[total, 2], code points in the text that a token comes from.
         begin: int64[windows + 1].
         context_first: int64[windows], position in the window of the first token of the context.
@@ -61,7 +62,7 @@ class Windows:
 
 
 def window_shape(
-    model: Any, tokenizer: Any, *, max_length: int, question_length: int, stride: int
+    model: Any, tokenizer: Tokenizer, *, max_length: int, question_length: int, stride: int
 ) -> WindowShape:
     """The protocol's lengths where the model has room for them, shorter ones where it has not.
 
@@ -73,8 +74,8 @@ def window_shape(
         RefusedError: the model has positions for fewer tokens than one of question and context.
     """
     limit = position_limit(model)
-    length = min(max_length, int(tokenizer.model_max_length), limit or max_length)
-    content = length - int(tokenizer.num_special_tokens_to_add(pair=True))
+    length = min(max_length, tokenizer.model_max_length or max_length, limit or max_length)
+    content = length - tokenizer.special_count(pair=True)
     if content < 2:
         raise RefusedError(
             f"the model reads at most {length} tokens: too few for a question and a context; "
@@ -89,7 +90,7 @@ def window_shape(
     )
 
 
-def cut_questions(tokenizer: Any, questions: Sequence[str], shape: WindowShape) -> list[str]:
+def cut_questions(tokenizer: Tokenizer, questions: Sequence[str], shape: WindowShape) -> list[str]:
     """Questions without leading white space, cut after their token number ``question_length``.
 
     The cut is made in the text, by that token's end offset. The shorter text may be tokenised into
@@ -97,14 +98,16 @@ def cut_questions(tokenizer: Any, questions: Sequence[str], shape: WindowShape) 
     context, and then more is cut.
     """
     cut = [question.lstrip() for question in questions]
-    special = int(tokenizer.num_special_tokens_to_add(pair=True))
+    special = tokenizer.special_count(pair=True)
     most = shape.max_length - special - shape.stride - 1
     keep, bound = shape.question_length, shape.question_length
     rows = list(range(len(cut)))
     while rows:
-        offsets = _offsets(tokenizer, [cut[row] for row in rows])
+        encoded = tokenizer.encode([cut[row] for row in rows], special_tokens=False)
         long = [
-            (row, spans) for row, spans in zip(rows, offsets, strict=True) if len(spans) > bound
+            (row, encoding.offsets)
+            for row, encoding in zip(rows, encoded, strict=True)
+            if len(encoding.ids) > bound
         ]
         for row, spans in long:
             cut[row] = cut[row][: spans[keep - 1][1]] if keep > 0 else ""
@@ -113,19 +116,9 @@ def cut_questions(tokenizer: Any, questions: Sequence[str], shape: WindowShape) 
     return cut
 
 
-def _offsets(tokenizer: Any, texts: list[str]) -> list[list[tuple[int, int]]]:
-    encoded = tokenizer(
-        texts,
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        verbose=False,
-    )
-    offsets: list[list[tuple[int, int]]] = encoded["offset_mapping"]
-    return offsets
-
-
-def make_windows(tokenizer: Any, pairs: Sequence[tuple[str, str]], shape: WindowShape) -> Windows:
+def make_windows(
+    tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], shape: WindowShape
+) -> Windows:
     """The windows of each (question, context), as transformers' ``run_qa`` makes them, unpadded.
 
     Questions come already cut (``cut_questions``). A tokenizer that pads on the left gets the
@@ -140,28 +133,19 @@ def make_windows(tokenizer: Any, pairs: Sequence[tuple[str, str]], shape: Window
     question_first = tokenizer.padding_side == "right"
     for begin in range(0, len(pairs), PAIRS_PER_CALL):
         part = pairs[begin : begin + PAIRS_PER_CALL]
-        questions, contexts = [question for question, _ in part], [text for _, text in part]
-        encoded = tokenizer(
-            questions if question_first else contexts,
-            contexts if question_first else questions,
-            truncation="only_second" if question_first else "only_first",
+        encoded = tokenizer.encode(
+            part if question_first else [(text, question) for question, text in part],
             max_length=shape.max_length,
+            truncation="only_second" if question_first else "only_first",
             stride=shape.stride,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            verbose=False,
         )
-        pair.extend(begin + sample for sample in encoded["overflow_to_sample_mapping"])
-        for window, ids in enumerate(encoded["input_ids"]):
-            tokens.append(np.asarray(ids, dtype=np.int32))
-            offsets.append(np.asarray(encoded["offset_mapping"][window], dtype=np.int32))
-            context.append(_extent(encoded.sequence_ids(window), int(question_first)))
-        kinds = encoded.get("token_type_ids")
-        if kinds is None:
-            types.extend(np.zeros(len(ids), dtype=np.int8) for ids in encoded["input_ids"])
-        else:
-            types.extend(np.asarray(kind, dtype=np.int8) for kind in kinds)
+        for number, whole in enumerate(encoded, start=begin):
+            for window in (whole, *whole.overflowing):
+                pair.append(number)
+                tokens.append(np.asarray(window.ids, dtype=np.int32))
+                types.append(np.asarray(window.type_ids, dtype=np.int8))
+                offsets.append(np.asarray(window.offsets, dtype=np.int32))
+                context.append(_extent(window.sequence_ids, int(question_first)))
     extents = np.asarray(context, dtype=np.int64).reshape(-1, 2)
     lengths = [len(ids) for ids in tokens]
     return Windows(

@@ -1,4 +1,4 @@
-"""What the cache folder holds, and what of it can go: vectors and tuned checkpoints are remade."""
+"""What the cache folder holds, and what of it can go: all that can be made again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing in the cache, of a kind (vectors, tuned, data, demo, hub).
+    """One thing in the cache, of a kind (vectors, tokens, tuned, data, demo, hub).
 
     ``days``: since its last use.
     """
@@ -37,7 +37,7 @@ class Entry:
 
 
 def entries(cache: Path) -> list[Entry]:
-    """Every vector store and tuned checkpoint, and the other folders as one entry each."""
+    """Every store, every tuned checkpoint, and the other folders as one entry each."""
     found = [
         _entry(kind, name(folder), folder)
         for kind, name in REMADE.items()
@@ -50,7 +50,7 @@ def entries(cache: Path) -> list[Entry]:
 
 
 def prune(cache: Path, *, days: float) -> list[Entry]:
-    """Remove the vector stores and tuned checkpoints unused for ``days``; returns these.
+    """Remove the stores and tuned checkpoints unused for ``days``; returns these.
 
     A checkpoint that is being trained stays.
 
@@ -88,14 +88,15 @@ def _folders(cache: Path, kind: str) -> list[Path]:
 
 
 def _store_name(folder: Path) -> str:
+    """The name of a store of vectors, or of keys of token ids, which have no layer."""
     try:
         parts = json.loads((folder / "parts.json").read_text(encoding="utf-8"))
         revision = parts["checkpoint"].rpartition("@")[2].removeprefix("local:")[:12]
         name = parts["checkpoint"].rpartition("@")[0] or "folder"
-        return (
-            f"{name}@{revision} layer {parts['layer']} {parts['pooling']} {parts['dtype']}"
-            f" {parts['length']} tokens"
-        )
+        how = ""
+        if "layer" in parts:
+            how = f" layer {parts['layer']} {parts['pooling']} {parts['dtype']}"
+        return f"{name}@{revision}{how} {parts['length']} tokens"
     except (OSError, ValueError, KeyError):
         return folder.name
 
@@ -111,7 +112,11 @@ def _tuned_name(folder: Path) -> str:
 
 
 # Kind → what a folder of it is called: kinds that can be made again from the rest.
-REMADE: Mapping[str, Callable[[Path], str]] = {"vectors": _store_name, "tuned": _tuned_name}
+REMADE: Mapping[str, Callable[[Path], str]] = {
+    "vectors": _store_name,
+    "tokens": _store_name,
+    "tuned": _tuned_name,
+}
 
 
 def _entry(kind: str, name: str, folder: Path) -> Entry:

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import lzma
-import os
 import tarfile
-import tempfile
-import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
-from harness.data.layout import BLOCK, digest
 from harness.errors import DataError, one_line
+from harness.io.files import BLOCK, digest, replacing
+from harness.io.retry import OVERLOADED, retried
 
-ATTEMPTS = 5
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two packets
-LONGEST_WAIT = 120.0  # seconds; a server that asks for more is not waited for
 MAX_MEMBER = 2 * 1024**3  # bytes of one file of an archive; the largest official one has 535 MB
-RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
-Result = TypeVar("Result")
 
 
 class Unavailable(Exception):
     """A file could not be had by this route; the message says why, in one line."""
-
-
-def retried(action: Callable[[], Result]) -> Result:
-    """The action's result, tried up to 5 times: after overload, cut connections and time-outs.
-
-    Waits as long as `Retry-After` asks (seconds or a date), else 1, 2, 4, 8 s. The last error is
-    raised as it came.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            return action()
-        except Exception as error:
-            wait = _wait(error, attempt)
-            if wait is None or attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(wait)
-    raise AssertionError("the last attempt returns or raises")
 
 
 def download(url: str, target: Path, sha256: str | None = None) -> None:
@@ -62,7 +36,7 @@ def download(url: str, target: Path, sha256: str | None = None) -> None:
     for again in (True, False):
         with replacing(target) as partial:
             try:
-                retried(lambda partial=partial: fetch(url, str(partial), None))  # type: ignore[misc]
+                retried(lambda partial=partial: fetch(url, str(partial), None), _passing)  # type: ignore[misc]
             except requests.exceptions.RequestException as error:
                 raise Unavailable(f"{url}: {reason(error)}") from None
             found = digest(partial) if sha256 else None
@@ -74,21 +48,6 @@ def download(url: str, target: Path, sha256: str | None = None) -> None:
                 f"{url}: sha256 is {str(found)[:12]}…, the official file's is {str(sha256)[:12]}…:"
                 " the server gave another file; nothing was kept, try later or use --data"
             )
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A new file beside ``target`` that takes its place at the end, unless removed or an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        if partial.exists():
-            partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 UNPACKING = (zlib.error, lzma.LZMAError)
@@ -157,16 +116,10 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error, 160)}"
 
 
-def _wait(error: Exception, attempt: int) -> float | None:
-    """Seconds until the next attempt; None where another one is of no use."""
+def _passing(error: Exception) -> bool:
+    """Whether another attempt may succeed: the server was overloaded, or the connection failed."""
     response = getattr(error, "response", None)
-    if response is None:
-        return 2.0**attempt if _cut(error) else None
-    if response.status_code not in RETRIED:
-        return None
-    asked = _retry_after(response.headers.get("Retry-After"))
-    wait = 2.0**attempt if asked is None else asked
-    return wait if wait <= LONGEST_WAIT else None
+    return _cut(error) if response is None else response.status_code in OVERLOADED
 
 
 def _cut(error: Exception) -> bool:
@@ -174,16 +127,3 @@ def _cut(error: Exception) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     lost = {"ConnectionError", "Timeout", "ChunkedEncodingError", "TransportError", "TimeoutError"}
     return isinstance(error, HTTPException) or bool(names & lost)
-
-
-def _retry_after(header: str | None) -> float | None:
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None

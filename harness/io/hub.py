@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import errno
 import logging
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import HarnessError, IncompleteError, NotFoundError, UsageError, one_line
+from harness.io.retry import OVERLOADED, retried
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
-RETRIED = (408, 429, 500, 502, 503, 504)
-RETRIES = 4
-LONGEST_PAUSE = 300.0  # seconds
 CONVERTER = "SFconvertbot"  # the Hub's own account that opens conversion pull requests
 Answer = TypeVar("Answer")
 
@@ -111,7 +108,7 @@ def asked(
     name: str,
     revision: str | None,
     *,
-    statuses: Collection[int] = RETRIED,
+    statuses: Collection[int] = OVERLOADED,
 ) -> Answer:
     """The answer to a question about a repository, asked again after overload and cut connections.
 
@@ -120,14 +117,10 @@ def asked(
     Raises:
         HarnessError: the last failure, explained.
     """
-    for attempt in range(RETRIES + 1):
-        try:
-            return ask()
-        except Exception as error:
-            if not _passing(error, statuses) or attempt == RETRIES:
-                raise explained(error, name, revision) from error
-            time.sleep(_pause(error, attempt))
-    raise AssertionError("the last attempt returns or raises")
+    try:
+        return retried(ask, lambda error: _passing(error, statuses))
+    except Exception as error:
+        raise explained(error, name, revision) from error
 
 
 def _passing(error: BaseException, statuses: Collection[int]) -> bool:
@@ -141,13 +134,6 @@ def _passing(error: BaseException, statuses: Collection[int]) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     cut = {"TimeoutException", "NetworkError", "RemoteProtocolError", "JSONDecodeError"}
     return bool(names & cut) and "ConnectError" not in names
-
-
-def _pause(error: Any, attempt: int) -> float:
-    """Seconds until the next try: what the server asks for, else doubling from one."""
-    response = getattr(error, "response", None)
-    asked = "" if response is None else str(response.headers.get("Retry-After", ""))
-    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else float(2**attempt)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import DataError, one_line, unknown_name
+from harness.io.strict_json import has_half_pair
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
@@ -36,6 +37,17 @@ class Strict(BaseModel):
     """Frozen; unknown keys are errors; no value is turned into another type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Misfit(ValueError):
+    """A value that does not fit with the rest of a model, raised by the model's validators.
+
+    ``path``: the key path below the model, so that the error names the line of that value.
+    """
+
+    def __init__(self, path: KeyPath, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ def scan(data: bytes, name: str) -> Document:
     reader = _Reader(name, text)
     try:
         value = reader.document()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, OverflowError, ValueError) as error:  # the last two: odd escapes
         mark: Any = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
         problem = getattr(error, "problem", None) or "not YAML"
@@ -161,6 +173,9 @@ class _Reader:
             tag = one_line(event.tag, MAX_SHOWN)
             self.note(event, f"tag {tag}: remove it, cards are plain data")
         self.lines.setdefault(path, _line(event))
+        if isinstance(event, yaml.ScalarEvent) and has_half_pair(event.value):
+            self.note(event, "text that holds half of a surrogate pair: write it in UTF-8")
+            return None
         if isinstance(event, yaml.MappingStartEvent):
             return self.mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -175,6 +190,8 @@ class _Reader:
             if event.anchor is not None or event.tag is not None:
                 self.note(event, "a key with an anchor or a tag: write plain text")
             key: str = event.value
+            if has_half_pair(key):
+                raise self.refused(event, "a key that holds half of a surrogate pair")
             if key == "<<":
                 self.note(event, "merge key <<: write the values out")
             if key in found:
@@ -224,7 +241,8 @@ def _problems(
     errors.sort(key=lambda one: one["type"] != "extra_forbidden")
     found = []
     for one in errors:
-        path: KeyPath = one["loc"]
+        cause = one.get("ctx", {}).get("error")
+        path: KeyPath = (*one["loc"], *(cause.path if isinstance(cause, Misfit) else ()))
         key = ".".join(one_line(part, MAX_SHOWN) for part in path) or "the whole file"
         if one["type"] == "extra_forbidden":
             near = get_close_matches(str(path[-1]), list(model.model_fields), n=1)

@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-
 from harness.data.examples import Bitext
-from harness.inference.batching import distinct
 from harness.inference.protocol import Role
-from harness.inference.search import rank_all
+from harness.inference.search import distinct_vectors, rank_all
 from harness.kinds import retrieval
-from harness.kinds.kind import Kind, degenerate, no_pool, nothing, table
+from harness.kinds.kind import Kind, UnitResult, degenerate, no_pool, nothing, shared, table
+from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -28,10 +25,12 @@ def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Ro
     return [("query", examples[unit].source + examples[unit].english)]
 
 
-def run(
-    job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None
-) -> tuple[pa.Table, bool]:
-    """Rows of both directions: English → language (the official one), then language → English."""
+def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> UnitResult:
+    """Rows of both directions: English → language (the official one), then language → English.
+
+    Indistinct are the language's own sentences, the candidates of the official direction. The
+    English side is the same for every tokenizer that knows English.
+    """
     bitext = examples[unit]
     size = len(bitext.english)
     vectors = encoder.encode(
@@ -39,14 +38,13 @@ def run(
     )
     source, english = vectors[:size], vectors[size:]
     rows = []
-    for direction, queries, candidates, texts_searched in (
-        (f"en-{unit}", english, source, bitext.source),
-        (f"{unit}-en", source, english, bitext.english),
+    count = size if job.limit is None else min(job.limit, size)
+    for direction, queries, candidates in (
+        (f"en-{unit}", english, source),
+        (f"{unit}-en", source, english),
     ):
-        _, pool = distinct(texts_searched)
-        first = np.unique(pool, return_index=True)[1]
-        count = size if job.limit is None else min(job.limit, size)
-        ranked = rank_all(queries[:count], candidates[first], pool, [[i] for i in range(count)])
+        pool = distinct_vectors(candidates)
+        ranked = rank_all(queries[:count], pool, [[i] for i in range(count)])
         rows += [
             {
                 "example_id": f"{unit}:{i}",
@@ -59,7 +57,9 @@ def run(
             }
             for i in range(count)
         ]
-    return table(retrieval.SCHEMA, rows), degenerate(vectors)
+    tied = shared(encoder.ids_keys(bitext.source, role="query"))
+    rows_table = table(retrieval.SCHEMA, rows)
+    return UnitResult(rows_table, degenerate(vectors), size, int(tied.sum()))
 
 
 def cluster(english: str) -> str:
@@ -74,5 +74,8 @@ KIND = Kind(
     texts=texts,
     prepare=nothing,
     run=run,
-    fold=retrieval.fold,
+    metrics=METRICS["bitext"],
+    read=retrieval.read,
+    columns=retrieval.columns,
+    groups=retrieval.groups,
 )

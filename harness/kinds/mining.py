@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,22 @@ import pyarrow as pa
 
 from harness.data.examples import Mining
 from harness.inference.protocol import Role
-from harness.inference.search import mine
-from harness.kinds.kind import BLOCK, Kind, Score, degenerate, no_pool, nothing, table
-from harness.metrics.mining import (
-    Threshold,
-    best_threshold,
-    f1_at,
-    greedy_one_to_one,
+from harness.inference.search import Distinct, distinct_vectors, mine
+from harness.inference.vector_store import Vectors, chosen
+from harness.kinds.columns import codes, dictionary, joined, text
+from harness.kinds.kind import (
+    BLOCK,
+    Group,
+    Kind,
+    UnitResult,
+    degenerate,
+    no_pool,
+    nothing,
+    shared,
+    table,
 )
+from harness.metrics.by_kind import METRICS
+from harness.metrics.mining import Pairs, Threshold, best_threshold, greedy_one_to_one
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -48,10 +56,12 @@ def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Ro
     ]
 
 
-def run(
-    job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None
-) -> tuple[pa.Table, bool]:
-    """Rows of every split; those at or above the threshold chosen on dev are kept."""
+def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> UnitResult:
+    """Rows of every split; those at or above the threshold chosen on dev are kept.
+
+    Indistinct are the lines of the language's own side, in the split that is scored. The English
+    side is the same for every tokenizer that knows English.
+    """
     rows: list[dict[str, Any]] = []
     flat = False
     asked = set(_first_sources(examples[unit][job.split], job.limit))
@@ -62,31 +72,37 @@ def run(
     threshold = _threshold([row for row in rows if row["split"] == "dev"])
     for row in rows:
         row["kept"] = row["margin"] is not None and row["margin"] >= threshold.value
-    return table(SCHEMA, rows), flat
+    side = list(examples[unit][job.split].source.values())
+    tied = shared(encoder.ids_keys(side, role="query"))
+    return UnitResult(table(SCHEMA, rows), flat, len(side), int(tied.sum()))
 
 
 def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str, Any]], bool]:
     """One row per mined pair, best first, then one per gold pair that was not mined.
 
-    Identical lines share one vector and are mined once. A sentence that occurs twice on a side has
-    no id of its own: a pair with it is mined, and then dropped, as in the official evaluation.
+    Lines of one vector, because their text or their token ids are equal, are mined once: they are
+    one column in the neighbour lists of the other side, and one row with one margin per candidate.
+    The pair that they get is that of the first of them in the file (equal score → lowest index);
+    the others cannot be told from it and are paired with nothing. So nothing depends on rounding.
+    A sentence that occurs twice on a side has no id of its own: a pair with it is mined, and then
+    dropped, as in the official evaluation. Pairs of equal margin are taken with the best forward
+    candidates before the best backward ones, each in the order of the file.
     """
     source, target = (
         list(dict.fromkeys(corpora.source.values())),
         list(dict.fromkeys(corpora.english.values())),
     )
-    vectors = encoder.encode(source + target, role="query", lang=corpora.lang, layer=layer)
-    for start in range(0, len(vectors), BLOCK):  # two corpora are a million vectors: no second copy
-        block = vectors[start : start + BLOCK]
-        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
-    source_rows, target_rows, margins = mine(vectors[: len(source)], vectors[len(source) :])
+    both = encoder.stored(source + target, role="query", lang=corpora.lang, layer=layer)
+    left = _normalised(chosen(both, np.arange(len(source))))
+    right = _normalised(chosen(both, np.arange(len(source), len(both))))
+    source_rows, target_rows, margins = mine(left.vectors[:], right.vectors[:])
     source_id, target_id = _single_ids(corpora.source), _single_ids(corpora.english)
     rows: list[dict[str, Any]] = []
     found: set[tuple[str, str]] = set()
     for index in greedy_one_to_one(source_rows, target_rows, margins):
         pair = (
-            source_id.get(source[source_rows[index]]),
-            target_id.get(target[target_rows[index]]),
+            source_id.get(source[left.first[source_rows[index]]]),
+            target_id.get(target[right.first[target_rows[index]]]),
         )
         # The official script writes pairs with a positive margin only.
         if pair[0] is None or pair[1] is None or margins[index] <= 0:
@@ -95,7 +111,18 @@ def _mine(corpora: Mining, encoder: Encoder, layer: int) -> tuple[list[dict[str,
         found.add(named)
         rows.append(_row(named, corpora, float(margins[index]), named in corpora.gold))
     rows += [_row(pair, corpora, None, True) for pair in sorted(corpora.gold - found)]
-    return rows, degenerate(vectors)
+    return rows, degenerate(both)
+
+
+def _normalised(side: Vectors) -> Distinct:
+    """The distinct vectors of one side, float32[u, d], L2-normalised."""
+    stored = distinct_vectors(side)
+    vectors = stored.vectors[:]
+    for start in range(0, len(vectors), BLOCK):  # a corpus is half a million: no second copy
+        block = vectors[start : start + BLOCK]
+        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
+    unit = distinct_vectors(vectors)  # of one direction, lengths may have differed
+    return Distinct(unit.vectors, unit.rows[stored.rows], stored.first[unit.first])
 
 
 def unscored(examples: Examples, split: str, limit: int | None) -> Mapping[str, str]:
@@ -133,41 +160,58 @@ def _single_ids(side: Mapping[str, str]) -> dict[str, str]:
     return {text: identifier for identifier, text in side.items() if counts[text] == 1}
 
 
-def _decisions(
-    rows: Iterable[Mapping[str, Any]],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]:
-    """Margins and gold marks of the mined pairs, and the number of gold pairs, mined or not."""
-    rows = list(rows)
+def _threshold(rows: Sequence[Mapping[str, Any]]) -> Threshold:
+    """The best threshold over the mined pairs among the rows of a split."""
     mined = [row for row in rows if row["margin"] is not None]
-    return (
+    return best_threshold(
         np.array([row["margin"] for row in mined], dtype=np.float32),
         np.array([row["gold"] for row in mined], dtype=bool),
         sum(bool(row["gold"]) for row in rows),
     )
 
 
-def _threshold(rows: Iterable[Mapping[str, Any]]) -> Threshold:
-    return best_threshold(*_decisions(rows))
+def read(rows: pa.Table) -> Pairs:
+    """The pairs of one split. What is kept is what was kept by the threshold of dev."""
+    kept, gold = (
+        rows.column(name).fill_null(False).to_numpy().astype(bool) for name in ("kept", "gold")
+    )
+    margin = rows.column("margin").to_numpy().astype(np.float32)
+    return Pairs(margin, kept, gold, codes(dictionary(rows.column("lang"))))
 
 
-def fold(rows: pa.Table, metrics: Sequence[str], split: str) -> list[Score]:
-    """F1 of the split by the threshold of dev, and the oracle F1 by the split's own.
+def columns(metrics: Collection[str]) -> Sequence[str]:
+    """All but the ids of English sentences."""
+    return [name for name in SCHEMA.names if name != "target_id"]
 
-    Of dev alone only ``f1_oracle`` is given: a threshold chosen and scored on the same gold pairs
-    measures nothing else.
+
+def groups(rows: pa.Table) -> Sequence[Group]:
+    """All pairs of the unit."""
+    return [Group(rows.column("lang")[0].as_py(), "", "", np.arange(len(rows)))]
+
+
+def cluster(rows: pa.Table, task: str) -> pa.Array:
+    """The source sentence: `task:language:source`."""
+    lang, source = text(rows.column("lang")), text(rows.column("source_id"))
+    return joined(task, lang, source, separator=":")
+
+
+def example(rows: pa.Table) -> pa.Array:
+    """Both sentences of the pair."""
+    return joined(text(rows.column("source_id")), text(rows.column("target_id")), separator=" ")
+
+
+def common(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Gold pairs: of the others each run has those that it mined."""
+    gold: npt.NDArray[np.bool_] = rows.column("gold").fill_null(False).to_numpy().astype(bool)
+    return gold
+
+
+def defined(metric: str, split: str) -> bool:
+    """Of dev alone only ``f1_oracle`` is given.
+
+    A threshold chosen and scored on the same gold pairs measures nothing else.
     """
-    everything = rows.to_pylist()
-    lang = everything[0]["lang"]
-    of_split = [row for row in everything if row["split"] == split]
-    margins, gold, total = _decisions(of_split)
-    values = {"f1_oracle": best_threshold(margins, gold, total).f1}
-    if split != "dev":
-        threshold = _threshold(row for row in everything if row["split"] == "dev")
-        at = f1_at(margins, gold, total, threshold.value)
-        values |= {"f1": at.f1, "precision": at.precision, "recall": at.recall}
-    return [
-        Score(lang, "", "", metric, values[metric], total) for metric in metrics if metric in values
-    ]
+    return split != "dev" or metric == "f1_oracle"
 
 
 KIND = Kind(
@@ -177,6 +221,13 @@ KIND = Kind(
     texts=texts,
     prepare=nothing,
     run=run,
-    fold=fold,
+    metrics=METRICS["mining"],
+    read=read,
+    columns=columns,
+    groups=groups,
+    example=example,
+    common=common,
+    cluster=cluster,
+    defined=defined,
     unscored=unscored,
 )

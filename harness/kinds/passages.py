@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
 from harness.data.examples import Query, Retrieval
-from harness.inference.batching import distinct
 from harness.inference.protocol import Role
-from harness.inference.search import rank_all, rank_top
+from harness.inference.search import Distinct, distinct_vectors, rank_all, rank_top
 from harness.inference.vector_store import Vectors
 from harness.kinds import retrieval
-from harness.kinds.kind import Kind, degenerate, table
+from harness.kinds.kind import Kind, UnitResult, degenerate, shared, table
+from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -28,14 +25,15 @@ DEPTH = 100
 
 @dataclass(frozen=True)
 class Pool:
-    """The candidates as vectors: float32[u, d] distinct, and each pool entry's row int64[m].
+    """The candidates' vectors, and by language how many candidates there are and indistinct ones.
 
-    Those of a pool that is not ranked in whole stay in the store.
+    Vectors of a pool that is not ranked in whole stay in the store.
     """
 
-    vectors: Vectors
-    rows: npt.NDArray[np.int64]
+    vectors: Distinct
     degenerate: bool
+    candidates: Mapping[str, int]
+    indistinct: Mapping[str, int]
 
 
 def pool(examples: Retrieval) -> Sequence[str]:
@@ -57,24 +55,32 @@ def texts(
 
 def prepare(job: Job, examples: Retrieval, encoder: Encoder) -> Pool:
     """Encode the candidates."""
-    unique, rows = distinct(examples.candidates)
-    vectors: Vectors = encoder.stored(unique, role="document", layer=job.layer)
-    if len(rows) <= UNCUT_POOL:
+    texts, langs = examples.candidates, examples.candidate_langs
+    vectors: Vectors = encoder.stored(texts, role="document", layer=job.layer)
+    if len(texts) <= UNCUT_POOL:
         vectors = vectors[:]
-    return Pool(vectors, rows, degenerate(vectors))
+    tied = shared(encoder.ids_keys(texts, role="document"))
+    return Pool(
+        distinct_vectors(vectors),
+        degenerate(vectors),
+        Counter(langs),
+        Counter(lang for lang, one in zip(langs, tied, strict=True) if one),
+    )
 
 
-def run(
-    job: Job, examples: Retrieval, unit: str, encoder: Encoder, prepared: Pool
-) -> tuple[pa.Table, bool]:
-    """One row per query of the unit, against the whole pool."""
+def run(job: Job, examples: Retrieval, unit: str, encoder: Encoder, prepared: Pool) -> UnitResult:
+    """One row per query of the unit, against the whole pool.
+
+    Indistinct are the candidates in the unit's language that share their token ids with any
+    candidate of the pool, whatever its language.
+    """
     asked = queries(examples, unit, job.limit)
     vectors = encoder.encode([q.text for q in asked], role="query", lang=unit, layer=job.layer)
     relevant = [query.relevant for query in asked]
-    if len(prepared.rows) > UNCUT_POOL:
-        ranked = rank_top(vectors, prepared.vectors, prepared.rows, relevant, depth=DEPTH)
+    if len(prepared.vectors) > UNCUT_POOL:
+        ranked = rank_top(vectors, prepared.vectors, relevant, depth=DEPTH)
     else:
-        ranked = rank_all(vectors, prepared.vectors[:], prepared.rows, relevant)
+        ranked = rank_all(vectors, prepared.vectors, relevant)
     rows = [
         {
             "example_id": query.id,
@@ -87,7 +93,12 @@ def run(
         }
         for i, query in enumerate(asked)
     ]
-    return table(retrieval.SCHEMA, rows), prepared.degenerate or degenerate(vectors)
+    return UnitResult(
+        table(retrieval.SCHEMA, rows),
+        prepared.degenerate or degenerate(vectors),
+        prepared.candidates[unit],
+        prepared.indistinct[unit],
+    )
 
 
 KIND = Kind(
@@ -97,5 +108,8 @@ KIND = Kind(
     texts=texts,
     prepare=prepare,
     run=run,
-    fold=retrieval.fold,
+    metrics=METRICS["passages"],
+    read=retrieval.read,
+    columns=retrieval.columns,
+    groups=retrieval.groups,
 )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.data.examples import QuestionSet
 from harness.inference.protocol import Role
-from harness.kinds.kind import Kind, Score, no_pool, nothing, table
+from harness.kinds.columns import joined, text
+from harness.kinds.kind import Group, Kind, UnitResult, no_pool, nothing, table
 from harness.metrics import mlqa, squad
+from harness.metrics.by_kind import METRICS
+from harness.metrics.span_qa import Answers
 
 if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
@@ -51,9 +55,7 @@ def score_answer(
     return squad.exact_match(prediction, answers), squad.f1(prediction, answers)
 
 
-def run(
-    job: Job, examples: Examples, unit: str, reader: Reader, prepared: None
-) -> tuple[pa.Table, bool]:
+def run(job: Job, examples: Examples, unit: str, reader: Reader, prepared: None) -> UnitResult:
     """One row per question, scored by the task's official scorer."""
     chosen = examples[unit]
     asked = chosen.questions[: job.limit]
@@ -74,17 +76,31 @@ def run(
                 "answered": span.answered,
             }
         )
-    return table(SCHEMA, rows), False
+    return UnitResult(table(SCHEMA, rows))
 
 
-def fold(rows: pa.Table, metrics: Sequence[str], split: str) -> list[Score]:
-    """Means over the questions; an unanswered question is a zero that counts."""
-    lang, asked_in = rows.column("lang")[0].as_py(), rows.column("question_lang")[0].as_py()
+def read(rows: pa.Table) -> Answers:
+    """The scores that rows were written with; nan where one is missing."""
+    exact, overlap = (rows.column(name).to_numpy().astype(float) for name in ("exact_match", "f1"))
+    return Answers(exact, overlap)
+
+
+def columns(metrics: Collection[str]) -> Sequence[str]:
+    """All but the answers' text."""
+    return ["lang", "question_lang", "cluster", "exact_match", "f1"]
+
+
+def groups(rows: pa.Table) -> Sequence[Group]:
+    """All rows of the unit; an unanswered question is a zero that counts."""
+    lang, asked_in = (rows.column(name)[0].as_py() for name in ("lang", "question_lang"))
     direction = "" if asked_in == lang else f"{asked_in}-{lang}"
-    return [
-        Score(lang, direction, "", metric, pc.mean(rows.column(metric)).as_py(), len(rows))
-        for metric in metrics
-    ]
+    return [Group(lang, direction, "", np.arange(len(rows)))]
+
+
+def unit(rows: pa.Table) -> pa.Array:
+    """The unit of each row: a language, or `context-question`."""
+    lang, asked_in = text(rows.column("lang")), text(rows.column("question_lang"))
+    return pc.if_else(pc.equal(lang, asked_in), lang, joined(lang, asked_in, separator="-"))
 
 
 KIND = Kind(
@@ -94,5 +110,9 @@ KIND = Kind(
     texts=texts,
     prepare=nothing,
     run=run,
-    fold=fold,
+    metrics=METRICS["span_qa"],
+    read=read,
+    columns=columns,
+    groups=groups,
+    unit=unit,
 )

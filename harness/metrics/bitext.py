@@ -7,27 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from harness.metrics.ranking import Ranks
 
-def f1_mteb(
-    predicted: Sequence[str] | npt.NDArray[np.integer], correct: npt.NDArray[np.bool_]
-) -> float:
-    """F1 over row indices, weighted by support, as MTEB computes it for Tatoeba and BUCC.
 
-    Every row index is a class with one gold member. Where query i was mapped to its own row
-    and c_i queries in all were mapped to that row, precision is 1 / c_i, recall 1 and F1
-    2 / (1 + c_i); every other class has F1 0. The weights are all 1, so the score is the mean
-    of `f1_mteb_terms`, which see for the arguments. Raises ValueError without a row.
+def f1_mteb(ranks: Ranks) -> npt.NDArray[np.float64]:
+    """float64[n]: each query's term of the F1 that MTEB computes for Tatoeba and BUCC.
+
+    Every row index of a pool is a class with one gold member, and F1 is weighted by support. Where
+    query i was mapped to its own row and c_i queries in all were mapped to that row, precision is
+    1 / c_i, recall 1 and F1 2 / (1 + c_i); every other class has F1 0. The weights are all 1, so
+    the score is the mean of the terms. Raises ValueError as `f1_mteb_terms` does.
     """
-    terms = f1_mteb_terms(predicted, correct)
-    if len(terms) == 0:
-        raise ValueError("no rows to average: give at least one query")
-    return float(terms.mean())
+    return f1_mteb_terms(ranks.tops.first, ranks.first == 1)
 
 
 def f1_mteb_terms(
     predicted: Sequence[str] | npt.NDArray[np.integer], correct: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """float64[n]: what each row contributes to `f1_mteb`, correct · 2 / (1 + c).
+    """float64[n]: what each row contributes to the F1 of `f1_mteb`, correct · 2 / (1 + c).
 
     predicted: n ids or indices, the candidate that each query was mapped to; c counts how
         often that candidate occurs in it, so all the queries of one pool belong in one call.

@@ -7,18 +7,69 @@ count as missed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.metrics.per_example import PerExample
 
-@dataclass(frozen=True)
-class PrecisionRecallF1:
-    """How well the kept pairs meet the gold pairs; all in [0, 1]."""
 
-    precision: float
-    recall: float
-    f1: float
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """n pairs of sentences: those that were mined, and gold pairs that were not.
+
+    margin: float[n], nan for a pair that was not mined; kept: bool[n], whether it is predicted;
+    gold: bool[n]; unit: int64[n], the language: each has a threshold of its own.
+
+    Raises ValueError for a language without a gold pair: there is nothing to recall.
+    """
+
+    margin: npt.NDArray[np.floating]
+    kept: npt.NDArray[np.bool_]
+    gold: npt.NDArray[np.bool_]
+    unit: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if not (np.bincount(self.unit, weights=self.gold)[np.unique(self.unit)] > 0).all():
+            raise ValueError("0 gold pairs of a language: recall needs at least one")
+
+
+def f1(pairs: Pairs) -> PerExample:
+    """2·tp over predicted + gold pairs, at the threshold that was chosen on dev."""
+    return _f1(pairs, pairs.kept)
+
+
+def precision(pairs: Pairs) -> PerExample:
+    """tp over predicted pairs."""
+    return _ratio(pairs.kept & pairs.gold, pairs.kept, pairs.gold)
+
+
+def recall(pairs: Pairs) -> PerExample:
+    """tp over gold pairs, mined or not."""
+    return _ratio(pairs.kept & pairs.gold, pairs.gold, pairs.gold)
+
+
+def f1_oracle(pairs: Pairs) -> PerExample:
+    """F1 at the threshold that is best on these very pairs, language by language."""
+    kept = np.zeros(len(pairs.margin), dtype=bool)
+    for unit in np.unique(pairs.unit):
+        own = pairs.unit == unit
+        mined = own & ~np.isnan(pairs.margin)
+        best = best_threshold(pairs.margin[mined], pairs.gold[mined], int(pairs.gold[own].sum()))
+        kept[mined] = pairs.margin[mined].astype(np.float64) >= best.value
+    return _f1(pairs, kept)
+
+
+def _f1(pairs: Pairs, kept: npt.NDArray[np.bool_]) -> PerExample:
+    return _ratio(2.0 * (kept & pairs.gold), kept.astype(np.float64) + pairs.gold, pairs.gold)
+
+
+def _ratio(
+    numerator: npt.NDArray[Any], denominator: npt.NDArray[Any], gold: npt.NDArray[np.bool_]
+) -> PerExample:
+    above, below, counted = (part.astype(np.float64) for part in (numerator, denominator, gold))
+    return PerExample(above, below, counted)
 
 
 @dataclass(frozen=True)
@@ -74,30 +125,6 @@ def best_threshold(
         recall=float(recall[best]),
         f1=float(f1[best]),
     )
-
-
-def f1_at(
-    scores: npt.NDArray[np.floating],
-    is_gold: npt.NDArray[np.bool_],
-    n_gold: int,
-    threshold: float,
-) -> PrecisionRecallF1:
-    """Precision, recall and F1 of the candidates with `score >= threshold`.
-
-    Arguments as in `best_threshold`; the threshold usually comes from other data. All three
-    are 0 where no gold pair is kept. Raises ValueError as `best_threshold` does, and for a
-    threshold that is not a number.
-    """
-    if np.isnan(threshold):
-        raise ValueError("threshold is nan: choose one on candidates with finite scores")
-    # In float64 on both sides: numpy would round the threshold to the scores' float32.
-    kept = _checked(scores, is_gold, n_gold) >= threshold
-    right = int(np.count_nonzero(kept & is_gold))
-    if right == 0:
-        return PrecisionRecallF1(precision=0.0, recall=0.0, f1=0.0)
-    precision = right / int(np.count_nonzero(kept))
-    recall = right / n_gold
-    return PrecisionRecallF1(precision, recall, 2 * precision * recall / (precision + recall))
 
 
 def greedy_one_to_one(

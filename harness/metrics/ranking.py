@@ -6,7 +6,7 @@ ranks that were found: a search that was cut at a depth finds fewer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -15,6 +15,33 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Tops:
+    """The first candidates of n queries, best first, all queries one after another.
+
+    candidate: int64[t], a number per candidate of a pool; offsets: int64[n + 1], as in `Ranks`;
+    pool: int64[n], the pool that each query searched: candidates of two pools are never the same;
+    read_own_language: bool[t], whether each candidate is in the language of its query.
+    """
+
+    candidate: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    pool: npt.NDArray[np.int64]
+    read_own_language: Callable[[], npt.NDArray[np.bool_]]
+
+    @cached_property
+    def own_language(self) -> npt.NDArray[np.bool_]:
+        """bool[t]: whether each candidate is in the language of its query."""
+        return self.read_own_language()
+
+    @property
+    def first(self) -> npt.NDArray[np.int64]:
+        """int64[n]: each query's first candidate, a number of its own in each pool."""
+        candidates = self.candidate[self.offsets[:-1]]
+        first: npt.NDArray[np.int64] = self.pool * (candidates.max(initial=0) + 1) + candidates
+        return first
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +54,7 @@ class Ranks:
         may be none at all.
     relevant: int32[n], gold-relevant candidates of each query, at least 1 and at least as
         many as there are ranks.
+    read_tops: the first candidates, for metrics that ask which they are.
 
     Raises ValueError where one of these does not hold.
     """
@@ -34,6 +62,7 @@ class Ranks:
     values: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     relevant: npt.NDArray[np.int32]
+    read_tops: Callable[[], Tops] | None = None
 
     def __post_init__(self) -> None:
         for name, array, dtype in (
@@ -107,6 +136,13 @@ class Ranks:
         first[filled] = self.values[self.offsets[:-1][filled]]
         return first
 
+    @cached_property
+    def tops(self) -> Tops:
+        """The first candidates. ValueError where they are not known."""
+        if self.read_tops is None:
+            raise ValueError("which candidates came first is not known: give top_ids")
+        return self.read_tops()
+
 
 def hit_at(ranks: Ranks, k: int) -> Floats:
     """float64[n]: 1 where a relevant candidate is among the first k, else 0.
@@ -167,6 +203,32 @@ def ndcg_at(ranks: Ranks, k: int) -> Floats:
     ideal = np.cumsum(1.0 / np.log2(1.0 + np.arange(1, depth.max(initial=1) + 1)))
     values: Floats = _sums(ranks, gains, ranks.query) / ideal[depth - 1]
     return values
+
+
+def same_language(ranks: Ranks) -> Floats:
+    """float64[n]: the share of each query's first candidates that is in its own language."""
+    tops = ranks.tops
+    lengths = np.diff(tops.offsets)
+    query = np.repeat(np.arange(len(ranks)), lengths)
+    shares: Floats = np.bincount(query[tops.own_language], minlength=len(ranks)) / lengths
+    return shares
+
+
+def other_language_recall(ranks: Ranks, k: int) -> Floats:
+    """float64[n]: of the relevant candidates in other languages, the share among the first k.
+
+    For tasks where every question has one relevant candidate in each language, its own among them:
+    recall@k alone can be made of that one. ``k``: at most the number of first candidates known.
+    """
+    _check_cut(k)
+    within = ranks.values <= k
+    query = ranks.query[within]
+    found = ranks.tops.offsets[query] + ranks.values[within] - 1
+    other = ~ranks.tops.own_language[found]
+    shares: Floats = np.bincount(query[other], minlength=len(ranks)) / np.maximum(
+        ranks.relevant - 1, 1
+    )
+    return shares
 
 
 def _found(ranks: Ranks, k: int) -> npt.NDArray[np.int64]:

@@ -15,7 +15,7 @@ Content = bytes | Path
 BINARY = (".parquet",)  # shown by size and digest
 
 
-class There(Protocol):
+class RepositoryState(Protocol):
     """A repository at one commit."""
 
     @property
@@ -41,7 +41,7 @@ class Proposal:
     repo: str
     title: str
     description: str
-    wanted: Callable[[There], Mapping[str, Content]]
+    wanted: Callable[[RepositoryState], Mapping[str, Content]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Change:
     new: bool
 
 
-def changes(proposal: Proposal, there: There) -> list[Change]:
+def changes(proposal: Proposal, there: RepositoryState) -> list[Change]:
     """What the proposal would change in a repository, by path; nothing where it is all there."""
     found = []
     for path, content in sorted(proposal.wanted(there).items()):
@@ -108,7 +108,7 @@ def _lines(text: bytes) -> list[str]:
     ]
 
 
-def _same_rows(there: There, path: str, content: bytes) -> bool:
+def _same_rows(there: RepositoryState, path: str, content: bytes) -> bool:
     """Whether a table differs in how it was written alone: by another version of the library."""
     import pyarrow as pa
     import pyarrow.parquet as pq

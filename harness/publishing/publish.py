@@ -15,7 +15,7 @@ from harness.publishing.card import block, with_block
 from harness.publishing.eval_results import FILE, eval_results
 from harness.publishing.hub import Finding, find
 from harness.publishing.measured import choose, is_local
-from harness.publishing.proposal import Content, Proposal, There
+from harness.publishing.proposal import Content, Proposal, RepositoryState
 from harness.publishing.rows import files, wanted
 
 PARTS = ("results", "eval-results", "card")
@@ -89,7 +89,7 @@ def proposals(
     return found
 
 
-def _rows(new: Mapping[str, Content], there: There) -> Mapping[str, Content]:
+def _rows(new: Mapping[str, Content], there: RepositoryState) -> Mapping[str, Content]:
     return wanted(there, new)
 
 
@@ -103,7 +103,7 @@ def _card_block(entry: Entry, root: Path, data_set: str) -> Wanted:
     return lambda there: {"README.md": with_block(there.read("README.md"), new)}
 
 
-Wanted = Callable[[There], Mapping[str, Content]]
+Wanted = Callable[[RepositoryState], Mapping[str, Content]]
 _MODEL_PARTS: Mapping[str, tuple[str, str, Callable[[Entry, Path, str], Wanted]]] = {
     "eval-results": (
         "xharness: evaluation results",

@@ -12,7 +12,7 @@ from harness.analysis.gather import RESULTS, Board
 from harness.board.build import parquet_bytes
 from harness.cards.task import read_cards
 from harness.publishing.measured import published
-from harness.publishing.proposal import Content, There
+from harness.publishing.proposal import Content, RepositoryState
 
 MARK = "<!-- xharness -->"  # a card with it is ours; any other is left alone
 
@@ -35,7 +35,7 @@ def files(board: Board, entries: Sequence[Entry], root: Path) -> dict[str, Conte
     return found
 
 
-def wanted(there: There, new: Mapping[str, Content]) -> dict[str, Content]:
+def wanted(there: RepositoryState, new: Mapping[str, Content]) -> dict[str, Content]:
     """The files, and a card over them and those that are there, unless it has another card."""
     card = there.read("README.md")
     if card is not None and MARK.encode() not in card:

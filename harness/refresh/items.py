@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.api import DEMO_MODEL
 from harness.refresh.fitting import memory, misfit
 from harness.refresh.handover import HOURS
-from harness.refresh.measured import Left, Wanted, left_of, still_holds, tried_with
+from harness.refresh.measured import PendingUnits, Wanted, pending_units, still_holds, tried_with
 from harness.submissions.attempts import Attempt, overdue
 from harness.submissions.submission import Submission
 
@@ -38,7 +38,7 @@ class Item:
     submission: Submission
     state: str
     reason: str
-    left: Left
+    pending: PendingUnits
     tried: str
     before: Attempt | None  # None also where another harness, card or revision was tried
 
@@ -62,18 +62,23 @@ def decide(
     tried = tried_with(submission, wanted)
     if not still_holds(before, submission, tried):
         before = None
-    left = left_of(submission, wanted, results)
+    pending = pending_units(submission, wanted, results)
     if before is not None:
-        kept = {task: units for task, units in left.units.items() if task not in before.without}
-        left = replace(left, units=kept)
-    state, reason = _state(submission, left, before, limits, anyway=anyway)
-    return Item(slug, submission, state, reason, left, tried, before)
+        kept = {task: units for task, units in pending.units.items() if task not in before.without}
+        pending = replace(pending, units=kept)
+    state, reason = _state(submission, pending, before, limits, anyway=anyway)
+    return Item(slug, submission, state, reason, pending, tried, before)
 
 
 def _state(
-    submission: Submission, left: Left, before: Attempt | None, limits: Limits, *, anyway: bool
+    submission: Submission,
+    pending: PendingUnits,
+    before: Attempt | None,
+    limits: Limits,
+    *,
+    anyway: bool,
 ) -> tuple[str, str]:
-    if not left.units:
+    if not pending.units:
         return "measured", ""
     if (submission.revision or "").startswith("local:") and submission.model != DEMO_MODEL:
         why = "a local checkpoint: measure it with `xharness eval FOLDER` where it lies"
@@ -82,7 +87,7 @@ def _state(
         if before.final and submission.revision is not None:
             return "failed", before.reason
         # Where only data was missing, looking for it again takes no machine and no job.
-        elsewhere = not before.missing.keys() >= left.units.keys()
+        elsewhere = not before.missing.keys() >= pending.units.keys()
         if elsewhere and before.job is not None:
             if overdue(before, HOURS):
                 return "failed", f"no results within {HOURS} hours of its job: {before.job}"
@@ -93,6 +98,6 @@ def _state(
             and (why := limits.misfit(before.parameters))
         ):
             return "pending", why
-    if left.stale:
-        return "stale", f"card or protocol of {', '.join(left.stale)} changed since"
+    if pending.stale:
+        return "stale", f"card or protocol of {', '.join(pending.stale)} changed since"
     return "to measure", ""

@@ -23,7 +23,7 @@ Wanted = Sequence[tuple[TaskCard, tuple[str, ...]]]  # cards and their units, as
 
 
 @dataclass(frozen=True)
-class Left:
+class PendingUnits:
     """What is left to measure: task → units.
 
     ``stale``: tasks measured under another card or protocol. ``replaced``: those of them whose rows
@@ -69,7 +69,7 @@ def readable(root: Path) -> dict[str, Submission] | None:
     return good if broken and broken.items() <= told.items() else None
 
 
-def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
+def pending_units(submission: Submission, wanted: Wanted, results: Path) -> PendingUnits:
     """What of the wanted tasks has no outcomes on disk of this revision under its protocol."""
     done: dict[str, frozenset[str]] = {}
     old: set[str] = set()
@@ -94,7 +94,7 @@ def left_of(submission: Submission, wanted: Wanted, results: Path) -> Left:
     units = {
         card.name: frozenset(units) - done.get(card.name, frozenset()) for card, units in wanted
     }
-    return Left(
+    return PendingUnits(
         {task: left for task, left in units.items() if left},
         tuple(task for task in cards if task in {*old, *replaced} and task not in done),
         {task: tuple(files) for task, files in replaced.items()},

@@ -36,7 +36,7 @@ def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterat
         if attempt.revision.startswith("local:") or item.submission.model == api.DEMO_MODEL:
             continue
         # What is pending for want of time or data costs nothing where it is.
-        tasks = [task for task in item.left.units if task not in attempt.missing]
+        tasks = [task for task in item.pending.units if task not in attempt.missing]
         if not tasks or not refresh.limits.misfit(attempt.parameters or 0):
             continue
         try:

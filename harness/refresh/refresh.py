@@ -16,7 +16,7 @@ from harness.errors import HarnessError, IncompleteError, NotFoundError, one_lin
 from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
-from harness.refresh.measured import Left, left_of, read_each
+from harness.refresh.measured import PendingUnits, pending_units, read_each
 from harness.refresh.pinning import pin
 from harness.submissions.attempts import Attempt, dated, read_attempts, write_attempts
 
@@ -58,7 +58,7 @@ class Refresh:
         for slug, why in broken.items():
             self._keep(slug, Attempt(model=slug, status="failed", reason=why, exit_code=6))
         self.failed = list(broken)
-        wanted = choose_cards(self.request)
+        wanted = choose_cards(self.request).cards
         found = [
             decide(
                 slug,
@@ -133,15 +133,15 @@ class Refresh:
 
     def _evaluated(self, item: Item, seconds: float | None) -> Attempt:
         started = self.now()
-        missing = self._fetched(item.left)
+        missing = self._fetched(item.pending)
         todo = {
             task: units - set(missing.get(task, ()))
-            for task, units in item.left.units.items()
+            for task, units in item.pending.units.items()
             if units - set(missing.get(task, ()))
         }
         lacking = {task: next(iter(why.values())) for task, why in missing.items()}
         if not todo:
-            if len(lacking) < len(choose_cards(self.request)):
+            if len(lacking) < len(choose_cards(self.request).cards):
                 return self._row(item, "measured", missing=lacking)
             task, why = next(iter(lacking.items()))
             reason = f"no data for {', '.join(lacking)} ({task}: {why})"
@@ -160,7 +160,7 @@ class Refresh:
         item = replace(item, submission=pinned)
         # Not --fresh: that would also begin again what other tasks have finished.
         for task in todo:
-            for file in item.left.replaced.get(task, ()):
+            for file in item.pending.replaced.get(task, ()):
                 file.remove()
         ended = self.evaluate(
             self._arguments(item, found, todo),
@@ -171,11 +171,11 @@ class Refresh:
         )
         without = dict(item.before.without if item.before else {})
         for task, note in ended.notes.items():
-            if note.startswith("missing: "):
+            if note.startswith(("missing: ", "broken data: ")):
                 lacking.setdefault(task, note.removeprefix("missing: "))
             elif task in todo:
                 without[task] = note
-        after = left_of(pinned, choose_cards(self.request), self.root / RESULTS)
+        after = pending_units(pinned, choose_cards(self.request).cards, self.root / RESULTS)
         explained = {*without, *ended.notes}
         still = [
             task
@@ -240,21 +240,21 @@ class Refresh:
             )
         return listed.commit
 
-    def _fetched(self, left: Left) -> dict[str, dict[str, str]]:
+    def _fetched(self, pending: PendingUnits) -> dict[str, dict[str, str]]:
         """Task → unit → why its data is not to be had; what can be had is on disk after."""
         from harness.data.layout import missing_units
         from harness.data.load import Where, fetch
 
         request = self.request
         where = Where(data=request.data, cache=request.cache, offline=request.offline)
-        for card, units in choose_cards(request):
-            if card.name in left.units and card.name not in self._missing:
+        for card, units in choose_cards(request).cards:
+            if card.name in pending.units and card.name not in self._missing:
                 try:
                     failures = fetch(card, None, units, where).failures
                     self._missing[card.name] = missing_units(card, units, failures)
                 except HarnessError as error:
                     self._missing[card.name] = dict.fromkeys(units, str(error))
-        return {task: why for task in left.units if (why := self._missing[task])}
+        return {task: why for task in pending.units if (why := self._missing[task])}
 
     def _arguments(self, item: Item, found: Checkpoint, tasks: Iterable[str]) -> list[str]:
         request, model = self.request, item.submission.model

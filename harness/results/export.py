@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.cards.task import TaskCard, read_card
+from harness.cards.task import TaskCard, card_of
 from harness.data.examples import Bitext, Examples
 from harness.data.load import Where, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
+from harness.io.files import write_whole
 from harness.kinds.bitext import cluster
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.xtreme_layout import SUFFIXES, folder_name, has_layout, sorted_order
@@ -96,7 +95,7 @@ def _runs(path: Path) -> tuple[list[Run], list[str]]:
     everything = []
     for file in files:
         meta = file.meta()
-        everything.append(Run(file, read_card(meta["task"]), meta))
+        everything.append(Run(file, card_of(meta), meta))
     runs = [run for run in everything if has_layout(run.card)]
     notes = [
         f"{run.file.path.name} left out: {run.card.title} has no official prediction file"
@@ -227,14 +226,8 @@ def _json(content: dict[str, Any]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         raise IncompleteError(
             f"cannot write {path}: {error.strerror or error}: free space or give another folder"

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
 from harness.errors import DataError, IncompleteError, NotFoundError, one_line
+from harness.io.files import replacing
 
 Read = TypeVar("Read")
 
@@ -30,6 +29,7 @@ KEY = b"xharness"
 FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
+PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
 # Ascending in each list: differences take two fifths less than a dictionary in LAReQA's files.
 RANKS = "ranks.list.element"
 DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
@@ -183,7 +183,12 @@ def _joined(metas: Sequence[dict[str, Any]], units: Sequence[str] | None = None)
     )
     joined["data_complete"] = all(meta["data_complete"] for meta in metas)
     joined["degenerate"] = sorted({u for m in metas for u in m["degenerate"]})
+    for name in PER_UNIT:
+        found = {unit: value for meta in metas for unit, value in meta.get(name, {}).items()}
+        if any(name in meta for meta in metas):
+            joined[name] = {unit: found[unit] for unit in names if unit in found}
     joined["notes"] = sorted({note for meta in metas for note in meta["notes"]})
+    joined["remarks"] = sorted({note for meta in metas for note in meta.get("remarks", ())})
     joined["data"] = {
         name: digest for meta in metas for name, digest in sorted(meta["data"].items())
     }
@@ -198,16 +203,12 @@ def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> No
         "use_dictionary": [leaf for leaf in leaves if leaf != RANKS],
         "column_encoding": {leaf: "DELTA_BINARY_PACKED" for leaf in leaves if leaf == RANKS},
     }
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd", **encoding) as writer:
-            for rows in units:
-                writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(path) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd", **encoding) as writer,
+    ):
+        for rows in units:
+            writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
 
 
 def _rows(path: Path, unit: str) -> pa.Table:

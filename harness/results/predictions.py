@@ -23,9 +23,9 @@ from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Mining, QuestionSet, Retrieval
 from harness.data.load import Where, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError, unknown_name
-from harness.kinds.retrieval import METRICS
 from harness.kinds.span_qa import score_answer
 from harness.metrics import mlqa
+from harness.metrics.by_kind import METRICS, per_example
 from harness.metrics.ranking import Ranks
 from harness.results.xtreme_layout import (
     Answers,
@@ -56,12 +56,13 @@ class FileScores:
 class FolderScores:
     """``values``: task → language (or context-question) → metric → percent.
 
-    ``missing``: task/language → why its gold could not be had. ``notes``: what was ignored, and
-    what was not predicted.
+    ``missing``: task/language → why its gold could not be had. ``broken``: likewise, what is wrong
+    with its predictions or its gold. ``notes``: what was ignored, and what was not predicted.
     """
 
     values: dict[str, dict[str, Values]]
     missing: Mapping[str, str]
+    broken: Mapping[str, str]
     notes: tuple[str, ...]
 
 
@@ -77,43 +78,63 @@ def score_folder(folder: Path, *, split: str | None, where: Where) -> FolderScor
     Raises:
         NotFoundError: no such folder, or no file in it that could be scored.
         UsageError: a task has no such split, or a language has two files.
-        DataError: a file is not in the format of its task, or the gold is not what it should be.
     """
     if not folder.is_dir():
         raise NotFoundError(f"no folder {folder}: give one with <task>/test-<lang>.json or .tsv")
     values: dict[str, dict[str, Values]] = {}
     missing: dict[str, str] = {}
+    broken: dict[str, str] = {}
     notes: list[str] = []
+    read: set[str] = set()
     for inside in sorted(path for path in folder.iterdir() if path.is_dir()):
         card, why = find_task(inside.name)
         if card is None:
             notes.append(f"{inside.name}/ ignored: {why}")
             continue
-        if card.name in values or any(name.startswith(f"{card.name}/") for name in missing):
+        if card.name in read:
             raise UsageError(f"{folder} has {card.name} under two names: keep one folder")
+        read.add(card.name)
         chosen = card.check_split(split)
         files, ignored = find_files(inside, card, chosen)
         notes += ignored
         if not files:
             continue
-        loaded = load(card, chosen, tuple(files), where)
+        try:
+            loaded = load(card, chosen, tuple(files), where)
+        except DataError as error:
+            broken[card.name] = str(error)
+            continue
         notes += loaded.notes
         missing |= {f"{card.name}/{unit}": text for unit, text in loaded.missing.items()}
+        broken |= {f"{card.name}/{unit}": text for unit, text in loaded.broken.items()}
         for unit, path in files.items():
-            if unit not in loaded.missing:
+            if unit in loaded.missing or unit in loaded.broken:
+                continue
+            try:
                 scores = _SCORERS[card.kind](card, loaded.examples, unit, chosen, path)
-                values.setdefault(card.name, {})[unit] = scores.values
-                notes += scores.notes
-    if not values and not missing:
+            except DataError as error:  # of this file: the others are scored
+                broken[f"{card.name}/{unit}"] = str(error)
+                continue
+            values.setdefault(card.name, {})[unit] = scores.values
+            notes += scores.notes
+    if not values and not missing and not broken:
         why = f" ({notes[0]})" if notes else ""
         raise NotFoundError(
             f"nothing to score under {folder}{why}: give <task>/test-<lang>.json or .tsv"
         )
-    return FolderScores(values, missing, tuple(notes))
+    return FolderScores(values, missing, broken, tuple(notes))
 
 
-def check_gold(scores: FolderScores) -> None:
-    """Raise IncompleteError, naming what could not be scored, where gold is missing."""
+def check_scored(scores: FolderScores) -> None:
+    """Raise where something could not be scored, naming it.
+
+    Raises:
+        DataError: a file is not in the format of its task, or the gold is not what it should be.
+        IncompleteError: gold is missing.
+    """
+    if scores.broken:
+        why = next(iter(scores.broken.values()))
+        raise DataError(f"not scored: {', '.join(scores.broken)} ({why})")
     if scores.missing:
         why = next(iter(scores.missing.values()))
         raise IncompleteError(f"incomplete: no gold for {', '.join(scores.missing)} ({why})")
@@ -213,7 +234,9 @@ def _score_passages(
         top = predictions.get(query.id, ())
         ranks.append(sorted(top.index(one) + 1 for one in gold if one in top))
     ragged = Ranks.of(ranks, [len(query.relevant) for query in queries])
-    values = {metric: 100 * float(METRICS[metric](ragged).mean()) for metric in RANKED}
+    values = {
+        metric: 100 * per_example(METRICS["passages"], metric, ragged).score for metric in RANKED
+    }
     ids = [query.id for query in queries]
     return FileScores(values, _differences(path, ids, predictions.keys(), "queries"))
 

@@ -1,21 +1,23 @@
-"""Outcomes → scores: every number is a fold over per-example rows, never stored on its own."""
+"""Outcomes → scores: every number is a reduction of per-example rows, never stored on its own."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from harness.cards.target_recipes import read_target_recipes
-from harness.cards.task import TaskCard, read_card, read_suites
-from harness.errors import NotFoundError
+from harness.cards.task import CustomCard, TaskCard, card_of, read_suites
+from harness.errors import DataError, NotFoundError
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
 from harness.results.outcomes import OutcomeFile, find
 
+INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
 MACRO = "macro"  # the `lang` of a row that is the unweighted mean over the languages
 
 SCHEMA = pa.schema(
@@ -43,6 +45,7 @@ SCHEMA = pa.schema(
         ("provenance", pa.string()),
         ("complete", pa.bool_()),
         ("note", pa.string()),
+        ("indistinct", pa.float64()),
     ]
 )
 
@@ -52,7 +55,10 @@ def scores(path: str | Path) -> pa.Table:
 
     One row per task, language, direction and metric, and one with ``lang`` = "macro": the
     unweighted mean over the languages there are (``complete`` says whether that is all of them).
-    Values are in [0, 1]. ``note`` says why a row is not to be ranked, and is empty otherwise.
+    Values are in [0, 1]. ``note`` says why a row is not to be ranked, and what else is to be known
+    of the checkpoint (its repository's own code was not run, it reads padding); empty otherwise.
+    ``indistinct`` is the share of a language's candidates that reach the model as the same token
+    ids as another one, null for a mean over languages and where nothing is searched.
 
     Raises:
         NotFoundError: there is nothing at ``path``.
@@ -73,14 +79,17 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     meta = file.meta()
     if units is not None:
         meta["languages"] = [unit for unit in meta["languages"] if unit in units]
-    card = read_card(meta["task"])
+    card = card_of(meta)
     kind = KINDS[card.kind]
-    per_language = [
-        score
-        for unit in meta["languages"]
-        for score in kind.fold(file.read(unit), card.metrics, meta["split"])
-    ]
-    note = "; ".join(apart(meta, card))
+    # Of a card outside the package the rows alone say which metric leads.
+    first = [card.primary] if isinstance(card, CustomCard) else []
+    metrics = list(dict.fromkeys([*first, *card.metrics]))
+    per_language: list[Score] = []
+    for unit in meta["languages"]:
+        with consistent(file):
+            per_language += kind.fold(file.read(unit), metrics, meta["split"])
+    note = "; ".join([*apart(meta, card), *meta.get("remarks", ())])
+    tied = indistinct_shares(meta)
     common = {
         "model": meta["model"],
         "revision": meta["revision"],
@@ -100,8 +109,19 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     for score in [*per_language, *macro(per_language)]:
         fields = score._asdict()
         del fields["group"]
-        rows.append(common | fields)
+        rows.append(common | fields | {"indistinct": tied.get(score.lang)})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+@contextmanager
+def consistent(file: OutcomeFile) -> Iterator[None]:
+    """Rows that metrics refuse (ValueError) as a DataError that names the file and the remedy."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(
+            f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
+        ) from error
 
 
 def macro(per_language: Sequence[Score]) -> list[Score]:
@@ -131,7 +151,7 @@ def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
         reasons.append(f"split {meta['split']}")
     if meta["degenerate"]:
         reasons.append(f"degenerate: all vectors (nearly) equal in {', '.join(meta['degenerate'])}")
-    reasons += meta["notes"]
+    reasons += [note for note in meta["notes"] if note not in meta.get("remarks", ())]
     if meta["mixed"]:
         reasons.append(f"languages measured under different {', '.join(meta['mixed'])}")
     if meta["card_hash"] != card.hash:
@@ -149,6 +169,30 @@ def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
             f" {PROTOCOL_VERSION}"
         )
     return reasons
+
+
+def indistinct_shares(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Language → share of its candidates that have their token ids in common with another one.
+
+    Rows of version 1 of the protocols do not say it: they have no language here.
+    """
+    sizes = meta.get("candidates", {})
+    return {
+        lang: count / sizes[lang]
+        for lang, count in meta.get("indistinct", {}).items()
+        if sizes.get(lang)
+    }
+
+
+def indistinct_words(shares: Mapping[str, float | None]) -> str:
+    """The languages with more than 5 % of indistinct candidates, largest share first; or nothing.
+
+    Such as ``indistinct candidates: ml 96 %, te 93 %``.
+    """
+    named = {lang: share for lang, share in shares.items() if share and share > INDISTINCT}
+    listed = sorted(named.items(), key=lambda pair: (-pair[1], pair[0]))
+    text = ", ".join(f"{lang} {100 * share:.0f} %" for lang, share in listed)
+    return f"indistinct candidates: {text}" if text else ""
 
 
 def is_complete(card: TaskCard, meta: dict[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from harness.cards.languages import canonical
 from harness.cards.task import TaskCard, card_names, read_card
 from harness.data.formats.files import take
 from harness.errors import DataError, NotFoundError, UsageError, one_line
+from harness.io import strict_json
 
 FOLDERS = {"mewsli_x": "mewslix"}  # XTREME-R's name of a task, where it is not ours
 SUFFIXES = {"bitext": "tsv", "mining": "tsv", "span_qa": "json", "passages": "json"}
@@ -98,7 +98,8 @@ def read_rankings(path: Path) -> dict[str, list[str]]:
     rankings: dict[str, list[str]] = _object_of(path, list, "a list of ids")
     for identifier, ranked in rankings.items():
         if not all(isinstance(candidate, str) for candidate in ranked):
-            raise DataError(f"{path}: prediction of {identifier} is not a list of ids as text")
+            shown = one_line(identifier, 80)
+            raise DataError(f"{path}: prediction of {shown} is not a list of ids as text")
     return rankings
 
 
@@ -111,7 +112,8 @@ def read_lines(path: Path) -> list[int | None]:
     for number, line in enumerate(_lines(path), start=1):
         match = _LINE.fullmatch(line)
         if line and not match:
-            raise DataError(f"{path}:{number}: {line[:40]!r} is not a line number: give one a line")
+            shown = one_line(repr(line[:40]))
+            raise DataError(f"{path}:{number}: {shown} is not a line number: give one a line")
         numbers.append(int(match[1]) if match else None)
     return numbers
 
@@ -151,7 +153,8 @@ def read_gold(path: Path) -> tuple[Answers, int]:
         elif question.get("is_impossible") is True:
             unanswerable += 1
         else:
-            raise DataError(f"{place}: question {identifier} has no answer: give the gold file")
+            shown = one_line(identifier, 80)
+            raise DataError(f"{place}: question {shown} has no answer: give the gold file")
     if not any(text for _, accepted in answers for text in accepted):
         raise DataError(f"{path}: has no answers: give the official file with annotations")
     return answers, unanswerable
@@ -176,15 +179,17 @@ def _object_of(path: Path, kind: type, what: str) -> dict[str, Any]:
     for identifier, value in content.items():
         if not isinstance(value, kind):
             found = type(value).__name__
-            raise DataError(f"{path}: prediction of {identifier} is {found}: give {what}")
+            shown = one_line(identifier, 80)
+            raise DataError(f"{path}: prediction of {shown} is {found}: give {what}")
     return content
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON, maybe truncated: {one_line(error)}") from None
+        return strict_json.parse(_text(path))
+    except ValueError as error:
+        why = one_line(error, 200)
+        raise DataError(f"{path}: not JSON, maybe truncated: {why}") from None
 
 
 def _lines(path: Path) -> list[str]:
@@ -195,7 +200,7 @@ def _lines(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")  # a byte order mark in front is no text
     except FileNotFoundError:
         raise NotFoundError(f"no file {path}: give an existing one") from None
     except OSError as error:

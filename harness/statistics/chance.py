@@ -1,10 +1,61 @@
-"""What guessing scores: a language where both runs are at chance says nothing of either."""
+"""At chance: a language in which no run does better than random draws tells nothing.
+
+One rule, for the board, its page, `compare` and the statistics. A metric has a chance rule where it
+counts hits: recall@k, hit@k and accuracy of retrieval. MRR, MAP, nDCG and the scores of question
+answering have none, and no language is called at chance by them.
+
+- accuracy (k = 1) and hit@k: a hit is a query with a relevant candidate among the first k; there
+  are as many draws as queries, each a hit with probability 1 − C(n − g, k) / C(n, k).
+- recall@k: a hit is a relevant candidate among the first k; there are queries × g draws, each a hit
+  with probability k / n.
+
+n is the size of the pool that the query is ranked against: a language's own sentences for bitext,
+all candidates of all languages for passages. g is the number of relevant candidates of a query.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from math import comb
 
 from harness.errors import UsageError
+
+LEVEL = 0.95
+# A mean of float64 hits times their number is whole up to this.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class RandomDraws:
+    """What a random order of the candidates is: ``draws`` independent draws, each a hit with
+    probability ``rate``."""
+
+    draws: int
+    rate: float
+
+    def most(self, level: float = LEVEL) -> int:
+        """The most hits that the central ``level`` of the binomial distribution gives."""
+        return _most(self.draws, self.rate, level)
+
+
+def random_draws(
+    metric: str, queries: int, candidates: int, relevant: float = 1
+) -> RandomDraws | None:
+    """The draws of a metric over ``queries``; None for a metric without a chance rule.
+
+    ``relevant``: candidates that are right for a query, their mean where queries differ.
+
+    Raises UsageError for numbers that cannot be counts.
+    """
+    rate = chance_rate(metric, candidates, max(1, round(relevant)))
+    if rate is None:
+        return None
+    if queries < 1:
+        raise UsageError(f"{queries} queries: give 1 of them or more")
+    several = metric.startswith("recall")
+    return RandomDraws(round(queries * relevant) if several else queries, rate)
 
 
 def chance_rate(metric: str, candidates: int, relevant: int = 1) -> float | None:
@@ -28,22 +79,26 @@ def chance_rate(metric: str, candidates: int, relevant: int = 1) -> float | None
     return 1 - comb(candidates - relevant, k) / comb(candidates, k)
 
 
-def at_chance(score: float, examples: int, rate: float, level: float = 0.95) -> bool:
-    """Whether a mean score over ``examples`` is no higher than guessing may give.
+def at_chance(scores: Iterable[float], random: RandomDraws | None) -> bool:
+    """Whether no run exceeds what random draws give.
 
-    That is, score × examples is at most the upper end of the central ``level`` of a binomial with
-    ``examples`` trials of probability ``rate``. What is below the interval is at chance too. Where
-    several candidates are relevant a recall varies less than a binomial, which errs on the side of
-    marking.
+    ``scores``: a language's score in [0, 1] in every run of either side; a run exceeds chance where
+    score × draws is above the upper end of the central 95 % of the binomial distribution. A score
+    below that interval is at chance too. False where the metric has no chance rule (None) and where
+    there is no run.
 
-    Raises UsageError for numbers that are no score, count or probability.
+    Raises UsageError for a score outside [0, 1].
     """
-    if examples < 1 or not 0 <= rate <= 1 or not 0 <= score <= 1:
-        raise UsageError(
-            f"score {score} of {examples} examples by chance {rate}: give a score and a rate in "
-            "[0, 1], and examples"
-        )
+    runs = list(scores)
+    if wrong := [score for score in runs if not 0 <= score <= 1]:
+        raise UsageError(f"score {wrong[0]}: give scores in [0, 1]")
+    if random is None or not runs:
+        return False
+    return max(runs) * random.draws <= random.most() + ROUNDING
+
+
+@lru_cache(maxsize=65_536)
+def _most(draws: int, rate: float, level: float) -> int:
     from scipy.stats import binom
 
-    upper = float(binom.ppf((1 + level) / 2, examples, rate))
-    return score * examples <= upper + 1e-9 * examples
+    return int(binom.ppf((1 + level) / 2, draws, rate))

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import isnan, sqrt
 from typing import Literal
 
 import numpy as np
 
 from harness.cards.languages import read_languages
 from harness.errors import UsageError
-from harness.statistics.multiplicity import benjamini_hochberg
+from harness.statistics.multiplicity import FAMILY_LEVEL, benjamini_hochberg
 from harness.statistics.resampling import ROUNDING, Draws, Floats, flip_p, percentile_interval
 
 GroupedBy = Literal["family", "script", "resource"]
@@ -30,7 +30,9 @@ class Estimate:
 
     ``low`` and ``high`` are None where no resample has examples of every language; ``resamples``
     is the number that have, ``variance`` that of the difference over them (None with fewer than
-    two).
+    two). ``family_low``, ``family_high``: the interval at `multiplicity.FAMILY_LEVEL`.
+    ``clusters``: the parallel items that it is over. ``se``: the standard error; ``df``: of the t
+    distribution that interval and p are of, None for those of the bootstrap and of sign flips.
     """
 
     difference: float
@@ -39,6 +41,11 @@ class Estimate:
     p: float
     resamples: int
     variance: float | None = None
+    family_low: float | None = None
+    family_high: float | None = None
+    clusters: int = 0
+    se: float | None = None
+    df: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def by_group(draws: Draws, groups: Mapping[str, Collection[str]]) -> list[Part]:
         if weights.any():
             here = tuple(column for column in draws.columns if column[1] in langs)
             estimate = _estimate(draws, weights)
-            parts.append(Part(label(draws), name, here, estimate, estimate.p))
+            parts.append(Part(label(draws.columns), name, here, estimate, estimate.p))
     return adjusted(parts)
 
 
@@ -103,7 +110,7 @@ def without(draws: Draws, columns: Collection[Column]) -> Part | None:
     weights = _mean_weights(draws, [column in chosen for column in draws.columns])
     estimate = _estimate(draws, weights)
     name = f"{len(chosen)} of {len(draws.columns)}"
-    return Part(_label(chosen), name, tuple(chosen), estimate, estimate.p)
+    return Part(label(chosen), name, tuple(chosen), estimate, estimate.p)
 
 
 def difference_in_differences(
@@ -124,16 +131,9 @@ def difference_in_differences(
     )
     weights = of_seen - of_unseen
     observed, known = _bootstrap(draws, weights)
-    low, high = percentile_interval(known)
     rounding = ROUNDING * float(np.abs(weights) @ draws.magnitude)
-    return Estimate(
-        difference=observed,
-        low=None if isnan(low) else low,
-        high=None if isnan(high) else high,
-        p=flip_p(observed, known - observed, rounding),
-        resamples=len(known),
-        variance=_variance(known),
-    )
+    p = flip_p(observed, known - observed, rounding)
+    return _with_intervals(observed, known, p, draws.clusters_of(weights))
 
 
 def seen_unseen_columns(
@@ -172,12 +172,8 @@ def _mean_weights(draws: Draws, chosen: Sequence[bool]) -> Floats:
     )
 
 
-def label(draws: Draws) -> str:
-    """The tasks that the draws average over: `mean of lareqa and tatoeba`, or the one task."""
-    return _label(draws.columns)
-
-
-def _label(columns: Iterable[tuple[str, str]]) -> str:
+def label(columns: Iterable[Column]) -> str:
+    """The tasks that columns are averaged over: `mean of lareqa and tatoeba`, or the one task."""
     tasks = list(dict.fromkeys(task for task, _ in columns))
     if len(tasks) == 1:
         return tasks[0]
@@ -219,24 +215,31 @@ def seen_unseen(
 
 def _estimate(draws: Draws, weights: Floats) -> Estimate:
     observed, known = _bootstrap(draws, weights)
-    low, high = percentile_interval(known)
     used = weights != 0
+    p = flip_p(
+        observed,
+        draws.flipped[:, used] @ weights[used],
+        ROUNDING * float(np.abs(weights) @ draws.magnitude),
+    )
+    return _with_intervals(observed, known, p, draws.clusters_of(weights))
+
+
+def _with_intervals(observed: float, known: Floats, p: float, clusters: int) -> Estimate:
+    variance = float(known.var(ddof=1)) if len(known) > 1 else None
+    ends = (*percentile_interval(known), *percentile_interval(known, FAMILY_LEVEL))
+    low, high, family_low, family_high = (None if isnan(end) else end for end in ends)
     return Estimate(
         difference=observed,
-        low=None if isnan(low) else low,
-        high=None if isnan(high) else high,
-        p=flip_p(
-            observed,
-            draws.flipped[:, used] @ weights[used],
-            ROUNDING * float(np.abs(weights) @ draws.magnitude),
-        ),
+        low=low,
+        high=high,
+        p=p,
         resamples=len(known),
-        variance=_variance(known),
+        variance=variance,
+        family_low=family_low,
+        family_high=family_high,
+        clusters=clusters,
+        se=None if variance is None else sqrt(variance),
     )
-
-
-def _variance(known: Floats) -> float | None:
-    return float(known.var(ddof=1)) if len(known) > 1 else None
 
 
 def _bootstrap(draws: Draws, weights: Floats) -> tuple[float, Floats]:

@@ -54,6 +54,46 @@ class Hierarchical:
     high: float | None
     p: float | None
 
+    def interval(self, level: float) -> tuple[float | None, float | None]:
+        """The t interval at another level than 95 %; None for a descriptive claim."""
+        if self.se is None or self.df is None:
+            return None, None
+        reach = t_quantile(level, self.df) * self.se
+        return self.difference - reach, self.difference + reach
+
+
+def t_quantile(level: float, df: float) -> float:
+    """How many standard errors the central ``level`` of a t distribution reaches to each side."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + level) / 2, df))
+
+
+def mean_interval(
+    scores: Sequence[float], item_variance: float, clusters: int, level: float = 0.95
+) -> tuple[float, float]:
+    """The interval of one recipe's mean score over its seeds: SE² = s²/k + σ²_item.
+
+    ``scores``: float[k], one for each seed, k ≥ 2; the degrees of freedom are Satterthwaite's, as
+    in `hierarchical`.
+    """
+    mean = float(np.mean(scores))
+    terms = [
+        (item_variance, clusters - 1),
+        (float(np.var(scores, ddof=1)) / len(scores), len(scores) - 1),
+    ]
+    variance = sum(term for term, _ in terms)
+    if variance < ROUNDING**2:
+        return mean, mean
+    reach = t_quantile(level, _satterthwaite(terms)) * sqrt(variance)
+    return mean - reach, mean + reach
+
+
+def _satterthwaite(terms: Sequence[tuple[float, int]]) -> float:
+    """The degrees of freedom of a sum of variances, each with its own: SE⁴ / Σ v²/ν."""
+    total = sum(term for term, _ in terms)
+    return total**2 / sum(term**2 / freedom for term, freedom in terms)
+
 
 def claim(a: Side, b: Side) -> Claim:
     """What a difference may be said of.
@@ -77,7 +117,7 @@ def claim(a: Side, b: Side) -> Claim:
 def shares(origins: Sequence[str]) -> list[float]:
     """Each run's weight in its side's mean, summing to 1: every origin counts the same.
 
-    These are the weights for `paired.pair_runs`, whose draws give the item variance.
+    These are the weights for `paired.pair`, whose draws give the item variance.
     """
     return [1 / (len(set(origins)) * origins.count(origin)) for origin in origins]
 
@@ -126,8 +166,8 @@ def hierarchical(
     from scipy.stats import t
 
     se = sqrt(variance)
-    df = variance**2 / sum(term**2 / freedom for term, freedom in terms)
-    reach = float(t.ppf((1 + level) / 2, df)) * se
+    df = _satterthwaite(terms)
+    reach = t_quantile(level, df) * se
     p = 2 * float(t.sf(abs(difference) / se, df))
     return Hierarchical(kind, difference, se, df, difference - reach, difference + reach, p)
 

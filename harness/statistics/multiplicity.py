@@ -7,6 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+ALPHA = 0.05
+# The confirmatory family of a base: four contrasts in two measures.
+FAMILY_SIZE = 8
+# Of a simultaneous interval in that family, after Bonferroni.
+FAMILY_LEVEL = 1 - ALPHA / FAMILY_SIZE
+
 
 def holm(p_values: Sequence[float], family: int | None = None) -> list[float]:
     """Adjusted p-values of Holm (1979), in the given order: they bound the chance of any error.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import DataError, IncompleteError, UsageError, unknown_name
-from harness.kinds.retrieval import METRICS, OTHER, other_language_recall, ranks_of
+from harness.kinds import KINDS
+from harness.kinds.columns import codes, joined, text
+from harness.metrics.by_kind import NOT_COMPARED
+from harness.metrics.per_example import PerExample
+from harness.statistics.ratios import PairedRatios
 
-Direction = Literal["en-xx", "xx-en"]
 Values = npt.NDArray[np.float64]
-
-ANSWERS = ("exact_match", "f1")  # what a question-answering row carries
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,12 @@ class Paired:
         magnitude: Values = np.abs(self.sums).sum(axis=0) / self.sizes
         return magnitude
 
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """bool[C, L]: whether a cluster has examples of a language."""
+        present: npt.NDArray[np.bool_] = self.counts > 0
+        return present
+
     def weighted_columns(self) -> Values:
         """float64[C, 2L] to be summed with a weight per cluster; see `weighted_differences`.
 
@@ -80,67 +87,30 @@ class Paired:
         return totals / self.sizes
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
-    """What each cluster adds to a run's macro score: ``values`` float64[C] sum to the score.
-
-    With it two runs on the same examples can be compared by their profiles' difference alone.
-    ``sizes``: float64[L], the examples of each of ``langs``.
-    """
-
-    langs: tuple[str, ...]
-    sizes: Values
-    clusters: npt.NDArray[np.str_]
-    values: Values
-
-    @property
-    def score(self) -> float:
-        """The unweighted mean over the languages."""
-        return float(self.values.sum())
-
-
 def pair(
-    a: pa.Table,
-    b: pa.Table,
-    metric: str,
-    kind: str,
-    *,
-    task: str = "",
-    direction: Direction | None = None,
-) -> Paired:
-    """Join the outcome rows of two runs on the same task and split.
-
-    ``kind`` is the card's (bitext, passages, span_qa; for mining see `mined`); rows are
-    joined by example, language, and direction or question language. For bitext one ``direction``
-    must be chosen. Languages are those in both runs.
-
-    Raises:
-        UsageError: the metric is not a mean over examples, or the direction does not fit the kind.
-        IncompleteError: the runs have no language in common, or an example is in one run only.
-        DataError: rows repeat, a value is missing, or the runs name different clusters.
-    """
-    return pair_runs([a], [b], metric, kind, task=task, direction=direction)
-
-
-def pair_runs(
     a: Sequence[pa.Table],
     b: Sequence[pa.Table],
     metric: str,
     kind: str,
     *,
     task: str = "",
-    direction: Direction | None = None,
-    weights_a: Sequence[float] | None = None,
-    weights_b: Sequence[float] | None = None,
-) -> Paired:
-    """As `pair`, of the mean over several runs (seeds, checkpoints) of either side.
+    weights: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None),
+) -> Paired | PairedRatios:
+    """Join the outcome rows of two sides on the same task, split and direction.
 
-    ``weights_a``, ``weights_b``: each run's share, summing to 1; equal ones where not given.
+    ``a``, ``b``: the runs of either side; of several (seeds, checkpoints) it is the mean, with
+    ``weights`` that sum to 1, equal ones where not given. ``kind``: the card's. Rows are joined by
+    example and unit. Languages are those in all runs.
+
+    Raises:
+        UsageError: runs are not compared by the metric, or it is a ratio of sums and a side has
+            several runs.
+        IncompleteError: the runs have no language in common, or an example is in one run only.
+        DataError: rows repeat or contradict each other, a value is missing, or the runs name
+            different clusters.
     """
-    runs = [_examples(rows, metric, kind, direction) for rows in (*a, *b)]
-    share_a = list(weights_a) if weights_a is not None else [1 / len(a)] * len(a)
-    share_b = list(weights_b) if weights_b is not None else [1 / len(b)] * len(b)
-    shares = share_a + [-share for share in share_b]
+    sides = [[_examples(rows, metric, kind, task) for rows in side] for side in (a, b)]
+    runs = [run for side in sides for run in side]
     units = [set(run.langs) for run in runs]
     common, every = set.intersection(*units), set.union(*units)
     if not common:
@@ -148,132 +118,162 @@ def pair_runs(
             f"the runs have no language in common ({', '.join(sorted(every))}): "
             "evaluate both on the same languages"
         )
-    first, *others = [run.of(common) for run in runs]
-    difference = shares[0] * first.values
+    langs = tuple(lang for lang in runs[0].langs if lang in common)
+    left_out = tuple(sorted(every - common))
+    runs = [run.of(common) for run in runs]
+    if not all(run.values.is_mean for run in runs):
+        if len(runs) > 2:
+            raise UsageError(
+                f"{metric} is a ratio of sums, and no mean over several runs: name one of each side"
+            )
+        return _ratios(runs[0], runs[1], langs, task=task, metric=metric, left_out=left_out)
+    shares = [
+        share
+        for side, given, sign in zip(sides, weights, (1, -1), strict=True)
+        for share in (sign * each for each in given or [1 / len(side)] * len(side))
+    ]
+    first, *others = runs
+    difference = shares[0] * first.values.numerator
     for share, other in zip(shares[1:], others, strict=True):
-        difference = difference + share * other.values[_positions(first, other)]
-    langs = tuple(lang for lang in first.langs if lang in common)
-    column, clusters, row = first.places(langs)
-    cells = (len(clusters), len(langs))
-    flat = row * len(langs) + column
-    total = cells[0] * cells[1]
-    sums = np.bincount(flat, weights=difference, minlength=total).astype(np.float64)
+        difference = difference + share * other.values.numerator[_positions(first, other)]
+    place = _Places(langs, first.cluster_names)
     return Paired(
         task=task,
         metric=metric,
         langs=langs,
-        left_out=tuple(sorted(every - common)),
-        clusters=clusters,
-        sums=sums.reshape(cells),
-        counts=np.bincount(flat, minlength=total).reshape(cells).astype(np.float64),
+        left_out=left_out,
+        clusters=place.clusters,
+        sums=place.sums(first, difference),
+        counts=place.sums(first, first.values.counted),
     )
 
 
-def profile(
-    rows: pa.Table, metric: str, kind: str, *, direction: Direction | None = None
-) -> Profile:
-    """What each cluster adds to the macro score of one run. Raises as `pair` does."""
-    run = _examples(rows, metric, kind, direction)
-    column, clusters, row = run.places(run.langs)
-    sizes = np.bincount(column, minlength=len(run.langs)).astype(np.float64)
-    share = run.values / (sizes[column] * len(run.langs))
-    values = np.bincount(row, weights=share, minlength=len(clusters)).astype(np.float64)
-    return Profile(run.langs, sizes, clusters, values)
+def _ratios(
+    a: _Examples,
+    b: _Examples,
+    langs: tuple[str, ...],
+    *,
+    task: str,
+    metric: str,
+    left_out: tuple[str, ...],
+) -> PairedRatios:
+    """Cluster by cluster: examples that a run has by itself count with what they add to it."""
+    _check_complete(a.shared(), b.shared())
+    place = _Places(langs, np.union1d(a.cluster_names, b.cluster_names))
+    return PairedRatios(
+        task=task,
+        metric=metric,
+        langs=langs,
+        left_out=left_out,
+        clusters=place.clusters,
+        numerator_a=place.sums(a, a.values.numerator),
+        numerator_b=place.sums(b, b.values.numerator),
+        denominator_a=place.sums(a, a.values.denominator),
+        denominator_b=place.sums(b, b.values.denominator),
+        counted=place.sums(a, a.values.counted),
+    )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Sums by cluster (a row) and language (a column)."""
+
+    langs: tuple[str, ...]
+    clusters: npt.NDArray[np.str_]
+
+    def sums(self, run: _Examples, values: Values) -> Values:
+        """float64[C, L]: the sums of float64[n] values of a run's examples."""
+        column = pc.index_in(run.lang, value_set=pa.array(list(self.langs))).to_numpy()
+        row = np.searchsorted(self.clusters, run.cluster_names)[run.cluster_codes]
+        cells = (len(self.clusters), len(self.langs))
+        flat = row * cells[1] + column
+        summed = np.bincount(flat, weights=values, minlength=cells[0] * cells[1])
+        return summed.astype(np.float64).reshape(cells)
 
 
 @dataclass(frozen=True, eq=False)
 class _Examples:
-    """A run's examples: Arrow columns of strings, and the metric's values float64[n]."""
+    """A run's examples: Arrow columns of strings, and what each adds to the metric.
+
+    ``common``: bool[n], whether every run on the same data has the example.
+    """
 
     langs: tuple[str, ...]
     lang: pa.Array
     id: pa.Array
     cluster: pa.Array
-    values: Values
+    common: npt.NDArray[np.bool_]
+    values: PerExample
+
+    @cached_property
+    def cluster_names(self) -> npt.NDArray[np.str_]:
+        """str[C]: the distinct clusters, sorted."""
+        return np.sort(self._clusters[0])
+
+    @cached_property
+    def cluster_codes(self) -> npt.NDArray[np.int64]:
+        """int64[n]: the place of each example's cluster in ``cluster_names``."""
+        names, place = self._clusters
+        rank = np.empty(len(names), dtype=np.int64)
+        rank[np.argsort(names)] = np.arange(len(names))
+        return rank[place]
+
+    @cached_property
+    def _clusters(self) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+        encoded = self.cluster.dictionary_encode()
+        return np.array(encoded.dictionary.to_pylist(), dtype=np.str_), codes(encoded)
 
     def of(self, langs: set[str]) -> _Examples:
         """Those of some languages."""
         if langs >= set(self.langs):
             return self
         keep = pc.is_in(self.lang, value_set=pa.array(sorted(langs)))
+        rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False))
         return _Examples(
             tuple(lang for lang in self.langs if lang in langs),
             self.lang.filter(keep),
             self.id.filter(keep),
             self.cluster.filter(keep),
-            self.values[keep.to_numpy(zero_copy_only=False)],
+            self.common[rows],
+            self.values.of(rows),
         )
+
+    def shared(self) -> tuple[pa.Array, pa.Array]:
+        """Language and key of those that every run has."""
+        common = pa.array(self.common)
+        return self.lang.filter(common), self.keys().filter(common)
 
     def keys(self) -> pa.Array:
         """One string per example that names it within the task. DataError where they repeat."""
-        keys = pc.binary_join_element_wise(self.lang, self.id, "\x1f")
+        keys = joined(self.lang, self.id, separator="\x1f")
         if pc.count_distinct(keys).as_py() != len(keys):
             repeated = pc.value_counts(keys).to_pylist()
-            lang, name = next(e["values"] for e in repeated if e["counts"] > 1).split("\x1f")
+            lang, name = next(e["values"] for e in repeated if e["counts"] > 1).split("\x1f", 1)
             raise DataError(
                 f"example {name} of {lang} is there more than once: "
                 "delete the outcome file and run `xharness eval` again"
             )
         return keys
 
-    def places(
-        self, langs: Sequence[str]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_], npt.NDArray[np.int64]]:
-        """Each example's language int64[n], the clusters str[C] sorted, each example's int64[n]."""
-        column = pc.index_in(self.lang, value_set=pa.array(list(langs)))
-        encoded = self.cluster.dictionary_encode()
-        names = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
-        order = np.argsort(names)
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        row = rank[encoded.indices.to_numpy()]
-        return column.to_numpy().astype(np.int64), names[order], row
 
-
-def _examples(rows: pa.Table, metric: str, kind: str, direction: Direction | None) -> _Examples:
-    if kind == "span_qa":
-        if metric not in ANSWERS:
-            raise unknown_name("metric of question answering", metric, ANSWERS)
-        values = rows.column(metric).to_numpy().astype(np.float64)
-        lang, asked = _text(rows, "lang"), _text(rows, "question_lang")
-        lang = pc.if_else(
-            pc.equal(lang, asked), lang, pc.binary_join_element_wise(lang, asked, "-")
-        )
-    elif kind in ("bitext", "passages"):
-        # f1_mteb and same_language@10 are left out: the first is no mean over examples (a term
-        # depends on the other predictions), the second says nothing of being right.
-        if metric not in (*METRICS, OTHER):
-            raise unknown_name("metric that can be contrasted", metric, [*METRICS, OTHER])
-        rows = _one_direction(rows, kind, direction)
-        ranks = ranks_of(rows)
-        values = other_language_recall(rows, ranks) if metric == OTHER else METRICS[metric](ranks)
-        lang = _text(rows, "lang")
-    else:
-        raise UsageError(
-            f"kind {kind!r} has no metric per example: use statistics.mined for mining"
-        )
-    if kind == "span_qa" and direction is not None:
-        raise UsageError(f"direction {direction!r} is for bitext tasks: leave it out for {kind}")
-    if np.isnan(values).any():
-        raise DataError(
-            f"{int(np.isnan(values).sum())} examples have no {metric}: run `xharness eval` again"
-        )
-    langs = tuple(pc.unique(lang).to_pylist())
-    return _Examples(langs, lang, _text(rows, "example_id"), _text(rows, "cluster"), values)
-
-
-def _one_direction(rows: pa.Table, kind: str, direction: Direction | None) -> pa.Table:
-    if kind == "passages":
-        if direction is not None:
-            raise UsageError(
-                f"direction {direction!r} is for bitext tasks: leave it out for {kind}"
-            )
-        return rows
-    if direction not in ("en-xx", "xx-en"):
-        raise UsageError(f"direction {direction!r} of a bitext task: choose en-xx or xx-en")
-    lang, english = _text(rows, "lang"), pa.scalar("en")
-    parts = (english, lang) if direction == "en-xx" else (lang, english)
-    return rows.filter(pc.equal(_text(rows, "direction"), pc.binary_join_element_wise(*parts, "-")))
+def _examples(rows: pa.Table, metric: str, kind: str, task: str) -> _Examples:
+    of_kind = KINDS[kind]
+    compared = [name for name in of_kind.metrics if name not in NOT_COMPARED]
+    if metric not in compared:
+        raise unknown_name("metric that can be contrasted", metric, compared)
+    try:
+        values = of_kind.per_example(rows, metric)
+    except ValueError as error:
+        raise DataError(f"{error}: run `xharness eval` again") from None
+    lang = of_kind.unit(rows)
+    return _Examples(
+        langs=tuple(pc.unique(lang).to_pylist()),
+        lang=lang,
+        id=of_kind.example(rows),
+        cluster=text(of_kind.cluster(rows, task)),
+        common=of_kind.common(rows),
+        values=values,
+    )
 
 
 def _positions(first: _Examples, other: _Examples) -> npt.NDArray[np.int64]:
@@ -283,7 +283,7 @@ def _positions(first: _Examples, other: _Examples) -> npt.NDArray[np.int64]:
     if same:  # the usual case: two runs of one plan
         positions = np.arange(len(keys))
     else:
-        _check_complete(first.lang, keys, other.lang, others)
+        _check_complete((first.lang, keys), (other.lang, others))
         positions = pc.index_in(keys, value_set=others).to_numpy().astype(np.int64)
     named = other.cluster.take(pa.array(positions))
     if not named.equals(first.cluster):
@@ -295,7 +295,9 @@ def _positions(first: _Examples, other: _Examples) -> npt.NDArray[np.int64]:
     return positions
 
 
-def _check_complete(lang_a: pa.Array, keys_a: pa.Array, lang_b: pa.Array, keys_b: pa.Array) -> None:
+def _check_complete(a: tuple[pa.Array, pa.Array], b: tuple[pa.Array, pa.Array]) -> None:
+    """Language and key of each example: both runs have the same, or IncompleteError."""
+    (lang_a, keys_a), (lang_b, keys_b) = a, b
     only_a = lang_a.filter(pc.invert(pc.is_in(keys_a, value_set=keys_b)))
     only_b = lang_b.filter(pc.invert(pc.is_in(keys_b, value_set=keys_a)))
     missing = pc.value_counts(pa.concat_arrays([only_a, only_b])).to_pylist()
@@ -304,8 +306,3 @@ def _check_complete(lang_a: pa.Array, keys_a: pa.Array, lang_b: pa.Array, keys_b
         raise IncompleteError(
             f"examples in one run only: {named}; evaluate both on the same data, split and limit"
         )
-
-
-def _text(rows: pa.Table, name: str) -> pa.Array:
-    column = rows.column(name)
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import IncompleteError, UsageError
-from harness.statistics.paired import Profile
+from harness.errors import UsageError
 from harness.statistics.resampling import BLOCK, RESAMPLES, ROUNDING, cluster_signs, flip_p
 
 Values = npt.NDArray[np.float64]
@@ -28,30 +27,20 @@ class Place:
     p: float
 
 
-def stack(profiles: Sequence[Sequence[Profile]]) -> Values:
-    """Profiles of several checkpoints (the outer sequence) on the same tasks → float64[C, K].
+def _unknown(one: str, other: str) -> float | None:
+    return None
 
-    The score is the mean over tasks; tasks that share clusters add up in them.
 
-    Raises:
-        UsageError: there is no checkpoint, or one has no task.
-        IncompleteError: the checkpoints differ in their tasks' languages or examples.
+@dataclass(frozen=True)
+class KnownTests:
+    """p-values of pairs of checkpoints, by name, that are known otherwise than by sign flips.
+
+    ``verdict``: that decides a verdict on their difference, adjusted where it is of a family;
+    ``p``: that, or of a test over seeds. None for a pair without one.
     """
-    if not profiles or not profiles[0]:
-        raise UsageError("nothing to rank: give at least one checkpoint with a task")
-    first = profiles[0]
-    clusters = np.unique(np.concatenate([profile.clusters for profile in first]))
-    places = [np.searchsorted(clusters, profile.clusters) for profile in first]
-    stacked = np.zeros((len(clusters), len(profiles)))
-    for column, of_tasks in enumerate(profiles):
-        if len(of_tasks) != len(first) or not all(map(_alike, of_tasks, first)):
-            raise IncompleteError(
-                f"checkpoint {column + 1} was not measured on the examples of the first: "
-                "only complete rows can be ranked"
-            )
-        for profile, place in zip(of_tasks, places, strict=True):
-            stacked[place, column] += profile.values / len(first)
-    return stacked
+
+    verdict: Callable[[str, str], float | None] = _unknown
+    p: Callable[[str, str], float | None] = _unknown
 
 
 def tie_groups(
@@ -60,14 +49,17 @@ def tie_groups(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    known: KnownTests | None = None,
 ) -> list[Place]:
     """Ranks by the score, best first; equal scores by name.
 
-    ``profiles``: float64[C, K], what each cluster adds to each checkpoint's score (`stack`). The
+    ``profiles``: float64[C, K], what each cluster adds to each checkpoint's score. The
     best checkpoint leads the first group. Going down, each is tested against the leader of the
-    current group by sign flips of whole clusters; where p ≤ ``level`` it leads the next. So there
+    current group by sign flips of whole clusters; where p < ``level`` it leads the next. So there
     is one test a checkpoint. All share the same signs, and flipping is linear: the flipped
     difference of two checkpoints is that of their flipped scores, from one matrix product.
+    ``known``: tests that come before the sign flips. No rank contradicts a verdict: what a verdict
+    does not separate from some member of the group is of the group.
 
     Raises UsageError where names repeat or do not fit the profiles.
     """
@@ -79,20 +71,25 @@ def tie_groups(
     order = sorted(range(len(names)), key=lambda i: (-round(scores[i], 12), names[i]))
     flipped = _flipped(profiles, rng, resamples)
     noise = _noise(profiles)
+    tests = known or KnownTests()
     places: list[Place] = []
-    leader, rank = order[0], 1
+    group, rank = [order[0]], 1
     for position, index in enumerate(order):
+        leader = group[0]
         p = 1.0
         if index != leader:
+            told = tests.p(names[leader], names[index])
             rounding = ROUNDING * float(np.abs(profiles[:, leader] - profiles[:, index]).sum())
-            p = flip_p(
+            p = told if told is not None else flip_p(
                 scores[leader] - scores[index],
                 flipped[:, leader].astype(np.float64) - flipped[:, index],
                 max(rounding, noise),
-            )
-        if p <= level:
-            leader, rank, p = index, position + 1, 1.0
-        places.append(Place(names[index], float(scores[index]), rank, names[leader], p))
+            )  # fmt: skip
+            group.append(index)
+            verdicts = [tests.verdict(names[one], names[index]) for one in group[:-1]]
+            if p < level and not any(one is not None and one >= level for one in verdicts):
+                group, rank, p = [index], position + 1, 1.0
+        places.append(Place(names[index], float(scores[index]), rank, names[group[0]], p))
     return places
 
 
@@ -113,10 +110,3 @@ def _noise(profiles: Values) -> float:
     """The rounding error of a flipped score in single precision."""
     own = np.abs(profiles - profiles.mean(axis=1, keepdims=True)).sum(axis=0)
     return float(np.finfo(np.float32).eps * own.max(initial=0.0))
-
-
-def _alike(a: Profile, b: Profile) -> bool:
-    """Whether two profiles are of the same examples, as far as they tell."""
-    return dict(zip(a.langs, a.sizes, strict=True)) == dict(
-        zip(b.langs, b.sizes, strict=True)
-    ) and np.array_equal(a.clusters, b.clusters)

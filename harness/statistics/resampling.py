@@ -22,7 +22,7 @@ Singles = npt.NDArray[np.float32]
 
 
 class Comparison(Protocol):
-    """What is resampled: `paired.Paired` and `mined.Mined`."""
+    """What is resampled: `paired.Paired` and `ratios.PairedRatios`."""
 
     @property
     def task(self) -> str: ...
@@ -36,6 +36,8 @@ class Comparison(Protocol):
     def sizes(self) -> Floats: ...
     @property
     def magnitude(self) -> Floats: ...
+    @property
+    def present(self) -> npt.NDArray[np.bool_]: ...
     def weighted_columns(self) -> Floats: ...
     def weighted_differences(self, totals: Floats) -> Floats: ...
     def flipped_columns(self) -> Floats: ...
@@ -49,7 +51,8 @@ class Draws:
     ``columns``: (task, language) × J; ``sizes``: the examples of each; ``clusters``: the number of
     distinct clusters; ``observed``: float64[J]; ``bootstrap``: float64[R, J], nan where a resample
     has no example of the column; ``flipped``: float64[R, J], with signs of whole clusters flipped;
-    ``magnitude``: float64[J], what rounding errors are in proportion to.
+    ``magnitude``: float64[J], what rounding errors are in proportion to; ``present``: bool[C, J],
+    which of the clusters have examples of a column.
     """
 
     columns: tuple[tuple[str, str], ...]
@@ -59,6 +62,11 @@ class Draws:
     bootstrap: Floats
     flipped: Floats
     magnitude: Floats
+    present: npt.NDArray[np.bool_]
+
+    def clusters_of(self, weights: Floats) -> int:
+        """The number of distinct clusters of the columns that have a weight."""
+        return int(self.present[:, weights != 0].any(axis=1).sum())
 
 
 def resample(
@@ -106,6 +114,7 @@ def resample(
         bootstrap=bootstrap,
         flipped=flips,
         magnitude=np.concatenate([c.magnitude for c in comparisons]),
+        present=np.hstack([_present(c, clusters) for c in comparisons]),
     )
 
 
@@ -191,6 +200,13 @@ def _spread(
     spread = np.zeros((where.stop - where.start, columns.shape[1]), dtype=np.float32)
     spread[at - where.start] = columns
     return where, spread
+
+
+def _present(comparison: Comparison, clusters: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """bool[C, L] over all clusters, from the comparison's own."""
+    spread = np.zeros((len(clusters), len(comparison.langs)), dtype=np.bool_)
+    spread[np.searchsorted(clusters, comparison.clusters)] = comparison.present
+    return spread
 
 
 def _joined(parts: Sequence[Singles]) -> Singles:

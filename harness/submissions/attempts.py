@@ -7,16 +7,15 @@ that was refused is not downloaded again at every refresh.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import DataError, RefusedError, UsageError
+from harness.io.files import write_whole
 from harness.io.strict_yaml import Strict
 
 FILE = "leaderboard/attempts.json"
@@ -93,13 +92,7 @@ def write_attempts(root: Path, attempts: Mapping[str, Attempt]) -> None:
         return
     plain = {slug: one.model_dump(exclude_defaults=True) for slug, one in kept.items()}
     text = json.dumps(plain, ensure_ascii=False, indent=1) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, text)
 
 
 def overdue(attempt: Attempt, hours: float) -> bool:

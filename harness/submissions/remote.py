@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RemoteCheckpoint:
     """A vetted checkpoint: the name and revision it is submitted by, and what its card declares.
 
     ``conversion``: how its weights became safetensors, where its authors did not publish them so.
@@ -34,7 +34,7 @@ class Seen:
     remarks: tuple[str, ...] = ()
 
 
-def look_at(model: str) -> Seen:
+def inspect_checkpoint(model: str) -> RemoteCheckpoint:
     """Resolve and vet a checkpoint as ``eval`` would, from headers and configurations alone.
 
     A repository of pickles is taken at the Hub's conversion pull request, where one is open that
@@ -63,19 +63,19 @@ def look_at(model: str) -> Seen:
             fetch=lambda name, revision: outline(name, revision, within=Path(folder)),
         )
     card = dict(vars(info.card_data)) if info.card_data is not None else {}
-    return Seen(found.id, found.revision, found.slug, conversion, card, tuple(remarks))
+    return RemoteCheckpoint(found.id, found.revision, found.slug, conversion, card, tuple(remarks))
 
 
-def _local(found: Checkpoint) -> Seen:
+def _local(found: Checkpoint) -> RemoteCheckpoint:
     whole = sorted(found.own_folder.glob("model*.safetensors"))
     files = whole or [found.own_folder / ADAPTER_WEIGHTS]
     said = read_metadata(files[0]) if files[0].is_file() else {}
     if said.get("converted_by") != CONVERT:
-        return Seen(found.id, found.revision, found.slug)
+        return RemoteCheckpoint(found.id, found.revision, found.slug)
     name, at, commit = said.get("source", "").partition("@")
     remark = f"{found.folder.name} was converted from the pickle of {name}{at}{commit}"
     model = name if at else found.id
-    return Seen(model, found.revision, model.replace("/", "__"), CONVERT, {}, (remark,))
+    return RemoteCheckpoint(model, found.revision, model.replace("/", "__"), CONVERT, {}, (remark,))
 
 
 def _converted(info: ModelInfo) -> tuple[str, ModelInfo]:

@@ -14,26 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.cards.languages import canonical
+from harness.cards.objectives import MULTILINGUAL, WITHOUT_CARD, Objective
 from harness.cards.task import card_names
 from harness.errors import DataError, UsageError, unknown_name
 from harness.io.strict_yaml import Strict, read_model
 
-Objective = Literal[
-    "none",
-    "mlm",
-    "extractive-qa",
-    "nli",
-    "paraphrase",
-    "commonsense",
-    "tagging",
-    "contrastive",
-    "qa-dual-encoder",
-    "multitask",
-]
-MULTILINGUAL = "multilingual"
 CONVERT = "xharness convert"  # where safetensors come from that are nowhere published
-# XTREME-R's targets that have no card here; a submission may still say that it has seen them.
-WITHOUT_CARD = ("xnli", "pawsx", "xcopa", "udpos", "wikiann")
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]*")
 # Training on the first shows the second too: the same questions, or the same text.
 SAME_DATA: Mapping[str, tuple[str, ...]] = {

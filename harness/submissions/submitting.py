@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.cards.languages import canonical
+from harness.cards.objectives import MULTILINGUAL
 from harness.checkpoint.resolve import parse_model
 from harness.errors import HarnessError, UsageError
+from harness.io.files import write_whole
 from harness.io.hub import model_info
 from harness.io.strict_yaml import Document, misfits, validated
 from harness.submissions.problems import conflicts
-from harness.submissions.remote import Seen, look_at
+from harness.submissions.remote import RemoteCheckpoint, inspect_checkpoint
 from harness.submissions.submission import (
     CONVERT,
-    MULTILINGUAL,
     SLUG,
     Submission,
     contamination,
@@ -28,13 +28,13 @@ from harness.submissions.submission import (
 from harness.submissions.submission_yaml import as_yaml
 
 FOLDER = "submissions"
-STATED = "submission"  # what messages call a file that is not written yet
+UNWRITTEN_FILE = "submission"  # what messages call a file that is not written yet
 MAX_TEXT = 200  # characters of a text from a model card
 MAX_LISTED = 50  # data sets or languages from a model card
 
 
 @dataclass(frozen=True)
-class Stated:
+class SubmitterClaims:
     """What the contributor says; None or empty for what is left to the model card."""
 
     objective: str
@@ -64,7 +64,7 @@ class Proposal:
         return as_yaml(self.submission)
 
 
-def propose(model: str, stated: Stated, root: Path, *, replace: bool = False) -> Proposal:
+def propose(model: str, claims: SubmitterClaims, root: Path, *, replace: bool = False) -> Proposal:
     """Vet a checkpoint and make its submission; nothing is written.
 
     ``model``: a Hub id (``@revision``) or a folder. ``root`` holds ``submissions/``. ``replace``:
@@ -76,87 +76,85 @@ def propose(model: str, stated: Stated, root: Path, *, replace: bool = False) ->
         RefusedError: the checkpoint would not be evaluated, with the reason.
         DataError: a submission that is there already does not fit.
     """
-    _check_values(stated)
+    _check_values(claims)
     submissions = read_submissions(root / FOLDER)
-    seen = look_at(model)
-    path = root / FOLDER / f"{_slug(seen, submissions)}.yaml"
+    checkpoint = inspect_checkpoint(model)
+    path = root / FOLDER / f"{_slug(checkpoint, submissions)}.yaml"
     if path.exists() and not replace:
-        raise UsageError(f"{path} submits {seen.model} already: give --force to replace it")
-    remarks = list(seen.remarks)
-    fields = _fields(seen, stated, remarks)
-    fields |= _base(seen, stated, submissions, remarks)
-    fields["contaminated"] = _contaminated(fields["datasets"], stated.contaminated, remarks)
+        raise UsageError(f"{path} submits {checkpoint.model} already: give --force to replace it")
+    remarks = list(checkpoint.remarks)
+    fields = _fields(checkpoint, claims, remarks)
+    fields |= _base(checkpoint, claims, submissions, remarks)
+    fields["contaminated"] = _contaminated(fields["datasets"], claims.contaminated, remarks)
     submission = _checked(fields)
     after = {**submissions, path.stem: submission}
-    found = list(conflicts(path.stem, Document(STATED, fields, {}), after))
+    found = list(conflicts(path.stem, Document(UNWRITTEN_FILE, fields, {}), after))
     if found:
-        raise UsageError("; ".join(line.removeprefix(f"{STATED}: ") for line in found))
+        raise UsageError("; ".join(line.removeprefix(f"{UNWRITTEN_FILE}: ") for line in found))
     inherited = contamination(path.stem, after) - set(submission.contaminated)
     if inherited:
         remarks.append(f"also contaminated: {', '.join(sorted(inherited))}, by base or same data")
     return Proposal(path, submission, tuple(remarks))
 
 
-def _check_values(stated: Stated) -> None:
+def _check_values(claims: SubmitterClaims) -> None:
     """Refuse what can be no value of its field, before anything is asked of the network."""
     given = {
         key: list(value) if isinstance(value, tuple) else value
-        for key, value in vars(stated).items()
+        for key, value in vars(claims).items()
         if value not in (None, ()) and key != "base"
     }
-    found = misfits(Document(STATED, {"model": "org/name", **given}, {}), Submission)
+    found = misfits(Document(UNWRITTEN_FILE, {"model": "org/name", **given}, {}), Submission)
     # Fields that do not go together may still be made to by the model card.
-    if wrong := [line.removeprefix(f"{STATED}: ") for path, line in found if path]:
+    if wrong := [line.removeprefix(f"{UNWRITTEN_FILE}: ") for path, line in found if path]:
         raise UsageError("; ".join(wrong))
 
 
 def _checked(fields: Mapping[str, Any]) -> Submission:
     said = {key: value for key, value in fields.items() if value not in (None, [])}
-    document = Document(STATED, said, {})
+    document = Document(UNWRITTEN_FILE, said, {})
     if found := misfits(document, Submission):
-        raise UsageError("; ".join(line.removeprefix(f"{STATED}: ") for _, line in found))
+        raise UsageError("; ".join(line.removeprefix(f"{UNWRITTEN_FILE}: ") for _, line in found))
     return validated(document, Submission)
 
 
 def write(proposal: Proposal) -> None:
     """Write the file, whole or not at all."""
-    from harness.io.download import replacing
-
-    with replacing(proposal.path) as partial:
-        partial.write_text(proposal.text, encoding="utf-8")
-        os.chmod(partial, 0o644)  # it is meant to be committed
+    write_whole(proposal.path, proposal.text)
 
 
-def _slug(seen: Seen, submissions: Mapping[str, Submission]) -> str:
+def _slug(checkpoint: RemoteCheckpoint, submissions: Mapping[str, Submission]) -> str:
     """The file's stem: that of the file which submits the model already, else by its name."""
-    same = [slug for slug, one in submissions.items() if one.model == seen.model]
-    exact = [slug for slug in same if submissions[slug].revision == seen.revision]
-    slug = next(iter([*exact, *same]), seen.slug)
+    same = [slug for slug, one in submissions.items() if one.model == checkpoint.model]
+    exact = [slug for slug in same if submissions[slug].revision == checkpoint.revision]
+    slug = next(iter([*exact, *same]), checkpoint.slug)
     if not SLUG.fullmatch(slug):
         raise UsageError(f"{slug!r} is no file name: rename the folder to letters, digits, . _ -")
     return slug
 
 
-def _fields(seen: Seen, stated: Stated, remarks: list[str]) -> dict[str, Any]:
-    """The fields but base and contamination: as stated, else as the card declares."""
-    card = {} if stated.objective == "none" else seen.card
-    notes = list(stated.notes)
-    if seen.conversion == CONVERT:
-        notes += [f"{remark}; evaluate the converted folder" for remark in seen.remarks]
+def _fields(
+    checkpoint: RemoteCheckpoint, claims: SubmitterClaims, remarks: list[str]
+) -> dict[str, Any]:
+    """The fields without base and contamination: what is claimed, else what the card declares."""
+    card = {} if claims.objective == "none" else checkpoint.card
+    notes = list(claims.notes)
+    if checkpoint.conversion == CONVERT:
+        notes += [f"{remark}; evaluate the converted folder" for remark in checkpoint.remarks]
     return {
-        "model": seen.model,
-        "revision": seen.revision,
-        "objective": stated.objective,
-        "languages": list(stated.languages) or _card_languages(card, remarks),
-        "datasets": list(stated.datasets) or _card_list(card, "datasets", "datasets", remarks),
-        "licence": stated.licence or next(
-            iter(_card_list(seen.card, "license", "licence", remarks)), None
+        "model": checkpoint.model,
+        "revision": checkpoint.revision,
+        "objective": claims.objective,
+        "languages": list(claims.languages) or _card_languages(card, remarks),
+        "datasets": list(claims.datasets) or _card_list(card, "datasets", "datasets", remarks),
+        "licence": claims.licence or next(
+            iter(_card_list(checkpoint.card, "license", "licence", remarks)), None
         ),
-        "protocol": stated.protocol,
-        "conversion": seen.conversion,
-        "recipe": stated.recipe,
-        "seed": stated.seed,
-        "matched": stated.matched,
+        "protocol": claims.protocol,
+        "conversion": checkpoint.conversion,
+        "recipe": claims.recipe,
+        "seed": claims.seed,
+        "matched": claims.matched,
         "notes": notes,
     }  # fmt: skip
 
@@ -188,15 +186,18 @@ def _card_languages(card: Mapping[str, Any], remarks: list[str]) -> list[str]:
 
 
 def _base(
-    seen: Seen, stated: Stated, submissions: Mapping[str, Submission], remarks: list[str]
+    checkpoint: RemoteCheckpoint,
+    claims: SubmitterClaims,
+    submissions: Mapping[str, Submission],
+    remarks: list[str],
 ) -> dict[str, Any]:
     """The base at a commit: as submitted already where it is, else as it is now."""
-    base = stated.base
+    base = claims.base
     if base is None:
-        if stated.objective == "none":
+        if claims.objective == "none":
             return {}
         told: list[str] = []
-        named = _card_list(seen.card, "base_model", "base", told)
+        named = _card_list(checkpoint.card, "base_model", "base", told)
         if len(named) != 1:
             why = f"the model card names {len(named)}" if named else "none is stated"
             remarks.append(f"no base: {why}; give --base for its contrasts and contamination")
@@ -207,7 +208,7 @@ def _base(
         name, revision = parse_model(base)
         info = model_info(name, revision)
     except HarnessError as error:
-        if stated.base is None:
+        if claims.base is None:
             remarks.append(f"the model card's base is left out: {error}")
             return {}
         raise type(error)(f"base: {error}") from error
@@ -217,8 +218,8 @@ def _base(
     return {"base": info.id, "base_revision": info.sha}
 
 
-def _contaminated(datasets: Iterable[str], stated: Iterable[str], remarks: list[str]) -> list[str]:
-    tasks = list(stated)
+def _contaminated(datasets: Iterable[str], claims: Iterable[str], remarks: list[str]) -> list[str]:
+    tasks = list(claims)
     for place, task in target_data(datasets := list(datasets)):
         if task not in tasks:
             tasks.append(task)

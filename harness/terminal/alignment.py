@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +14,7 @@ from harness.alignment.align import LEAST_WORDS, Alignment
 from harness.alignment.numbers import METRICS, RESAMPLES, Row
 from harness.board.figures import alignment_chart
 from harness.errors import UsageError
+from harness.io.files import write_whole
 from harness.terminal.console import percent
 
 COLUMNS = ("layer", "cosine", "random", "gap", "recall@10", "acc.", "mrr", "rank")
@@ -54,13 +53,7 @@ def check_figure(path: Path | None) -> None:
 
 def write_figure(found: Alignment, path: Path) -> None:
     """The figure as a whole file, or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        temporary.write_text(alignment_chart(found), encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, alignment_chart(found))
 
 
 def _plain(row: Row) -> dict[str, Any]:

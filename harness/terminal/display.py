@@ -161,6 +161,7 @@ def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
         lines += [f"    [yellow]note[/] {escape(note)}" for note in task.loaded.notes]
         for job in jobs if verbose or len(jobs) == 1 else ():
             lines += [f"    [yellow]not ranked[/] {escape(reason)}" for reason in job.custom]
+    lines += [f"  [yellow]note[/] {escape(remark)}" for remark in plan.checkpoint.remarks]
     for name, downloads in plan.downloads.items():
         size = sum(download.size or 0 for download in downloads)
         known = "" if all(download.size for download in downloads) else " or more"
@@ -171,6 +172,8 @@ def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
         f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
     ]
     lines += [f"  [red]{task} missing[/]: {escape(why)}" for task, why in plan.missing.items()]
+    lines += [f"  [red]{task} broken[/]: {escape(why)}" for task, why in plan.broken.items()]
+    lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
     return lines
 
 

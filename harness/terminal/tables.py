@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cards.target_recipes import recipe_of
-from harness.cards.task import SuiteEntry, TaskCard, read_card
-from harness.results.scores import MACRO
+from harness.cards.target_recipes import recipe_beside, recipe_of
+from harness.cards.task import SuiteEntry, TaskCard, card_names, read_card
+from harness.results.scores import MACRO, indistinct_words
 from harness.terminal.console import megabytes, percent
 
 if TYPE_CHECKING:
@@ -39,16 +39,14 @@ def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def _summarised(members: list[Row]) -> dict[str, Any]:
     first = members[0]
-    card = read_card(first["task"])
     scored = [row for row in members if row["metric"] is not None]
-    present = {row["metric"] for row in scored}
-    metric = card.primary if card.primary in present else next(iter(sorted(present)), "")
-    of_metric = _official_direction(card, [row for row in scored if row["metric"] == metric])
+    metric, kind = headline_of(scored)
+    of_metric = official_direction([row for row in scored if row["metric"] == metric])
     languages = [row for row in of_metric if row["lang"] != MACRO]
     means = {
         name: row["value"]
-        for name in BESIDE[card.kind]
-        for row in _official_direction(card, scored)
+        for name in BESIDE.get(kind, ())
+        for row in official_direction(scored)
         if row["lang"] == MACRO and row["metric"] == name and name != metric
     }
     entry: dict[str, Any] = {
@@ -65,6 +63,7 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
         "best": None,
         "worst": None,
         "beside": means,
+        "indistinct": {row["lang"]: row["indistinct"] for row in languages},
         "complete": first["complete"],
         "note": "; ".join(dict.fromkeys(row["note"] for row in members if row["note"])),
     }
@@ -76,11 +75,26 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
     return entry
 
 
-def _official_direction(card: TaskCard, rows: list[Row]) -> list[Row]:
-    """Of bitext retrieval the official direction, English → xx."""
-    if card.kind != "bitext":
-        return rows
-    return [row for row in rows if row["direction"].startswith("en-")]
+def headline_of(rows: Sequence[Row]) -> tuple[str, str]:
+    """(metric, kind) that the rows of one task are shown by.
+
+    Of a card outside the package the rows say no kind; their first metric is its headline.
+    """
+    if not rows:
+        return "", ""
+    present = list(dict.fromkeys(row["metric"] for row in rows))
+    if rows[0]["task"] not in card_names():
+        return present[0], ""
+    card = read_card(rows[0]["task"])
+    return (card.primary if card.primary in present else min(present)), card.kind
+
+
+def official_direction(rows: Sequence[Row]) -> list[Row]:
+    """Of rows in two directions, as bitext retrieval has them, the official one: English → xx."""
+    official = [row for row in rows if row["direction"].startswith("en-")]
+    # Of questions in one language on contexts in another, `lang` is the second of a direction.
+    both = any(row["direction"] in (f"{row['lang']}-en", "xx-en") for row in rows)
+    return official if both else list(rows)
 
 
 def score_table(rows: Iterable[Row]) -> Table:
@@ -111,7 +125,8 @@ def _cells(entry: Row, tracks: bool) -> list[str]:
     if tracks and entry["track"]:
         layer = f", layer {entry['layer']}" if entry["layer"] is not None else ""
         name += f" [dim]{entry['track']}{layer}[/]"
-    note = f"[yellow]{escape(entry['note'])}[/]" if entry["note"] else ""
+    notes = [text for text in (entry["note"], indistinct_words(entry["indistinct"])) if text]
+    note = f"[yellow]{escape('; '.join(notes))}[/]" if notes else ""
     if entry["mean"] is None:
         return [name, "[dim]—[/]", "", "", "", "", note]
     beside = " · ".join(f"{metric} {percent(value)}" for metric, value in entry["beside"].items())
@@ -169,9 +184,10 @@ def card_lines(card: TaskCard) -> list[str]:
     ]
     if card.lengths is not None:
         lines.insert(3, f"  tokens: query {card.lengths.query}, document {card.lengths.document}")
-    if (recipe := recipe_of(card.name)) is not None:
+    for recipe in filter(None, (recipe_of(card.name), recipe_beside(card.name))):
         settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in recipe.recipe)
-        lines.append(f"  tuned by {recipe.name} on {recipe.train}: {settings}")
+        tuned = "also tuned" if card.name in recipe.beside else "tuned"
+        lines.append(f"  {tuned} by {recipe.name} on {recipe.train}: {settings}")
         lines += [f"    {escape(' '.join(note.split()))}" for note in recipe.notes]
     return lines + [f"  note: {escape(' '.join(note.split()))}" for note in card.notes]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.checkpoint.tokenizer import Tokenizer
 from harness.training.data.features import IGNORED, Codec, Features, Sequences
 from harness.training.schedule import Step
 
@@ -129,7 +130,7 @@ def _padded_tags(
 def masked(
     ids: npt.NDArray[np.int64],
     mask: npt.NDArray[np.int64],
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     share: float,
     generator: np.random.Generator,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -138,12 +139,13 @@ def masked(
     A ``share`` of the tokens that are not special is predicted: of these 80 % are replaced by the
     mask token, 10 % by a random one, 10 % stay. At least one token of a batch is predicted.
     """
-    special = np.isin(ids, np.asarray(tokenizer.all_special_ids)) | (mask == 0)
+    special = np.isin(ids, sorted(tokenizer.special_ids)) | (mask == 0)
     chosen = (generator.random(ids.shape) < share) & ~special
     if not chosen.any() and not special.all():
         chosen.flat[generator.choice(np.flatnonzero(~special))] = True
     labels = np.where(chosen, ids, IGNORED)
     draw = generator.random(ids.shape)
     words = generator.integers(0, len(tokenizer), ids.shape)
-    changed = np.where(draw < 0.8, tokenizer.mask_token_id, np.where(draw < 0.9, words, ids))
+    mask_id = tokenizer.special["mask_token"]
+    changed = np.where(draw < 0.8, mask_id, np.where(draw < 0.9, words, ids))
     return np.where(chosen, changed, ids), labels

@@ -33,7 +33,7 @@ class Order:
     max_examples: int | None = None
     max_steps: int | None = None
     fresh: bool = False
-    command: str = "harness.training"
+    command: str = "harness.train"
 
 
 def recipes(

@@ -14,6 +14,7 @@ from typing import Any
 from harness.cards.training import IntermediateCard
 from harness.checkpoint.loading import load_encoder, quiet
 from harness.checkpoint.resolve import Checkpoint, resolve
+from harness.checkpoint.vet import TOKENIZER_FILES
 from harness.checkpoint.weights import WEIGHTS
 from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
 from harness.submissions.submission import Submission
@@ -37,7 +38,7 @@ class Made:
     versions: Mapping[str, Any]
 
 
-def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out: Path) -> None:
+def write(made: Made, model: Any, curve: Curve, work: Path, out: Path) -> None:
     """Save everything beside the target, then move it there, the record last.
 
     Raises:
@@ -47,7 +48,7 @@ def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out:
     final = work / FINAL
     shutil.rmtree(final, ignore_errors=True)
     try:
-        _fill(made, model, tokenizer, curve, final, out.resolve().name)
+        _fill(made, model, curve, final, out.resolve().name)
     except (HarnessError, KeyboardInterrupt):
         raise
     except Exception as error:  # safetensors has an error of its own for a full disk
@@ -61,10 +62,10 @@ def write(made: Made, model: Any, tokenizer: Any, curve: Curve, work: Path, out:
     shutil.rmtree(work)
 
 
-def _fill(made: Made, model: Any, tokenizer: Any, curve: Curve, final: Path, name: str) -> None:
+def _fill(made: Made, model: Any, curve: Curve, final: Path, name: str) -> None:
     final.mkdir(parents=True)
     _save_model(made.cards, model, final)
-    _save_tokenizer(tokenizer, final)
+    _copy_tokenizer(made.base.tokenizer_folder, final)
     retrieval = all(card.kind == "dual_encoder" for card in made.cards)
     if retrieval:
         longest = max(task["recipe"]["max_length"] for task in made.settings["tasks"].values())
@@ -122,11 +123,11 @@ def _save_model(cards: Sequence[IntermediateCard], model: Any, folder: Path) -> 
         chosen_model.save_pretrained(folder, max_shard_size="1TB")
 
 
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    # Cutting and padding of the last call would be written along.
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    tokenizer.save_pretrained(folder)
+def _copy_tokenizer(base: Path, folder: Path) -> None:
+    """The base's files as they are: saved anew they would be another tokenizer's."""
+    for name in TOKENIZER_FILES:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
 
 
 def _sentence_transformer(folder: Path, width: int, max_length: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint
+from harness.checkpoint.tokenizer import Tokenizer
 from harness.data.load import Where
 from harness.errors import UsageError
 from harness.inference.batching import pad_id
@@ -97,7 +98,7 @@ def _train(
                 command=order.command,
                 versions={"xharness": harness_version(), "libraries": _libraries()},
             )
-            write(made, model, tokenizer, curve, work, order.out)
+            write(made, model, curve, work, order.out)
     return order.out
 
 
@@ -119,7 +120,7 @@ def _meet(order: Order) -> None:
 
 
 def _features(
-    order: Order, sets: Mapping[str, TrainingSet], encoder: Any, tokenizer: Any
+    order: Order, sets: Mapping[str, TrainingSet], encoder: Any, tokenizer: Tokenizer
 ) -> dict[str, TaskData]:
     tasks = {}
     for card in order.cards:

@@ -13,12 +13,13 @@ from harness.analysis.draws import (
     cluster_keys,
     cluster_sums,
     interval,
-    weighted_means,
+    replicates,
     weights,
 )  # fmt: skip
 from harness.analysis.fold import fold
 from harness.errors import DataError
 from harness.metrics.mining import best_threshold
+from harness.metrics.per_example import PerExample, mean
 from harness.results.outcomes import OutcomeFile
 from harness.results.scores import score_file
 from tests.board.boards import answers, hits, measure
@@ -116,12 +117,25 @@ def test_weights_are_standard_exponential() -> None:
 
 def test_sums_are_exact_in_any_order() -> None:
     rng = np.random.default_rng(0)
-    values = rng.random((1, 500))
+    values = rng.random(500)
     keys = cluster_keys([f"c:{i % 90}" for i in range(500)])
     order = rng.permutation(500)
     assert np.array_equal(
-        weighted_means(values, keys), weighted_means(values[:, order], keys[order])
+        replicates([mean(values)], keys), replicates([mean(values[order])], keys[order])
     )
+
+
+def test_replicates_weight_both_sums_of_a_ratio() -> None:
+    keys = cluster_keys(["x:1", "x:2", "x:1"])
+    above, below = np.array([2.0, 0, 2]), np.array([3.0, 1, 2])
+    ratio = PerExample(above, below, np.ones(3))
+    drawn = replicates([mean(above), ratio, mean(below)], keys)
+    of_row = weights(keys)
+    assert drawn[0] == pytest.approx((above @ of_row) / of_row.sum(axis=0))
+    assert drawn[1] == pytest.approx((above @ of_row) / (below @ of_row))
+    assert drawn[2] == pytest.approx((below @ of_row) / of_row.sum(axis=0))
+    nothing = PerExample(np.zeros(3), np.zeros(3), np.ones(3))
+    assert replicates([nothing], keys).tolist() == [[0.0] * DRAWS]
 
 
 def test_cluster_sums_by_hand() -> None:
@@ -144,17 +158,26 @@ def test_interval_has_the_width_of_theory() -> None:
     rng = np.random.default_rng(5)
     widths = []
     for trial in range(20):
-        values = (rng.random((1, 900)) < 0.3).astype(np.float64)
-        low, high = interval(
-            weighted_means(values, cluster_keys([f"{trial}:{i}" for i in range(900)]))
-        )
+        values = mean(rng.random(900) < 0.3)
+        keys = cluster_keys([f"{trial}:{i}" for i in range(900)])
+        low, high = interval(replicates([values], keys))
         widths.append(float((high - low)[0]))
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.sqrt(0.3 * 0.7 / 900), rel=0.05)
 
 
-def test_rows_that_contradict_each_other_are_named(root: Path) -> None:
+def test_rows_that_contradict_each_other_are_named(tmp_path: Path) -> None:
     rows = hits("de", [1, 1, 0, 0])
     rows[1]["top_ids"] = rows[0]["top_ids"]  # one candidate, right for two sentences
-    path = measure(root, "hand/x", {"de": rows, "sw": hits("sw", [1, 0, 0, 0])})
+    path = measure(tmp_path, "hand/x", {"de": rows, "sw": hits("sw", [1, 0, 0, 0])})
     with pytest.raises(DataError, match=f"{path.name} contradicts itself"):
         fold(OutcomeFile(path))
+    with pytest.raises(DataError, match=f"{path.name} contradicts itself"):
+        score_file(OutcomeFile(path))
+
+
+def test_an_answer_without_a_score_is_named(tmp_path: Path) -> None:
+    rows = [row | {"f1": None} for row in answers("de", [1, 0])]
+    path = measure(tmp_path, "hand/x", {"de": rows}, task="demo_qa", layer=None)
+    for read in (fold, score_file):
+        with pytest.raises(DataError, match="2 examples have no f1"):
+            read(OutcomeFile(path))

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from harness.analysis.compare import compare
@@ -151,15 +150,24 @@ def test_only_the_matched_design_is_contrasted(seeded: Path) -> None:
 def test_gains_over_seeds(seeded: Path) -> None:
     from scipy.stats import t
 
-    gains = {gain.entry.slug: gain for gain in read_board(seeded).gains}
-    gain = gains["many"]
-    assert gain.difference == pytest.approx(0.625)
-    board = {entry.slug: entry for entry in read_board(seeded).shown}
-    draws = [board[slug].tasks("frozen")["demo_bitext"].macro_draws for slug in ("many", "base")]
-    item, seed = float(np.var(draws[0] - draws[1], ddof=1)), 1 / 64 / 3
+    board = read_board(seeded)
+    gain = next(gain for gain in board.gains if gain.entry.slug == "many")
+    named = next(one for one in board.contrasts if one.name == "multilingual QA − base")
+    # It is one of the named contrasts: the same verdict, Holm's p included.
+    assert gain.verdict == named.verdict
+    assert gain.verdict.adjusted.method == "Holm"
+    assert gain.verdict.estimate == pytest.approx(0.625)
+    assert named.difference is not None
+    assert named.difference.estimate.variance is not None
+    item, seed = named.difference.estimate.variance, 1 / 64 / 3
     df = (item + seed) ** 2 / (item**2 / 3 + seed**2 / 2)  # four sentences, three seeds
     reach = t.ppf(0.975, df) * (item + seed) ** 0.5
-    assert (gain.low, gain.high) == pytest.approx((0.625 - reach, 0.625 + reach))
+    assert (gain.verdict.low, gain.verdict.high) == pytest.approx((0.625 - reach, 0.625 + reach))
+    # Simultaneous over the family of eight: 1 − .05 / 8, half of the rest on each side.
+    reach = t.ppf(1 - 0.05 / 16, df) * (item + seed) ** 0.5
+    assert (gain.verdict.family_low, gain.verdict.family_high) == pytest.approx(
+        (0.625 - reach, 0.625 + reach)
+    )
 
 
 def mined(unit: str, sources: Sequence[int]) -> list[dict[str, Any]]:

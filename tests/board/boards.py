@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.cards.task import read_card
+from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.results.outcomes import outcome_file
 
@@ -85,6 +86,7 @@ def measure(
         "format": 1, "model": model, "revision": revision(model), "base": None,
         "parameters": 1_000, "model_type": "bert", "task": task, "task_version": card.version,
         "card_hash": card.hash, "track": track, "protocol": "standard",
+        "protocol_version": PROTOCOL_VERSION,
         "resolved": {"layer": layer, "pooling": "mean", "dtype": "float32", "prompts": {}},
         "split": card.split, "limit": None, "seed": 0, "dtype": "float32", "device": "cpu",
         "custom": [], "degenerate": [], "data_complete": True, "notes": [], "mixed": [],

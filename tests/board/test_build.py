@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -14,9 +15,11 @@ from harness.analysis import gather
 from harness.analysis.fold import fold, fold_key
 from harness.analysis.gather import fold_all, read_board, read_scores
 from harness.board.build import leaderboard, render, verify
+from harness.board.readme import _above_chance
 from harness.errors import CheckFailed, DataError, NotFoundError
 from harness.results.outcomes import OutcomeFile
 from harness.results.scores import SCHEMA
+from harness.statistics.contrast import Estimate
 from tests.board.boards import (
     BASE,
     ENGLISH,
@@ -200,6 +203,48 @@ def test_listed_apart_and_never_ranked(root: Path, change: dict[str, Any]) -> No
     assert "hand/other" in apart
 
 
+def test_languages_with_candidates_of_equal_ids_are_named(root: Path) -> None:
+    hand_worked(root)
+    tied = {"candidates": {"de": 1_000, "sw": 200}, "indistinct": {"de": 50, "sw": 193}}
+    measure(root, "hand/tied", bitext(MANY), **tied)
+    submit(root, "hand/tied", base=BASE, objective="extractive-qa", languages=["en"])
+    assert "tied" in ranked(root)  # said, and no reason not to rank it
+    leaderboard(root)
+    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
+    named = text[text.index("## Indistinct candidates") : text.index("## Coverage")]
+    assert "hand/tied" in named
+    assert "sw 96 %" in named
+    assert "de " not in named.rpartition("|--")[2]  # 5 % is not more than 5 %
+    assert named.count("hand/") == 1
+    marked = [line for line in text.splitlines() if line.endswith("| at chance, indistinct |")]
+    assert len(marked) == 2  # Swahili in both contrasts of the objective
+    page = (root / "leaderboard/checkpoints/tied.md").read_text(encoding="utf-8")
+    assert "(indistinct candidates: sw 96 %)" in page
+    other = (root / "leaderboard/checkpoints/base.md").read_text(encoding="utf-8")
+    assert "indistinct" not in other
+    (entry,) = [one for one in read_board(root).entries if one.slug == "tied"]
+    assert entry.results[0].indistinct == {"sw": 0.965}
+    rows = pq.read_table(root / "leaderboard/scores.parquet").to_pylist()
+    shares = {row["lang"]: row["indistinct"] for row in rows if row["model"] == "hand/tied"}
+    assert shares == {"de": 0.05, "sw": 0.965, "macro": None}
+
+
+def test_above_chance_is_not_said_without_the_word() -> None:
+    columns = (("tatoeba", "te"), ("tatoeba", "fr"))
+    languages = [SimpleNamespace(task=task, name=lang) for task, lang in columns]
+    estimate = Estimate(0.01, 0.0, 0.02, 0.5, 0)
+    part: Any = SimpleNamespace(estimate=estimate, name="2 of 3", columns=columns)
+    tied = {("tatoeba", "te"), ("tatoeba", "ml"), ("lareqa", "fr")}
+    for at_chance, above, said in ((1, part, "2 of 3"), (0, None, "all")):
+        difference: Any = SimpleNamespace(
+            above_chance=above, at_chance=at_chance, languages=languages
+        )
+        assert _above_chance(difference, set()).endswith(said)
+        assert _above_chance(difference, tied).endswith(f"{said}; 1 with indistinct candidates")
+    none: Any = SimpleNamespace(above_chance=None, at_chance=2, languages=languages)
+    assert _above_chance(none, tied) == "none"
+
+
 def test_a_mean_over_missing_languages_is_refused(root: Path) -> None:
     hand_worked(root)
     measure(root, "hand/partly", {"de": hits("de", [1, 1, 1, 1])})
@@ -291,23 +336,28 @@ def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
     assert one.difference.above_chance is not None
     assert one.difference.above_chance.estimate.difference == pytest.approx(0.30)
     text = render(board)["leaderboard/README.md"].decode()
-    assert "| +30.00 [" in text
+    assert "| +30.0" in text
     assert "1 of 2 | n/a |" in text
-    assert "where not at chance, 1 of 2)" in text
+    assert "where not at chance, 1 of 2, against" in text
 
 
 def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> None:
-    for model, count in ((BASE, 90), (ENGLISH, 40)):
+    """Three seeds of one recipe: a claim. The base finds 90 of 100, they find 39 to 41."""
+    recipe = {"recipe": "en", "base": BASE, "objective": "extractive-qa", "languages": ["en"]}
+    models = [BASE, *(f"hand/en-{seed}" for seed in (1, 2, 3))]
+    for seed, (model, count) in enumerate(zip(models, (90, 39, 40, 41), strict=True)):
         line = [1] * count + [0] * (100 - count)
         measure(root, model, {u: hits(u, line) for u in ("de", "sw")})
-    submit(root, BASE)
-    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"])
+        submit(root, model, **({"seed": seed} | recipe if seed else {}))
     for name in ("one", "two"):
         submit(root, f"hand/{name}", revision=None)
         submit(root, f"hand/{name}-qa", base=f"hand/{name}", objective="extractive-qa",
                languages=["en"], revision=None)  # fmt: skip
     text = render(read_board(root))["leaderboard/README.md"].decode()
-    assert "intermediate training on English QA lowered cross-lingual retrieval" in text
+    assert (
+        "On hand/base, one recipe of intermediate training on English QA (3 seeds) **hurts**"
+        " cross-lingual retrieval: −50.0" in text
+    )
     assert "- all of hand/one, hand/two: the base is not measured" in text
 
 
@@ -321,6 +371,15 @@ def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
     before, _, after = text.partition("## Published figures")
     assert not any(model in before for model in published)
     assert all(model in after for model in published)
+    # A figure of another metric, split or protocol says so.
+    assert "mAP without a cut" in after
+    assert "### mGTE, Table 1 (XTREME-R)" in after
+    assert (
+        "| lareqa | map@20 | 11 | 75.26 | 63.43 | 72.13 | 71.54 | paragraphs are retrieved, not"
+        in after
+    )
+    assert "| mewsli&#95;x (ar) | map@20 | 1 | 18.46 | 34.46 | — |" in after
+    assert "| XLM-R large | mewsli&#95;x | map@20 | 51.72 | 11 |" in after
 
 
 def test_stand_ins_are_said_to_be_no_evidence(root: Path) -> None:

@@ -42,9 +42,10 @@ def test_compare(board: Path, tmp_path: Path) -> None:
     words = ("compare", "hand/english-qa", "base", "--root", board)
     code, out, _ = run(*words, "--by-language", cache=tmp_path / "c")
     assert code == 0
-    assert "+50.00 points [+50.00, +50.00]" in out
+    said = "not known (at chance): +50.00 points, 95 % interval [+50.00, +50.00]"
+    assert said in " ".join(out.split())
     assert [line.split() for line in out.splitlines() if line.startswith("sw ")] == [
-        ["sw", "demo_bitext", "0.00", "[0.00,", "0.00]", "1.000"]
+        ["sw", "demo_bitext", "0.00", "[0.00,", "0.00]", "1.000", "not", "known", "(at", "chance)"]
     ]
     (one,) = json.loads(run(*words, "--format", "json", cache=tmp_path / "c")[1])
     assert one["difference"]["estimate"]["difference"] == 0.5
@@ -56,8 +57,8 @@ def test_compare(board: Path, tmp_path: Path) -> None:
 def test_contrast(board: Path, tmp_path: Path) -> None:
     code, out, _ = run("contrast", "--root", board, cache=tmp_path / "c")
     assert code == 0
-    assert "multilingual QA − English QA" in out
-    assert "not answered: English NLI: no checkpoint submitted" in out
+    assert "multilingual QA − English QA: not known (at chance): +25.00 points" in out
+    assert "not known (English NLI: no checkpoint submitted)" in " ".join(out.split())
     found = json.loads(run("contrast", "--root", board, "--format", "json", cache=tmp_path)[1])
     assert len(found) == 8
     assert found[0]["interval"] == [0.5, 0.5]

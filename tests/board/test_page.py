@@ -67,7 +67,7 @@ def test_scores_are_those_of_the_board(browser: Browser, url: str) -> None:
     assert values[0].startswith("75.0 ± ")
     assert values[1] == "50.0 ± 0.0"
     assert values[3:] == ["0.0 ± 0.0", "—"]
-    assert cells(browser, "scores", 6)[4] == "missing sw; languages missing: demo_bitext"
+    assert cells(browser, "scores", 7)[4] == "missing sw; languages missing: demo_bitext"
     assert browser.run("document.querySelectorAll('#scores .mark').length") == 1  # the stand-in
 
 
@@ -126,17 +126,26 @@ def test_difference_of_two_checkpoints(browser: Browser, url: str) -> None:
     choose(browser, "a", "english-qa")
     choose(browser, "b", "base")
     assert browser.run("document.getElementById('verdict').textContent") == (
-        "hand/english-qa − hand/base: +50.0 points [+50.0, +50.0], A is higher."
-        " Mean of demo_bitext in 2 languages."
+        "hand/english-qa − hand/base: not known (at chance): +50.00 points, 95 % interval"
+        " [+50.00, +50.00], simultaneous [+50.00, +50.00], p = 0.136, Holm p = 1.000,"
+        " at chance in 2 of 2. Mean of demo_bitext in 2 languages."
     )
     assert cells(browser, "differences", 0) == ["German", "Swahili"]
-    assert cells(browser, "differences", 5) == ["+100.0", "0.0"]
-    assert cells(browser, "differences", 6) == ["[+100.0, +100.0]", "[0.0, 0.0]"]
+    assert cells(browser, "differences", 5) == ["+100.00", "0.00"]
+    assert cells(browser, "differences", 6) == ["[+100.00, +100.00]", "[0.00, 0.00]"]
     choose(browser, "a", "nli")
-    assert cells(browser, "differences", 5) == ["+25.0", "+25.0"]
-    assert "not separable from zero" in browser.run(
+    assert cells(browser, "differences", 5) == ["+25.00", "+25.00"]
+    assert "not known (at chance): +25.00" in browser.run(
         "document.getElementById('verdict').textContent"
     )
+    choose(browser, "a", "base")
+    choose(browser, "b", "nli")
+    assert "hand/base − hand/nli: not known (at chance): −25.00" in browser.run(
+        "document.getElementById('verdict').textContent"
+    )
+    choose(browser, "a", "english-qa")
+    assert "not tested. Mean" in browser.run("document.getElementById('verdict').textContent")
+    choose(browser, "a", "nli")
     choose(browser, "b", "nli")
     assert "two different" in browser.run("document.getElementById('verdict').textContent")
 
@@ -144,7 +153,7 @@ def test_difference_of_two_checkpoints(browser: Browser, url: str) -> None:
 def test_what_was_chosen_is_in_the_address(browser: Browser, url: str) -> None:
     browser.open(f"{url}#track=frozen&language=sw&a=multilingual-qa&b=english-qa")
     assert browser.run("document.getElementById('language').value") == "sw"
-    assert cells(browser, "differences", 5) == ["+50.0"]
+    assert cells(browser, "differences", 5) == ["+50.00"]
     choose(browser, "b", "base")
     assert "b=base" in browser.run("location.hash")
 

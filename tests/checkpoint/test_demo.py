@@ -145,7 +145,7 @@ def test_pieces_cover_every_character_and_prefer_the_frequent() -> None:
 
 def evaluate(cache: Path, out: Path, **options: Any) -> pa.Table:
     settings: dict[str, Any] = {"suite": "demo", "device": "cpu", "cache_dir": cache, "out": out}
-    return harness.evaluate(DEMO_MODEL, **(settings | options))
+    return harness.evaluate(DEMO_MODEL, **(settings | options)).to_arrow()
 
 
 @pytest.fixture(scope="module")

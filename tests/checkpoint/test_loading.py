@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,17 @@ def encoder(checkpoint: Checkpoint, dtype: str = "float32") -> tuple[Any, Any]:
 
 
 def hidden(model: Any, tokenizer: Any, text: str = TEXTS[1]) -> torch.Tensor:
-    inputs = tokenizer(text, return_tensors="pt")
+    inputs = torch.tensor(tokenizer.ids([text]))
     with torch.inference_mode():
-        output = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        output = model(input_ids=inputs, attention_mask=torch.ones_like(inputs))
     states: torch.Tensor = output.last_hidden_state
     return states
+
+
+def paired(tokenizer: Any) -> dict[str, torch.Tensor]:
+    (encoding,) = tokenizer.encode([TEXTS[:2]])
+    ids = torch.tensor([encoding.ids])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def edited(folder: Path, change: dict[str, torch.Tensor | None]) -> None:
@@ -100,7 +107,6 @@ def test_encoder_is_what_transformers_loads(folders: Path, kind: str) -> None:
         )
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert tokenizer.is_fast
     assert model.config._attn_implementation == ("eager" if kind in EAGER else "sdpa")
 
 
@@ -128,8 +134,7 @@ def test_reader_is_what_transformers_loads(folders: Path, kind: str) -> None:
     assert checkpoint.has_qa_head
     reader, tokenizer = load_reader(checkpoint, dtype="float32", device="cpu")
     plain = AutoModelForQuestionAnswering.from_pretrained(checkpoint.folder).eval()
-    inputs = tokenizer(*TEXTS[:2], return_tensors="pt")
-    inputs.pop("token_type_ids", None)
+    inputs = paired(tokenizer)
     with torch.inference_mode():
         ours, theirs = reader(**inputs), plain(**inputs)
     torch.testing.assert_close(ours.start_logits, theirs.start_logits)
@@ -153,8 +158,7 @@ def test_all_positions_can_be_used_and_no_more(folders: Path, kind: str) -> None
 
 def test_positions_without_a_bound(folders: Path) -> None:
     model, tokenizer = encoder(built(folders, "mt5"))
-    tokenizer.model_max_length = int(1e30)
-    assert max_positions(model, tokenizer) is None
+    assert max_positions(model, replace(tokenizer, model_max_length=None)) is None
 
 
 # --- coverage -----------------------------------------------------------------------------------
@@ -242,7 +246,7 @@ def test_head_under_a_task_name_is_loaded(tmp_path: Path, folders: Path) -> None
         lambda name: name.replace("qa_outputs.", "task_heads.qa_head.qa_outputs."),
     )
     reader, _ = load_reader(resolve(str(folder)), dtype="float32", device="cpu")
-    inputs = tokenizer(*TEXTS[:2], return_tensors="pt")
+    inputs = paired(tokenizer)
     assert torch.equal(plain(**inputs).start_logits, reader(**inputs).start_logits)
 
 
@@ -327,12 +331,10 @@ def test_attention_from_elsewhere_is_not_fetched(tmp_path: Path) -> None:
 
 
 def test_a_stack_that_is_not_plain_is_refused(tmp_path: Path) -> None:
-    from transformers import AlbertConfig, AlbertModel
+    from transformers import XLMConfig, XLMModel
 
     folder = build("bert", tmp_path / "m")
-    sizes: Any = {"hidden_size": 32, "embedding_size": 16, "intermediate_size": 64}
-    config = AlbertConfig(vocab_size=512, num_hidden_layers=4, num_attention_heads=4, **sizes)
-    AlbertModel(config).save_pretrained(folder)
+    XLMModel(XLMConfig(vocab_size=512, emb_dim=32, n_layers=4, n_heads=4)).save_pretrained(folder)
     with pytest.raises(RefusedError, match="not a plain stack of 4 layers"):
         encoder(resolve(str(folder)))
 
@@ -371,7 +373,7 @@ def test_tokenizer_of_another_checkpoint(tmp_path: Path) -> None:
 def test_a_broken_tokenizer(tmp_path: Path) -> None:
     folder = build("bert", tmp_path / "m")
     (folder / "tokenizer.json").write_text('{"version": "1.0"}')
-    with pytest.raises(RefusedError, match=r"cannot be loaded|has no fast form"):
+    with pytest.raises(RefusedError, match=r"tokenizer\.json cannot be read"):
         encoder(resolve(str(folder)))
 
 

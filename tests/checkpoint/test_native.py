@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.checkpoint.native import Dense, Native, read_native
+from harness.checkpoint.native import Dense, Native, Truncate, read_native
 from harness.errors import RefusedError
 from tests.checkpoints import WIDTH, build_sentence_transformer
 
@@ -165,6 +166,240 @@ def test_similarity(tmp_path: Path, name: str | None, similarity: str) -> None:
 )
 def test_general_settings_refused(tmp_path: Path, general: Any, word: str) -> None:
     assert word in light(tmp_path, general=general).refusal
+
+
+@pytest.mark.parametrize(
+    ("general", "word"),
+    [
+        ({"query_length": 32}, "query_length"),
+        ({"document_length": 32}, "document_length"),
+        ({"fn_name": "PyLate"}, "fn_name"),
+        ({"matryoshka": True}, "matryoshka"),
+        ({"truncate_dim": 0}, "truncate_dim 0"),
+        ({"truncate_dim": -4}, "truncate_dim -4"),
+        ({"truncate_dim": True}, "truncate_dim True"),
+        ({"truncate_dim": "64"}, "truncate_dim '64'"),
+        ({"requirements": {"transformers": ">=999"}}, "transformers >=999"),
+        ({"requirements": {"python": "<3"}}, "python <3"),
+        ({"requirements": {"torch": {"specifier": "<1"}}}, "torch <1"),
+        ({"requirements": {"no-such-package": ">=1"}}, "no-such-package"),
+        ({"requirements": {"torch": "newest"}}, "torch newest"),
+        ({"requirements": ["torch"]}, "requirements"),
+    ],
+)
+def test_a_general_key_that_is_not_followed_is_named(
+    tmp_path: Path, general: Any, word: str
+) -> None:
+    assert word in light(tmp_path, general=general).refusal
+
+
+TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "word"),
+    [
+        ({"query_expansion": {"strategy": "fixed", "length": 32}}, "query_expansion"),
+        ({"query_length": 0}, "query_length 0"),
+        ({"document_length": "long"}, "document_length 'long'"),
+        ({"do_lower_case": "yes"}, "do_lower_case"),
+        ({"tokenizer_name_or_path": "other/tokenizer"}, "tokenizer_name_or_path"),
+        ({"tokenizer_kwargs": {"model_max_length": 12}}, "tokenizer_kwargs"),
+        ({"backend": "onnx"}, "backend"),
+        ({"unpad_inputs": 1}, "unpad_inputs"),
+        ({"pooling": "cls"}, "pooling"),
+        ({"model_args": {"torch_dtype": "float16"}}, "torch_dtype"),
+        ({"model_kwargs": {"dtype": "bfloat16"}}, "dtype"),
+        ({"model_args": {"attn_implementation": "own"}}, "attn_implementation"),
+        ({"model_args": {"rope_theta": 1}}, "model_args says rope_theta"),
+        ({"model_args": {"subfolder": "onnx"}}, "subfolder"),
+        ({"model_args": ["eager"]}, "model_args"),
+        ({"config_args": {"num_hidden_layers": 2}}, "num_hidden_layers"),
+        ({"config_kwargs": {"is_decoder": True}}, "is_decoder"),
+        ({"tokenizer_args": {"use_fast": False}}, "use_fast"),
+        ({"tokenizer_args": {"do_lower_case": True}}, "do_lower_case"),
+        ({"tokenizer_args": {"padding_side": "left"}}, "padding_side"),
+        ({"tokenizer_args": {"model_max_length": 0}}, "model_max_length 0"),
+        ({"processor_kwargs": {"add_prefix_space": True}}, "add_prefix_space"),
+        (
+            {"tokenizer_args": {"use_fast": True}, "processor_kwargs": {"use_fast": True}},
+            "both tokenizer_args and processor_kwargs",
+        ),
+        ({"processing_kwargs": {"max_length": 9}}, "processing_kwargs says max_length"),
+        ({"processing_kwargs": {"text": {"truncation": False}}}, "truncation"),
+        ({"processing_kwargs": {"text": {"padding": "max_length"}}}, "padding"),
+        ({"processing_kwargs": {"text": {"max_length": 0}}}, "max_length 0"),
+        ({"processing_kwargs": {"text": {"add_special_tokens": None}}}, "add_special_tokens"),
+        ({"processing_kwargs": {"common": {"padding_side": "left"}}}, "padding_side"),
+        ({"processing_kwargs": {"text": {"stride": 4}}}, "stride"),
+        ({"module_output_name": "sentence_embedding"}, "module_output_name"),
+        ({"modality_config": {"text": TEXT | {"method_output_name": "pooler_output"}}}, "pooler"),
+        ({"modality_config": {"text": TEXT | {"method_output_name": None}}}, "method_output_name"),
+        (
+            {"modality_config": {"text": TEXT | {"method_output_name": ["hidden_states", "x"]}}},
+            "method_output_name",
+        ),
+        (
+            {"modality_config": {"text": TEXT | {"method_output_name": ["hidden_states", 1, 0]}}},
+            "method_output_name",
+        ),
+        ({"modality_config": {"text": TEXT, "message": TEXT}}, "'message'"),
+        ({"modality_config": {"image": TEXT}}, "'image'"),
+        ({"modality_config": {"text": TEXT | {"adapter": "x"}}}, "adapter"),
+    ],
+    ids=str,
+)
+def test_a_key_of_the_transformer_that_is_not_followed_is_named(
+    tmp_path: Path, sentence: Any, word: str
+) -> None:
+    assert word in light(tmp_path, sentence=sentence).refusal
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        {},
+        {"max_seq_length": None, "do_lower_case": None, "query_length": None},
+        {"max_seq_length": 512, "do_lower_case": False, "query_expansion": None},
+        {"unpad_inputs": True, "backend": "torch", "cache_dir": None},
+        {"model_args": {}, "tokenizer_args": {}, "config_args": {}, "tokenizer_kwargs": {}},
+        {"model_args": None, "processing_kwargs": None, "modality_config": None},
+        {"model_args": {"attn_implementation": "sdpa", "torch_dtype": "auto"}},
+        {"model_args": {"trust_remote_code": True, "low_cpu_mem_usage": True}},
+        {"model_kwargs": {"add_pooling_layer": False, "device_map": None}},
+        {"tokenizer_args": {"use_fast": True, "padding_side": "right"}},
+        {"processor_kwargs": {"clean_up_tokenization_spaces": False, "cache_dir": None}},
+        {"config_args": {"trust_remote_code": False, "use_cache": False}},
+        {"processing_kwargs": {"chat_template": {"add_generation_prompt": True}, "image": {}}},
+        {"processing_kwargs": {"text": {"padding": True, "truncation": True}}},
+        {"modality_config": {"text": TEXT}, "module_output_name": "token_embeddings"},
+        {"modality_config": {"text": TEXT | {"method_output_name": ["last_hidden_state"]}}},
+    ],
+    ids=str,
+)
+def test_what_ordinary_folders_say_is_harmless(tmp_path: Path, sentence: Any) -> None:
+    general = {
+        "__version__": {"sentence_transformers": "2.0.0", "transformers": "4.6.1"},
+        "model_type": "SentenceTransformer",
+        "requirements": {"transformers": ">=5", "pytorch": ">=2", "sentence-transformers": ">=99"},
+        "prompts": {},
+        "default_prompt_name": None,
+        "similarity_fn_name": None,
+        "truncate_dim": None,
+    }
+    plain = light(tmp_path / "plain")
+    assert light(tmp_path / "said", sentence=sentence, general=general) == replace(
+        plain, max_length=sentence.get("max_seq_length")
+    )
+
+
+@pytest.mark.parametrize(
+    ("sentence", "tokenizer", "query", "document"),
+    [
+        ({}, {}, None, None),
+        ({}, {"model_max_length": 64}, 64, 64),
+        ({}, {"max_len": 64}, 64, 64),
+        ({}, {"model_max_length": 10**30}, None, None),
+        ({}, {"model_max_length": 1e30}, None, None),
+        ({}, {"model_max_length": None}, None, None),
+        ({"max_seq_length": 128}, {"model_max_length": 64}, 128, 128),
+        ({"query_length": 9}, {"model_max_length": 64}, 9, 64),
+        ({"query_length": 200, "document_length": 5, "max_seq_length": 40}, {}, 200, 5),
+        (
+            {"tokenizer_args": {"model_max_length": 30}, "max_seq_length": 40},
+            {"model_max_length": 64},
+            30,
+            30,
+        ),
+        ({"processing_kwargs": {"text": {"max_length": 7}}, "query_length": 9}, {}, 7, 7),
+        (
+            {
+                "processing_kwargs": {"text": {"max_length": 7}, "common": {"max_length": 8}},
+                "max_seq_length": 40,
+            },
+            {},
+            8,
+            8,
+        ),
+        (
+            {
+                "processing_kwargs": {"text": {"max_length": None}},
+                "query_length": 9,
+                "max_seq_length": 40,
+            },
+            {},
+            40,
+            40,
+        ),
+    ],
+    ids=str,
+)
+def test_lengths(
+    tmp_path: Path, sentence: Any, tokenizer: Any, query: int | None, document: int | None
+) -> None:
+    write(tmp_path / "tokenizer_config.json", tokenizer)
+    native = light(tmp_path, sentence=sentence)
+    assert (native.refusal, native.length("query"), native.length("document")) == (
+        "",
+        query,
+        document,
+    )
+
+
+@pytest.mark.parametrize(("index", "layer"), [(-2, -2), (0, 0), (3, 3)])
+def test_layer(tmp_path: Path, index: int, layer: int) -> None:
+    text = TEXT | {"method_output_name": ["hidden_states", index]}
+    native = light(tmp_path, sentence={"modality_config": {"text": text}})
+    assert (native.refusal, native.layer) == ("", layer)
+
+
+def test_an_empty_file_is_as_none(tmp_path: Path) -> None:
+    write(tmp_path / "sentence_roberta_config.json", {"max_seq_length": 77})
+    assert light(tmp_path, sentence={}).max_length == 77
+
+
+def test_truncation_comes_after_the_last_module(tmp_path: Path) -> None:
+    folder = build_sentence_transformer(tmp_path, dense=(16,))
+    write(folder / "config_sentence_transformers.json", {"truncate_dim": 5})
+    assert declared(folder).steps[1:] == ("normalize", Truncate(5))
+
+
+@pytest.mark.parametrize(
+    ("file", "entries", "word"),
+    [
+        ("1_Pooling", {"pooling_mode_attention": True}, "pooling_mode_attention"),
+        ("2_Dense", {"dropout": 0.1}, "2_Dense/config.json says dropout"),
+        ("2_Dense", {"activation_function": "own.ReLU"}, "own.relu"),
+        ("2_Dense", {"activation_function": "torchvision.ReLU"}, "torchvision.relu"),
+        ("3_Normalize", {"eps": 1e-3}, "eps"),
+        ("3_Normalize", {"module_input_name": "token_embeddings"}, "module_input_name"),
+    ],
+)
+def test_a_key_of_a_module_that_is_not_followed_is_named(
+    tmp_path: Path, file: str, entries: Any, word: str
+) -> None:
+    folder = build_sentence_transformer(tmp_path, dense=(8,))
+    path = folder / file / "config.json"
+    write(path, (json.loads(path.read_text()) if path.exists() else {}) | entries)
+    assert word in declared(folder).refusal
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"kwargs": ["task"]}, "kwargs"),
+        ({"revision": "main"}, "revision"),
+        ({"name": "0"}, "one name"),
+    ],
+)
+def test_a_key_of_modules_json_that_is_not_followed_is_named(
+    tmp_path: Path, change: Any, word: str
+) -> None:
+    folder = build_sentence_transformer(tmp_path)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[1] |= change
+    write(folder / "modules.json", modules)
+    assert word in declared(folder).refusal
 
 
 ST = "sentence_transformers.models."

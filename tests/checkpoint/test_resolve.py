@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -126,6 +127,26 @@ def test_parameters_are_those_that_torch_counts(tiny: Path) -> None:
 
     model = AutoModel.from_pretrained(tiny)
     assert resolve(str(tiny)).parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_the_digest_of_an_ordinary_folder_is_pinned(tiny: Path, tmp_path: Path) -> None:
+    """Written out by hand: a line for each file that counts, by name, then the sha256 of them."""
+    folder = tmp_path / "m"
+    shutil.copytree(tiny, folder)
+    for name in ("vocab.txt", "merges.txt", "added_tokens.json", "special_tokens_map.json"):
+        (folder / name).write_text("{}")
+    for name in ("README.md", "tokenizer.4.0.0.json", "sentencepiece.model", "pytorch_model.bin"):
+        (folder / name).write_text("does not count")
+    counted = (
+        "added_tokens.json config.json merges.txt model.safetensors special_tokens_map.json "
+        "tokenizer.json tokenizer_config.json vocab.txt"
+    )
+    lines = "".join(
+        f"{name}\0{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n"
+        for name in counted.split()
+    )
+    expected = hashlib.sha256(lines.encode()).hexdigest()
+    assert resolve(str(folder)).revision == f"local:{expected}"
 
 
 def test_digest_follows_the_files_that_count(tiny: Path, tmp_path: Path) -> None:

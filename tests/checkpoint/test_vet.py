@@ -358,6 +358,53 @@ def test_tokenizer_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(own))
     with pytest.raises(RefusedError, match="code of its own"):
         vet_tokenizer(tmp_path)
+    # A tokenizer.json says all that a fast tokenizer does: no code is needed.
+    (tmp_path / "tokenizer.json").write_text("{}")
+    vet_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({"fast_tokenizer_files": ["tokenizer.4.0.0.json", "tokenizer.json"]}, True),
+        ({"fast_tokenizer_files": ["other.json"]}, True),
+        ({"fast_tokenizer_files": {"5.0": "other.json"}}, True),
+        ({"tokenizer_file": "other.json"}, True),
+        ({"tokenizer_file": "./other.json"}, True),
+        ({"tokenizer_file": "deeper/tokenizer.json"}, True),
+        ({"vocab_file": "../outside.txt"}, True),
+        ({"vocab_file": "ABSOLUTE"}, True),
+        ({"merges_file": "mine.txt"}, True),
+        ({"spm_file": "x.model"}, True),
+        ({"sp_model": "x.model"}, True),
+        ({"some_new_file": "x"}, True),
+        ({"added_tokens_file": "more.json"}, True),
+        ({"fast_tokenizer_files": []}, False),
+        ({"fast_tokenizer_files": ["tokenizer.json"]}, False),
+        ({"tokenizer_file": None, "vocab_file": "vocab.txt"}, False),
+        ({"tokenizer_file": "./tokenizer.json"}, False),
+        # Left by the machine on which it was saved: no such file, and nothing follows it.
+        ({"tokenizer_file": "/root/.cache/huggingface/transformers/5344.7f27"}, False),
+        ({"special_tokens_map_file": "old/0_Transformer/special_tokens_map.json"}, False),
+        ({"chat_template_file": "chat.jinja", "name_or_path": "org/name"}, False),
+    ],
+)
+def test_a_tokenizer_that_names_other_files(
+    tmp_path: Path, config: dict[str, Any], refused: bool
+) -> None:
+    folder = tmp_path / "m"
+    (folder / "deeper").mkdir(parents=True)
+    outside = tmp_path / "outside.txt"
+    for path in (folder / "tokenizer.json", folder / "other.json", outside):
+        path.write_text("{}")
+    (folder / "deeper" / "tokenizer.json").write_text("{}")
+    text = json.dumps(config).replace("ABSOLUTE", str(outside))
+    (folder / "tokenizer_config.json").write_text(text)
+    if not refused:
+        vet_tokenizer(folder)
+        return
+    with pytest.raises(RefusedError, match=f"from another file .{next(iter(config))}"):
+        vet_tokenizer(folder)
 
 
 @pytest.mark.parametrize(

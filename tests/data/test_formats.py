@@ -67,7 +67,7 @@ def test_line_i_translates_line_i(tmp_path: Path) -> None:
         ("Ja.\nNein.\n", "Yes.\n", "de-test-source.txt: 2 lines, its English side 1"),
         ("", "Yes.\n", "de-test-source.txt: empty"),
         ("Ja.\n\nNein.\n", "Yes.\nNo.\n", "de-test-source.txt:2: empty line"),
-        (b"Ja.\n\xff\n", "Yes.\nNo.\n", "de-test-source.txt: not UTF-8 at byte 4"),
+        (b"Ja.\n\xff\n", "Yes.\nNo.\n", "de-test-source.txt:2: not UTF-8 at byte 4"),
     ],
 )
 def test_broken_pairs_are_named(
@@ -292,6 +292,23 @@ def test_the_pool_has_every_language_and_the_queries_only_those_asked_for(tmp_pa
     assert parsed.counts == {"test": {"de": 2}}
 
 
+def test_a_sentence_is_what_its_breaks_say_not_what_the_file_repeats(tmp_path: Path) -> None:
+    def change(data: dict[str, Any]) -> None:
+        paragraph = data["data"][0]["paragraphs"][0]
+        paragraph["sentences"] = ["something else"]
+        paragraph["sentence_breaks"][2] = [15, 22]  # without the last full stop
+
+    pool = lareqa(tmp_path, change).examples
+    assert isinstance(pool, Retrieval)
+    context = "de one. detwo. de one."
+    assert [text.removesuffix(context) for text in pool.candidates[3:]] == [
+        "de one.",
+        "detwo.",
+        " de one",
+    ]
+    assert pool.queries["de"][0].relevant == (0, 2, 3)
+
+
 def _other_id(data: dict[str, Any]) -> None:
     data["data"][0]["paragraphs"][0]["qas"][1]["id"] = "q9"
 
@@ -308,16 +325,17 @@ def _overlap(data: dict[str, Any]) -> None:
     data["data"][0]["paragraphs"][0]["sentence_breaks"][2] = [0, 9]
 
 
-def _short(data: dict[str, Any]) -> None:
-    data["data"][0]["paragraphs"][0]["sentences"].pop()
-
-
 def _beyond(data: dict[str, Any]) -> None:
     data["data"][0]["paragraphs"][0]["sentence_breaks"][2] = [16, 999]
 
 
+def _empty(data: dict[str, Any]) -> None:
+    data["data"][0]["paragraphs"][0]["sentence_breaks"][1] = [9, 9]
+
+
 def _plain_xquad(data: dict[str, Any]) -> None:
-    del data["data"][0]["paragraphs"][0]["sentences"]
+    paragraph = data["data"][0]["paragraphs"][0]
+    del paragraph["sentences"], paragraph["sentence_breaks"]
 
 
 @pytest.mark.parametrize(
@@ -327,9 +345,9 @@ def _plain_xquad(data: dict[str, Any]) -> None:
         (_same_id, "de-test-passages.json: question q1 given twice"),
         (_no_sentence, "0 sentences hold the answer of q1"),
         (_overlap, "2 sentences hold the answer of q1"),
-        (_short, "2 sentences, 3 sentence_breaks"),
-        (_beyond, r"sentences\[2\]: not text with a span"),
-        (_plain_xquad, r"paragraphs\[0\]: no 'sentences'"),
+        (_beyond, r"sentence_breaks\[2\]: not a span"),
+        (_empty, r"sentence_breaks\[1\]: not a span"),
+        (_plain_xquad, r"paragraphs\[0\]: no 'sentence_breaks'"),
     ],
 )
 def test_a_broken_pool_is_named(
@@ -348,9 +366,39 @@ SPANS = [(0, 9), (10, 61), (62, 67)]
 def test_a_mention_is_named_first_and_marked_in_its_one_sentence() -> None:
     start = TEXT.index("Smith")
     assert marked_mention(TEXT, SPANS, start, start + 5) == (
-        "Smith: The verdict came back for { Smith }, who (really) left."
+        "Smith: The verdict came back for { Smith } , who (really) left."
     )
     assert marked_mention(TEXT, SPANS, 5, 20) is None  # crosses into the next sentence
+
+
+@pytest.mark.parametrize(
+    ("sentence", "mention", "query"),
+    [
+        ("Helsinki is cold.", "Helsinki", "Helsinki: { Helsinki } is cold."),
+        (
+            "Berlin, sagt {man}, schläft {nie.",
+            "Berlin",
+            "Berlin: { Berlin } , sagt (man), schläft {nie.",
+        ),
+        (
+            "国際連合の事務総長は東京で会見した。",
+            "東京",
+            "東京: 国際連合の事務総長は { 東京 } で会見した。",
+        ),
+        # Each side by itself: a pair around the mention is two lone braces.
+        ("{a {b} Rome c} {d}", "Rome", "Rome: (a {b) { Rome } c} (d)"),
+        ("She {met Rome} there}", "Rome", "Rome: She {met { Rome } } there}"),
+        ("{a\nb} Rome", "Rome", "Rome: {a b} { Rome }"),
+        ("in Rome", "Rome", "Rome: in { Rome }"),
+        ("in   Rome\r\n now", "Rome", "Rome: in  { Rome }  now"),
+        ("Say {Rome}", "{Rome}", "{Rome}: Say { {Rome} }"),
+    ],
+)
+def test_a_query_is_what_xtreme_makes_of_it(sentence: str, mention: str, query: str) -> None:
+    before, text = "Earlier. ", "Earlier. " + sentence
+    start = text.index(mention)
+    spans = [(0, len(before) - 1), (len(before), len(text))]
+    assert marked_mention(text, spans, start, start + len(mention)) == query
 
 
 def test_a_mention_on_two_lines_becomes_one_line() -> None:
@@ -514,7 +562,7 @@ def test_real_mewsli_x_sample(data_dir: Path) -> None:
         for line in lines
     ]
     assert [(lang, len(queries)) for lang, queries in found] == [("en", 1), ("ar", 2)]
-    assert found[0][1][0].text.startswith("Helsinki: In { Helsinki }, the Finnish trade union")
+    assert found[0][1][0].text.startswith("Helsinki: In { Helsinki } , the Finnish trade union")
 
 
 @pytest.mark.parametrize(

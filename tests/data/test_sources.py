@@ -32,6 +32,7 @@ from harness.data.examples import Loaded, Retrieval
 from harness.data.load import Where, fetch, load, planned_downloads
 from harness.errors import DataError, UsageError
 from harness.io import download
+from harness.io.retry import ATTEMPTS
 
 # A server with faults
 
@@ -446,7 +447,7 @@ def test_what_cannot_be_had_is_missing_and_leaves_nothing_behind(
     assert loaded.missing["en"].startswith(f"official: {server.url}/xquad.en.json")
     assert "\n" not in loaded.missing["en"]
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert len(waits) == (download.ATTEMPTS - 1 if fault else 0)
+    assert len(waits) == (ATTEMPTS - 1 if fault else 0)
 
 
 def test_a_wrong_file_is_refused_and_not_kept(
@@ -677,18 +678,3 @@ def test_two_tasks_share_what_is_fetched(server: Server, tmp_path: Path) -> None
     fetched = fetch(served(small("mlqa_cross", ["en-en"]), server), None, ("en-en",), where)
     assert not fetched.failures
     assert server.asked == ["/MLQA_V1.zip"]
-
-
-# Waiting
-
-
-def test_retry_after_may_be_a_date() -> None:
-    from datetime import UTC, datetime, timedelta
-    from email.utils import format_datetime
-
-    soon = datetime.now(UTC) + timedelta(seconds=30)
-    wait = download._retry_after(format_datetime(soon, usegmt=True))
-    assert wait == pytest.approx(30, abs=2)
-    assert download._retry_after("-5") == 0
-    assert download._retry_after("soon") is None
-    assert download._retry_after(None) is None

@@ -16,6 +16,7 @@ import typer
 from harness import __version__
 from harness.checkpoint.demo import VERSION
 from harness.cli import app
+from harness.results.outcomes import read_meta
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 
@@ -98,10 +99,11 @@ def test_cache_is_listed_and_pruned(run: Run, tmp_path: Path) -> None:
         e["kind"]
         for e in json.loads(run("cache", "ls", "--cache-dir", cache, "--format", "json").stdout)
     }
-    assert kinds == {"vectors", "demo"}
+    assert kinds == {"vectors", "tokens", "demo"}
     assert "removed 0" in run("cache", "prune", "--cache-dir", cache).stdout
-    assert "removed 1" in run("cache", "prune", "--older-than", "0", "--cache-dir", cache).stdout
-    assert not list((cache / "vectors").iterdir())
+    pruned = run("cache", "prune", "--older-than", "0", "--cache-dir", cache).stdout
+    assert "removed 1 vector stores, 1 stores of keys of token ids and 0 tuned" in pruned
+    assert not [*(cache / "vectors").iterdir(), *(cache / "tokens").iterdir()]
 
 
 def test_score_and_export_go_round(run: Run, tmp_path: Path) -> None:
@@ -140,6 +142,35 @@ def test_doctor_examines_a_checkpoint(run: Run) -> None:
     facts = json.loads(ran.stdout)
     assert facts["xharness/demo"]["layers"].startswith("4;")
     assert facts["data"]["demo_bitext"] == "there"
+
+
+def test_a_class_that_contradicts_the_tokenizer_is_said_by_doctor_and_on_the_row(
+    run: Run, tmp_path: Path
+) -> None:
+    folder = build("bert", tmp_path / "m")
+    ordinary = run("doctor", folder, "--format", "json")
+    assert json.loads(ordinary.stdout)[str(folder)]["tokenizer"] == "its files agree"
+    path = folder / "tokenizer_config.json"
+    declared = json.loads(path.read_text())
+    path.write_text(json.dumps({**declared, "tokenizer_class": "CamembertTokenizer"}))
+    said = json.loads(run("doctor", folder, "--format", "json").stdout)[str(folder)]["tokenizer"]
+    assert said.startswith("tokenizer_config.json names CamembertTokenizer;")
+    out = tmp_path / "out"
+    ran = run("eval", folder, "--task", "demo_bitext", "--lang", "de", "--out", out)
+    assert ran.code == 0, ran.stderr
+    (rows,) = out.rglob("demo_bitext.*.parquet")
+    assert said in read_meta(rows)["notes"]
+
+
+def test_a_tokenizer_from_another_file_ends_with_4(run: Run, tmp_path: Path) -> None:
+    folder = build("bert", tmp_path / "m")
+    path = folder / "tokenizer_config.json"
+    named = {"fast_tokenizer_files": ["tokenizer.4.0.0.json", "tokenizer.json"]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **named}))
+    (folder / "tokenizer.4.0.0.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    ran = run("eval", folder, "--task", "demo_bitext", "--out", tmp_path / "out")
+    assert (ran.code, ran.stdout) == (4, "")
+    assert "fast_tokenizer_files" in ran.stderr.splitlines()[-1]
 
 
 def test_models_are_told_apart_and_kept_when_a_later_one_fails(run: Run, tmp_path: Path) -> None:

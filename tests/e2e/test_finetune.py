@@ -254,6 +254,55 @@ def test_tasks_without_a_recipe_are_measured_as_they_are(
     assert list(files(tmp_path)) == ["demo_bitext frozen"]
 
 
+BESIDE = """
+- name: demo_bitext_pairs
+  title: The dual encoder of the tiny pairs, for bitext
+  beside: [demo_bitext]
+  train: tiny_pairs
+  examples: 6
+  recipe: {lr: 1.0e-3, epochs: 2, batch_size: 4, max_length: 64, question_length: 24, warmup: 0}
+"""
+
+
+def test_a_task_may_be_measured_frozen_and_tuned(
+    run: Run, reader: Path, results: Path, tmp_path: Path
+) -> None:
+    before = files(results)["demo_passages tuned"].meta()
+    out = tmp_path / "out"
+    bitext = ("--task", "demo_bitext", "--lang", "de", "--out", out)
+    with tiny_recipes(tmp_path, RECIPES + BESIDE):
+        tuned = ("--finetune", "--data", lay_training_data(tmp_path / "data"))
+        both = ("--task", "demo_passages", *bitext, *tuned, "--cache-dir", tmp_path / "cache")
+        dry = run("eval", reader, *both, "--dry-run")
+        assert dry.stdout.count("1 language, layer 3, tuned on tiny_pairs") == 2
+        ran = run("eval", reader, *both)
+        assert ran.code == 0, ran.stderr
+        found = files(out)
+        assert sorted(found) == ["demo_bitext frozen", "demo_bitext tuned", "demo_passages tuned"]
+        frozen, tuned_bitext = (found[f"demo_bitext {t}"].meta() for t in ("frozen", "tuned"))
+        assert frozen["resolved"]["recipe"] is None
+        assert frozen["resolved"]["layer"] == 3
+        assert tuned_bitext["resolved"]["recipe"]["name"] == "demo_bitext_pairs"
+        assert tuned_bitext["custom"] == []
+        # One training serves both recipes: they differ in nothing but their names.
+        revisions = {found[name].meta()["tuning"]["revision"] for name in sorted(found)[1:]}
+        assert (
+            len(revisions) == 1 == len(list((tmp_path / "cache" / "tuned").glob("*/config.json")))
+        )
+        assert revisions == {before["tuning"]["revision"]}
+        assert rows(found["demo_bitext frozen"]) != rows(found["demo_bitext tuned"])
+        plain = run("eval", reader, *bitext, "--cache-dir", tmp_path / "cache", "--dry-run")
+        assert "done already" in plain.stdout
+        assert "tuned" not in plain.stdout
+    # Where the training data is not to be had, the frozen rows are there all the same.
+    with tiny_recipes(tmp_path / "again", RECIPES + BESIDE):
+        (empty := tmp_path / "none").mkdir()
+        ran = run("eval", reader, *bitext[:-1], tmp_path / "bare", "--finetune", "--data", empty)
+    assert ran.code == 5
+    assert "demo_bitext" in ran.stderr
+    assert list(files(tmp_path / "bare")) == ["demo_bitext frozen"]
+
+
 def test_the_board_answers_its_tuned_half(run: Run, tune: Run, tmp_path: Path) -> None:
     out = tmp_path / "leaderboard" / "results"
     (tmp_path / "submissions").mkdir()

@@ -141,6 +141,8 @@ def test_the_result_is_an_ordinary_checkpoint(
     assert not info["unexpected_keys"]
     assert {key.split(".")[0] for key in info["missing_keys"]} <= {"pooler"}
     transformers.AutoTokenizer.from_pretrained(out)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (out / name).read_bytes() == (base / name).read_bytes()
     # Native is what it was trained with.
     results = tmp_path / "results"
     ran = run(

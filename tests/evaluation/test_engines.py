@@ -76,7 +76,7 @@ def evaluate(models: Any, tasks: Any, folder: Path, engine: str, **options: Any)
         "device": "cpu",
         "languages": SOME,
     }
-    return harness.evaluate(models, tasks, engine=engine, **(usual | options))
+    return harness.evaluate(models, tasks, engine=engine, **(usual | options)).to_arrow()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.errors import UsageError
-from harness.evaluation.options import choose_device
+from harness.evaluation.options import choose_device, make_request
 
 
 @pytest.fixture
@@ -40,3 +40,11 @@ def test_no_gpu_and_no_such_device(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_device("cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu:0'"):
         choose_device("gpu:0")
+
+
+@pytest.mark.parametrize("name", ["prompt_query", "prompt_document", "data", "out", "cache_dir"])
+def test_text_that_utf8_cannot_hold(name: str) -> None:
+    # As a shell hands on the byte 0xff.
+    with pytest.raises(UsageError, match="is not UTF-8") as caught:
+        make_request(**{name: "query\udcff: "})  # type: ignore[arg-type]
+    assert str(caught.value).isprintable()

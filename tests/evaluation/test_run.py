@@ -35,7 +35,7 @@ def planned(model: Path, folder: Path) -> Plan:
         cache_dir=folder / "cache",
         offline=True,
     )
-    return api.plan(str(model), request)
+    return api.plan_request(str(model), request)
 
 
 def test_the_encoder_is_given_back_before_the_reader_is_loaded(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def planned(model: Path, folder: Path, *tasks: str, **options: Any) -> Plan:
     places = {"out": folder / "out", "cache_dir": folder / "cache", "offline": True}
     request = make_request(tasks=tasks, device="cpu", **places, **options)
-    return api.plan(str(model), request)
+    return api.plan_request(str(model), request)
 
 
 def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[str]]:
@@ -126,6 +127,34 @@ def _vectors(folder: Path) -> dict[tuple[str, bytes], list[float]]:
         pairs = zip(table["key"].to_pylist(), table["vector"].to_pylist(), strict=True)
         found.update({(path.parent.name, key): vector for key, vector in pairs})
     return found
+
+
+def test_parts_are_of_distinct_token_ids_and_the_driver_reads_no_weight(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the driver reads weights")
+
+    # Of three tokens one is the text's: many sentences begin alike.
+    plan = planned(model, tmp_path, "demo_bitext", languages=["de"])
+    (task,) = plan.tasks
+    short = {"query": 3, "document": 3}
+    jobs = tuple(replace(job, how=replace(job.how, lengths=short)) for job in task.jobs)
+    done = {job.signature: set() for job in jobs}
+    plan = replace(plan, tasks=(replace(task, jobs=jobs, done=done),))
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.inference.encoder.load_encoder", never)
+        (lane,) = lanes(plan, 1, api.Silent(), [])
+        stage = lane.send(None)
+    ((setting, shard),) = stage
+    german = task.loaded.examples["de"]
+    assert 1 < len(shard.texts) < len({*german.source, *german.english})
+    worker = Worker(1, [])
+    assert worker.do(setting, shard).failed == ""
+    assert len(_vectors(tmp_path)) == len(shard.texts)
+    lane.send([Outcome()])
+    assert worker.do(setting, Measure(0, "de")).failed == ""
+    assert len(_vectors(tmp_path)) == len(shard.texts)
 
 
 def test_a_resumed_run_encodes_what_is_missing_in_the_same_batches(

@@ -51,6 +51,21 @@ def test_no_other_cut_costs_less_per_token(lengths: list[int], budget: int) -> N
         start += len(batch)
 
 
+@settings(deadline=None)
+@given(lengths_of_rows, st.integers(1, 2_000))
+def test_batches_of_one_length_hold_no_padding_and_are_as_few_as_can_be(
+    lengths: list[int], budget: int
+) -> None:
+    batches = token_batches(lengths, budget, one_length=True)
+    assert sorted(int(row) for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(len({max(lengths[row], 1) for row in batch}) == 1 for batch in batches)
+    assert all(len(b) * max(lengths[b[0]], 1) <= budget or len(b) == 1 for b in batches)
+    for length in {max(length, 1) for length in lengths}:
+        rows = sum(max(other, 1) == length for other in lengths)
+        found = sum(max(lengths[batch[0]], 1) == length for batch in batches)
+        assert found == -(-rows // max(budget // length, 1))
+
+
 def test_one_length_fills_the_budget() -> None:
     assert [len(batch) for batch in token_batches([10] * 25, 100)] == [10, 10, 5]
 

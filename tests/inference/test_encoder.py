@@ -70,6 +70,7 @@ def forward_sizes(encoder: Encoder) -> list[int]:
     """The number of rows in every forward pass from now on."""
     sizes: list[int] = []
     model, _ = encoder._backbone.load()
+    assert not encoder.one_length
     model.register_forward_pre_hook(
         lambda _module, _args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
     )
@@ -79,7 +80,7 @@ def forward_sizes(encoder: Encoder) -> list[int]:
 def plain_torch(checkpoint: Checkpoint, text: str, *, length: int = 48, layer: int = 2) -> Any:
     """hidden_states[layer] of one text by itself, as transformers gives it: [1, tokens, d]."""
     model, tokenizer = load_encoder(checkpoint, dtype="float32", device="cpu")
-    ids = tokenizer(text, truncation=True, max_length=length)["input_ids"]
+    (ids,) = tokenizer.ids([text], max_length=length)
     with torch.inference_mode():
         output = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
     return output.hidden_states[layer]
@@ -125,7 +126,8 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
 
     monkeypatch.setattr(harness.inference.encoder, "hidden_states", noted)
     made = encoder(checkpoint, tmp_path / "a")
-    made._backbone.load()
+    assert not made.one_length
+    given.clear()
     with monkeypatch.context() as patched:
         patched.setattr(torch.Tensor, "all", asked)
         whole = made.encode(TEXTS[:1], role="query")
@@ -133,6 +135,8 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
     assert given[0] is None
     assert given[1].tolist()[1][-1] == 0
     # To the last bit what a full mask gives, which transformers leaves out.
+    masked = encoder(checkpoint, tmp_path / "b")
+    assert not masked.one_length
     monkeypatch.setattr(
         harness.inference.encoder,
         "hidden_states",
@@ -140,7 +144,7 @@ def test_a_batch_without_padding_has_no_mask_and_the_device_is_not_asked(
             model, inputs, torch.ones_like(inputs), layers
         ),
     )
-    assert (encoded(checkpoint, tmp_path / "b", TEXTS[:1]) == whole).all()
+    assert (masked.encode(TEXTS[:1], role="query") == whole).all()
 
 
 def test_what_a_model_does_between_two_layers_belongs_to_the_lower_one(tmp_path: Path) -> None:
@@ -297,16 +301,16 @@ def test_lower_case_includes_the_prompt(checkpoint: Checkpoint, tmp_path: Path) 
 def test_without_a_padding_token(folders: Path, tmp_path: Path) -> None:
     checkpoint = of_kind(folders, "llama")
     _, tokenizer = load_encoder(checkpoint, dtype="float32", device="cpu")
-    assert tokenizer.pad_token_id is None
-    assert pad_id(tokenizer) == tokenizer.eos_token_id
+    assert "pad_token" not in tokenizer.special
+    assert pad_id(tokenizer) == tokenizer.special["eos_token"]
     assert np.isfinite(encoded(checkpoint, tmp_path, TEXTS)).all()
 
 
 def test_an_empty_text_without_special_tokens_still_has_a_token(folders: Path) -> None:
     _, tokenizer = load_encoder(of_kind(folders, "qwen2"), dtype="float32", device="cpu")
-    tokenizer.backend_tokenizer.post_processor = None
+    tokenizer.backend.post_processor = None
     rows = tokenize(tokenizer, ["", "river"], PLAIN, "query")
-    assert rows[0].tolist() == [tokenizer.bos_token_id]
+    assert rows[0].tolist() == [tokenizer.special["bos_token"]]
     assert len(rows[1]) > 0
 
 
@@ -345,9 +349,13 @@ def test_batches_are_halved_when_memory_runs_out(
     monkeypatch.setattr(harness.inference.encoder, "hidden_states", small)
     got = encoded(checkpoint, tmp_path / "b", TEXTS)
     np.testing.assert_allclose(got, expected, atol=1e-5)
+    cramped = encoder(checkpoint, tmp_path / "c")
+    assert not cramped.one_length
     room = 0
     with pytest.raises(IncompleteError, match="one row"):
-        encoded(checkpoint, tmp_path / "c", TEXTS)
+        cramped.encode(TEXTS, role="query")
+    with pytest.raises(IncompleteError, match="no memory"):
+        encoded(checkpoint, tmp_path / "d", TEXTS)
 
 
 def test_half_precision_gives_float32_near_the_whole(

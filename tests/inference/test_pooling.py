@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.checkpoint.native import Dense
+from harness.checkpoint.native import Dense, Truncate
+from harness.errors import RefusedError
 from harness.inference.pooling import build_steps, normalize, pool
 
 PADDING = 1e4  # what stands at padding must not matter
@@ -84,6 +85,18 @@ def test_dense(tmp_path: Path, activation: str, expected: list[float]) -> None:
 def test_dense_without_bias(tmp_path: Path) -> None:
     (step,) = build_steps([dense(tmp_path / "2_Dense", "identity", bias=False)], "cpu")
     assert step(torch.tensor([[1.0, 2.0]])).tolist() == [[-1.5, 5.0]]
+
+
+def test_a_dense_layer_of_another_width_is_named(tmp_path: Path) -> None:
+    (step,) = build_steps([dense(tmp_path / "2_Dense", "identity")], "cpu")
+    with pytest.raises(RefusedError, match=r"2_Dense takes 2 features, .* have 3"):
+        step(torch.ones(1, 3))
+
+
+@pytest.mark.parametrize(("dimensions", "kept"), [(1, [3.0]), (2, [3.0, 4.0]), (9, [3.0, 4.0])])
+def test_truncation_does_not_normalise(dimensions: int, kept: list[float]) -> None:
+    (step,) = build_steps([Truncate(dimensions)], "cpu")
+    assert step(torch.tensor([[3.0, 4.0]])).tolist() == [kept]
 
 
 def test_steps_follow_in_order(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint.native import Dense, Native
+from harness.checkpoint.native import Dense, Native, Truncate
 from harness.errors import RefusedError, UsageError
 from harness.inference.protocol import (
     Encoding,
@@ -112,6 +112,48 @@ def test_lengths_are_bounded_by_the_model() -> None:
     }
 
 
+def test_a_length_of_one_role() -> None:
+    both = {"role_lengths": {"query": 64, "document": 9}}
+    declared = replace(NATIVE, **both)
+    (encoding,) = resolved(Protocol("native"), native=declared)
+    assert encoding.lengths == {"query": 64, "document": 9}
+    (encoding,) = resolved(Protocol("native"), native=declared, bitext=True)
+    assert encoding.lengths == {"query": 64, "document": 64}
+    (encoding,) = resolved(Protocol("native"), native=declared, max_positions=32)
+    assert encoding.lengths == {"query": 32, "document": 9}
+
+
+@pytest.mark.parametrize(("index", "layer"), [(-1, 12), (-2, 11), (-13, 0), (0, 0), (12, 12)])
+def test_a_declared_layer(index: int, layer: int) -> None:
+    (encoding,) = resolved(Protocol("native"), native=replace(NATIVE, layer=index))
+    assert encoding.layer == layer
+    (asked,) = resolved(Protocol("native", layer=3), native=replace(NATIVE, layer=index))
+    assert asked.layer == 3
+
+
+@pytest.mark.parametrize("index", [-14, 13])
+def test_a_declared_layer_that_does_not_exist(index: int) -> None:
+    with pytest.raises(RefusedError, match="method_output_name"):
+        resolved(Protocol("native"), native=replace(NATIVE, layer=index))
+
+
+def test_a_prompt_that_is_not_pooled() -> None:
+    declared = replace(NATIVE, prompts={}, prompt_pooled=False)
+    assert resolved(Protocol("native"), native=declared)
+    with pytest.raises(RefusedError, match="include_prompt"):
+        resolved(Protocol("native", prompts={"query": "ask: "}), native=declared)
+    assert resolved(Protocol(prompts={"query": "ask: "}), native=declared)
+
+
+def test_what_was_once_left_unread_is_signed_only_where_it_is_there() -> None:
+    (plain,) = resolved(Protocol("native"), native=NATIVE)
+    keys = {"pooling", "layer", "lengths", "dtype", "prompts"}
+    assert set(plain.signed()) == keys
+    bare = replace(plain, special_tokens=False, steps=(Truncate(4), "normalize"))
+    assert set(bare.signed()) == keys | {"special_tokens", "truncate"}
+    assert bare.signed()["truncate"] == [4]
+
+
 def test_layers_asked_for() -> None:
     assert [e.layer for e in resolved(Protocol(layer=0))] == [0]
     assert [e.layer for e in resolved(Protocol(layer="all"), depth=3)] == [0, 1, 2, 3]
@@ -158,6 +200,8 @@ def test_signature_is_of_the_content_alone() -> None:
         ("document", {"prompts": {"query": "", "document": "x"}}),
         ("query", {"dtype": "bfloat16"}),
         ("query", {"lower_case": True}),
+        ("query", {"special_tokens": False}),
+        ("query", {"steps": (Truncate(4), "normalize")}),
         ("query", {"steps": ()}),
         ("query", {"steps": (DENSE, "normalize")}),
     ],

@@ -17,11 +17,11 @@ from transformers import (
     DistilBertConfig,
     DistilBertForQuestionAnswering,
     PreTrainedConfig,
-    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForQuestionAnswering,
 )
 
+from harness.checkpoint.tokenizer import make_tokenizer
 from harness.errors import IncompleteError, RefusedError, UsageError
 from harness.inference.reader import Reader, Reading
 from harness.inference.spans import Span
@@ -48,13 +48,9 @@ def word_tokenizer(*, pad: str | None = "[PAD]", typed: bool = True, **options: 
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=backend,
-        pad_token=pad,
-        unk_token="[UNK]",
-        model_input_names=["input_ids", "attention_mask"] + ["token_type_ids"] * typed,
-        **options,
-    )
+    inputs = ["input_ids", "attention_mask"] + ["token_type_ids"] * typed
+    tokens = {"pad_token": pad, "unk_token": "[UNK]", "model_input_names": inputs}
+    return make_tokenizer(backend, {**tokens, **options})
 
 
 def bert(seed: int = 0, **options: Any) -> Any:
@@ -277,11 +273,6 @@ def test_a_model_without_a_span_head_is_refused() -> None:
 
     with pytest.raises(RefusedError, match="Headless gives no start and end logits"):
         Reader(Headless(), word_tokenizer()).read([("w1", "w2")], lang="en")
-
-
-def test_a_slow_tokenizer_is_refused() -> None:
-    with pytest.raises(RefusedError, match="gives no offsets"):
-        Reader(bert(), SimpleNamespace(is_fast=False))
 
 
 def test_memory_that_runs_out_halves_the_batch() -> None:

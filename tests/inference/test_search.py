@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import harness.inference.search
-from harness.inference.search import Float32, Ranked, mine, rank_all, rank_top, top_k
+from harness.inference.search import (
+    Distinct,
+    Float32,
+    Ranked,
+    distinct_vectors,
+    mine,
+    rank_all,
+    rank_top,
+    top_k,
+)
 
 # Small whole numbers: every inner product is exact, and many are equal.
 whole = st.integers(-2, 2).map(float)
@@ -23,25 +32,22 @@ def matrices(rows: st.SearchStrategy[int]) -> st.SearchStrategy[Float32]:
 
 
 @st.composite
-def searches(draw: st.DrawFn) -> tuple[Float32, Float32, Any, list[list[int]]]:
-    """Queries, distinct candidates, the pool's rows, and the relevant entries of each query."""
-    queries = draw(matrices(st.integers(1, 5)))
-    entries = draw(st.lists(st.integers(0, 9), min_size=1, max_size=25))
-    order = list(dict.fromkeys(entries))  # rows are numbered as their texts first appear
-    pool = np.array([order.index(entry) for entry in entries], dtype=np.int64)
-    candidates = draw(hnp.arrays(np.float32, (len(order), 3), elements=whole))
+def searches(draw: st.DrawFn) -> tuple[Float32, Float32, list[list[int]]]:
+    """Queries, candidates (many of them equal), and the relevant candidates of each query."""
+    queries = draw(matrices(st.integers(1, 8)))
+    pool = draw(matrices(st.integers(1, 25)))
     one = st.lists(st.integers(0, len(pool) - 1), min_size=1, unique=True).map(sorted)
     relevant = draw(st.lists(one, min_size=len(queries), max_size=len(queries)))
-    return queries, candidates, pool, relevant
+    return queries, pool, relevant
 
 
 def by_hand(
-    queries: Float32, candidates: Float32, pool: Any, relevant: Sequence[Sequence[int]], top: int
+    queries: Float32, pool: Float32, relevant: Sequence[Sequence[int]], top: int
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Sort every entry of the pool by descending score, then by index."""
+    """Sort every candidate of the pool by descending score, then by index."""
     ranks, best = [], []
     for query, wanted in zip(queries, relevant, strict=True):
-        scores = [float(query @ candidates[row]) for row in pool]
+        scores = [float(query @ candidate) for candidate in pool]
         order = sorted(range(len(pool)), key=lambda entry: (-scores[entry], entry))
         ranks.append(sorted(order.index(entry) + 1 for entry in wanted))
         best.append(order[:top])
@@ -55,9 +61,9 @@ def lists(ranked: Ranked) -> tuple[list[list[int]], list[list[int]]]:
 @settings(deadline=None, max_examples=150)
 @given(searches(), st.integers(1, 12))
 def test_rank_all_is_a_sort(search: Any, top: int) -> None:
-    queries, candidates, pool, relevant = search
-    expected = by_hand(queries, candidates, pool, relevant, top)
-    assert lists(rank_all(queries, candidates, pool, relevant, top=top)) == expected
+    queries, pool, relevant = search
+    expected = by_hand(queries, pool, relevant, top)
+    assert lists(rank_all(queries, distinct_vectors(pool), relevant, top=top)) == expected
 
 
 @settings(deadline=None, max_examples=150)
@@ -65,8 +71,10 @@ def test_rank_all_is_a_sort(search: Any, top: int) -> None:
 def test_rank_top_is_rank_all_cut_at_the_depth(search: Any, depth: int, block: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(harness.inference.search, "CANDIDATE_BLOCK", block)
-        ranks, top = lists(rank_top(*search, depth=depth))
-    whole_ranks, whole_top = lists(rank_all(*search))
+        queries, candidates, relevant = search
+        pool = distinct_vectors(candidates)
+        ranks, top = lists(rank_top(queries, pool, relevant, depth=depth))
+    whole_ranks, whole_top = lists(rank_all(queries, pool, relevant))
     assert ranks == [[rank for rank in line if rank <= depth] for line in whole_ranks]
     assert top == [line[:depth] for line in whole_top]
 
@@ -74,29 +82,77 @@ def test_rank_top_is_rank_all_cut_at_the_depth(search: Any, depth: int, block: i
 def test_types_and_blocks_of_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
     queries, candidates = (random.normal(size=(n, 4)).astype(np.float32) for n in (7, 9))
-    pool = np.arange(9)
     relevant = [[n, n + 2] for n in range(7)]
-    expected = by_hand(queries, candidates, pool, relevant, 10)
+    expected = by_hand(queries, candidates, relevant, 10)
     monkeypatch.setattr(harness.inference.search, "QUERY_BLOCK", 3)
-    ranked = rank_all(queries, candidates, pool, relevant)
+    ranked = rank_all(queries, distinct_vectors(candidates), relevant)
     assert lists(ranked) == expected
     assert {ranks.dtype for ranks in ranked.ranks} == {np.dtype(np.int32)}
     assert {top.dtype for top in ranked.top} == {np.dtype(np.int64)}
 
 
 def test_equal_scores_go_to_the_lowest_index() -> None:
-    pool = np.array([0, 1, 0, 2], dtype=np.int64)
-    candidates = np.array([[1, 0], [1, 0], [2, 0]], dtype=np.float32)
+    candidates = np.array([[1, 0], [1, 1], [1, 0], [2, 0]], dtype=np.float32)
     query = np.array([[1, 0]], dtype=np.float32)
-    ranked = rank_all(query, candidates, pool, [[2]])
+    ranked = rank_all(query, distinct_vectors(candidates), [[2]])
     assert lists(ranked) == ([[4]], [[3, 0, 1, 2]])
+
+
+@settings(deadline=None)
+@given(matrices(st.integers(0, 30)), st.integers(1, 7))
+def test_distinct_vectors(vectors: Float32, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(harness.inference.search, "HASHED", block)
+        found = distinct_vectors(vectors)
+    order = list(dict.fromkeys(map(tuple, vectors.tolist())))
+    assert found.vectors[:].tolist() == [list(vector) for vector in order]
+    assert found.rows.tolist() == [order.index(tuple(vector)) for vector in vectors.tolist()]
+    assert found.first.tolist() == [found.rows.tolist().index(row) for row in range(len(order))]
+    assert len(found) == len(vectors)
+
+
+def test_distinct_to_the_bit_and_zeros_of_either_sign() -> None:
+    one = np.float32(1)
+    vectors = np.array([[0.0, one], [-0.0, one], [0.0, np.nextafter(one, 2)]], dtype=np.float32)
+    found = distinct_vectors(vectors)
+    assert found.rows.tolist() == [0, 0, 1]
+    assert distinct_vectors(vectors[1:]).vectors is not vectors
+    alone = np.ascontiguousarray(vectors[1:])
+    assert isinstance(found, Distinct)
+    assert distinct_vectors(alone).vectors is alone  # distinct: not copied
+
+
+@pytest.mark.parametrize("queries", [1, 3, 257, 300])
+def test_equal_queries_and_candidates_rank_alike_in_every_block(
+    queries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Real numbers: in a plain matrix product equal columns and rows differ in the last bit.
+    random = np.random.default_rng(queries)
+    base = random.normal(size=(40, 64)).astype(np.float32)
+    pool = base[random.integers(0, 40, size=500)]
+    asked = base[random.integers(0, 40, size=queries)]
+    asked += np.float32(0.1) * np.roll(base, 1, axis=0)[:1]
+    relevant = [[int(n) for n in np.unique(random.integers(0, 500, size=5))]] * queries
+    distinct = distinct_vectors(pool)
+    monkeypatch.setattr(harness.inference.search, "QUERY_BLOCK", 2)
+    ranks, top = lists(rank_all(asked, distinct, relevant))
+    monkeypatch.setattr(harness.inference.search, "CANDIDATE_BLOCK", 7)
+    cut, cut_top = lists(rank_top(asked, distinct, relevant, depth=500))
+    assert (cut, cut_top) == (ranks, top)
+    same: dict[bytes, tuple[list[int], list[int]]] = {}
+    for query, rank, best in zip(asked, ranks, top, strict=True):
+        assert same.setdefault(query.tobytes(), (rank, best)) == (rank, best)
+    exact = asked.astype(np.float64) @ pool.astype(np.float64).T
+    for line, rank, wanted in zip(exact, ranks, relevant, strict=True):
+        order = np.argsort(-line.round(12), kind="stable").tolist()
+        assert rank == sorted(order.index(one) + 1 for one in wanted)
 
 
 def test_one_query_one_candidate() -> None:
     vector = np.array([[0.6, 0.8]], dtype=np.float32)
-    pool = np.array([0])
-    assert lists(rank_all(vector, vector, pool, [[0]])) == ([[1]], [[0]])
-    assert lists(rank_top(vector, vector, pool, [[0]], depth=100)) == ([[1]], [[0]])
+    pool = distinct_vectors(vector)
+    assert lists(rank_all(vector, pool, [[0]])) == ([[1]], [[0]])
+    assert lists(rank_top(vector, pool, [[0]], depth=100)) == ([[1]], [[0]])
     scores, rows = top_k(vector, vector, 4)
     assert scores.shape == rows.shape == (1, 1)
 

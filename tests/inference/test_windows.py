@@ -16,7 +16,6 @@ from transformers import (
     DistilBertForQuestionAnswering,
     MPNetConfig,
     MPNetForQuestionAnswering,
-    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForQuestionAnswering,
     XLNetConfig,
@@ -24,6 +23,7 @@ from transformers import (
 )
 
 from harness.checkpoint.layers import position_limit
+from harness.checkpoint.tokenizer import make_tokenizer
 from harness.errors import RefusedError
 from harness.inference.windows import (
     Windows,
@@ -49,15 +49,8 @@ def word_tokenizer(**options: Any) -> Any:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=backend,
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        unk_token="[UNK]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        **options,
-    )
+    tokens = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
+    return make_tokenizer(backend, {**tokens, **options})
 
 
 def byte_tokenizer() -> Any:
@@ -71,12 +64,12 @@ def byte_tokenizer() -> Any:
             show_progress=False,
         ),
     )
-    return PreTrainedTokenizerFast(tokenizer_object=backend)  # type: ignore[no-untyped-call]
+    return make_tokenizer(backend, {})
 
 
 def words(windows: Windows, tokenizer: Any, window: int) -> list[str]:
     ids = windows.tokens[windows.begin[window] : windows.begin[window + 1]]
-    names: list[str] = tokenizer.convert_ids_to_tokens(ids.tolist())
+    names: list[str] = [tokenizer.backend.id_to_token(id_) for id_ in ids.tolist()]
     return names
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from harness.data.examples import Bitext
 from harness.kinds.bitext import KIND, cluster
 from harness.kinds.kind import Score, degenerate
+from tests.kinds.knowing import Knowing, at_angles
 
 # Angles in degrees: the nearer, the more alike.
 ANGLES = {
@@ -19,25 +20,12 @@ ANGLES = {
 }  # fmt: skip
 
 
-class Angles:
-    """An encoder that knows each text's direction."""
-
-    def __init__(self, angles: Mapping[str, float]) -> None:
-        self.angles = angles
-        self.roles: set[str] = set()
-
-    def encode(self, texts: Sequence[str], *, role: str, lang: str = "", layer: int = 0) -> Any:
-        self.roles.add(role)
-        radians = np.deg2rad([self.angles[text] for text in texts])
-        return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
-
-
 def job(limit: int | None = None) -> Any:
     return SimpleNamespace(layer=2, limit=limit)
 
 
 def outcome(bitext: Bitext, angles: Mapping[str, float] = ANGLES, limit: int | None = None) -> Any:
-    return KIND.run(job(limit), {"de": bitext}, "de", Angles(angles), None)
+    return KIND.run(job(limit), {"de": bitext}, "de", Knowing(at_angles(angles)), None)[:2]
 
 
 PAIRS = Bitext("de", ("eins", "zwei", "drei"), ("one", "two", "three"))
@@ -101,6 +89,31 @@ def test_repeated_sentences_tie_and_the_first_wins() -> None:
     assert score.value == pytest.approx((2 / 3 + 1 + 0) / 3)
 
 
+def test_sentences_of_equal_ids_are_counted_in_the_language_alone() -> None:
+    vectors = at_angles(ANGLES)
+    vectors["drei"] = vectors["zwei"]
+    known = Knowing(vectors, {"drei": "zwei", "one": "two"})
+    measured = KIND.run(job(1), {"de": PAIRS}, "de", known, None)
+    assert (measured.candidates, measured.indistinct) == (3, 2)  # whatever the limit
+    repeated = Bitext("de", ("eins", "eins", "zwei"), ("one", "one", "two"))
+    measured = KIND.run(job(), {"de": repeated}, "de", Knowing(at_angles(ANGLES)), None)
+    assert (measured.candidates, measured.indistinct) == (3, 2)
+
+
+@pytest.mark.parametrize("size", [33, 257, 600])
+def test_a_tie_is_a_tie_at_every_place_of_a_matrix_product(size: int) -> None:
+    # Each sentence stands twice in the pool, with other sentences between: the first one wins.
+    random = np.random.default_rng(size)
+    made = random.normal(size=(size, 96)).astype(np.float32)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    texts = tuple(f"s{n}" for n in range(2 * size))
+    order = np.concatenate([np.arange(size), random.permutation(size)])
+    known = Knowing({f"s{n}": made[order[n]] for n in range(2 * size)})
+    bitext = Bitext("de", texts, texts)
+    rows = KIND.run(job(), {"de": bitext}, "de", known, None).rows.to_pylist()
+    assert [row["ranks"] for row in rows] == ([[1]] * size + [[2]] * size) * 2
+
+
 def test_one_pair() -> None:
     table, flat = outcome(Bitext("de", ("eins",), ("one",)))
     assert [row["ranks"] for row in table.to_pylist()] == [[1], [1]]
@@ -112,9 +125,9 @@ def test_what_is_announced_is_what_is_encoded() -> None:
     ((role, texts),) = KIND.texts({"de": PAIRS}, "de", 1)
     assert role == "query"
     assert list(texts) == ["eins", "zwei", "drei", "one", "two", "three"]
-    encoder = Angles(ANGLES)
+    encoder = Knowing(at_angles(ANGLES))
     KIND.run(job(1), {"de": PAIRS}, "de", encoder, None)
-    assert encoder.roles == {"query"}
+    assert encoder.asked == [(role, list(texts))]
     assert list(KIND.pool({"de": PAIRS})) == []
 
 

@@ -11,24 +11,14 @@ import pytest
 
 from harness.data.examples import Mining
 from harness.kinds.mining import KIND
+from tests.kinds.knowing import Knowing
 
 
-class Axes:
+def axes(texts: Mapping[str, Mapping[int, float]], ids: Mapping[str, str] | None = None) -> Knowing:
     """Each text is a unit vector along its own axis, plus what it shares with others."""
-
-    def __init__(self, texts: Mapping[str, Mapping[int, float]], width: int = 12) -> None:
-        self.texts = texts
-        self.width = width
-        self.asked: list[list[str]] = []
-
-    def encode(self, texts: Sequence[str], *, role: str, lang: str = "", layer: int = 0) -> Any:
-        assert role == "query"
-        self.asked.append(list(texts))
-        vectors = np.zeros((len(texts), self.width), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for axis, value in self.texts[text].items():
-                vectors[row, axis] = value
-        return vectors
+    return Knowing(
+        {text: [own.get(axis, 0.0) for axis in range(12)] for text, own in texts.items()}, ids
+    )
 
 
 def pair(axis: int, cosine: float, name: str) -> dict[str, dict[int, float]]:
@@ -48,11 +38,11 @@ def corpora(split: str, names: Sequence[str], gold: Sequence[tuple[str, str]]) -
 
 
 def outcome(
-    parts: Sequence[Mining], encoder: Axes, limit: int | None = None
+    parts: Sequence[Mining], encoder: Knowing, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], Any, bool]:
     job: Any = SimpleNamespace(layer=2, limit=limit, split=parts[-1].split)
     examples = {"de": {part.split: part for part in parts}}
-    table, flat = KIND.run(job, examples, "de", encoder, None)
+    table, flat = KIND.run(job, examples, "de", encoder, None)[:2]
     assert table.schema.equals(KIND.schema)
     return table.to_pylist(), table, flat
 
@@ -65,7 +55,7 @@ def values(table: Any, split: str) -> dict[str, float]:
 # With two sentences a side each has two neighbours: its pair at cosine c and another at 0, so both
 # means are c / 2 and the margin is c / (c / 2) = 2 for every pair, however alike.
 def test_the_ratio_is_relative_to_the_neighbourhood() -> None:
-    encoder = Axes(pair(0, 0.9, "a") | pair(2, 0.3, "b"))
+    encoder = axes(pair(0, 0.9, "a") | pair(2, 0.3, "b"))
     rows, _, flat = outcome([corpora("dev", "ab", [("a", "a")])], encoder)
     assert [row["margin"] for row in rows] == pytest.approx([2, 2])
     assert not flat
@@ -83,7 +73,7 @@ SHARED = {
 def test_margins_and_greedy_pairs_by_hand() -> None:
     # cosines: a-a 0.8, a-b 0, b-a 0.6, b-b 1. Means: de a 0.4, de b 0.8, en a 0.7, en b 0.5.
     # margins: a-a 0.8/0.55, b-b 1/0.65, b-a 0.6/0.75, a-b 0.
-    rows, _, _ = outcome([corpora("dev", "ab", [("a", "a"), ("b", "b")])], Axes(SHARED))
+    rows, _, _ = outcome([corpora("dev", "ab", [("a", "a"), ("b", "b")])], axes(SHARED))
     assert [(row["source_id"], row["target_id"]) for row in rows] == [
         ("de-b", "en-b"),
         ("de-a", "en-a"),
@@ -95,7 +85,7 @@ def test_margins_and_greedy_pairs_by_hand() -> None:
 def test_threshold_flows_from_dev_to_test() -> None:
     # dev: b-b (margin 1.538) is gold, a-a (1.455) is not: the threshold lies half way between.
     # test: the same margins, both gold, and a third pair of which only the source is found.
-    encoder = Axes(SHARED)
+    encoder = axes(SHARED)
     dev = corpora("dev", "ab", [("b", "b")])
     test = corpora("test", "ab", [("a", "a"), ("b", "b"), ("a", "b")])
     rows, table, _ = outcome([dev, test], encoder)
@@ -115,7 +105,7 @@ def test_threshold_flows_from_dev_to_test() -> None:
 
 
 def test_a_limit_cuts_the_sources_that_are_scored_and_neither_pool_nor_dev() -> None:
-    encoder = Axes(SHARED)
+    encoder = axes(SHARED)
     dev = corpora("dev", "ab", [("b", "b")])
     test = corpora("test", "ab", [("a", "a"), ("b", "b")])
     whole, _, _ = outcome([dev, test], encoder)
@@ -133,7 +123,7 @@ def test_a_limit_without_a_gold_pair_has_no_score() -> None:
 
 
 def test_dev_alone_gives_the_oracle_f1_only() -> None:
-    rows, table, _ = outcome([corpora("dev", "ab", [("b", "b")])], Axes(SHARED))
+    rows, table, _ = outcome([corpora("dev", "ab", [("b", "b")])], axes(SHARED))
     assert [row["kept"] for row in rows] == [True, False]
     assert values(table, "dev") == {"f1_oracle": 1}
     (score,) = KIND.fold(table, ["f1", "f1_oracle"], "dev")
@@ -141,7 +131,7 @@ def test_dev_alone_gives_the_oracle_f1_only() -> None:
 
 
 def test_sentences_that_repeat_are_mined_once_and_dropped() -> None:
-    encoder = Axes(SHARED)
+    encoder = axes(SHARED)
     twice = Mining(
         lang="de",
         split="dev",
@@ -150,7 +140,7 @@ def test_sentences_that_repeat_are_mined_once_and_dropped() -> None:
         gold=frozenset({("de-b", "en-b"), ("de-a", "en-a")}),
     )
     rows, table, _ = outcome([twice], encoder)
-    assert encoder.asked == [["de a", "de b", "en a", "en b"]]
+    assert encoder.asked == [("query", ["de a", "de b", "en a", "en b"])]
     # The pair of the repeated sentence has no id: its gold pair counts as missed.
     assert [(r["source_id"], r["target_id"], r["margin"] is None, r["gold"]) for r in rows] == [
         ("de-a", "en-a", False, True),
@@ -159,10 +149,55 @@ def test_sentences_that_repeat_are_mined_once_and_dropped() -> None:
     assert values(table, "dev") == pytest.approx({"f1_oracle": 2 * 1 / (1 + 2)})
 
 
+def with_twins(source: Sequence[str], english: Sequence[str]) -> Mining:
+    """Lines in the order given; `b'` is another text than `b`, of the same token ids."""
+    return Mining(
+        lang="de",
+        split="dev",
+        source={f"de-{n}-{name}": f"de {name}" for n, name in enumerate(source)},
+        english={f"en-{n}-{name}": f"en {name}" for n, name in enumerate(english)},
+        gold=frozenset({("de-0-a", "en-0-a")}),
+    )
+
+
+TWINS = SHARED | {f"{side} b'": SHARED[f"{side} b"] for side in ("de", "en")}
+SAME = {f"{side} b'": f"{side} b" for side in ("de", "en")}
+
+
+@pytest.mark.parametrize(
+    ("source", "english", "mined"),
+    [
+        (["a", "b", "b'"], ["a", "b"], ("de-1-b", "en-1-b")),
+        (["a", "b'", "b"], ["a", "b"], ("de-1-b'", "en-1-b")),
+        (["a", "b"], ["a", "b", "b'"], ("de-1-b", "en-1-b")),
+        (["a", "b", "b'"], ["a", "b'", "b"], ("de-1-b", "en-1-b'")),
+        # The first of them occurs twice, so that it has no id: the pair is dropped.
+        (["a", "b", "b'", "b"], ["a", "b"], None),
+        # Another one does: the first is still the one.
+        (["a", "b'", "b", "b"], ["a", "b"], ("de-1-b'", "en-1-b")),
+    ],
+)
+def test_lines_of_one_vector_are_one_neighbour_and_the_first_takes_the_pair(
+    source: Sequence[str], english: Sequence[str], mined: tuple[str, str] | None
+) -> None:
+    # The margins are those of a and b alone, worked out above: 1 / 0.65 and 0.8 / 0.55.
+    rows, _, _ = outcome([with_twins(source, english)], axes(TWINS, SAME))
+    expected = {("de-0-a", "en-0-a"): 0.8 / 0.55} | ({mined: 1 / 0.65} if mined else {})
+    margins = {(row["source_id"], row["target_id"]): row["margin"] for row in rows}
+    assert margins == pytest.approx(expected)
+
+
+def test_the_language_s_lines_of_equal_ids_are_counted() -> None:
+    part = with_twins(["a", "b", "b'", "b"], ["a", "b", "b'"])
+    job: Any = SimpleNamespace(layer=2, limit=1, split="dev")
+    measured = KIND.run(job, {"de": {"dev": part}}, "de", axes(TWINS, SAME), None)
+    assert (measured.candidates, measured.indistinct) == (4, 3)
+
+
 def test_pairs_without_a_positive_margin_are_not_mined() -> None:
     # Nothing is alike: every cosine is 0, and so is every mean.
     texts = {"de a": {0: 1.0}, "de b": {1: 1.0}, "en a": {2: 1.0}, "en b": {3: 1.0}}
-    rows, table, _ = outcome([corpora("dev", "ab", [("a", "a")])], Axes(texts))
+    rows, table, _ = outcome([corpora("dev", "ab", [("a", "a")])], axes(texts))
     assert [(row["source_id"], row["margin"], row["kept"]) for row in rows] == [
         ("de-a", None, False)
     ]
@@ -179,7 +214,7 @@ def test_kept_on_disk_is_what_the_scores_count() -> None:
         texts[f"de {name}"], texts[f"en {name}"] = dict(enumerate(vector)), dict(enumerate(noisy))
     gold = [(name, name) for name in names[::2]]
     parts = [corpora("dev", names[:20], gold[:10]), corpora("test", names[20:], gold[10:])]
-    rows, table, _ = outcome(parts, Axes(texts))
+    rows, table, _ = outcome(parts, axes(texts))
     of_test = [row for row in rows if row["split"] == "test"]
     right = sum(row["kept"] and row["gold"] for row in of_test)
     kept, total = (sum(row[key] for row in of_test) for key in ("kept", "gold"))
@@ -190,7 +225,7 @@ def test_kept_on_disk_is_what_the_scores_count() -> None:
 
 def test_equal_vectors_are_flagged() -> None:
     texts = {text: {0: 1.0} for text in SHARED}
-    _, _, flat = outcome([corpora("dev", "ab", [("a", "a")])], Axes(texts))
+    _, _, flat = outcome([corpora("dev", "ab", [("a", "a")])], axes(texts))
     assert flat
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
 import pytest
 
 import harness.kinds.passages
 from harness.data.examples import Query, Retrieval
 from harness.kinds.passages import KIND, Pool
-from harness.kinds.retrieval import other_language_recall, ranks_of
+from harness.kinds.retrieval import read
+from harness.metrics.ranking import other_language_recall, same_language
+from tests.kinds.knowing import Knowing, at_angles
 
 # The direction of each text, in degrees.
 ANGLES = {"rain": 0, "Regen": 10, "snow": 50, "Schnee": 60, "wind": 90, "wet?": 4, "nass?": 57}
@@ -28,34 +30,24 @@ EXAMPLES = Retrieval(
 )
 
 
-class Angles:
-    """An encoder that knows each text's direction, and remembers what it was asked."""
-
-    def __init__(self, angles: Mapping[str, float] = ANGLES) -> None:
-        self.angles = angles
-        self.asked: list[tuple[str, list[str]]] = []
-
-    def encode(self, texts: Sequence[str], *, role: str, lang: str = "", layer: int = 0) -> Any:
-        self.asked.append((role, list(texts)))
-        radians = np.deg2rad([self.angles[text] for text in texts])
-        return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
-
-    stored = encode
+def known(angles: Mapping[str, float] = ANGLES) -> Knowing:
+    return Knowing(at_angles(angles))
 
 
-def outcome(unit: str, limit: int | None = None, encoder: Angles | None = None) -> Any:
+def outcome(unit: str, limit: int | None = None, encoder: Knowing | None = None) -> Any:
     job: Any = SimpleNamespace(layer=2, limit=limit)
-    encoder = encoder or Angles()
-    return KIND.run(job, EXAMPLES, unit, encoder, KIND.prepare(job, EXAMPLES, encoder))
+    encoder = encoder or known()
+    return KIND.run(job, EXAMPLES, unit, encoder, KIND.prepare(job, EXAMPLES, encoder))[:2]
 
 
-def test_the_pool_is_encoded_once_as_distinct_documents() -> None:
-    encoder = Angles()
+def test_the_pool_is_encoded_once_and_equal_vectors_are_one_candidate() -> None:
+    encoder = known()
     job: Any = SimpleNamespace(layer=2, limit=None)
     pool = KIND.prepare(job, EXAMPLES, encoder)
     assert isinstance(pool, Pool)
-    assert encoder.asked == [("document", ["rain", "snow", "wind", "Regen", "Schnee"])]
-    assert pool.rows.tolist() == [0, 1, 2, 3, 4, 0]
+    assert encoder.asked == [("document", list(POOL))]
+    assert pool.vectors.rows.tolist() == [0, 1, 2, 3, 4, 0]
+    assert len(pool.vectors.vectors) == 5
     assert KIND.pool(EXAMPLES) == POOL
 
 
@@ -79,6 +71,19 @@ def test_ranks_by_hand() -> None:
     assert second["top_ids"] == ["de:1", "en:1", "en:2", "de:0", "en:0", "de:2"]
 
 
+def test_candidates_of_equal_ids_are_counted_by_language_over_the_whole_pool() -> None:
+    vectors = at_angles(ANGLES)
+    vectors["Schnee"] = vectors["snow"]
+    encoder = Knowing(vectors, {"Schnee": "snow"})
+    job: Any = SimpleNamespace(layer=2, limit=None)
+    pool = KIND.prepare(job, EXAMPLES, encoder)
+    counts = {}
+    for unit in ("en", "de"):
+        measured = KIND.run(job, EXAMPLES, unit, encoder, pool)
+        counts[unit] = (measured.indistinct, measured.candidates)
+    assert counts == {"en": (2, 3), "de": (2, 3)}  # rain and snow; Schnee and the other rain
+
+
 def test_scores_by_hand() -> None:
     scores = KIND.fold(
         outcome("en")[0], ["hit@1", "recall@1", "map@20", "mrr", "same_language@10"], "test"
@@ -96,15 +101,29 @@ def test_scores_by_hand() -> None:
 
 
 def test_recall_in_other_languages_by_hand() -> None:
-    table = outcome("en")[0]
-    ranks = ranks_of(table)
+    ranks = read(outcome("en")[0])
     # First question: its English answer is first, its German one third, the only other one. Second:
     # its German answer is sixth.
-    assert other_language_recall(table, ranks).tolist() == [1, 1]
-    assert other_language_recall(table, ranks, k=5).tolist() == [1, 0]
-    assert other_language_recall(table, ranks, k=2).tolist() == [0, 0]
-    assert other_language_recall(table.slice(1), ranks_of(table.slice(1))).tolist() == [1]
-    assert other_language_recall(table.slice(0, 0), ranks_of(table.slice(0, 0))).tolist() == []
+    assert other_language_recall(ranks, 10).tolist() == [1, 1]
+    assert other_language_recall(ranks, 5).tolist() == [1, 0]
+    assert other_language_recall(ranks, 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_first_candidates_of_several_languages(coded: bool) -> None:
+    """As plain text or read as dictionaries, in chunks, with rows left out at either end."""
+    tables = [outcome("en")[0], outcome("de")[0], outcome("en")[0].slice(0, 1)]
+    whole = pa.concat_tables(tables)
+    if coded:
+        for name in ("lang", "direction"):
+            column = whole.column(name).dictionary_encode()
+            whole = whole.set_column(whole.schema.get_field_index(name), name, column)
+    # de: Schnee, snow, wind, Regen, rain, rain: three of six are German, as of the others.
+    assert same_language(read(whole)).tolist() == [0.5] * 4
+    assert other_language_recall(read(whole), 3).tolist() == [1, 0, 0, 1]
+    assert other_language_recall(read(whole.slice(1, 2)), 3).tolist() == [0, 0]
+    assert same_language(read(whole.slice(0, 0))).tolist() == []
+    assert other_language_recall(read(whole.slice(0, 0)), 3).tolist() == []
 
 
 def test_one_query_and_a_limit_leave_the_pool_whole() -> None:
@@ -135,8 +154,8 @@ def test_a_large_pool_is_ranked_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_equal_vectors_of_either_side_are_flagged() -> None:
-    flat_pool = Angles(ANGLES | dict.fromkeys(POOL, 7))
+    flat_pool = known(ANGLES | dict.fromkeys(POOL, 7))
     assert outcome("en", encoder=flat_pool)[1]
-    flat_queries = Angles(ANGLES | {"wet?": 7, "nass?": 7})
+    flat_queries = known(ANGLES | {"wet?": 7, "nass?": 7})
     assert outcome("en", encoder=flat_queries)[1]
     assert not outcome("de", encoder=flat_queries)[1]

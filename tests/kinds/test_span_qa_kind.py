@@ -47,7 +47,9 @@ def outcome(
     questions: QuestionSet, unit: str, scorer: str | None = "squad", limit: int | None = None
 ) -> Any:
     job: Any = SimpleNamespace(card=SimpleNamespace(scorer=scorer), limit=limit)
-    table, flat = KIND.run(job, {unit: questions}, unit, Known(), None)
+    measured = KIND.run(job, {unit: questions}, unit, Known(), None)
+    table, flat = measured[:2]
+    assert measured[2:] == (None, None)  # nothing is searched
     assert not flat
     assert table.schema.equals(KIND.schema)
     return table

@@ -9,16 +9,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.mining import (
-    PrecisionRecallF1,
+    Pairs,
     Threshold,
     best_threshold,
-    f1_at,
+    f1,
+    f1_oracle,
     greedy_one_to_one,
+    precision,
+    recall,
 )
 
 
 def _bools(*values: int) -> npt.NDArray[np.bool_]:
     return np.array(values, dtype=bool)
+
+
+def _pairs(
+    scores: npt.NDArray[np.floating], gold: npt.NDArray[np.bool_], n_gold: int, threshold: float
+) -> Pairs:
+    """Candidates at a threshold, and the gold pairs that are none of them."""
+    missed = n_gold - int(gold.sum())
+    return Pairs(
+        margin=np.append(scores, [np.nan] * missed),
+        kept=np.append(scores.astype(np.float64) >= threshold, [False] * missed).astype(bool),
+        gold=np.append(gold, [True] * missed).astype(bool),
+        unit=np.zeros(len(scores) + missed, dtype=np.int64),
+    )
+
+
+def _at(
+    scores: npt.NDArray[np.floating], gold: npt.NDArray[np.bool_], n_gold: int, threshold: float
+) -> tuple[float, float, float]:
+    """Precision, recall and F1 at a threshold."""
+    pairs = _pairs(scores, gold, n_gold, threshold)
+    return precision(pairs).score, recall(pairs).score, f1(pairs).score
 
 
 def test_best_threshold_by_hand() -> None:
@@ -44,7 +68,7 @@ def test_the_best_on_the_last_candidate_keeps_all() -> None:
     scores = np.array([1.3, 1.2, 1.1])
     gold = _bools(1, 1, 1)
     assert best_threshold(scores, gold, 3) == Threshold(1.1, 1, 1, 1)
-    assert f1_at(scores, gold, 3, 1.1) == PrecisionRecallF1(1, 1, 1)
+    assert _at(scores, gold, 3, 1.1) == (1, 1, 1)
     assert best_threshold(np.array([0.7]), _bools(1), 2).value == 0.7
 
 
@@ -65,15 +89,7 @@ def test_neighbouring_floats_are_still_parted(dtype: type[np.floating]) -> None:
     gold = _bools(1, 0)
     found = best_threshold(scores, gold, 1)
     assert float(scores[1]) < found.value <= float(scores[0])
-    assert f1_at(scores, gold, 1, found.value) == PrecisionRecallF1(1, 1, 1)
-
-
-def test_a_threshold_between_float32_scores_is_not_rounded_to_them() -> None:
-    low = np.float32(1)
-    high = np.nextafter(low, np.float32(2))
-    middle = (float(low) + float(high)) / 2
-    kept = f1_at(np.array([high, low]), _bools(1, 1), 2, middle)
-    assert kept == PrecisionRecallF1(1, 1 / 2, 2 / 3)
+    assert _at(scores, gold, 1, found.value) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("scores", [np.array([1.2, 1.1]), np.zeros(0)])
@@ -82,18 +98,36 @@ def test_without_a_gold_candidate_every_threshold_has_f1_zero(
 ) -> None:
     gold = np.zeros(len(scores), dtype=bool)
     assert best_threshold(scores, gold, 5) == Threshold(0, 0, 0, 0)
-    assert f1_at(scores, gold, 5, 0.0) == PrecisionRecallF1(0, 0, 0)
+    assert _at(scores, gold, 5, 0.0) == (0, 0, 0)
+    assert f1_oracle(_pairs(scores, gold, 5, 0.0)).score == 0
 
 
-def test_f1_at_by_hand() -> None:
+def test_precision_recall_and_f1_by_hand() -> None:
     scores = np.array([1.5, 1.2, 1.2, 0.9])
     gold = _bools(1, 0, 1, 1)
     # The threshold itself is kept: 3 kept, 2 right, 4 gold.
-    kept = f1_at(scores, gold, 4, 1.2)
-    assert (kept.precision, kept.recall) == (2 / 3, 1 / 2)
-    assert kept.f1 == pytest.approx(4 / 7)
-    assert f1_at(scores, gold, 4, -math.inf) == PrecisionRecallF1(3 / 4, 3 / 4, 3 / 4)
-    assert f1_at(scores, gold, 4, 1.6) == PrecisionRecallF1(0, 0, 0)
+    pairs = _pairs(scores, gold, 4, 1.2)
+    assert _at(scores, gold, 4, 1.2) == pytest.approx((2 / 3, 1 / 2, 4 / 7))
+    assert f1(pairs).numerator.tolist() == [2, 0, 2, 0, 0]
+    assert f1(pairs).denominator.tolist() == [2, 1, 2, 1, 1]
+    assert f1(pairs).counted.tolist() == [1, 0, 1, 1, 1]
+    assert f1(pairs).n == 4
+    assert not f1(pairs).is_mean
+    assert _at(scores, gold, 4, -math.inf) == pytest.approx((3 / 4, 3 / 4, 3 / 4))
+    assert _at(scores, gold, 4, 1.6) == (0, 0, 0)
+
+
+def test_the_oracle_has_a_threshold_for_each_language() -> None:
+    # Alone, either language is perfect at a threshold of its own; one for both could not be.
+    pairs = Pairs(
+        margin=np.array([2.0, 1.9, 1.2, 1.1]),
+        kept=np.zeros(4, dtype=bool),
+        gold=_bools(1, 0, 1, 0),
+        unit=np.array([0, 0, 1, 1]),
+    )
+    assert f1_oracle(pairs).score == 1
+    with pytest.raises(ValueError, match="0 gold pairs of a language"):
+        Pairs(pairs.margin, pairs.kept, _bools(1, 0, 0, 0), pairs.unit)
 
 
 @pytest.mark.parametrize(
@@ -112,13 +146,6 @@ def test_what_cannot_be_scored_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         best_threshold(scores, gold, n_gold)
-    with pytest.raises(ValueError, match=message):
-        f1_at(scores, gold, n_gold, 1.0)
-
-
-def test_a_threshold_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="threshold is nan"):
-        f1_at(np.array([1.0]), _bools(1), 1, math.nan)
 
 
 @st.composite
@@ -142,14 +169,17 @@ def test_no_threshold_is_better(
 ) -> None:
     scores, gold, n_gold = drawn
     found = best_threshold(scores, gold, n_gold)
-    kept = f1_at(scores, gold, n_gold, found.value)
-    assert (kept.precision, kept.recall, kept.f1) == (found.precision, found.recall, found.f1)
-    every = [f1_at(scores, gold, n_gold, score).f1 for score in scores]
-    assert found.f1 == max(every, default=0.0)
+    wanted = pytest.approx((found.precision, found.recall, found.f1))
+    assert _at(scores, gold, n_gold, found.value) == wanted
+    pairs = _pairs(scores, gold, n_gold, found.value)
+    assert f1_oracle(pairs).numerator.tolist() == f1(pairs).numerator.tolist()
+    assert f1_oracle(pairs).denominator.tolist() == f1(pairs).denominator.tolist()
+    every = [_at(scores, gold, n_gold, score)[2] for score in scores]
+    assert found.f1 == pytest.approx(max(every, default=0.0))
     if found.f1 > 0:
         higher = [score for score in scores if score >= found.value]
         shorter = set(higher) - {min(higher)}
-        assert all(f1_at(scores, gold, n_gold, score).f1 < found.f1 for score in shorter)
+        assert all(_at(scores, gold, n_gold, score)[2] < found.f1 - 1e-9 for score in shorter)
 
 
 @given(candidates(distinct=True))
@@ -177,10 +207,9 @@ def test_f1_follows_its_definition(
 ) -> None:
     scores, gold, n_gold = drawn
     kept = [g for s, g in zip(scores, gold, strict=True) if s >= threshold]
-    found = f1_at(scores, gold, n_gold, threshold)
-    assert found.f1 == pytest.approx(2 * sum(kept) / (len(kept) + n_gold))
-    assert found.recall == pytest.approx(sum(kept) / n_gold)
-    assert found.precision == pytest.approx(sum(kept) / max(1, len(kept)))
+    assert _at(scores, gold, n_gold, threshold) == pytest.approx(
+        (sum(kept) / max(1, len(kept)), sum(kept) / n_gold, 2 * sum(kept) / (len(kept) + n_gold))
+    )
 
 
 def test_greedy_by_hand() -> None:

@@ -36,6 +36,7 @@ from transformers import (
 
 from harness.inference.reader import Reader, Reading
 from harness.inference.spans import best_spans, best_window
+from tests.tokens import own
 
 SENTENCES = {
     "en": "The ferry leaves the old harbour at seven, and the captain, Ines Barros, counts crates.",
@@ -269,7 +270,7 @@ def test_models_answer_as_run_qa(
     torch.manual_seed(3)
     tokenizer, reading = tokenizers[vocabulary], Reading()
     model = shape(tokenizer).eval()
-    spans = Reader(model, tokenizer, batch_tokens=3000).read(pairs, lang="xx")
+    spans = Reader(model, own(tokenizer), batch_tokens=3000).read(pairs, lang="xx")
     longest = 0
     for pair, span in zip(pairs, spans, strict=True):
         longest = max(longest, len(plain_features(tokenizer, *pair, reading)))
@@ -313,7 +314,7 @@ def test_left_padding_answers_as_run_qa(
 def compare_exactly(
     model: Any, tokenizer: Any, pairs: list[tuple[str, str]], reading: Reading
 ) -> None:
-    spans = Reader(model, tokenizer, reading=reading, batch_tokens=5000).read(pairs, lang="xx")
+    spans = Reader(model, own(tokenizer), reading=reading, batch_tokens=5000).read(pairs, lang="xx")
     for pair, span in zip(pairs, spans, strict=True):
         expected = plain_read(model, tokenizer, pair, reading)
         if expected is None:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.refresh import worker
@@ -96,7 +97,7 @@ def test_it_has_no_network() -> None:
     code = (
         "import socket, sys\n"
         "from harness import cli\n"
-        "from harness.refresh import inside\n"
+        "from harness.commands import worker_main\n"
         "from harness.submissions.sandbox import leave_network\n"
         "def reach():\n"
         "    try:\n        socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)\n"
@@ -104,7 +105,7 @@ def test_it_has_no_network() -> None:
         "    except OSError:\n        print('cut off')\n"
         "reach()\n"
         "cli.main = reach\n"
-        "inside.run()\n"
+        "worker_main.run()\n"
         "print(bool(leave_network()))\n"
     )
     with Hub() as hub:
@@ -117,22 +118,37 @@ def test_it_has_no_network() -> None:
     assert done.stdout == "reached\ncut off\nTrue\n"
 
 
-def test_it_is_stopped_in_time_with_all_that_it_started(fake: Path) -> None:
-    left = fake.parent / "left"
-    start = time.monotonic()
+def test_it_is_stopped_in_time_with_all_that_it_started(
+    fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = fake.parent / "started"
+    wait = subprocess.Popen.wait
+
+    def out_of_time(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout != 1:
+            return wait(self, timeout)
+        while not started.exists():  # however slowly it starts, its time is over only then
+            time.sleep(0.01)
+        raise subprocess.TimeoutExpired(self.args, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", out_of_time)
     ended, _ = run(
         fake,
-        "import subprocess, sys, time\n"
-        f"late = \"import time; time.sleep(3); open({str(left)!r}, 'w')\"\n"
-        "subprocess.Popen([sys.executable, '-c', late])\n"
-        "time.sleep(60)\n",
+        "import os, subprocess, sys, time\n"
+        "late = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'])\n"
+        f"whole = {str(started)!r}\n"
+        "open(whole + '.part', 'w').write(str(late.pid))\n"
+        "os.replace(whole + '.part', whole)\n"
+        "time.sleep(3600)\n",
         seconds=1,
     )
     assert ended.stopped
     assert ended.exit_code == -15
-    assert time.monotonic() - start < 10
-    time.sleep(3.5)
-    assert not left.exists()
+    try:
+        late = psutil.Process(int(started.read_text()))
+        assert late.status() == psutil.STATUS_ZOMBIE or late.wait(60) is None
+    except psutil.NoSuchProcess:
+        pass
 
 
 @pytest.mark.parametrize(

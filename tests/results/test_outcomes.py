@@ -35,6 +35,7 @@ def meta(unit: str, **changes: Any) -> dict[str, Any]:
         "degenerate": [],
         "data_complete": True,
         "notes": [],
+        "remarks": [],
         "format": 1,
         "mixed": [],
         "libraries": {"torch": "2"},
@@ -149,6 +150,19 @@ def test_metadata_is_put_together(file: OutcomeFile) -> None:
     timing = {unit: {"seconds": 1.5} for unit in ("de", "zh")}
     assert read_meta(file.path) == expected | {"languages": ["de", "zh"], "timing": timing}
     assert file.meta() == read_meta(file.path)
+
+
+def test_numbers_by_language_are_put_together(file: OutcomeFile) -> None:
+    for unit, tied in (("zh", 147), ("de", 0)):
+        own = {"candidates": {unit: 1_000}, "indistinct": {unit: tied}}
+        file.write_part(unit, rows(unit), meta(unit, **own))
+    file.write_part("ar", rows("ar"), meta("ar"))  # of before
+    file.merge(ORDER)
+    joined = read_meta(file.path)
+    assert list(joined["indistinct"].items()) == [
+        (unit, {"zh": 147, "de": 0}[unit]) for unit in joined["languages"] if unit != "ar"
+    ]
+    assert joined["candidates"] == {"zh": 1_000, "de": 1_000}
 
 
 def test_languages_measured_elsewhere_are_said(file: OutcomeFile) -> None:

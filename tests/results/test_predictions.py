@@ -14,7 +14,7 @@ from harness.data.load import Where
 from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError
 from harness.results.export import export
 from harness.results.outcomes import find
-from harness.results.predictions import FolderScores, check_gold, score_file, score_folder
+from harness.results.predictions import FolderScores, check_scored, score_file, score_folder
 from harness.results.xtreme_layout import sorted_order
 from tests.mini_xtreme import ENGLISH, lay_data, questions, run_task, unfinished
 
@@ -241,7 +241,7 @@ def test_tatoeba_lines_are_in_the_sorted_order(tmp_path: Path, data: Path) -> No
 def test_tatoeba_files_that_are_none(tmp_path: Path, data: Path, text: str, said: str) -> None:
     put(tmp_path / "tatoeba/test-de.tsv", text)
     with pytest.raises(DataError) as raised:
-        score(tmp_path, data)
+        check_scored(score(tmp_path, data))
     assert said in one_line(raised)
 
 
@@ -264,7 +264,7 @@ def test_bucc_pairs(tmp_path: Path, data: Path) -> None:
     assert any("1 of 9 pairs have unknown ids" in note for note in scores.notes)
     put(tmp_path / "bucc2018/test-de.tsv", "1.2\tde-000000206\ten-000000206\n")
     with pytest.raises(DataError, match=r"test-de\.tsv:1: not xx-id<TAB>en-id"):
-        score(tmp_path, data)
+        check_scored(score(tmp_path, data))
 
 
 @pytest.mark.usefixtures("invented")
@@ -293,7 +293,7 @@ def test_mewsli_x_looks_at_twenty_ranks(tmp_path: Path, data: Path, name: str) -
     assert any("1 predictions have ids" in note for note in scores.notes)
     put(tmp_path / name / "test-de.json", {"de-0": [0]})
     with pytest.raises(DataError, match="prediction of de-0 is not a list of ids"):
-        score(tmp_path, data)
+        check_scored(score(tmp_path, data))
 
 
 @pytest.mark.usefixtures("invented")
@@ -317,6 +317,27 @@ def test_qa_in_percent_by_the_scorer_of_the_task(tmp_path: Path, data: Path) -> 
 
 
 @pytest.mark.usefixtures("invented")
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (b'{"a": "x", "a": "y"}', "the key 'a' occurs twice"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'{"a": "\\udc00"}', "a holds half of a surrogate pair"),
+        (b"\xff", "not UTF-8 at byte 0"),
+        (b"[]", "give an object of"),
+    ],
+)
+def test_a_broken_file_costs_no_other(tmp_path: Path, data: Path, bad: bytes, said: str) -> None:
+    put(tmp_path / "xquad/test-el.json", "\ufeff" + json.dumps({"xquad-0-0": "x"}))
+    (tmp_path / "xquad/test-de.json").write_bytes(bad)
+    scores = score(tmp_path, data)
+    assert list(scores.values["xquad"]) == ["el"]
+    with pytest.raises(DataError, match=r"not scored: xquad/de \(.*test-de.json") as raised:
+        check_scored(scores)
+    assert said in one_line(raised)
+
+
+@pytest.mark.usefixtures("invented")
 def test_what_cannot_be_scored_is_told(tmp_path: Path, data: Path) -> None:
     put(tmp_path / "tatoeba/test-de.tsv", "0\n" * 12)
     put(tmp_path / "tatoeba/test-en.tsv", "0\n")
@@ -337,7 +358,7 @@ def test_what_cannot_be_scored_is_told(tmp_path: Path, data: Path) -> None:
         "tatoeba/test-fr.json",
         "xnli/",
     ]
-    check_gold(scores)
+    check_scored(scores)
 
 
 @pytest.mark.usefixtures("invented")
@@ -380,7 +401,7 @@ def test_missing_gold_is_incomplete_and_what_there_is_is_scored(tmp_path: Path, 
     assert list(scores.values["tatoeba"]) == ["de"]
     assert list(scores.missing) == ["tatoeba/pl"]
     with pytest.raises(IncompleteError) as raised:
-        check_gold(scores)
+        check_scored(scores)
     assert "no gold for tatoeba/pl" in one_line(raised)
 
 
@@ -480,7 +501,7 @@ def test_files_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.results.export.os.replace", full)
+    monkeypatch.setattr("harness.io.files.os.replace", full)
     with pytest.raises(IncompleteError, match="No space left"):
         exported(tmp_path / "run", tmp_path / "out")
     assert stale.read_text() == fresh

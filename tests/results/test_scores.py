@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from harness.cards.task import TaskCard, read_card, read_suites
 from harness.errors import DataError, NotFoundError
+from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds.kind import Score
 from harness.kinds.retrieval import SCHEMA as RETRIEVAL
 from harness.kinds.span_qa import SCHEMA as SPAN_QA
@@ -18,12 +21,15 @@ from harness.results.scores import (
     MACRO,
     SCHEMA,
     apart,
+    indistinct_shares,
+    indistinct_words,
     is_complete,
     macro,
     note_row,
     score_file,
     scores,
 )
+from harness.terminal.tables import score_table, summary
 
 COLUMNS = [
     "model", "revision", "base", "objective", "train_languages", "contaminated", "track",
@@ -42,6 +48,7 @@ def meta(card: TaskCard, unit: str, **changes: Any) -> dict[str, Any]:
         "card_hash": card.hash,
         "track": "frozen",
         "protocol": "standard",
+        "protocol_version": PROTOCOL_VERSION,
         "signature": "89abcdef",
         "resolved": {"layer": 8},
         "languages": [unit],
@@ -97,7 +104,7 @@ def found(table: pa.Table, **wanted: str) -> dict[str, Any]:
 
 
 def test_schema() -> None:
-    assert SCHEMA.names == [*COLUMNS, "note"]
+    assert SCHEMA.names == [*COLUMNS, "note", "indistinct"]
     kinds = {name: str(SCHEMA.field(name).type) for name in SCHEMA.names}
     assert (kinds["value"], kinds["n"], kinds["complete"]) == ("double", "int64", "bool")
     assert SCHEMA.field("train_languages").type == pa.list_(pa.string())
@@ -250,6 +257,38 @@ def test_why_a_row_is_listed_apart(tmp_path: Path, change: dict[str, Any], words
     notes = {row["note"] for row in score_file(file).to_pylist()}
     assert len(notes) == 1
     assert words in next(iter(notes))
+
+
+def test_the_share_of_indistinct_candidates_stands_on_the_rows_of_its_language(
+    tmp_path: Path,
+) -> None:
+    card = read_card("demo_bitext")
+    file = file_of(tmp_path, "demo_bitext")
+    of = {"de": (20, 1), "es": (20, 2), "sw": (20, 19)}
+    for unit, (candidates, tied) in of.items():
+        own = {"candidates": {unit: candidates}, "indistinct": {unit: tied}}
+        file.write_part(unit, hits(unit, {f"en-{unit}": [1]}), meta(card, unit, **own))
+    file.merge(card.languages)
+    assert file.meta()["indistinct"] == {"de": 1, "es": 2, "sw": 19}
+    shares = {row["lang"]: row["indistinct"] for row in score_file(file).to_pylist()}
+    assert shares == {"de": 0.05, "es": 0.1, "sw": 0.95, "macro": None}
+    # No reason not to rank them, but said: more than 5 %, the largest first.
+    assert {row["note"] for row in score_file(file).to_pylist()} == {""}
+    assert indistinct_words(shares) == "indistinct candidates: sw 95 %, es 10 %"
+    entry, *_ = summary(score_file(file).to_pylist())
+    assert indistinct_words(entry["indistinct"]) == "indistinct candidates: sw 95 %, es 10 %"
+    shown = StringIO()
+    Console(width=200, file=shown).print(score_table(score_file(file).to_pylist()))
+    assert "indistinct candidates: sw 95 %, es 10 %" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"indistinct": {}, "candidates": {}}, {"indistinct": {"de": 0}}]
+)
+def test_rows_of_before_and_questions_say_nothing_of_ties(changes: dict[str, Any]) -> None:
+    card = read_card("demo_qa")
+    assert indistinct_shares(meta(card, "de", **changes)) == {}
+    assert indistinct_words({"de": None, "es": 0.0}) == ""
 
 
 def test_several_reasons_are_all_given() -> None:

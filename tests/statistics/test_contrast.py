@@ -167,7 +167,7 @@ def test_across_tasks_the_mean_is_over_tasks() -> None:
     wide = paired(ones * [0.1, 0.2, 0.3], ones, ("de", "hi", "ru"), "wide")
     lone = paired(ones[:, :1] * 0.8, ones[:, :1], ("de",), "lone")
     draws = resample([wide, lone], np.random.default_rng(0), 200)
-    assert label(draws) == "mean of wide and lone"
+    assert label(draws.columns) == "mean of wide and lone"
     assert macro(draws).difference == pytest.approx((0.2 + 0.8) / 2)
     assert macro_weights(draws).tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
     # Only `wide` has unseen languages: what `lone` gains in de is not a gain of seen over unseen.

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from harness.statistics.contrast import difference_in_differences, macro
-from harness.statistics.mined import Mined
 from harness.statistics.paired import Paired
+from harness.statistics.ratios import PairedRatios
 from harness.statistics.resampling import resample
 
 pytestmark = pytest.mark.slow
@@ -140,7 +140,7 @@ def test_difference_in_differences_when_both_sides_gain() -> None:
 
 def mined(
     rng: np.random.Generator, hit_a: float, hit_b: float, sources: int = 300, gold: float = 0.5
-) -> Mined:
+) -> PairedRatios:
     """Sources with a gold pair are found or mined wrongly; some others are mined by mistake."""
     ease = 0.8 * rng.standard_normal(sources)
     is_gold = rng.random(sources) < gold
@@ -152,7 +152,10 @@ def mined(
         part.astype(np.float64)[:, None] for part in (*parts, is_gold)
     )
     clusters = np.array([f"b:de:{i:06d}" for i in range(sources)])
-    return Mined("b", "f1", ("de",), (), clusters, hits_a, hits_b, kept_a, kept_b, of_gold)
+    return PairedRatios(
+        "b", "f1", ("de",), (), clusters,
+        2 * hits_a, 2 * hits_b, kept_a + of_gold, kept_b + of_gold, of_gold,
+    )  # fmt: skip
 
 
 def test_mining() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from harness.errors import DataError, IncompleteError, UsageError
 from harness.kinds import retrieval, span_qa
-from harness.statistics.paired import pair, pair_runs, profile
+from harness.statistics.paired import Paired
+from harness.statistics.paired import pair as pair_sides
 
 
 def found(example: str, lang: str, cluster: str, rank: int, direction: str = "") -> dict[str, Any]:
@@ -50,6 +51,13 @@ def answers(*rows: tuple[str, str, str, str, float]) -> pa.Table:
         ],
         schema=span_qa.SCHEMA,
     )
+
+
+def pair(a: pa.Table, b: pa.Table, metric: str, kind: str, task: str = "") -> Paired:
+    """One run of either side, by a metric that is a mean."""
+    paired = pair_sides([a], [b], metric, kind, task=task)
+    assert isinstance(paired, Paired)
+    return paired
 
 
 A = queries(
@@ -95,24 +103,6 @@ def test_tables_in_chunks() -> None:
     )
 
 
-def test_one_direction_of_bitext() -> None:
-    rows = [
-        found("1", "de", "t:a", rank, direction)
-        for rank, direction in ((1, "en-de"), (50, "de-en"))
-    ]
-    other = [
-        found("1", "de", "t:a", rank, direction)
-        for rank, direction in ((50, "en-de"), (50, "de-en"))
-    ]
-    a, b = queries(*rows), queries(*other)
-    assert pair(a, b, "recall@10", "bitext", direction="en-xx").sums.tolist() == [[1]]
-    assert pair(a, b, "recall@10", "bitext", direction="xx-en").sums.tolist() == [[0]]
-    with pytest.raises(UsageError, match="choose en-xx or xx-en"):
-        pair(a, b, "recall@10", "bitext")
-    with pytest.raises(UsageError, match="for bitext tasks"):
-        pair(A, B, "recall@10", "passages", direction="en-xx")
-
-
 def test_questions_in_another_language_are_a_unit_of_their_own() -> None:
     a = answers(("1", "de", "de", "m:1", 1.0), ("1", "de", "ar", "m:1", 0.5))
     b = answers(("1", "de", "ar", "m:1", 0.25), ("1", "de", "de", "m:1", 0.5))
@@ -155,28 +145,23 @@ def test_what_does_not_belong_together_is_refused() -> None:
 @pytest.mark.parametrize(
     ("metric", "kind", "message"),
     [
-        ("f1_mteb", "passages", "unknown metric"),
+        ("f1_mteb", "bitext", "metric that can be contrasted 'f1_mteb'"),
+        ("same_language@10", "passages", "metric that can be contrasted"),
         ("recall@11", "passages", "did you mean recall@1"),
-        ("recall@10", "mining", "statistics.mined"),
+        ("f1_mteb", "passages", "unknown metric"),
+        ("recall@10", "mining", "unknown metric"),
     ],
 )
-def test_metrics_that_are_no_mean_over_examples(metric: str, kind: str, message: str) -> None:
+def test_metrics_that_runs_are_not_compared_by(metric: str, kind: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         pair(A, B, metric, kind)
 
 
 def test_the_mean_of_several_runs() -> None:
     # de: B₁ and B₂ find 0 1 1 and 1 1 0, so A − B̄ is ½ 0 −½; hi: A 0 1, B̄ 0 ½.
-    both = pair_runs([A], [B, A], "recall@10", "passages")
+    both = pair_sides([A], [B, A], "recall@10", "passages")
+    assert isinstance(both, Paired)
     assert both.sums.tolist() == [[0.5, 0], [-0.5, 0.5]]
-    weighted = pair_runs([A], [B, A], "recall@10", "passages", weights_b=[1.0, 0.0])
+    weighted = pair_sides([A], [B, A], "recall@10", "passages", weights=(None, [1.0, 0.0]))
+    assert isinstance(weighted, Paired)
     assert np.array_equal(weighted.sums, pair(A, B, "recall@10", "passages").sums)
-
-
-def test_a_profile_adds_up_to_the_macro_score() -> None:
-    # de 2/3, hi 1/2; the examples that A finds: two of de in x:p, one of hi in x:q.
-    of_a = profile(A, "recall@10", "passages")
-    assert of_a.values.tolist() == pytest.approx([2 / 3 / 2, 1 / 2 / 2])
-    assert of_a.score == pytest.approx((2 / 3 + 1 / 2) / 2)
-    difference = of_a.score - profile(B, "recall@10", "passages").score
-    assert difference == pytest.approx(pair(A, B, "recall@10", "passages").observed.mean())

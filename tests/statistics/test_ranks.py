@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.errors import IncompleteError, UsageError
+from harness.errors import UsageError
 from harness.statistics.contrast import macro
-from harness.statistics.paired import Paired, Profile
-from harness.statistics.ranks import stack, tie_groups
+from harness.statistics.paired import Paired
+from harness.statistics.ranks import tie_groups
 from harness.statistics.resampling import resample
 
 
@@ -74,27 +74,6 @@ def test_order_of_input_and_seed() -> None:
     assert straight == tie_groups(names, values, np.random.default_rng(0), 2000)
 
 
-def profile(values: list[float], clusters: str = "pq", sizes: tuple[float, ...] = (2,)) -> Profile:
-    names = np.array([f"x:{cluster}" for cluster in clusters])
-    return Profile(("de", "hi")[: len(sizes)], np.array(sizes), names, np.array(values))
-
-
-def test_stacked_over_tasks() -> None:
-    one, two = profile([0.25, 0.5]), profile([0.5, 0.1], "qr")
-    stacked = stack([[one, two], [two_like := profile([0, 0.5]), profile([0.25, 0.5], "qr")]])
-    np.testing.assert_allclose(stacked.T, [[0.125, 0.5, 0.05], [0, 0.375, 0.25]])
-    assert stacked[:, 0].sum() == pytest.approx((one.score + two.score) / 2)
-    assert two_like.score == 0.5
-
-
-def test_only_complete_rows_are_ranked() -> None:
-    for other in (profile([0.1, 0.1], "pr"), profile([0.1, 0.1], sizes=(3,)),
-                  profile([0.1, 0.1], sizes=(2, 2))):  # fmt: skip
-        with pytest.raises(IncompleteError, match="checkpoint 2 was not measured"):
-            stack([[profile([0.5, 0.5])], [other]])
-    with pytest.raises(IncompleteError, match="checkpoint 2"):
-        stack([[profile([0.5, 0.5])], []])
-    with pytest.raises(UsageError, match="nothing to rank"):
-        stack([])
+def test_names_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="one for each"):
         tie_groups(["a", "a"], profiles(0.5, 0.4), np.random.default_rng(0))

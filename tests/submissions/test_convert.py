@@ -22,8 +22,8 @@ from harness.checkpoint.weights import read_header, read_metadata
 from harness.errors import NotFoundError, RefusedError, UsageError
 from harness.submissions import convert as converting
 from harness.submissions.convert import convert
-from harness.submissions.remote import look_at
-from harness.submissions.submitting import Stated, propose
+from harness.submissions.remote import inspect_checkpoint
+from harness.submissions.submitting import SubmitterClaims, propose
 from harness.submissions.unpickle import attempt
 from tests.checkpoints import build, build_adapter, build_sentence_transformer
 from tests.hub.inprocess import point
@@ -251,7 +251,7 @@ def test_what_the_process_cannot_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("means", ["leave_network", "refuse_calls"])
 def test_the_kernel_alone_keeps_the_network_away(means: str) -> None:
     code = (
-        "import sys, os, socket\nfrom harness.intake import sandbox\n"
+        "import sys, os, socket\nfrom harness.submissions import sandbox\n"
         f"print(sandbox.{means}())\n"
         "try:\n    socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=5)\n"
         "    print('connected')\n"
@@ -317,7 +317,7 @@ def test_a_converted_adapter_is_submitted_as_what_it_was(tmp_path: Path) -> None
     torch.save(load_file(weights), folder / "adapter_model.bin")
     weights.unlink()
     convert(str(folder), tmp_path / "out")
-    seen = look_at(str(tmp_path / "out"))
+    seen = inspect_checkpoint(str(tmp_path / "out"))
     assert seen.conversion == "xharness convert"
     assert "was converted from the pickle of" in seen.remarks[0]
 
@@ -346,8 +346,8 @@ def test_from_the_hub_and_submitted(
     assert seen["HOME"] != os.environ.get("HOME")
     assert any("refused by the interpreter" in text for text in made.isolation)
     assert read_metadata(tmp_path / "out" / WEIGHTS)["source"] == f"org/old@{commit}"
-    assert look_at(str(tmp_path / "out")).model == "org/old"
-    stated = Stated("nli", None, ("en",))
+    assert inspect_checkpoint(str(tmp_path / "out")).model == "org/old"
+    stated = SubmitterClaims("nli", None, ("en",))
     found = propose(str(tmp_path / "out"), stated, tmp_path).submission
     assert (found.model, found.revision) == ("org/old", made.checkpoint.revision)
     assert found.conversion == "xharness convert"

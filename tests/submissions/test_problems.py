@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.errors import DataError, NotFoundError
+from harness.io import strict_yaml
 from harness.io.strict_yaml import read_model
 from harness.submissions.problems import problems
 from harness.submissions.submission import Submission
@@ -132,6 +134,19 @@ def test_what_is_no_strict_yaml(tmp_path: Path) -> None:
         "list.yaml:1: not a mapping of fields: see CONTRIBUTING.md"
     ]
     assert found(write(tmp_path, "empty", "")) == ["empty.yaml: empty"]
+
+
+def test_text_that_utf8_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for loader in (strict_yaml._LOADER, yaml.SafeLoader):  # the C parser, and that without it
+        monkeypatch.setattr(strict_yaml, "_LOADER", loader)
+        for text in ('model: "org/\\ud800"\n', 'model: org/x\n"\\ud800": 1\n'):
+            (problem, *_) = found(write(tmp_path, "x", text))
+            assert problem.startswith(f"x.yaml:{text.count(chr(10))}: ")
+            assert problem.isprintable()
+        (tmp_path / "bytes.yaml").write_bytes(b"model: org/\xed\xa0\x80\n")
+        assert found(tmp_path / "bytes.yaml") == [
+            "bytes.yaml: not UTF-8 at byte 11: save it as UTF-8"
+        ]
 
 
 def test_among_the_files_beside_it(tmp_path: Path) -> None:

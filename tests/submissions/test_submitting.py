@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from harness.errors import NotFoundError, RefusedError, UsageError
 from harness.submissions.submission import Submission, read_submissions
 from harness.submissions.submission_yaml import as_yaml
-from harness.submissions.submitting import Stated, propose, write
+from harness.submissions.submitting import SubmitterClaims, propose, write
 from tests.checkpoints import build, build_adapter, build_sentence_transformer
 from tests.hub.inprocess import point
 from tests.hub.pulls import Pull
 from tests.hub.server import Hub
 
-QA = Stated(objective="extractive-qa", languages=("en",), datasets=("SQuAD v1.1",))
+QA = SubmitterClaims(objective="extractive-qa", languages=("en",), datasets=("SQuAD v1.1",))
 BOT = "SFconvertbot"
 TITLE = "Adding `safetensors` variant of this model"
 
@@ -70,11 +70,11 @@ def pickled(folder: Path) -> dict[str, bytes]:
 def test_written_pinned_and_without_the_weights(hub: Hub, tiny: Path, tmp_path: Path) -> None:
     base = hub.add("org/base", tiny)
     commit = hub.add("org/tiny", tiny)
-    stated = Stated(
+    claims = SubmitterClaims(
         objective="extractive-qa", base="org/base", languages=("eng", "de"),
         datasets=("SQuAD v1.1",), licence="mit", notes=("no: a colon",),
     )  # fmt: skip
-    proposal = propose("org/tiny", stated, tmp_path)
+    proposal = propose("org/tiny", claims, tmp_path)
     assert not proposal.path.exists()
     write(proposal)
     (slug, found), = read_submissions(tmp_path / "submissions").items()  # fmt: skip
@@ -133,7 +133,7 @@ def test_card_facts_are_defaults_and_are_said(hub: Hub, tiny: Path, tmp_path: Pa
     }  # fmt: skip
     hub.add("org/carded", tiny, card=card)
     hub.renamed["old/base"] = "org/base"
-    silent = propose("org/carded", Stated("extractive-qa"), tmp_path)
+    silent = propose("org/carded", SubmitterClaims("extractive-qa"), tmp_path)
     found = silent.submission
     assert (found.licence, found.base, found.base_revision) == ("cc-by-4.0", "org/base", base)
     assert found.datasets == ["squad_v2", "a[1mb"]  # control characters go
@@ -141,8 +141,8 @@ def test_card_facts_are_defaults_and_are_said(hub: Hub, tiny: Path, tmp_path: Pa
     said = "\n".join(silent.remarks)
     for fact in ("cc-by-4.0", "old/base", "squad_v2", "en, xx-unknown", "'xx-unknown' is not"):
         assert fact in said
-    stated = Stated("extractive-qa", "org/base", ("de",), ("GermanQuAD",), licence="mit")
-    spoken = propose("org/carded", stated, tmp_path)
+    claims = SubmitterClaims("extractive-qa", "org/base", ("de",), ("GermanQuAD",), licence="mit")
+    spoken = propose("org/carded", claims, tmp_path)
     assert (spoken.submission.licence, spoken.submission.languages) == ("mit", ["de"])
     assert spoken.submission.datasets == ["GermanQuAD"]
     assert spoken.remarks == ()
@@ -154,7 +154,7 @@ def test_a_card_base_that_is_not_there_is_left_out(hub: Hub, tiny: Path, tmp_pat
     assert proposal.submission.base is None
     assert any("base is left out: org/absent is not on" in one for one in proposal.remarks)
     with pytest.raises(NotFoundError, match=r"^base: org/absent is not on"):
-        propose("org/carded", Stated("nli", "org/absent", ("en",)), tmp_path)
+        propose("org/carded", SubmitterClaims("nli", "org/absent", ("en",)), tmp_path)
 
 
 @pytest.mark.parametrize("base", ["@main", "org/base@", "~nobody-of-that-name/base", "a b"])
@@ -166,7 +166,7 @@ def test_a_card_base_that_can_be_no_model_is_left_out(
     assert proposal.submission.base is None
     assert any("the model card's base is left out: " in one for one in proposal.remarks)
     with pytest.raises((UsageError, NotFoundError), match=r"^base: "):
-        propose("org/carded", Stated("extractive-qa", base, ("en",)), tmp_path)
+        propose("org/carded", SubmitterClaims("extractive-qa", base, ("en",)), tmp_path)
 
 
 def test_the_base_is_pinned_as_it_is_submitted(hub: Hub, tiny: Path, tmp_path: Path) -> None:
@@ -174,15 +174,15 @@ def test_the_base_is_pinned_as_it_is_submitted(hub: Hub, tiny: Path, tmp_path: P
     folder.mkdir()
     now = hub.add("org/base", tiny)
     hub.add("org/tiny", tiny)
-    stated = Stated("nli", "org/base", ("en",))
-    assert propose("org/tiny", stated, tmp_path).submission.base_revision == now
+    claims = SubmitterClaims("nli", "org/base", ("en",))
+    assert propose("org/tiny", claims, tmp_path).submission.base_revision == now
     base = folder / "base.yaml"
     base.write_text("model: org/base\nobjective: none\n")
-    assert propose("org/tiny", stated, tmp_path).submission.base_revision is None
+    assert propose("org/tiny", claims, tmp_path).submission.base_revision is None
     base.write_text(f"model: org/base\nobjective: none\nrevision: {'a' * 40}\n")
-    assert propose("org/tiny", stated, tmp_path).submission.base_revision == "a" * 40
+    assert propose("org/tiny", claims, tmp_path).submission.base_revision == "a" * 40
     with pytest.raises(UsageError, match=r"org/base is submitted at aaaaaaaaaaaa"):
-        propose("org/tiny", Stated("nli", f"org/base@{now}", ("en",)), tmp_path)
+        propose("org/tiny", SubmitterClaims("nli", f"org/base@{now}", ("en",)), tmp_path)
 
 
 def test_contamination_by_name_and_by_base(hub: Hub, tiny: Path, tmp_path: Path) -> None:
@@ -193,8 +193,8 @@ def test_contamination_by_name_and_by_base(hub: Hub, tiny: Path, tmp_path: Path)
     )
     hub.add("org/base", tiny)
     hub.add("org/tiny", tiny)
-    stated = Stated("extractive-qa", "org/base", ("en",), ("XQuAD, translated",))
-    proposal = propose("org/tiny", stated, tmp_path)
+    claims = SubmitterClaims("extractive-qa", "org/base", ("en",), ("XQuAD, translated",))
+    proposal = propose("org/tiny", claims, tmp_path)
     assert proposal.submission.contaminated == ["xquad"]
     assert proposal.remarks == (
         "contaminated: xquad, since 'XQuAD, translated' is its data",
@@ -203,29 +203,32 @@ def test_contamination_by_name_and_by_base(hub: Hub, tiny: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("stated", "words"),
+    ("claims", "words"),
     [
-        (Stated("extractive_qa"), r"unknown value 'extractive_qa': did you mean extractive-qa"),
-        (Stated("nli", languages=("eng", "germann")), r"unknown language 'germann'"),
-        (Stated("nli", languages=("en",), contaminated=("xnly",)), "did you mean xnli"),
-        (Stated("nli", languages=("en",), protocol="nativ"), "did you mean native"),
-        (Stated("nli", languages=("en",), seed=-1), "seed"),
+        (
+            SubmitterClaims("extractive_qa"),
+            r"unknown value 'extractive_qa': did you mean extractive-qa",
+        ),
+        (SubmitterClaims("nli", languages=("eng", "germann")), r"unknown language 'germann'"),
+        (SubmitterClaims("nli", languages=("en",), contaminated=("xnly",)), "did you mean xnli"),
+        (SubmitterClaims("nli", languages=("en",), protocol="nativ"), "did you mean native"),
+        (SubmitterClaims("nli", languages=("en",), seed=-1), "seed"),
     ],
 )
 def test_what_is_stated_is_checked_before_anything_is_asked(
-    hub: Hub, tmp_path: Path, stated: Stated, words: str
+    hub: Hub, tmp_path: Path, claims: SubmitterClaims, words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        propose("org/tiny", stated, tmp_path)
+        propose("org/tiny", claims, tmp_path)
     assert hub.requests == []
 
 
 def test_what_does_not_go_together(hub: Hub, tiny: Path, tmp_path: Path) -> None:
     hub.add("org/tiny", tiny)
     with pytest.raises(UsageError, match="needs the languages"):
-        propose("org/tiny", Stated("nli"), tmp_path)
+        propose("org/tiny", SubmitterClaims("nli"), tmp_path)
     with pytest.raises(UsageError, match="seed is missing"):
-        propose("org/tiny", Stated("nli", None, ("en",), recipe="r1"), tmp_path)
+        propose("org/tiny", SubmitterClaims("nli", None, ("en",), recipe="r1"), tmp_path)
 
 
 def test_refused_as_eval_would(hub: Hub, tiny: Path, tmp_path: Path) -> None:
@@ -285,7 +288,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         write(proposal)
     assert [path.name for path in proposal.path.parent.iterdir()] == ["org__tiny.yaml"]

@@ -20,7 +20,7 @@ def tokenizer() -> Any:
     """What batches need of one: padding is 0, the mask 1, the words 2 to 19."""
 
     class Tokenizer:
-        pad_token_id, mask_token_id, all_special_ids = 0, 1, (0, 1)
+        special, special_ids = {"pad_token": 0, "mask_token": 1}, frozenset({0, 1})
 
         def __len__(self) -> int:
             return 20

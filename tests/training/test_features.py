@@ -33,7 +33,8 @@ def codec(bert: tuple[Any, Any], **recipe: Any) -> Codec:
 def words(tokenizer: Any) -> Any:
     """A tokenizer of whole words: positions can be counted."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
+
+    from harness.checkpoint.tokenizer import make_tokenizer
 
     del tokenizer
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghij"]
@@ -44,10 +45,8 @@ def words(tokenizer: Any) -> Any:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]",
-        unk_token="[UNK]",
-    )  # fmt: skip
+    tokens = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
+    return make_tokenizer(made, tokens)
 
 
 def test_window_labels_by_hand() -> None:
@@ -101,7 +100,10 @@ def test_pairs_and_single_texts(bert: tuple[Any, Any]) -> None:
     made = codec(bert, max_length=16)
     pair = encode("classification", [Classified("1", "en", "The ferry", "leaves", 2)], made)
     tokens = pair.sides[0].tokens
-    assert bert[1].decode(tokens) == "[CLS]The ferry[SEP]leaves[SEP]"
+    assert (
+        bert[1].backend.decode(tokens, skip_special_tokens=False)
+        == "[CLS]The ferry[SEP]leaves[SEP]"
+    )
     assert pair.sides[0].types.tolist() == [0] * (tokens.tolist().index(3) + 1) + [1] * (
         len(tokens) - tokens.tolist().index(3) - 1
     )
@@ -122,7 +124,7 @@ def test_choices_stand_behind_the_prompt(bert: tuple[Any, Any]) -> None:
     batch = _tensors(TaskData("multiple_choice", features, made, 0.15), np.array([1, 0]), rng())
     assert batch["input_ids"].shape[:2] == (2, 2)
     assert batch["labels"].tolist() == [0, 1]
-    assert bert[1].decode(batch["input_ids"][1, 1], skip_special_tokens=True) == "Where?there"
+    assert bert[1].backend.decode(batch["input_ids"][1, 1].tolist()) == "Where?there"
     with pytest.raises(DataError, match=r"\[2, 3\] choices"):
         encode("multiple_choice", [*examples, Choice("3", "en", "A", ("b", "c", "d"), 0)], made)
 
@@ -164,8 +166,9 @@ def test_no_mask_token_no_masked_language_modelling() -> None:
 
 def test_masking(bert: tuple[Any, Any]) -> None:
     tokenizer = bert[1]
+    special = tokenizer.special
     ids = np.full((40, 100), 50, dtype=np.int64)
-    ids[:, 0], ids[:, 99] = tokenizer.cls_token_id, tokenizer.pad_token_id
+    ids[:, 0], ids[:, 99] = special["cls_token"], special["pad_token"]
     mask = np.ones_like(ids)
     mask[:, 99] = 0
     changed, labels = masked(ids, mask, tokenizer, 0.15, rng())
@@ -175,10 +178,10 @@ def test_masking(bert: tuple[Any, Any]) -> None:
     assert 0.13 < chosen[:, 1:99].mean() < 0.17
     assert (labels[chosen] == 50).all()
     assert (changed[~chosen] == ids[~chosen]).all()
-    assert 0.74 < (changed[chosen] == tokenizer.mask_token_id).mean() < 0.86
+    assert 0.74 < (changed[chosen] == special["mask_token"]).mean() < 0.86
     assert 0.05 < (changed[chosen] == 50).mean() < 0.16
     # At least one token, however few there are.
-    few = np.array([[tokenizer.cls_token_id, 50, tokenizer.sep_token_id]])
+    few = np.array([[special["cls_token"], 50, special["sep_token"]]])
     for _ in range(5):
         _, labels = masked(few, np.ones_like(few), tokenizer, 1e-9, rng())
         assert labels.tolist() == [[IGNORED, 50, IGNORED]]

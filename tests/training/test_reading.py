@@ -287,6 +287,22 @@ def test_tables_that_do_not_fit(text: str, message: str, tmp_path: Path) -> None
         found(card(), tmp_path)
 
 
+@pytest.mark.parametrize("field", ["question", "context", "id"])
+def test_a_text_that_utf8_cannot_hold(field: str, tmp_path: Path) -> None:
+    one = read_intermediate("squad_v2")
+    lay(one, tmp_path)
+    (path,) = (path for path in tmp_path.rglob("*.json") if "train" in path.name)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    paragraph = content["data"][0]["paragraphs"][0]
+    record = paragraph if field == "context" else paragraph["qas"][0]
+    record[field] += "\ud800"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match="half of a surrogate pair") as raised:
+        found(one, tmp_path)
+    assert path.name in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match=r"no own/en\.tsv under .*: put the files"):
         found(card(), tmp_path)

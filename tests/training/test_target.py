@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from harness.cards.target_recipes import read_target_recipes, recipe_of
+from harness.cards.target_recipes import read_target_recipes, recipe_beside, recipe_of
 from harness.cards.task import read_card
 from harness.cards.training import Recipe
 from harness.checkpoint.resolve import resolve
@@ -80,6 +80,12 @@ def test_the_recipes_are_those_of_the_protocol() -> None:
     assert (pairs.recipe.lr, pairs.recipe.epochs, pairs.recipe.batch_size) == (2e-5, 3, 16)
     assert (pairs.recipe.warmup, pairs.recipe.weight_decay) == (0, 0)
     assert recipe_of("tatoeba") is recipe_of("bucc2018") is None
+    bitext = recipe_beside("tatoeba")
+    assert bitext is not None
+    assert (bitext.name, bitext.hash) == ("xtreme_r_tatoeba", pairs.hash)  # one tuned checkpoint
+    assert bitext.apart("tatoeba") == []
+    assert bitext.apart("bucc2018") == ["target data squad_v1_pairs (protocol: none)"]
+    assert recipe_beside("bucc2018") is recipe_beside("lareqa") is None
     tenth = read_target_recipes()["squad_tenth"]
     assert tenth.apart("xquad") == ["target data squad_v1_tenth (protocol: squad_v1)"]
     assert recipe_of("xquad").apart("xquad") == []  # type: ignore[union-attr]

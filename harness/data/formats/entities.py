@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from harness.data.examples import Query, Retrieval
 from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_json_lines, take
 from harness.errors import DataError, UsageError
 
-_PARENTHESES = str.maketrans("{}", "()")
+# Braces that belong together, on one line; a lone one stays.
+_BRACES = re.compile(r"\{(.*?)\}")
 
 
 def read_mewsli_x(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
@@ -80,18 +82,18 @@ def pair_of(record: Any, place: str) -> tuple[str, str] | None:
 def marked_mention(text: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> str | None:
     """The mention, a colon, and the first sentence that holds it, with `{ mention }` marked.
 
-    Braces that the sentence has become parentheses; line ends and double blanks become one blank.
-    (XTREME's own script also puts a blank before the opening and after the closing brace where the
-    sentence has none: before a comma, or in a script without blanks; here the sentence stays as it
-    is.) None where no sentence holds the mention.
+    As XTREME's `utils_mewslix.py` does it, which differs from the example in its docstring: blanks
+    stand around both marks, before a comma too and in scripts without blanks. Braces that belong
+    together on one side of the mention become parentheses; line ends become blanks, and two blanks
+    one. None where no sentence holds the mention.
     """
     for begin, stop in spans:
         if begin <= start and end <= stop:
             left, right = (
-                part.translate(_PARENTHESES) for part in (text[begin:start], text[end:stop])
+                _BRACES.sub(r"(\1)", part) for part in (text[begin:start], text[end:stop])
             )
             mention = text[start:end]
-            return _one_line(f"{mention}: {left}{{ {mention} }}{right}")
+            return _one_line(f"{mention}: {left} {{ {mention} }} {right}")
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from harness.data.examples import Examples
 from harness.errors import DataError, one_line
+from harness.io import strict_json
 
 MAX_TEXT = 2 * 1024**3  # the largest official file has 535 MB
+MAX_LINE = 64 * 1024**2  # of JSON lines: the longest official one has less than 1 MB
 Value = TypeVar("Value")
 
 
@@ -50,16 +52,15 @@ class Parsed:
 def read_text(file: LocalFile) -> str:
     """The whole file. DataError where it is empty or not UTF-8."""
     if file.path.stat().st_size > MAX_TEXT:
-        raise DataError(f"{file.name}: larger than {MAX_TEXT >> 30} GiB: not a file of this task")
-    data = file.path.read_bytes()
-    if file.name.endswith(".gz"):
-        data = _unzipped(file, data)
+        raise _too_large(file)
+    data = _unzipped(file) if file.name.endswith(".gz") else file.path.read_bytes()
     if not data.strip():
         raise DataError(f"{file.name}: empty: download it again")
     try:
         return data.decode("utf-8-sig")  # some editors put a mark in front, which is no text
     except UnicodeDecodeError as error:
-        where = f"{file.name}: not UTF-8 at byte {error.start}"
+        line = data.count(b"\n", 0, error.start) + 1
+        where = f"{file.name}:{line}: not UTF-8 at byte {error.start} of the file"
         raise DataError(f"{where}: download it again") from None
 
 
@@ -87,24 +88,50 @@ def read_table(file: LocalFile, columns: int) -> Iterator[tuple[int, list[str]]]
 
 
 def read_json(file: LocalFile) -> Any:
-    """The parsed file. DataError where it is truncated or not JSON."""
+    """The parsed file. DataError where it is truncated, or not strict JSON.
+
+    Text in it may hold half of a surrogate pair: ``load`` looks for that language by language.
+    """
     try:
-        return json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file.name}: not JSON, maybe truncated: {error}") from None
+        return strict_json.parse(read_text(file), halves=True)
+    except ValueError as error:
+        why = one_line(error, 200)
+        raise DataError(f"{file.name}: not JSON, maybe truncated: {why}") from None
 
 
 def read_json_lines(file: LocalFile) -> Iterator[tuple[str, Any]]:
-    """(place, object) line by line; the file is never held in whole."""
+    """(place, object) line by line; the file is never held in whole.
+
+    DataError where a line is not strict JSON or not UTF-8, or the file is not gzip. Half of a
+    surrogate pair is left to ``load``, as in ``read_json``.
+    """
     if file.path.stat().st_size == 0:
         raise DataError(f"{file.name}: empty: download it again")
+    for number, line in enumerate(_byte_lines(file), start=1):
+        place = f"{file.name}:{number}"
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{place}: not UTF-8 at byte {error.start} of the line") from None
+        try:
+            yield place, strict_json.parse(text, halves=True)
+        except ValueError as error:
+            raise DataError(f"{place}: not JSON: {one_line(error, 200)}") from None
+
+
+def _byte_lines(file: LocalFile) -> Iterator[bytes]:
     opened = gzip.open if file.name.endswith(".gz") else open
     with opened(file.path, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
+        while True:
             try:
-                yield f"{file.name}:{number}", json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{file.name}:{number}: not JSON: {error}") from None
+                line = stream.readline(MAX_LINE + 1)
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise _damaged_gzip(file, error) from None
+            if not line:
+                return
+            if len(line) > MAX_LINE:
+                raise DataError(f"{file.name}: a line is longer than {MAX_LINE >> 20} MiB")
+            yield line
 
 
 def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
@@ -118,9 +145,25 @@ def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
     try:
         table = pq.read_table(file.path)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file.name}: not Parquet: {one_line(error)}") from None
-    for number, row in enumerate(table.to_pylist()):
-        yield f"{file.name}: row {number}", row
+        raise DataError(f"{file.name}: not Parquet: {one_line(error, 200)}") from None
+    try:
+        rows = table.to_pylist()
+    except UnicodeDecodeError:
+        rows = _rows_one_by_one(table, file)
+    yield from ((f"{file.name}: row {number}", row) for number, row in enumerate(rows))
+
+
+def _rows_one_by_one(table: Any, file: LocalFile) -> list[Any]:
+    """The rows, or a DataError that names the first whose text is not UTF-8."""
+    rows = []
+    for number in range(table.num_rows):
+        try:
+            rows += table.slice(number, 1).to_pylist()
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{file.name}: row {number}: text that is not UTF-8: download it again"
+            ) from None
+    return rows
 
 
 def take(record: Any, key: str, kind: type[Value], place: str) -> Value:
@@ -133,8 +176,20 @@ def take(record: Any, key: str, kind: type[Value], place: str) -> Value:
     return value
 
 
-def _unzipped(file: LocalFile, data: bytes) -> bytes:
+def _unzipped(file: LocalFile) -> bytes:
     try:
-        return gzip.decompress(data)
-    except (OSError, EOFError) as error:
-        raise DataError(f"{file.name}: not gzip, maybe truncated: {one_line(error)}") from None
+        with gzip.open(file.path, "rb") as stream:
+            data = stream.read(MAX_TEXT + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _damaged_gzip(file, error) from None
+    if len(data) > MAX_TEXT:
+        raise _too_large(file)
+    return data
+
+
+def _damaged_gzip(file: LocalFile, error: Exception) -> DataError:
+    return DataError(f"{file.name}: not gzip, maybe truncated: {one_line(error, 200)}")
+
+
+def _too_large(file: LocalFile) -> DataError:
+    return DataError(f"{file.name}: larger than {MAX_TEXT >> 30} GiB: not a file of this task")

@@ -149,7 +149,9 @@ def paragraph_clusters(asked: Sequence[Asked]) -> list[str]:
 
 def passage_clusters(asked: Iterable[Asked]) -> list[str]:
     """`tydiqa:` + 12 hex of the passage's sha256."""
-    return [f"tydiqa:{sha256(one.context.encode()).hexdigest()[:12]}" for one in asked]
+    # A text that UTF-8 cannot hold has a cluster too: it is refused where its language is known.
+    contexts = (one.context.encode("utf-8", "surrogatepass") for one in asked)
+    return [f"tydiqa:{sha256(context).hexdigest()[:12]}" for context in contexts]
 
 
 def read_questions(file: LocalFile) -> list[Asked]:
@@ -189,12 +191,16 @@ def _from_row(place: str, row: Any) -> Asked:
     texts, starts = (take(answers, key, list, place) for key in ("text", "answer_start"))
     if len(texts) != len(starts):
         raise DataError(f"{place}: {len(texts)} answer texts, {len(starts)} offsets")
+    if not all(isinstance(text, str) for text in texts) or not all(
+        isinstance(start, int) for start in starts
+    ):
+        raise DataError(f"{place}: answers are not texts with whole numbers as offsets")
     return Asked(
         take(row, "id", str, place),
         take(row, "question", str, place),
         take(row, "context", str, place),
-        tuple(str(text) for text in texts),
-        tuple(int(start) for start in starts),
+        tuple(texts),
+        tuple(starts),
         take(row, "title", str, place) if "title" in row else None,
         place,
     )

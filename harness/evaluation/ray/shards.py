@@ -188,7 +188,9 @@ def _task_lane(
 def _encode_shards(setting: Setting, machines: int, reporter: Reporter) -> list[Encode]:
     """The texts that have no vector yet, part by part as one machine would take them.
 
-    The texts of finished units come first to be announced, as in ``Encoder.announce``.
+    The texts of finished units come first to be announced, as in ``Encoder.announce``. Parts are
+    formed by token ids: the command's own machine tokenises what the store does not know, without
+    the weights, and leaves the keys of the ids there for the workers.
     """
     task, request = setting.task, setting.request
     kind = KINDS[task.card.kind]

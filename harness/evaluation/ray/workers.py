@@ -140,7 +140,7 @@ class Worker:
         key = (
             str(setting.checkpoint.folder),
             setting.checkpoint.revision,
-            max((job.layer for job in jobs), default=None),
+            tuple(sorted({job.layer for job in jobs})),
         )
         if self._model[0] != key:
             self._model = self._prepared = self._encoder = (None, None)

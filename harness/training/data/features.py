@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from harness.cards.training import Recipe
 from harness.checkpoint.layers import max_positions
+from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import DataError, RefusedError
 from harness.inference.batching import pad_id
 from harness.inference.reader import takes_token_types
@@ -67,7 +68,7 @@ class Features:
 class Codec:
     """A tokenizer as a model needs it: its padding, its lengths, whether it has token types."""
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     model: Any
     recipe: Recipe
 
@@ -120,7 +121,7 @@ def span_features(examples: Sequence[Span], codec: Codec) -> Features:
 
 
 def answer_tokens(
-    windows: Windows, examples: Sequence[Span], tokenizer: Any
+    windows: Windows, examples: Sequence[Span], tokenizer: Tokenizer
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """First and last token of the answer in each window, int64[windows] each."""
     count = len(windows.pair)
@@ -144,9 +145,10 @@ def answer_tokens(
     return starts, ends
 
 
-def _none_position(ids: npt.NDArray[np.int32], tokenizer: Any) -> int:
+def _none_position(ids: npt.NDArray[np.int32], tokenizer: Tokenizer) -> int:
     """Where a window says that it holds no answer."""
-    for special in (tokenizer.cls_token_id, tokenizer.bos_token_id):
+    for role in ("cls_token", "bos_token"):
+        special = tokenizer.special.get(role)
         if special is not None and (found := np.flatnonzero(ids == special)).size:
             return int(found[0])
     return 0
@@ -185,17 +187,12 @@ def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
     tags: list[npt.NDArray[np.int32]] = []
     for begin in range(0, len(examples), TEXTS_PER_CALL):
         part = examples[begin : begin + TEXTS_PER_CALL]
-        encoded = codec.tokenizer(
-            [list(one.words) for one in part],
-            is_split_into_words=True,
-            truncation=True,
-            max_length=limit,
-            return_attention_mask=False,
-            verbose=False,
+        encoded = codec.tokenizer.encode(
+            [list(one.words) for one in part], max_length=limit, words=True
         )
-        for row, one in enumerate(part):
-            words = encoded.word_ids(row)
-            tokens.append(np.asarray(encoded["input_ids"][row], dtype=np.int32))
+        for encoding, one in zip(encoded, part, strict=True):
+            words = encoding.word_ids
+            tokens.append(np.asarray(encoding.ids, dtype=np.int32))
             tags.append(
                 np.asarray(
                     [
@@ -228,22 +225,19 @@ def text_features(examples: Sequence[Text], codec: Codec) -> Features:
 
     RefusedError for a tokenizer that has no token to mask with.
     """
-    if codec.tokenizer.mask_token_id is None:
+    if "mask_token" not in codec.tokenizer.special:
         raise RefusedError("its tokenizer has no mask token: no masked language modelling")
     limit = codec.length(codec.recipe.max_length)
     tokens: list[npt.NDArray[np.int32]] = []
     sources: list[int] = []
     for begin in range(0, len(examples), TEXTS_PER_CALL):
-        encoded = codec.tokenizer(
-            [one.text for one in examples[begin : begin + TEXTS_PER_CALL]],
-            truncation=True,
-            max_length=limit,
-            return_overflowing_tokens=True,
-            return_attention_mask=False,
-            verbose=False,
+        encoded = codec.tokenizer.encode(
+            [one.text for one in examples[begin : begin + TEXTS_PER_CALL]], max_length=limit
         )
-        tokens += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
-        sources += [begin + sample for sample in encoded["overflow_to_sample_mapping"]]
+        for number, whole in enumerate(encoded, start=begin):
+            for piece in (whole, *whole.overflowing):
+                tokens.append(np.asarray(piece.ids, dtype=np.int32))
+                sources.append(number)
     return Features((_flat(tokens, None),), {}, np.asarray(sources, dtype=np.int64))
 
 
@@ -255,20 +249,14 @@ def _sequences(
     types: list[npt.NDArray[np.int8]] = []
     for begin in range(0, len(firsts), TEXTS_PER_CALL):
         stop = begin + TEXTS_PER_CALL
-        encoded = codec.tokenizer(
-            list(firsts[begin:stop]),
-            None if seconds is None else list(seconds[begin:stop]),
-            truncation=True,
+        encoded = codec.tokenizer.encode(
+            firsts[begin:stop]
+            if seconds is None
+            else list(zip(firsts[begin:stop], seconds[begin:stop], strict=True)),
             max_length=limit,
-            return_attention_mask=False,
-            verbose=False,
         )
-        tokens += [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
-        kinds = encoded.get("token_type_ids")
-        types += [
-            np.zeros(len(ids), dtype=np.int8) if kinds is None else np.asarray(kinds[row], np.int8)
-            for row, ids in enumerate(encoded["input_ids"])
-        ]
+        tokens += [np.asarray(encoding.ids, dtype=np.int32) for encoding in encoded]
+        types += [np.asarray(encoding.type_ids, dtype=np.int8) for encoding in encoded]
     return _flat(tokens, types)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 
 from harness.cards.training import IntermediateCard
 from harness.data.load import Where
-from harness.errors import DataError
+from harness.errors import DataError, one_line
+from harness.io.strict_json import has_half_pair
 from harness.training.data.deal import choose, deal
 from harness.training.data.examples import Example, Found, TrainingSet
 from harness.training.data.mentions import read_mention_pairs
@@ -46,9 +48,26 @@ def read(card: IntermediateCard, where: Where, most: int | None = None) -> Train
         names = ", ".join(list(files.digests)[:3])
         why = f" ({'; '.join(notes)})" if notes else ""
         raise DataError(f"{card.name}: no examples in {names}{why}: nothing to train on")
+    for one in examples:
+        if any(has_half_pair(text) for text in _texts(one)):
+            names = ", ".join(list(files.digests)[:3])
+            raise DataError(
+                f"{card.name}: {one_line(one.item, 80)} in {one.lang} ({names}) holds half of a "
+                "surrogate pair, which is no text: download it again, or leave it out"
+            )
     return TrainingSet(
         examples, tuple(labels), files.route, files.digests, files.revision, tuple(notes)
     )
+
+
+def _texts(example: Example) -> Iterator[str]:
+    """Every text of an example."""
+    for field in fields(example):
+        value = getattr(example, field.name)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (text for text in value if isinstance(text, str))
 
 
 def _dealt(card: IntermediateCard, found: Found) -> list[Example]:

@@ -11,7 +11,7 @@ from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.formats import LocalFile
 from harness.data.load import Fetched, Where
-from harness.errors import IncompleteError
+from harness.errors import DataError, IncompleteError
 from harness.io.download import reason
 
 
@@ -74,7 +74,12 @@ def _whole(
     why: str,
     revision: str | None = None,
 ) -> Files:
-    """The files. IncompleteError with ``why`` where not all of them are there."""
+    """The files. IncompleteError with ``why`` where not all of them are there.
+
+    DataError for one that is not the official one.
+    """
+    for text in found.broken.values():
+        raise DataError(text)
     if found.failures:
         remedy = card.source.remedy or "put the files in a folder and give --data"
         raise IncompleteError(f"no data for {card.name}: {found.route}: {why}: {remedy}")

@@ -1,0 +1,61 @@
+"""Which languages of a result are at chance: `statistics.chance` on the results of the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from harness.analysis.entries import Result
+from harness.statistics import chance
+from harness.statistics.chance import RandomDraws, random_draws
+from harness.statistics.contrast import Column
+
+RETRIEVAL = ("bitext", "passages")
+
+
+def at_chance(results: Iterable[Result], lang: str) -> bool:
+    """Whether no run of some results of one task does better in a language than random draws.
+
+    A mean over seeds stands for its seeds: each is a run. Results without the language are left
+    out.
+    """
+    runs = [run for result in results for run in _runs(result) if lang in run.values]
+    if not runs:
+        return False
+    return chance.at_chance((run.values[lang].value for run in runs), draws_of(runs[0], lang))
+
+
+def columns_at_chance(sides: Iterable[Mapping[str, Result]]) -> tuple[Column, ...]:
+    """The (task, language) columns in which no run is above chance; ``sides``: task → result."""
+    runs = list(sides)
+    return tuple(
+        (task, lang)
+        for task, result in runs[0].items()
+        for lang in result.values
+        if at_chance((run[task] for run in runs), lang)
+    )
+
+
+def draws_of(result: Result, lang: str) -> RandomDraws | None:
+    """The random draws that a language's score is held against.
+
+    None without a chance rule, and where the size of the pool is not known: with --limit fewer
+    queries are asked of the same pool, and not every card has its counts.
+    """
+    if result.card.kind not in RETRIEVAL:
+        return None
+    queries = result.values[lang].n
+    candidates: int | None = result.card.candidates
+    if candidates is None:
+        meta = result.folded.meta
+        counts = result.card.counts.get(str(meta["split"]), {})
+        candidates = queries if meta["limit"] is None else counts.get(lang)
+    if candidates is None:
+        return None
+    return random_draws(result.metric, queries, candidates, result.relevant.get(lang, 1))
+
+
+def _runs(result: Result) -> Iterator[Result]:
+    if not result.seeds:
+        yield result
+    for seed in result.seeds:
+        yield from _runs(seed)

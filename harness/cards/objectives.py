@@ -1,0 +1,22 @@
+"""What an intermediate training can aim at, in the words of cards and submissions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Objective = Literal[
+    "none",
+    "mlm",
+    "extractive-qa",
+    "nli",
+    "paraphrase",
+    "commonsense",
+    "tagging",
+    "contrastive",
+    "qa-dual-encoder",
+    "multitask",
+]
+# The language of a training set that holds several.
+MULTILINGUAL = "multilingual"
+# XTREME-R's targets that have no card here; a submission may still say that it has seen them.
+WITHOUT_CARD = ("xnli", "pawsx", "xcopa", "udpos", "wikiann")

@@ -1,0 +1,114 @@
+"""Architectures that transformers took over from repositories that bring their own code.
+
+Such a repository still names its code (``auto_map``). It never runs here; the class of
+transformers takes its place where that class is a port of exactly this code, reads every key of
+the configuration, and takes every weight of the encoder. A known ``model_type`` alone does not
+say so: gte-Qwen2 is ``qwen2`` with an attention of its own.
+
+Neither torch nor transformers is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from harness.errors import RefusedError
+
+# Names of tokens as text: the tokenizer's business.
+TOKEN_NAMES = frozenset({"bos_token", "eos_token", "mask_token", "pad_token", "unk_token"})
+# Model type → keys that its repositories write and the port does not read, because nothing that an
+# encoder computes depends on them: dropout is off in evaluation, and a head is not part of it.
+PORTED: Mapping[str, frozenset[str]] = {
+    "eurobert": TOKEN_NAMES | {"clf_pooling", "hidden_dropout"},
+    "gte": TOKEN_NAMES,
+    "jina_embeddings_v3": TOKEN_NAMES,
+    "nomic_bert": TOKEN_NAMES,
+}
+# What every configuration of transformers 4 could hold, whether or not version 5 has it.
+COMMON_KEYS = (
+    "_attn_implementation _attn_implementation_autoset _commit_hash _name_or_path "
+    "add_cross_attention architectures attn_implementation auto_map bos_token_id "
+    "chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id dtype eos_token_id "
+    "finetuning_task gradient_checkpointing id2label is_decoder is_encoder_decoder label2id "
+    "model_type name_or_path num_labels output_attentions output_hidden_states output_past "
+    "pad_token_id prefix problem_type pruned_heads return_dict sep_token_id task_specific_params "
+    "tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class torch_dtype "
+    "torchscript transformers_version use_bfloat16 use_cache use_return_dict"
+)
+COMMON = frozenset(COMMON_KEYS.split())
+# transformers moves these into rope_parameters.
+ROPE = frozenset({"rope_theta", "rope_scaling"})
+# Of the common keys those that would change what is computed, with the one value that does not.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "is_decoder": (None, False),
+    "add_cross_attention": (None, False),
+    "is_encoder_decoder": (None, False),
+    "pruned_heads": (None, {}),
+}
+# Names of what lies beside the encoder in a checkpoint.
+HEADS = frozenset(
+    {"classifier", "cls", "decoder", "dense", "head", "lm_head", "mlm_head", "out_proj"}
+    | {"pooler", "predictions", "pre_classifier", "qa_outputs", "score"}
+)
+
+
+def is_ported(config: Mapping[str, Any]) -> bool:
+    """Whether transformers has an architecture of this type that replaced the repository's code."""
+    return config.get("model_type") in PORTED
+
+
+def own_code_note(config: Mapping[str, Any]) -> str:
+    """What is to be said of a configuration that names its own code, or nothing."""
+    if not config.get("auto_map"):
+        return ""
+    return (
+        "the repository's own code (auto_map) was not run: transformers' "
+        f"{config['model_type']} takes its place"
+    )
+
+
+def check_keys(config: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse a configuration of a ported type with a key that the class of transformers ignores.
+
+    ``known``: the keys that this class reads.
+
+    Raises:
+        RefusedError: names the key.
+    """
+    harmless = PORTED[config["model_type"]]
+    for key, value in config.items():
+        if key in NEUTRAL and value not in NEUTRAL[key]:
+            raise RefusedError(
+                f"config.json says {key} = {str(value)[:40]}, which transformers' "
+                f"{config['model_type']} does not follow"
+            )
+        if key not in known and key not in COMMON | ROPE | harmless:
+            raise RefusedError(
+                f"config.json has the key {key[:60]!r}, which transformers' "
+                f"{config['model_type']} does not read: the repository's own code may compute "
+                "something else, and it never runs here"
+            )
+
+
+def check_unused(unexpected: Iterable[str]) -> None:
+    """Refuse weights of a ported type that no module of the encoder took, heads apart.
+
+    Raises:
+        RefusedError: names the first.
+    """
+    unused = sorted(
+        name
+        for name in unexpected
+        if not name.endswith("inv_freq") and not HEADS.intersection(_before_layers(name))
+    )
+    if unused:
+        raise RefusedError(
+            f"{len(unused)} weights have no place in transformers' class, first: {unused[0]}"
+        )
+
+
+def _before_layers(name: str) -> list[str]:
+    """The parts of a name before the number of a layer, where heads have theirs."""
+    parts = name.split(".")
+    return parts[: next((i for i, part in enumerate(parts) if part.isdigit()), len(parts))]

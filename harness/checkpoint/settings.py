@@ -1,0 +1,212 @@
+"""Which settings of sentence-transformers' files are followed, which are harmless; no other passes.
+
+One table a file, after what that library (read at version 6.2) does with every key that it has
+written. A key is *followed* where a vector here changes with it as it does there, and *harmless*,
+with the values named, where none of them changes a vector. Any other key, and any other value of a
+harmless one, is a reason to refuse the native protocol: the settings would say something else than
+what was run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoint.weights import read_json
+from harness.errors import RefusedError, one_line
+
+ANY: tuple[Any, ...] = ()  # whatever the value is, it decides nothing
+
+
+@dataclass(frozen=True)
+class Table:
+    """The settings of one place: ``harmless`` gives the values that decide nothing, ANY for all."""
+
+    followed: frozenset[str]
+    harmless: Mapping[str, tuple[Any, ...]]
+
+
+MODULE = Table(
+    frozenset({"path", "type"}),
+    {"idx": ANY, "name": ANY, "kwargs": (None, [], {})},
+)
+GENERAL = Table(
+    frozenset(
+        {"model_type", "prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim"}
+        | {"requirements"}
+    ),
+    {"__version__": ANY},
+)
+# What the transformer module hands to transformers when it loads the model, tokenizer and config.
+LOADING = ("model_args", "model_kwargs", "config_args", "config_kwargs")
+TOKENIZING = ("tokenizer_args", "processor_kwargs")
+TRANSFORMER = Table(
+    frozenset(
+        {"max_seq_length", "do_lower_case", "query_length", "document_length"}
+        | {"transformer_task", "modality_config", "module_output_name", "processing_kwargs"}
+        | {*LOADING, *TOKENIZING}
+    ),
+    {
+        "unpad_inputs": (None, True, False),  # how a batch is laid out in memory
+        "query_expansion": (None,),
+        "tokenizer_name_or_path": (None,),
+        "cache_dir": (None,),
+        "backend": (None, "torch"),
+        "tokenizer_kwargs": (None, {}),
+    },
+)
+# The library overwrites the first group with how it was called itself, and drops the second.
+_ROUTE: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("token", "cache_dir", "revision", "local_files_only"), (None, False)),
+    "subfolder": (None, ""),
+    "trust_remote_code": ANY,
+}
+_ATTENTION = (None, "eager", "sdpa", "flash_attention_2")  # one mathematics, in three programs
+LOADED: Mapping[str, Table] = {
+    "model_kwargs": Table(
+        frozenset(),
+        {
+            **_ROUTE,
+            "attn_implementation": _ATTENTION,
+            # Precision is the run's (--dtype) and stands on its rows; these two are the default.
+            **dict.fromkeys(("torch_dtype", "dtype"), (None, "auto", "float32", "torch.float32")),
+            **dict.fromkeys(("low_cpu_mem_usage", "use_safetensors", "device_map"), ANY),
+            **dict.fromkeys(("add_pooling_layer", "use_cache"), ANY),  # neither reaches the layers
+        },
+    ),
+    "config_kwargs": Table(
+        frozenset(),
+        {
+            **_ROUTE,
+            "attn_implementation": _ATTENTION,
+            **dict.fromkeys(("use_cache", "output_hidden_states", "output_attentions"), ANY),
+        },
+    ),
+    "processor_kwargs": Table(
+        frozenset({"model_max_length"}),
+        {
+            **_ROUTE,
+            "use_fast": (None, True),
+            "padding_side": ("right",),
+            "clean_up_tokenization_spaces": ANY,  # decoding
+        },
+    ),
+}
+PROCESSING = Table(
+    frozenset({"text", "common"}),
+    dict.fromkeys(("audio", "image", "video", "chat_template"), ANY),  # texts alone are encoded
+)
+CALL = Table(
+    frozenset({"max_length", "add_special_tokens"}),
+    {
+        "padding": (True, "longest"),
+        "pad_to_multiple_of": ANY,
+        "truncation": (True, "longest_first", "only_first"),
+        "return_tensors": ("pt",),
+        "return_attention_mask": (None, True),
+        "return_token_type_ids": (None, True),
+        "verbose": ANY,
+    },
+)
+MODALITY = Table(frozenset({"method", "method_output_name"}), {"format": ANY})
+POOLING = Table(
+    frozenset(
+        {"pooling_mode", "pooling_mode_mean_tokens", "pooling_mode_cls_token"}
+        | {"pooling_mode_max_tokens", "pooling_mode_lasttoken", "pooling_mode_weightedmean_tokens"}
+        | {"pooling_mode_mean_sqrt_len_tokens", "include_prompt"}
+    ),
+    dict.fromkeys(("word_embedding_dimension", "embedding_dimension"), ANY),
+)
+_PLACE = dict.fromkeys(("module_input_name", "module_output_name"), (None, "sentence_embedding"))
+DENSE = Table(
+    frozenset(
+        {"in_features", "out_features", "bias", "activation_function"}
+        | {"use_residual", "module_input_name", "module_output_name"}
+    ),
+    {},
+)
+NORMALIZE = Table(frozenset(), _PLACE)
+DROPOUT = Table(frozenset(), {"dropout": ANY})  # it does nothing in evaluation
+
+
+def unfollowed(where: str, values: Mapping[str, Any], table: Table) -> list[str]:
+    """A reason for every key of ``values`` that is neither followed nor harmless as it stands."""
+    return [
+        f"{where} says {one_line(key, 80)} = {value!r:.60}, which is not followed here"
+        for key, value in values.items()
+        if key not in table.followed and not _harmless(value, table.harmless.get(key))
+    ]
+
+
+def unmet(requirements: Any) -> list[str]:
+    """A reason for every version that ``requirements`` (package → specifier) asks for in vain.
+
+    What cannot be read is a reason too. Of sentence-transformers no version is needed here.
+    """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    if not isinstance(requirements, dict):
+        return [f"its requirements {requirements!r:.60} are not a mapping"]
+    reasons = []
+    for package, wanted in requirements.items():
+        name = "torch" if package == "pytorch" else str(package)
+        specifier = wanted.get("specifier", "") if isinstance(wanted, dict) else wanted
+        if name.replace("_", "-") == "sentence-transformers":
+            continue
+        try:
+            met = SpecifierSet(specifier, prereleases=True).contains(_version(name))
+        except (InvalidSpecifier, PackageNotFoundError, TypeError, AttributeError, ValueError):
+            met = False
+        if not met:
+            reasons.append(f"its requirements ask for {name[:40]} {specifier!s:.40}")
+    return reasons
+
+
+def read_object(path: Path, reasons: list[str], limit: int = 1 << 20) -> dict[str, Any]:
+    """A JSON object, or an empty one where the file is absent or (with a reason) broken."""
+    if not path.is_file():
+        return {}
+    try:
+        value = read_json(path, limit=limit)
+    except RefusedError as error:
+        reasons.append(str(error))
+        return {}
+    if not isinstance(value, dict):
+        reasons.append(f"{path.name} is not a JSON object")
+        return {}
+    return value
+
+
+def positive(value: Any, name: str, reasons: list[str]) -> int | None:
+    """A positive whole number, or None where there is none; a reason where it is another value."""
+    if value is None or (type(value) is int and value > 0):
+        return value
+    reasons.append(f"its {name} {value!r:.40} is not a positive whole number")
+    return None
+
+
+def mapping_in(
+    config: Mapping[str, Any], key: str, where: str, reasons: list[str]
+) -> Mapping[str, Any]:
+    """A mapping within a file, an empty one where it is absent; a reason where it is none."""
+    value = config.get(key) or {}
+    if isinstance(value, dict):
+        return value
+    reasons.append(f"{where} says {key} = {value!r:.40}, not a mapping")
+    return {}
+
+
+def _harmless(value: Any, values: tuple[Any, ...] | None) -> bool:
+    # 1 and True are equal in Python, and not in JSON.
+    return values is not None and (
+        values == ANY or any(value == one and type(value) is type(one) for one in values)
+    )
+
+
+def _version(package: str) -> str:
+    import platform
+
+    return platform.python_version() if package == "python" else version(package)

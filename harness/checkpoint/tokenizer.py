@@ -1,0 +1,275 @@
+"""Texts → token ids, exactly as the files of the checkpoint say.
+
+Where there is a ``tokenizer.json``, it alone decides: the tokenizer is built from it, with the
+file's own truncation and padding switched off. transformers would rebuild normaliser,
+pre-tokenizer and model from the class that ``tokenizer_config.json`` names, or that it guesses,
+and the ids would change with that name. Other vocabulary files are converted (``conversion``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.checkpoint.vet import TOKENIZER_FILES, vet_tokenizer
+from harness.checkpoint.weights import read_json
+from harness.errors import RefusedError, one_line
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+    from harness.checkpoint.resolve import Checkpoint
+
+Side = Literal["left", "right"]
+Truncation = Literal["longest_first", "only_first", "only_second"]
+
+# The roles of special tokens, with the names that they usually have: these count where no file
+# says which token it is, and only for tokens that the tokenizer itself marks as special.
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "bos_token": ("<s>",),
+    "eos_token": ("</s>",),
+    "unk_token": ("[UNK]", "<unk>"),
+    "sep_token": ("[SEP]", "</s>"),
+    "pad_token": ("[PAD]", "<pad>"),
+    "cls_token": ("[CLS]", "<s>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
+UNBOUNDED = 1_000_000  # transformers writes 10^30 where a tokenizer has no length of its own
+# Classes that pad on the left where no file says a side.
+LEFT = frozenset(f"{name}Tokenizer" for name in ("XLNet", "Llama", "CodeLlama", "Gemma", "Cohere"))
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A checkpoint's tokenizer, and what its files say about special tokens and lengths.
+
+    Attributes:
+        backend: a ``tokenizers.Tokenizer``.
+        special: role (``pad_token`` …) → id, of the roles that the checkpoint has.
+        special_ids: the ids of all special tokens.
+        model_max_length: tokens that a text may have, special ones included; None: no bound.
+        padding_side: where batches are padded when the checkpoint is used elsewhere; it decides
+            whether a question comes before its context.
+        truncation_side: where the checkpoint says that too long a text is cut.
+        gives_types: whether the model is told which of two texts a token is from.
+        notes: where the files contradict each other, and which of them is followed.
+    """
+
+    backend: Any = field(repr=False)
+    special: Mapping[str, int]
+    special_ids: frozenset[int]
+    model_max_length: int | None
+    padding_side: Side
+    truncation_side: Side
+    gives_types: bool
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.backend.get_vocab_size())
+
+    @cached_property
+    def largest_id(self) -> int:
+        """The largest id that a text can get: vocabulary, added tokens and post-processor."""
+        self._cut(None, "longest_first", 0, "right")
+        added = self.backend.encode("", "").ids + self.backend.encode("").ids
+        vocabulary = self.backend.get_vocab(with_added_tokens=True).values()
+        return max([*vocabulary, *added, *self.special.values()], default=-1)
+
+    @cached_property
+    def lower_cased(self) -> Tokenizer:
+        """The same tokenizer, which lower-cases first; never inside special tokens.
+
+        As sentence-transformers does for ``do_lower_case``: the normaliser lower-cases character
+        by character before all else, unless it lower-cases already.
+        """
+        state = json.loads(self.backend.to_str())
+        own = state["normalizer"]
+        parts = own["normalizers"] if own and own["type"] == "Sequence" else [own] if own else []
+        if any(part["type"] == "Lowercase" for part in parts):
+            return self
+        state["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *parts]}
+        return replace(self, backend=type(self.backend).from_str(json.dumps(state)))
+
+    def special_count(self, *, pair: bool) -> int:
+        """How many special tokens the post-processor adds to a text, or to a pair."""
+        return int(self.backend.num_special_tokens_to_add(pair))
+
+    def ids(
+        self,
+        texts: Sequence[str],
+        *,
+        max_length: int | None = None,
+        side: Side = "right",
+        special_tokens: bool = True,
+    ) -> list[list[int]]:
+        """Token ids of each text, cut to ``max_length`` on ``side``; special tokens stay.
+
+        Raises:
+            RefusedError: the special tokens alone are longer; the library would not cut at all.
+        """
+        added = self.special_count(pair=False) if special_tokens else 0
+        if max_length is not None and max_length < added:
+            raise RefusedError(
+                f"a text of at most {max_length} tokens has no room for the {added} special "
+                "tokens of its tokenizer: allow more"
+            )
+        self._cut(max_length, "longest_first", 0, side)
+        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=special_tokens)
+        return [encoding.ids for encoding in encodings]
+
+    def encode(
+        self,
+        texts: Sequence[str] | Sequence[tuple[str, str]] | Sequence[list[str]],
+        *,
+        max_length: int | None = None,
+        truncation: Truncation = "longest_first",
+        stride: int = 0,
+        special_tokens: bool = True,
+        words: bool = False,
+    ) -> list[Encoding]:
+        """Each text, or pair of texts, with ids, types, offsets, sequence and word numbers.
+
+        Texts lose their tail; what is cut off is in ``overflowing``, with ``stride`` tokens of
+        overlap. ``words``: each text is a list of words.
+        """
+        self._cut(max_length, truncation, stride, "right")
+        encodings: list[Encoding] = self.backend.encode_batch(
+            list(texts), is_pretokenized=words, add_special_tokens=special_tokens
+        )
+        return encodings
+
+    def _cut(self, length: int | None, truncation: Truncation, stride: int, side: Side) -> None:
+        if length is None:
+            self.backend.no_truncation()
+        else:
+            self.backend.enable_truncation(
+                length, stride=stride, strategy=truncation, direction=side
+            )
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The checkpoint's tokenizer, read once while its files stay as they are.
+
+    Raises:
+        RefusedError: no vocabulary, a broken one, files that name other files, ids that differ
+            from run to run, or a vocabulary that cannot be converted faithfully.
+    """
+    folder, model = checkpoint.tokenizer_folder, checkpoint.weights_folder
+    paths = [*(folder / name for name in TOKENIZER_FILES), model / "config.json"]
+    stats = [(path, path.stat()) for path in paths if path.is_file()]
+    state = tuple((path.name, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+    return _loaded(folder, model, state)
+
+
+@lru_cache(maxsize=1)  # 17 MB of JSON take seconds: planning, encoding and reading share them
+def _loaded(folder: Path, model: Path, state: tuple[Any, ...]) -> Tokenizer:
+    del state  # the key: another state of the files is another tokenizer
+    vet_tokenizer(folder)
+    declared = _object(folder / "tokenizer_config.json")
+    config = _object(model / "config.json")
+    if (folder / "tokenizer.json").is_file():
+        from harness.checkpoint.claims import contradictions
+
+        backend = read_backend(folder / "tokenizer.json")
+        tokens = {**_object(folder / "special_tokens_map.json"), **declared}
+        made = make_tokenizer(backend, tokens, config)
+        return replace(made, notes=tuple(contradictions(made, declared, config)))
+    from harness.checkpoint.conversion import convert
+
+    backend, tokens = convert(folder, declared, config)
+    return make_tokenizer(backend, {**declared, **tokens}, config)
+
+
+def read_backend(path: Path) -> Any:
+    """The ``tokenizers.Tokenizer`` of a ``tokenizer.json``. RefusedError for a broken file."""
+    from tokenizers import Tokenizer as Backend
+
+    try:
+        return Backend.from_file(str(path))
+    except BaseException as error:  # the library also panics, which is no Exception
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            raise
+        raise RefusedError(f"{path.name} cannot be read: {one_line(error, 120)}") from error
+
+
+def make_tokenizer(
+    backend: Any, declared: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> Tokenizer:
+    """A tokenizer from its backend, which is taken over, and what the files beside it say.
+
+    ``declared``: the entries of ``tokenizer_config.json`` and ``special_tokens_map.json``;
+    ``config``: of the model's ``config.json``.
+
+    Raises:
+        RefusedError: ids that differ from run to run.
+    """
+    dropout = getattr(backend.model, "dropout", None)
+    if dropout:
+        raise RefusedError(
+            f"its tokenizer leaves out merges at random (dropout {dropout:g}), so that ids differ "
+            "from run to run: set dropout to null in tokenizer.json"
+        )
+    sides = {
+        "padding_side": (backend.padding or {}).get("direction"),
+        "truncation_side": (backend.truncation or {}).get("direction"),
+    }
+    if sides["padding_side"] is None and class_name(declared, config or {}) in LEFT:
+        sides["padding_side"] = "left"
+    backend.no_truncation()
+    backend.no_padding()
+    special = dict(_special(backend, declared, config or {}))
+    marked = {id_ for id_, token in backend.get_added_tokens_decoder().items() if token.special}
+    length = declared.get("model_max_length")
+    bounded = isinstance(length, int | float) and 0 < length < UNBOUNDED
+    inputs = declared.get("model_input_names")
+    return Tokenizer(
+        backend=backend,
+        special=special,
+        special_ids=frozenset({*special.values(), *marked}),
+        model_max_length=int(length) if bounded and length is not None else None,
+        padding_side=_side(declared.get("padding_side") or sides["padding_side"]),
+        truncation_side=_side(declared.get("truncation_side") or sides["truncation_side"]),
+        gives_types=not isinstance(inputs, list) or "token_type_ids" in inputs,
+    )
+
+
+def class_name(declared: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The tokenizer class that the files name, without the ``Fast`` of older versions; or ""."""
+    name = declared.get("tokenizer_class") or config.get("tokenizer_class")
+    return name.removesuffix("Fast") if isinstance(name, str) else ""
+
+
+def _side(value: Any) -> Side:
+    return "left" if str(value).lower() == "left" else "right"
+
+
+def _special(
+    backend: Any, declared: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[tuple[str, int]]:
+    added = backend.get_added_tokens_decoder()
+    marked = {token.content: id_ for id_, token in added.items() if token.special}
+    for role, usual in ROLES.items():
+        named = declared.get(role)
+        if isinstance(named, Mapping):
+            named = named.get("content")
+        found = backend.token_to_id(named) if isinstance(named, str) else None
+        number = config.get(f"{role}_id")
+        if found is None and type(number) is int and number >= 0:
+            found = number if backend.id_to_token(number) is not None else None
+        if found is None:
+            found = next((marked[token] for token in usual if token in marked), None)
+        if found is not None:
+            yield role, int(found)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise RefusedError(f"{path.name} is not a JSON object")
+    return value

@@ -1,0 +1,60 @@
+"""Files: the one way to write them whole or not at all, and their digests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import file_digest
+from pathlib import Path
+from uuid import uuid4
+
+from harness.errors import DataError
+
+BLOCK = 1 << 20  # bytes that are read or written at a time
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """The path of a new file beside ``target``, which takes its place when the block ends.
+
+    The new file is on the disk before it gets its name, so that a machine that loses power leaves
+    the old file or the new one. After an error, or where the block wrote nothing or removed the
+    new file, ``target`` stays as it was. The folder is made where it is missing.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
+    try:
+        yield partial
+        if partial.exists():
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(target: Path, content: bytes | str) -> None:
+    """Write a file whole or not at all; text is written as UTF-8 with its line ends as they are."""
+    with replacing(target) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, as 64 hex digits."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def verified(path: Path, name: str, expected: str | None, remedy: str) -> str:
+    """The sha256 of a file, as 64 hex digits.
+
+    Raises:
+        DataError: it is not the one that is expected.
+    """
+    found = digest(path)
+    if expected is not None and found != expected:
+        raise DataError(
+            f"{name}: sha256 is {found[:12]}…, the official file's is {expected[:12]}…: {remedy}"
+        )
+    return found

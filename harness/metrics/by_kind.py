@@ -1,0 +1,62 @@
+"""The metrics of each task kind: the one place where a metric has its name.
+
+A function takes what the kind makes of outcome rows (`Ranks`, `Pairs`, `Answers`) and returns
+float64[n], a value per row, whose mean is the score; or `PerExample`, where the score is a ratio of
+sums. Everything else (cards, scores, intervals, differences) goes by these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from harness.metrics import bitext, mining, ranking, span_qa
+from harness.metrics.per_example import Floats, PerExample, mean
+
+Metric = Callable[[Any], Floats | PerExample]
+
+# Metrics that look at ranks alone.
+RANKS: Mapping[str, Metric] = {
+    **{f"hit@{k}": partial(ranking.hit_at, k=k) for k in (1, 5, 10, 20, 100)},
+    **{f"recall@{k}": partial(ranking.recall_at, k=k) for k in (1, 5, 10, 20, 100)},
+    "accuracy": partial(ranking.hit_at, k=1),
+    "mrr": ranking.reciprocal_rank,
+    "map@20": partial(ranking.average_precision, k=20),
+    "map": ranking.average_precision,
+    "ndcg@10": partial(ranking.ndcg_at, k=10),
+}
+
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    "bitext": {**RANKS, "f1_mteb": bitext.f1_mteb},
+    "mining": {
+        "f1": mining.f1,
+        "precision": mining.precision,
+        "recall": mining.recall,
+        "f1_oracle": mining.f1_oracle,
+    },
+    "passages": {
+        **RANKS,
+        "same_language@10": ranking.same_language,
+        "other_language_recall@10": partial(ranking.other_language_recall, k=10),
+    },
+    "span_qa": {"exact_match": span_qa.exact_match, "f1": span_qa.f1},
+}
+
+# Metrics that two runs are not compared by: a term of the first depends on the other predictions
+# of its run; the second says nothing of being right.
+NOT_COMPARED = ("f1_mteb", "same_language@10")
+
+
+def per_example(metrics: Mapping[str, Metric], metric: str, examples: Any) -> PerExample:
+    """What each example adds to a metric of a kind's table.
+
+    Raises ValueError where an example has no value, or examples contradict each other.
+    """
+    found = metrics[metric](examples)
+    each = found if isinstance(found, PerExample) else mean(found)
+    if missing := np.count_nonzero(np.isnan(each.numerator)):
+        raise ValueError(f"{missing} examples have no {metric}")
+    return each

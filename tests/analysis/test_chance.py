@@ -1,0 +1,88 @@
+"""Languages at chance, from results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis.chance import at_chance, columns_at_chance, draws_of
+from harness.analysis.entries import Result
+from harness.analysis.gather import read_board
+from tests.board.boards import BASE, hits, measure, submit
+
+
+def passages(found: int, questions: int = 60) -> list[dict[str, Any]]:
+    """German questions with eight relevant candidates of 384: of each the first, of ``found``."""
+    return [
+        {
+            "example_id": f"de:{i}", "lang": "de", "cluster": f"demo:{i // 5}",
+            "direction": "de-all", "ranks": [1 if i < found else 20, *range(50, 57)],
+            "relevant": 8, "top_ids": [f"de:{i}"],
+        }
+        for i in range(questions)
+    ]  # fmt: skip
+
+
+def result(root: Path, slug: str, task: str) -> Result:
+    (entry,) = [entry for entry in read_board(root).entries if entry.slug == slug]
+    return next(one for one in entry.results if one.task == task)
+
+
+def test_every_relevant_candidate_is_a_draw(root: Path) -> None:
+    """480 draws at 10 / 384: 12.5 hits on average, up to 20 by chance. 60 questions alone at that
+    rate have up to 4, which would be a recall of 4 / 60 = 32 / 480."""
+    submit(root, BASE)
+    for model, found in ((BASE, 20), ("hand/above", 21)):
+        measure(root, model, {"de": passages(found)}, task="demo_passages")
+    submit(root, "hand/above")
+    low, above = (result(root, slug, "demo_passages") for slug in ("base", "above"))
+    random = draws_of(low, "de")
+    assert random is not None
+    assert (random.draws, random.rate, random.most()) == (480, 10 / 384, 20)
+    assert at_chance([low], "de")
+    assert not at_chance([above], "de")
+    # No run of either side may exceed it.
+    assert not at_chance([low, above], "de")
+    assert columns_at_chance([{"demo_passages": low}]) == (("demo_passages", "de"),)
+    assert columns_at_chance([{"demo_passages": low}, {"demo_passages": above}]) == ()
+
+
+def test_a_mean_over_seeds_stands_for_its_seeds(root: Path) -> None:
+    """Of 100 sentences 17 may be guessing: seeds with 10, 10 and 18 have a mean of 12.7."""
+    submit(root, BASE)
+    measure(root, BASE, {u: hits(u, [0] * 100) for u in ("de", "sw")})
+    for seed, count in enumerate((10, 10, 18)):
+        model = f"hand/en-{seed}"
+        rows = {u: hits(u, [1] * count + [0] * (100 - count)) for u in ("de", "sw")}
+        measure(root, model, rows)
+        submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], recipe="en",
+               seed=seed)  # fmt: skip
+    (variant,) = [entry for entry in read_board(root).shown if entry.slug == "en"]
+    mean = variant.tasks("frozen")["demo_bitext"]
+    assert mean.values["de"].value == pytest.approx(0.38 / 3)
+    assert [at_chance([seed], "de") for seed in mean.seeds] == [True, True, False]
+    assert not at_chance([mean], "de")
+
+
+def test_the_pool_is_whole_with_a_limit(root: Path) -> None:
+    """Four queries of a card's own number of sentences, not of a pool of four."""
+    rows = {u: hits(u, [1, 0, 0, 0]) for u in ("de", "sw")}
+    for task in ("tatoeba", "demo_bitext"):
+        measure(root, BASE, rows, task=task, limit=4)
+    slug = read_board(root).entries[0].slug
+    random = draws_of(result(root, slug, "tatoeba"), "de")
+    assert random is not None
+    assert (random.draws, random.rate) == (4, 10 / 1_000)
+    # The card does not say how many sentences there are.
+    assert draws_of(result(root, slug, "demo_bitext"), "de") is None
+
+
+def test_answers_have_no_chance(root: Path) -> None:
+    from tests.board.boards import answers
+
+    measure(root, BASE, {"de": answers("de", [0.0, 0.0])}, task="demo_qa", layer=None)
+    found = result(root, read_board(root).entries[0].slug, "demo_qa")
+    assert draws_of(found, "de") is None
+    assert not at_chance([found], "de")

@@ -1,0 +1,169 @@
+"""One difference has one verdict, wherever it is printed: the same word and the same figures."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.analysis.gather import read_board
+from harness.board.build import leaderboard
+from harness.board.words import adjusted_p, figures, p_value, plain, simultaneous, size, told, word
+from harness.cli import app
+from harness.statistics.verdict import Verdict
+from tests.board.boards import BASE, hits, measure, submit
+
+SENTENCES = 60
+# Hits in German and in Swahili (seven of sixty may be guessing there: ten candidates of sixty).
+FOUND = {
+    BASE: (50, 20),
+    **{f"hand/en-{seed}": (50 - seed, 20 + seed) for seed in (1, 2, 3)},
+    **{f"hand/many-{seed}": (30 + 2 * seed, 10) for seed in (1, 2, 3)},
+}
+
+
+@pytest.fixture
+def seeds(root: Path) -> Path:
+    for model, counts in FOUND.items():
+        rows = {
+            unit: hits(unit, [1] * count + [0] * (SENTENCES - count))
+            for unit, count in zip(("de", "sw"), counts, strict=True)
+        }
+        measure(root, model, rows)
+        recipe = model.split("/")[1].split("-")[0]
+        how: dict[str, Any] = {}
+        if model != BASE:
+            languages = ["en"] if recipe == "en" else ["de", "es"]
+            how = {"base": BASE, "objective": "extractive-qa", "languages": languages,
+                   "recipe": recipe, "seed": int(model[-1])}  # fmt: skip
+        submit(root, model, **how)
+    leaderboard(root)
+    return root
+
+
+def readme(root: Path) -> str:
+    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
+    return unescape(text.replace("&nbsp;", " "))
+
+
+def page(root: Path) -> dict[str, Any]:
+    text = (root / "leaderboard/index.html").read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def run(root: Path, *words: object) -> str:
+    environment = {"XHARNESS_CACHE": str(root / "cache"), "COLUMNS": "400"}
+    ran = CliRunner().invoke(app, [str(one) for one in words], env=environment)
+    assert ran.exit_code == 0, ran.stderr
+    return ran.stdout
+
+
+def verdict_of(root: Path, name: str) -> Verdict:
+    found = {one.name: one for one in read_board(root).contrasts if one.track == "frozen"}
+    return found[name].verdict
+
+
+NAMES = {
+    "English QA − base": ("en", "base"),
+    "multilingual QA − base": ("many", "base"),
+    "multilingual QA − English QA": ("many", "en"),
+}
+
+
+@pytest.mark.parametrize(("name", "sides"), NAMES.items(), ids=list(NAMES))
+def test_every_place_says_the_same(seeds: Path, name: str, sides: tuple[str, str]) -> None:
+    verdict = verdict_of(seeds, name)
+    assert verdict.adjusted.method == "Holm"
+    assert verdict.evidence.runs == (3, 1 if sides[1] == "base" else 3)
+    line = told(verdict)
+    text = readme(seeds)
+    # The answer, or what stands beside it.
+    assert figures(verdict) in text
+    # The table of contrasts.
+    (row,) = [one for one in text.splitlines() if f"| {name} | recall@10, frozen |" in one]
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[4:10] == [
+        f"**{word(verdict)}**", f"**{size(verdict)}**", plain(verdict), simultaneous(verdict),
+        p_value(verdict.p), adjusted_p(verdict),
+    ]  # fmt: skip
+    if sides[1] == "base":
+        # Every checkpoint against its base, and the ranking.
+        (row,) = [one for one in text.splitlines() if one.startswith(f"| [{sides[0]}](")
+                  and "recall@10 of demo" in one]  # fmt: skip
+        cells = [cell.strip() for cell in row.split("|")]
+        assert cells[6:11] == [
+            word(verdict), size(verdict), plain(verdict), p_value(verdict.p), adjusted_p(verdict),
+        ]  # fmt: skip
+        assert f"| {size(verdict)} {plain(verdict)}, {word(verdict)} |" in text
+    # The page, in both orders.
+    (said,) = [one["said"] for one in page(seeds)["verdicts"] if (one["a"], one["b"]) == sides]
+    assert said == [line, told(verdict.mirrored())]
+    # The commands.
+    assert f"{name}: {line} " in run(seeds, "contrast", "--root", seeds)
+    assert f"recall@10, demo_bitext: {line} " in run(seeds, "compare", *sides, "--root", seeds)
+    other = run(seeds, "compare", *sides[::-1], "--root", seeds)
+    assert f"recall@10, demo_bitext: {told(verdict.mirrored())} " in other
+    (shown,) = json.loads(run(seeds, "compare", *sides, "--root", seeds, "--format", "json"))
+    assert shown["verdict"]["word"] == verdict.word
+    assert shown["verdict"]["adjusted"]["p"] == verdict.adjusted.p
+    # The figure.
+    forest = (seeds / "leaderboard/figures/contrasts.svg").read_text(encoding="utf-8")
+    assert f"{name} on base: {line}" in unescape(forest)
+
+
+def test_the_languages_say_the_same(seeds: Path) -> None:
+    board = read_board(seeds)
+    (one,) = [one for one in board.contrasts if one.name == "multilingual QA − base"
+              and one.difference]  # fmt: skip
+    assert one.difference is not None
+    (lines,) = [
+        one["lines"] for one in page(seeds)["verdicts"] if (one["a"], one["b"]) == ("many", "base")
+    ]
+    text, printed = (
+        readme(seeds),
+        run(seeds, "compare", "many", "base", "--by-language", "--root", seeds),
+    )
+    for part in one.difference.languages:
+        verdict = one.difference.line_verdict(part)
+        cells = [size(verdict), plain(verdict), word(verdict)]
+        assert lines[f"{part.task} {part.name}"][0][3:] == cells
+        assert f"| {part.name} | {cells[0]} | {cells[1]} | {p_value(part.q)} | {cells[2]} |" in text
+        (row,) = [row for row in printed.splitlines() if row.startswith(f"{part.name} ")]
+        assert " ".join(row.split()).endswith(f"{cells[0]} {cells[1]} {p_value(part.q)} {cells[2]}")
+
+
+def test_no_rank_contradicts_a_verdict(seeds: Path) -> None:
+    (standing,) = [one for one in read_board(seeds).standings if one.track == "frozen"]
+    ranks = {row.entry.slug: row.rank for row in standing.rows}
+    words = {name: verdict_of(seeds, name).word for name in NAMES}
+    assert "hurts" in words.values()
+    for name, (a, b) in NAMES.items():
+        if words[name] not in ("helps", "hurts"):
+            assert ranks[a] == ranks[b]
+    assert ranks["base"] != ranks["many"]
+
+
+def test_seeds_are_in_the_interval_of_a_mean(seeds: Path) -> None:
+    """On the board and on the page: s²/k of the seeds' means beside the items."""
+    (standing,) = [one for one in read_board(seeds).standings if one.track == "frozen"]
+    values = {row.entry.slug: row.mean for row in standing.rows}
+    many = values["many"]
+    assert many is not None
+    (shown,) = [one for one in page(seeds)["checkpoints"] if one["slug"] == "many"]
+    found = shown["results"]["frozen/demo_bitext"]["seeds"]
+    by_hand = [[(30 + 2 * seed) / SENTENCES, 10 / SENTENCES] for seed in (1, 2, 3)]
+    assert [value for seed in found for value in seed] == pytest.approx(
+        [value for seed in by_hand for value in seed], abs=1e-6
+    )
+    (row,) = [row for row in standing.rows if row.entry.slug == "many"]
+    draws = row.tasks["demo_bitext"].macro_draws
+    item, seed_term = float(draws.var(ddof=1)), (2 / SENTENCES / 2) ** 2 / 3
+    assert many.high - many.low > 2 * 1.96 * (item + seed_term) ** 0.5

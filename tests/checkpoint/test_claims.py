@@ -1,0 +1,71 @@
+"""What tokenizer_config.json says against tokenizer.json is said in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checkpoint.resolve import resolve
+from harness.checkpoint.tokenizer import load_tokenizer
+from tests.checkpoint.test_tokenizer import folder_with
+from tests.checkpoints import build
+
+
+def notes(folder: Path) -> tuple[str, ...]:
+    return load_tokenizer(resolve(str(folder))).notes
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "llama"])
+def test_an_ordinary_checkpoint_has_none(tmp_path: Path, kind: str) -> None:
+    assert notes(build(kind, tmp_path / "m")) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (None, "no tokenizer_class is named, and BertTokenizer"),
+        ("RobertaTokenizerFast", "names RobertaTokenizer;"),
+        ("XLMRobertaTokenizer", "names XLMRobertaTokenizer;"),
+        ("CamembertTokenizer", "names CamembertTokenizer;"),
+        ("DebertaV2Tokenizer", "names DebertaV2Tokenizer;"),
+        ("PreTrainedTokenizerFast", ""),
+        ("NoSuchTokenizer", ""),
+    ],
+)
+def test_a_class_that_would_split_otherwise(tmp_path: Path, name: str | None, said: str) -> None:
+    found = notes(folder_with(tmp_path / "m", name))
+    assert len(found) == bool(said)
+    assert all(said in note and "tokenizer.json is followed" in note for note in found)
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"add_bos_token": False}, "add_bos_token = false and tokenizer.json adds it"),
+        ({"add_bos_token": True, "add_eos_token": True}, ""),
+        ({"add_eos_token": False}, "add_eos_token = false and tokenizer.json adds it"),
+        ({"do_lower_case": True}, "do_lower_case = true and tokenizer.json does not do it"),
+        ({"do_lower_case": False, "strip_accents": None}, ""),
+        ({"tokenize_chinese_chars": True}, "tokenize_chinese_chars = true"),
+        ({"added_tokens_decoder": {"9": {"content": "<new>"}}}, "'<new>'"),
+        ({"added_tokens_decoder": {"0": {"content": "<s>"}}}, ""),
+    ],
+)
+def test_a_key_that_says_something_else(
+    tmp_path: Path, declared: dict[str, Any], said: str
+) -> None:
+    found = notes(folder_with(tmp_path / "m", "PreTrainedTokenizerFast", **declared))
+    assert len(found) == bool(said)
+    assert all(said in note for note in found)
+
+
+def test_an_uncased_wordpiece_file_that_is_declared_cased(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path / "m", "PreTrainedTokenizerFast", do_lower_case=False)
+    path = folder / "tokenizer.json"
+    state = json.loads(path.read_text())
+    state["normalizer"] = {"type": "Lowercase"}
+    path.write_text(json.dumps(state))
+    assert ["tokenizer.json does it" in note for note in notes(folder)] == [True]

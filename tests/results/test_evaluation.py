@@ -1,0 +1,62 @@
+"""What `harness.evaluate` returns."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from harness.errors import UsageError
+from harness.results.evaluation import Evaluation
+from harness.results.scores import MACRO, SCHEMA
+
+
+def evaluation(*folders: str) -> Evaluation:
+    def row(lang: str, metric: str, value: float | None) -> dict[str, Any]:
+        return {
+            "model": "org/m", "revision": "0" * 40, "task": "xquad", "lang": lang,
+            "direction": "", "metric": metric, "value": value, "n": 3, "note": "",
+        }  # fmt: skip
+
+    rows = [
+        row("de", "f1", 0.5), row("el", "f1", 0.25), row("de", "exact_match", 0.125),
+        row(MACRO, "f1", 0.375), {**row(MACRO, "f1", None), "task": "mlqa", "metric": None},
+    ]  # fmt: skip
+    compared = lambda a, b: [(a, b)]  # noqa: E731
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    return Evaluation(table, tuple(map(Path, folders)), compared)  # type: ignore[arg-type]
+
+
+def test_by_language() -> None:
+    rows = evaluation().by_language().to_pylist()
+    assert [(r["lang"], r["metric"]) for r in rows] == [
+        ("de", "f1"), ("el", "f1"), ("de", "exact_match")
+    ]  # fmt: skip
+    assert evaluation().by_language("f1").column("value").to_pylist() == [0.5, 0.25]
+    with pytest.raises(UsageError, match="'mrr' was not measured: give exact_match, f1"):
+        evaluation().by_language("mrr")
+
+
+def test_it_is_shown_as_a_table() -> None:
+    shown = repr(evaluation())
+    assert shown.startswith("org/m at 000")
+    assert "37.5" in shown
+    assert len(evaluation()) == 5
+
+
+def test_it_is_compared_by_folder() -> None:
+    one, other = evaluation("out/a"), evaluation("out/b")
+    assert one.compare(other) == [("out/a", "out/b")]
+    assert one.compare("org/name") == [("out/a", "org/name")]
+    with pytest.raises(UsageError, match="evaluation of 2 models"):
+        evaluation("a", "b").compare(other)
+
+
+def test_pandas_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.setattr("harness.results.evaluation.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install pandas"):
+        evaluation().to_pandas()

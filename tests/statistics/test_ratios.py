@@ -1,0 +1,97 @@
+"""Mining runs: F1 by hand under weights and swaps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from harness.errors import DataError, IncompleteError, UsageError
+from harness.kinds.mining import SCHEMA
+from harness.statistics.paired import pair
+from harness.statistics.ratios import PairedRatios
+from harness.statistics.resampling import resample
+
+
+def mined(*pairs: str, split: str = "test", lang: str = "de") -> pa.Table:
+    """Rows of `source target flags`: g for gold, k for kept, m for a gold pair that was missed."""
+    rows: list[dict[str, Any]] = []
+    for source, target, flags in (line.split() for line in pairs):
+        rows.append(
+            {
+                "source_id": source,
+                "target_id": target,
+                "lang": lang,
+                "margin": None if "m" in flags else 1.0,
+                "gold": "g" in flags or "m" in flags,
+                "kept": "k" in flags,
+                "split": split,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def paired(a: pa.Table, b: pa.Table, metric: str = "f1", task: str = "") -> PairedRatios:
+    found = pair([a], [b], metric, "mining", task=task)
+    assert isinstance(found, PairedRatios)
+    return found
+
+
+# Gold: s1 t1, s2 t2, s3 t3. A keeps two of them and one wrong; B keeps one and two wrong.
+A = mined("s1 t1 gk", "s2 t2 gk", "s3 t3 m", "s4 t9 k", "s5 t8 x")
+B = mined("s1 t1 gk", "s2 t7 k", "s2 t2 m", "s3 t3 g", "s6 t6 k")
+
+
+def test_by_hand() -> None:
+    found = paired(A, B, task="b")
+    assert found.clusters.tolist() == [f"b:de:s{i}" for i in range(1, 7)]
+    assert found.numerator_a[:, 0].tolist() == [2, 2, 0, 0, 0, 0]
+    assert found.numerator_b[:, 0].tolist() == [2, 0, 0, 0, 0, 0]
+    assert found.denominator_a[:, 0].tolist() == [2, 2, 1, 1, 0, 0]
+    assert found.denominator_b[:, 0].tolist() == [2, 2, 1, 0, 0, 1]
+    assert found.counted[:, 0].tolist() == [1, 1, 1, 0, 0, 0]
+    assert found.present[:, 0].tolist() == [True] * 4 + [False, True]
+    assert found.observed == pytest.approx([2 * 2 / 6 - 2 * 1 / 6])
+    assert found.sizes.tolist() == [3]
+    assert (found.metric, found.langs) == ("f1", ("de",))
+
+
+@pytest.mark.parametrize(
+    ("metric", "a", "b"), [("precision", 2 / 3, 1 / 3), ("recall", 2 / 3, 1 / 3)]
+)
+def test_other_ratios_by_hand(metric: str, a: float, b: float) -> None:
+    assert paired(A, B, metric).observed == pytest.approx([a - b])
+
+
+def test_weights_and_swaps_by_hand() -> None:
+    found = paired(A, B)
+    # s2 twice, s3 not at all: A has tp 3, kept 4, gold 3; B has tp 1, kept 4, gold 3.
+    weights = np.array([[1.0, 2, 0, 1, 1, 1]])
+    assert found.weighted_differences(weights @ found.weighted_columns()) == pytest.approx(
+        np.array([[6 / 7 - 2 / 7]])
+    )
+    # s4 swapped: A then keeps 2 pairs, B keeps 4.
+    signs = np.array([[1.0, 1, 1, -1, 1, 1], [1, 1, 1, 1, 1, 1], [-1, -1, -1, -1, -1, -1]])
+    swapped = found.flipped_differences(signs @ found.flipped_columns())
+    assert swapped[:, 0] == pytest.approx([4 / 5 - 2 / 7, 1 / 3, -1 / 3])
+
+
+def test_draws_are_of_the_same_weights_for_both_runs() -> None:
+    draws = resample([paired(A, A, task="b")], np.random.default_rng(0), 500)
+    assert np.nanmax(np.abs(draws.bootstrap)) == 0
+    assert np.abs(draws.flipped).max() == 0
+
+
+def test_refusals() -> None:
+    with pytest.raises(IncompleteError, match="in one run only: 1 of de"):
+        paired(A, mined("s1 t1 gk", "s2 t2 m"))
+    with pytest.raises(IncompleteError, match="no language in common"):
+        paired(A, mined("s1 t1 gk", lang="fr"))
+    with pytest.raises(DataError, match="0 gold pairs of a language"):
+        paired(mined("s1 t1 k"), mined("s1 t1 k"))
+    with pytest.raises(UsageError, match="f1 is a ratio of sums"):
+        pair([A], [B, A], "f1", "mining")
+    both = pa.concat_tables([A, mined("s1 t1 gk", lang="fr")])
+    assert paired(both, B).left_out == ("fr",)
