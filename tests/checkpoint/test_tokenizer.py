@@ -19,10 +19,10 @@ from harness.checkpoint.loading import describe, load_encoder, load_reader
 from harness.checkpoint.resolve import resolve
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from harness.errors import RefusedError
-from harness.inference.encoder import tokenize
-from harness.inference.protocol import Encoding
+from harness.inference.encoder import Backbone, Encoder, tokenize
+from harness.inference.protocol import Encoding, Protocol, resolve_encodings
 from harness.inference.windows import WindowShape, make_windows
-from tests.checkpoints import ROBERTA, SENTENCES, build
+from tests.checkpoints import ROBERTA, SENTENCES, build, build_sentence_transformer
 
 LINES = (
     *SENTENCES,
@@ -235,3 +235,28 @@ def test_a_tokenizer_is_read_again_only_when_its_files_change(tmp_path: Path) ->
 def test_what_is_declared(declared: dict[str, Any], expected: tuple[Any, ...]) -> None:
     made: Tokenizer = make_tokenizer(Backend(models.WordLevel({"a": 0}, "a")), declared)
     assert (made.model_max_length, made.padding_side, made.gives_types) == expected
+
+
+@pytest.mark.parametrize("lower_case", [False, True])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_native_cuts_and_lower_cases_as_sentence_transformers_does(
+    tmp_path: Path, lower_case: bool, side: str
+) -> None:
+    library = pytest.importorskip("sentence_transformers")
+    folder = build_sentence_transformer(tmp_path / "m", lower_case=lower_case, max_length=16)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "truncation_side": side}))
+    texts = ["ΟΔΥΣΣΕΥΣ [SEP] The FERRY", "İstanbul ẞ", " ".join(SENTENCES), "short"]
+    expected = library.SentenceTransformer(str(folder), device="cpu").encode(texts)
+    checkpoint = resolve(str(folder))
+    (encoding,) = resolve_encodings(
+        Protocol("native"),
+        task_lengths={"query": 512, "document": 512},
+        depth=3,
+        max_positions=128,
+        native=checkpoint.native,
+        bitext=True,
+    )
+    backbone = Backbone(checkpoint, dtype="float32", device="cpu", top=3)
+    ours = Encoder(backbone, [encoding], cache=tmp_path / "cache")
+    np.testing.assert_allclose(ours.encode(texts, role="query"), expected, atol=1e-5)

@@ -78,6 +78,7 @@ def test_native_is_what_the_checkpoint_declares() -> None:
         prompts={"query": "ask: ", "document": "read: "},
         dtype="float32",
         lower_case=True,
+        declared_side=True,
         steps=(DENSE,),
     )
     assert Protocol("native").track == "native"
