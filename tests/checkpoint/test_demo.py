@@ -30,6 +30,8 @@ from harness.checkpoint.demo import (
 )
 from harness.checkpoint.loading import describe, load_encoder
 from harness.checkpoint.resolve import resolve
+from harness.inference.batching import pad_id
+from harness.inference.encoder import pad
 from harness.results.outcomes import OutcomeFile, find, read_meta
 
 
@@ -89,9 +91,9 @@ def test_an_ordinary_checkpoint(cache: Path) -> None:
 def test_the_layers_add_nothing(cache: Path) -> None:
     checkpoint = resolve(str(build(cache / "demo")))
     model, tokenizer = load_encoder(checkpoint, dtype="float32", device="cpu")
-    inputs = tokenizer(parallel_documents()[0], padding=True, return_tensors="pt")
+    inputs, mask = pad(tokenizer.ids(parallel_documents()[0]), pad_id(tokenizer), "cpu")
     with torch.inference_mode():
-        states = model(**inputs, output_hidden_states=True).hidden_states
+        states = model(inputs, mask, output_hidden_states=True).hidden_states
     assert len(states) == LAYERS + 1
     for state in states[1:]:
         torch.testing.assert_close(state, states[0], atol=1e-5, rtol=0)
@@ -103,13 +105,13 @@ def test_training_reaches_every_weight(cache: Path) -> None:
     )
     model.requires_grad_(True)
     # A mask has no vector of its own.
-    inputs = tokenizer([f"[MASK] {text}" for text in parallel_documents()[0]], padding=True,
-                       return_tensors="pt")  # fmt: skip
+    texts = [f"[MASK] {text}" for text in parallel_documents()[0]]
+    inputs, mask = pad(tokenizer.ids(texts), pad_id(tokenizer), "cpu")
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
     target = torch.linspace(-1, 1, HIDDEN)
     for _ in range(3):  # first what writes moves, then what reads
         optimiser.zero_grad()
-        (model(**inputs).last_hidden_state - target).square().mean().backward()
+        (model(inputs, mask).last_hidden_state - target).square().mean().backward()
         optimiser.step()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

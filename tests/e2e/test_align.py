@@ -124,7 +124,7 @@ def test_one_pair_is_not_too_few(run: Run, tmp_path: Path) -> None:
     [
         (("--task", "demo_qa"), 2, "give demo_bitext or tatoeba"),
         (("--task", "tatoba"), 2, "did you mean tatoeba"),
-        (("--lang", "fr"), 2, "'fr'"),
+        (("--lang", "fr"), 2, "no fr"),
         (("--pooling", "men"), 2, "did you mean mean"),
         (("--dtype", "float8"), 2, "float32"),
         (("--limit", "0"), 2, "from 1"),

@@ -99,7 +99,7 @@ def test_cache_is_listed_and_pruned(run: Run, tmp_path: Path) -> None:
         e["kind"]
         for e in json.loads(run("cache", "ls", "--cache-dir", cache, "--format", "json").stdout)
     }
-    assert kinds == {"vectors", "tokens", "demo"}
+    assert kinds == {"vectors", "tokens", "probes", "demo"}
     assert "removed 0" in run("cache", "prune", "--cache-dir", cache).stdout
     pruned = run("cache", "prune", "--older-than", "0", "--cache-dir", cache).stdout
     assert "removed 1 vector stores, 1 stores of keys of token ids and 0 tuned" in pruned

@@ -291,7 +291,7 @@ def test_a_row_says_it_and_is_not_set_apart(name: str, note: str, tmp_path: Path
             tasks=("demo_bitext",), languages=("de",), limit=40, batch_tokens=tokens, out=out,
             device="cpu", cache_dir=tmp_path / f"cache{tokens}", offline=True,
         )  # fmt: skip
-        run(api.plan(str(folder), request), api.Silent())
+        run(api.plan_request(str(folder), request), api.Silent())
         (file,) = find(out)
         meta = read_meta(file.path)
         assert meta["notes"] == meta["remarks"] != []

@@ -72,9 +72,10 @@ def encoder(checkpoint: Checkpoint, cache: Path, *, batch_tokens: int | None = N
 
 
 def forward_rows(one: Encoder) -> list[int]:
-    """The rows of every forward pass from now on."""
+    """The rows of every forward pass from now on; the model is probed before."""
     rows: list[int] = []
     model, _ = one._backbone.load()
+    assert not one.one_length
     model.register_forward_pre_hook(
         lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )

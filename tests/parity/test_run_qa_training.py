@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from harness.cards.training import Recipe
 from harness.checkpoint.loading import load_encoder
@@ -38,7 +39,8 @@ QUESTIONS = ("  When does the ferry leave?", "Что посадила сестр
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     folder = build(request.param, tmp_path_factory.mktemp("base") / "model", **off)
-    return load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
+    found = load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
+    return (*found, AutoTokenizer.from_pretrained(folder))
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +90,9 @@ def plain(examples: list[Span], tokenizer: Any, recipe: Recipe) -> list[dict[str
 
 
 def test_windows_and_labels_are_those_of_run_qa(loaded: Any, examples: list[Span]) -> None:
-    encoder, tokenizer = loaded
+    encoder, tokenizer, library = loaded
     features = encode("span", examples, Codec(tokenizer, encoder, RECIPE))
-    expected = plain(examples, tokenizer, RECIPE)
+    expected = plain(examples, library, RECIPE)
     assert len(features) == len(expected) > len(examples)
     (windows,) = features.sides
     unlabelled = 0
@@ -104,12 +106,12 @@ def test_windows_and_labels_are_those_of_run_qa(loaded: Any, examples: list[Span
 
 
 def test_steps_are_those_of_a_plain_loop(loaded: Any, examples: list[Span], tmp_path: Path) -> None:
-    encoder, tokenizer = loaded
+    encoder, tokenizer, library = loaded
     codec = Codec(tokenizer, encoder, RECIPE)
     features = encode("span", examples, codec)
     share = Share("qa", features.lengths, RECIPE.batch_size, RECIPE.epochs, len(features))
     schedule = make_schedule([share], seed=3, max_steps=None)
-    padded = plain(examples, tokenizer, RECIPE)
+    padded = plain(examples, library, RECIPE)
 
     def fresh() -> Any:
         import copy
