@@ -82,7 +82,7 @@ def _empty(model: Path, data: Path, started: float) -> Row:
     from harness import api
     from harness.evaluation.options import make_request
     from harness.evaluation.ray.cluster import Pool, marks
-    from harness.evaluation.ray.shards import Measure, Setting, Stage
+    from harness.evaluation.shards import Measure, TaskContext, Stage
 
     with TemporaryDirectory() as folder:
         out, cache = Path(folder, "out"), Path(folder, "cache")
@@ -90,7 +90,7 @@ def _empty(model: Path, data: Path, started: float) -> Row:
         request = make_request(tasks=["tatoeba"], languages=LANGUAGES[:1], device="cpu",
                                    data=data, out=out, cache_dir=cache)  # fmt: skip
         plan = api.plan_request(str(model), request)
-        setting = Setting(request, plan.tasks[0], plan.checkpoint, None, 0)
+        setting = TaskContext(request, plan.tasks[0], plan.checkpoint, None, 0)
         began: list[float] = []
 
         def lane() -> Iterator[Stage]:

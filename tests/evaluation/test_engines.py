@@ -24,7 +24,7 @@ import harness
 from harness.errors import HarnessError, IncompleteError, UsageError
 from harness.evaluation.engines import ENGINES, choose
 from harness.evaluation.ray.cluster import Pool
-from harness.evaluation.ray.shards import Lane, Outcome, Tune
+from harness.evaluation.shards import Lane, ShardResult, Tune
 from harness.results.outcomes import OutcomeFile, find
 from tests.checkpoints import build
 
@@ -330,7 +330,7 @@ class Breaking:
 def test_a_worker_whose_device_breaks_is_replaced(cluster: Any, tmp_path: Path) -> None:
     tuning: Any = Breaking(tmp_path)
     where: Any = SimpleNamespace(data=None)
-    told: list[Outcome] = []
+    told: list[ShardResult] = []
 
     def lane() -> Lane:
         told.extend((yield [(None, Tune(tuning, where))]))
@@ -338,7 +338,7 @@ def test_a_worker_whose_device_breaks_is_replaced(cluster: Any, tmp_path: Path) 
 
     pool = Pool(ray, "cpu", [], lambda texts, characters: None)
     assert list(pool.run([lane()])) == [(0, [])]
-    assert told == [Outcome(failed="KeyError: 'layer'")]
+    assert told == [ShardResult(failed="KeyError: 'layer'")]
 
 
 @pytest.mark.slow
@@ -443,11 +443,11 @@ def test_a_cluster_without_a_gpu_is_said(cluster: Any, bare: Path, tmp_path: Pat
 
 
 def test_a_node_that_does_not_see_the_folders_says_which(bare: Path, tmp_path: Path) -> None:
-    from harness.evaluation.ray.shards import Encode
-    from harness.evaluation.ray.workers import Worker
+    from harness.evaluation.shards import Encode
+    from harness.evaluation.worker import Worker
 
     worker = Worker(1, [tmp_path / "out" / ".shared-0"])
     part = Encode(["a"], "query", "", (0, 1))
     outcome = worker.run("", [], part, False)
-    assert outcome.blind.endswith(f"does not see {tmp_path / 'out'}")
+    assert outcome.missing_path.endswith(f"does not see {tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()  # nothing was written elsewhere

@@ -17,8 +17,8 @@ from harness.errors import IncompleteError
 from harness.evaluation.options import make_request
 from harness.evaluation.plan import Plan
 from harness.evaluation.ray import shards
-from harness.evaluation.ray.shards import Encode, Measure, Outcome, Tune, lanes
-from harness.evaluation.ray.workers import Worker
+from harness.evaluation.shards import Encode, Measure, ShardResult, Tune, lanes
+from harness.evaluation.worker import Worker
 from harness.evaluation.run import not_measured, run
 from harness.inference.vector_store import VectorStore, text_key
 from harness.results.outcomes import find
@@ -53,7 +53,7 @@ def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[str
         try:
             while True:
                 stage = lane.send(answer)
-                done: list[Outcome | None] = [None] * len(stage)
+                done: list[ShardResult | None] = [None] * len(stage)
                 for place in reversed(range(len(stage))):
                     setting, shard = stage[place]
                     did.append(shard)
@@ -96,7 +96,7 @@ def test_a_tuning_that_fails_is_its_tasks_failure_alone(
     def fail(*_args: object) -> None:
         raise IncompleteError("demo_span: the loss is not finite")
 
-    monkeypatch.setattr("harness.evaluation.ray.workers.tuned", fail)
+    monkeypatch.setattr("harness.evaluation.worker.tuned", fail)
     options = {"finetune": True, "data": data, "languages": ["de"]}
     table, _, failures = driven(planned(model, tmp_path, "demo_qa", "demo_bitext", **options))
     (failure,) = failures
@@ -152,7 +152,7 @@ def test_parts_are_of_distinct_token_ids_and_the_driver_reads_no_weight(
     worker = Worker(1, [])
     assert worker.do(setting, shard).failed == ""
     assert len(_vectors(tmp_path)) == len(shard.texts)
-    lane.send([Outcome()])
+    lane.send([ShardResult()])
     assert worker.do(setting, Measure(0, "de")).failed == ""
     assert len(_vectors(tmp_path)) == len(shard.texts)
 
@@ -202,7 +202,7 @@ def test_a_unit_that_another_machine_finished_is_not_measured_again(
     assert worker.do(setting, shard).texts == 36
     (part,) = (tmp_path / "out").rglob("*.parts/de.parquet")
     written = part.stat().st_mtime_ns
-    assert worker.do(setting, shard, again=True) == Outcome()
+    assert worker.do(setting, shard, again=True) == ShardResult()
     assert part.stat().st_mtime_ns == written
 
 
@@ -225,7 +225,7 @@ def test_a_full_disk_is_a_failure_by_name(
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device", "/results")
 
-    monkeypatch.setattr("harness.evaluation.ray.workers.run_unit", full)
+    monkeypatch.setattr("harness.evaluation.worker.run_unit", full)
     _, _, failures = driven(planned(model, tmp_path, "demo_qa", languages=["de"]))
     assert failures[0].endswith("demo_qa/de (/results: No space left on device)")
 
@@ -252,7 +252,7 @@ def test_a_training_finds_the_device_empty(
     def train(*_: Any) -> None:
         seen.extend((worker._model, worker._encoder, worker._prepared))
 
-    monkeypatch.setattr("harness.evaluation.ray.workers.tuned", train)
+    monkeypatch.setattr("harness.evaluation.worker.tuned", train)
     tuning: Any = None
-    assert worker.do(None, Tune(tuning, tuning)) == Outcome()
+    assert worker.do(None, Tune(tuning, tuning)) == ShardResult()
     assert seen == [(None, None)] * 3

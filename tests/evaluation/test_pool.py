@@ -11,8 +11,8 @@ import pytest
 from harness import api
 from harness.errors import IncompleteError
 from harness.evaluation.ray.cluster import ATTEMPTS, Pool
-from harness.evaluation.ray.shards import Encode, Lane, Outcome, Stage
-from harness.evaluation.ray.workers import BrokenDevice, Worker
+from harness.evaluation.shards import Encode, Lane, ShardResult, Stage
+from harness.evaluation.worker import BrokenDevice, Worker
 
 SHARDS = [Encode([text], "query", "", (0, 1)) for text in "abc"]
 
@@ -121,14 +121,14 @@ def test_a_worker_of_a_processor_has_one() -> None:
     assert pool._threads == 1
 
 
-def outcomes(monkeypatch: pytest.MonkeyPatch, ray: Ray, do: Any) -> list[Outcome]:
+def outcomes(monkeypatch: pytest.MonkeyPatch, ray: Ray, do: Any) -> list[ShardResult]:
     """What a lane of three shards is told, each of them done by ``do``."""
     monkeypatch.setattr("harness.evaluation.ray.cluster.BEAT", 0.0)
     monkeypatch.setattr(Worker, "do", lambda worker, setting, shard, *, again=False: do(shard))
     monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
-    told: list[Outcome] = []
+    told: list[ShardResult] = []
 
-    def lane() -> Generator[Stage, list[Outcome], list[Any]]:
+    def lane() -> Generator[Stage, list[ShardResult], list[Any]]:
         told.extend((yield [(None, shard) for shard in SHARDS]))
         return []
 
@@ -142,24 +142,24 @@ def test_a_worker_that_raises_is_ended_and_its_shard_done_by_another(
 ) -> None:
     tries: list[str] = []
 
-    def do(shard: Encode) -> Outcome:
+    def do(shard: Encode) -> ShardResult:
         tries.append(shard.texts[0])
         if tries.count("b") == 1 and shard.texts == ["b"]:
             raise BrokenDevice("CUDA error: an illegal memory access")
-        return Outcome(texts=1)
+        return ShardResult(texts=1)
 
     ray = Ray({"CPU": 1.0})
-    assert outcomes(monkeypatch, ray, do) == [Outcome(texts=1)] * 3
+    assert outcomes(monkeypatch, ray, do) == [ShardResult(texts=1)] * 3
     assert sorted(tries) == ["a", "b", "b", "c"]
     assert len(ray.actors) == 2
     assert ray.killed[0] is ray.actors[0]
 
 
 def test_a_shard_whose_workers_all_raise_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def do(shard: Encode) -> Outcome:
+    def do(shard: Encode) -> ShardResult:
         if shard.texts == ["b"]:
             raise BrokenDevice("CUDA error: device-side assert triggered")
-        return Outcome(texts=1)
+        return ShardResult(texts=1)
 
     told = outcomes(monkeypatch, Ray({"CPU": 1.0}), do)
     assert [outcome.failed for outcome in told] == [
@@ -174,7 +174,7 @@ class AcceleratorError(RuntimeError):
     """As torch.AcceleratorError."""
 
 
-def doing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Outcome:
+def doing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> ShardResult:
     """A shard in which ``error`` is raised."""
 
     def fails(*_: Any) -> Any:
@@ -204,7 +204,7 @@ def doing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Outcome:
 def test_whatever_a_shard_raises_is_how_it_failed(
     monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
 ) -> None:
-    assert doing(monkeypatch, error) == Outcome(failed=why)
+    assert doing(monkeypatch, error) == ShardResult(failed=why)
 
 
 @pytest.mark.usefixtures("one_thread")
