@@ -151,7 +151,7 @@ def choose_devices(device: str | None, workers: int | None) -> tuple[str, tuple[
     if len(set(names)) < len(names):
         raise UsageError(f"device {device!r}: one is named twice, give each once")
     chosen = "cuda" if len(names) > 1 else choose_device(device)
-    if workers is not None and workers > 1 and chosen != "cpu":
+    if workers is not None and workers > 1 and chosen.split(":")[0] != "cpu":
         raise UsageError(
             f"--workers {workers} share the processors: add --device cpu, or leave it out and "
             "name the GPUs (--device cuda:0,cuda:1 or all)"
