@@ -81,8 +81,9 @@ def _scaling(model: Path, data: Path, runs: int, both: float) -> Row:
 def _empty(model: Path, data: Path, started: float) -> Row:
     from harness import api
     from harness.evaluation.options import make_request
-    from harness.evaluation.ray.cluster import Pool, marks
-    from harness.evaluation.ray.shards import Measure, Setting, Stage
+    from harness.evaluation.pool import Pool
+    from harness.evaluation.ray.cluster import RayWorkers, marks
+    from harness.evaluation.shards import Measure, Stage, TaskContext
 
     with TemporaryDirectory() as folder:
         out, cache = Path(folder, "out"), Path(folder, "cache")
@@ -90,7 +91,7 @@ def _empty(model: Path, data: Path, started: float) -> Row:
         request = make_request(tasks=["tatoeba"], languages=LANGUAGES[:1], device="cpu",
                                    data=data, out=out, cache_dir=cache)  # fmt: skip
         plan = api.plan_request(str(model), request)
-        setting = Setting(request, plan.tasks[0], plan.checkpoint, None, 0)
+        setting = TaskContext(request, plan.tasks[0], plan.checkpoint, None, 0)
         began: list[float] = []
 
         def lane() -> Iterator[Stage]:
@@ -103,7 +104,7 @@ def _empty(model: Path, data: Path, started: float) -> Row:
         import ray
 
         with marks(out, cache) as seen:
-            pool = Pool(ray, "cpu", seen, lambda texts, characters: None)
+            pool = Pool(RayWorkers(ray, "cpu", seen), lambda texts, characters: None)
             workers = time.perf_counter()
             list(pool.run([lane()]))  # type: ignore[list-item]
         took = (began[1] - began[0]) / SHARDS

@@ -68,6 +68,7 @@ def evaluate(
     prompt_document: str | None = None,
     dtype: str = "float32",
     device: str | None = None,
+    workers: int | None = None,
     batch_tokens: int | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -106,12 +107,17 @@ def evaluate(
     request = make_request(
         tasks=_listed(tasks), languages=_listed(languages), suite=suite, split=split,
         protocol=protocol, pooling=pooling, layer=layer, prompt_query=prompt_query,
-        prompt_document=prompt_document, dtype=dtype, device=device, batch_tokens=batch_tokens,
+        prompt_document=prompt_document, dtype=dtype, device=device, workers=workers,
+        batch_tokens=batch_tokens,
         limit=limit, seed=seed, data=data, out=out, cache_dir=cache_dir, offline=offline,
         finetune=finetune, fresh=fresh, engine=engine,
     )  # fmt: skip
     if engine != "local" and not all(isinstance(one, str) for one in models):
         raise UsageError(f"--engine {engine} takes Hub ids and folders: an object stays here")
+    if request.worker_devices and not all(isinstance(one, str) for one in models):
+        raise UsageError(
+            "several devices or workers take Hub ids and folders: an object stays in this process"
+        )
     plans: list[Plan] = []
     tables: list[pa.Table] = []
 

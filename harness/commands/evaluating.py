@@ -11,7 +11,7 @@ from harness.commands.options import (
     BatchTokens,
     CacheDir,
     Data,
-    Device,
+    Devices,
     Dtype,
     Finetune,
     Format,
@@ -31,6 +31,7 @@ from harness.commands.options import (
     SuiteName,
     Tasks,
     Verbose,
+    Workers,
 )
 from harness.commands.outputs import check_format, errors, print_json, print_notes, print_scores
 
@@ -47,7 +48,8 @@ def eval(
     prompt_query: PromptQuery = None,
     prompt_document: PromptDocument = None,
     dtype: Dtype = "float32",
-    device: Device = None,
+    device: Devices = None,
+    workers: Workers = None,
     batch_tokens: BatchTokens = None,
     limit: Limit = None,
     seed: Seed = 0,
@@ -80,7 +82,7 @@ def eval(
         request = make_request(
             suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
             pooling=pooling, layer=layer, prompt_query=prompt_query,
-            prompt_document=prompt_document, dtype=dtype, device=device,
+            prompt_document=prompt_document, dtype=dtype, device=device, workers=workers,
             batch_tokens=batch_tokens, limit=limit, seed=seed, data=data, out=out,
             cache_dir=cache_dir, offline=offline, finetune=finetune, engine=engine, fresh=fresh,
         )  # fmt: skip

@@ -31,6 +31,18 @@ PromptQuery = Annotated[str | None, typer.Option(help="Put before every query.")
 PromptDocument = Annotated[str | None, typer.Option(help="Put before every document.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps.")]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        help="cpu, cuda or mps; several GPUs, each with a process of its own (cuda:0,cuda:1); or "
+        "all of them.",
+        metavar="D[,D...]|all",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes that share languages and texts on the CPU; a model for each."),
+]
 BatchTokens = Annotated[
     int | None, typer.Option(help="Tokens a batch; halved when memory runs out.")
 ]

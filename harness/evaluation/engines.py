@@ -1,28 +1,32 @@
-"""Engines: where the shards of a plan run. On this machine one after another, or on a Ray cluster.
+"""Engines: where the shards of a plan run. In this process, in local processes, or on Ray.
 
-On Ray, one worker per GPU (or processor core) does shards that it is handed one by one. Rows,
-vectors and tuned checkpoints go to folders that all nodes share, each file by an atomic rename; so
-a worker, a node or the command itself may be lost at any moment, and what is repeated is what was
-unfinished.
+With several workers, each does shards that it is handed one by one. Rows, vectors and tuned
+checkpoints go to folders that all of them share, each file by an atomic rename; so a worker, a node
+or the command itself may be lost at any moment, and what is repeated is what was unfinished.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from harness.errors import HarnessError, IncompleteError, UsageError, unknown_name
 from harness.evaluation.plan import Plan
-from harness.evaluation.ray.cluster import Pool, connected, marks
-from harness.evaluation.ray.shards import Lane, lanes
+from harness.evaluation.pool import Pool, Workers
+from harness.evaluation.processes import local_workers
+from harness.evaluation.ray.cluster import RayWorkers, connected, marks
 from harness.evaluation.run import Reporter, not_measured, run
+from harness.evaluation.shards import Lane, lanes
 
 if TYPE_CHECKING:
     from harness.data.examples import Loaded
+    from harness.evaluation.request import Request
 
 # Plans → each with its scores, in their order. An error of a later plan is raised after the scores
 # of those before it.
@@ -30,9 +34,17 @@ Engine = Callable[[Iterable[Plan], Reporter], Iterator[tuple[Plan, pa.Table]]]
 
 
 def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.Table]]:
-    """This machine, one plan after another."""
+    """This machine: one plan after another in this process, or all of them in several.
+
+    Raises:
+        IncompleteError: with several processes, as ``pooled``.
+    """
+    remaining = iter(plans)
     kept: dict[Any, Loaded] = {}
-    for plan in plans:
+    for plan in remaining:
+        if plan.request.worker_devices:  # those of all plans
+            yield from pooled(chain([plan], remaining), reporter, _local_workers)
+            return
         # The caller may hold all plans to the end: they hold the same examples, then.
         plan = _with_kept(plan, kept)
         yield plan, run(plan, reporter)
@@ -42,10 +54,23 @@ def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa
     """A Ray cluster, the shards of all plans in one pool.
 
     Raises:
-        IncompleteError: shards failed (they are named, and a plan that could not be made; the
-            others are finished), a node does not see the folders or has other software, or no
-            machine is left.
+        IncompleteError: as ``pooled``; or a node does not see the folders or has other software, or
+            no machine is left.
         UsageError: no GPU in the cluster, or no cluster at RAY_ADDRESS.
+    """
+    return pooled(plans, reporter, _ray_workers)
+
+
+def pooled(
+    plans: Iterable[Plan],
+    reporter: Reporter,
+    opened: Callable[[Request], AbstractContextManager[Workers]],
+) -> Iterator[tuple[Plan, pa.Table]]:
+    """The shards of all plans, handed out to the workers that ``opened`` gives.
+
+    Raises:
+        IncompleteError: shards failed (they are named, and a plan that could not be made; the
+            others are finished), or workers do not start.
     """
     planned: list[Plan] = []
     kept: dict[Any, Loaded] = {}
@@ -57,7 +82,7 @@ def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa
     except HarnessError as error:
         broken = error
     failures: list[str] = []
-    for plan, tables in _run(planned, reporter, failures):
+    for plan, tables in _run(planned, reporter, failures, opened):
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
     if broken is not None and not failures:
         raise broken
@@ -86,22 +111,37 @@ def choose(name: str) -> Engine:
     return ENGINES[name]
 
 
+@contextmanager
+def _local_workers(request: Request) -> Iterator[Workers]:
+    with local_workers(request.worker_devices) as workers:
+        yield workers
+
+
+@contextmanager
+def _ray_workers(request: Request) -> Iterator[Workers]:
+    with connected() as ray, marks(request.out, request.cache) as seen:
+        yield RayWorkers(ray, request.device, seen)
+
+
 def _run(
-    plans: Sequence[Plan], reporter: Reporter, failures: list[str]
+    plans: Sequence[Plan],
+    reporter: Reporter,
+    failures: list[str],
+    opened: Callable[[Request], AbstractContextManager[Workers]],
 ) -> Iterator[tuple[Plan, list[pa.Table]]]:
     if all(task.finished for plan in plans for task in plan.tasks):
-        # Nothing to hand out: the scores of what is there need no cluster.
+        # Nothing to hand out: the scores of what is there need no worker.
         for plan in plans:
             own = [_alone(lane) for lane in lanes(plan, 1, reporter, failures)]
             yield plan, [table for found in own for table in found]
         return
     request = plans[0].request  # device and folders are those of all plans
-    with connected() as ray, marks(request.out, request.cache) as seen:
-        pool = Pool(ray, request.device, seen, reporter.advance)
+    with opened(request) as workers:
+        pool = Pool(workers, reporter.advance)
         numbered = [
             (number, lane)
             for number, plan in enumerate(plans)
-            for lane in lanes(plan, pool.slots() or 1, reporter, failures)
+            for lane in lanes(plan, workers.room() or 1, reporter, failures)
         ]
         tables: dict[int, list[pa.Table]] = {}
         done = 0

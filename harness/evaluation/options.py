@@ -27,6 +27,7 @@ def make_request(
     prompt_document: str | None = None,
     dtype: str = "float32",
     device: str | None = None,
+    workers: int | None = None,
     batch_tokens: int | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -53,11 +54,17 @@ def make_request(
     }.items():  # fmt: skip
         check_text(name, text)
     folder, results = data_folder(data), Path(out)
+    worker_devices: tuple[str, ...] = ()
     if engine == "local":
-        chosen = choose_device(device)
+        chosen, worker_devices = choose_devices(device, workers)
     else:  # workers do not start in this folder
         folder, results = folder and folder.absolute(), results.absolute()
         chosen = _node_device(device)
+        if workers is not None:
+            raise UsageError(
+                f"--workers {workers} with --engine {engine}: leave it out, the cluster has a "
+                "worker for each of its GPUs or cores"
+            )
     if finetune and ":" in chosen:
         raise UsageError(
             f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
@@ -77,6 +84,7 @@ def make_request(
             dtype=dtype,  # type: ignore[arg-type]
         ),
         device=chosen,
+        worker_devices=worker_devices,
         batch_tokens=batch_tokens,
         limit=limit,
         seed=seed,
@@ -114,9 +122,46 @@ def _node_device(device: str | None) -> str:
     """
     if device == "cuda":
         return device
-    if device is not None and device.startswith("cuda:"):
+    if device is not None and (device.startswith("cuda:") or "," in device or device == "all"):
         raise UsageError(f"device {device!r} with --engine ray: use cuda, Ray deals the GPUs out")
     return choose_device(device)
+
+
+def choose_devices(device: str | None, workers: int | None) -> tuple[str, tuple[str, ...]]:
+    """The device, and those of the worker processes where there are to be several.
+
+    ``device``: one, several GPUs by number (``cuda:0,cuda:1``), or ``all`` GPUs of this machine
+    (its processors where there is none). ``workers``: processes that share the processors.
+
+    Raises:
+        UsageError: a device is not there or named twice, or these do not go together.
+    """
+    import torch
+
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: give a whole number from 1")
+    if device == "all":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        device = ",".join(f"cuda:{number}" for number in range(count)) or "cpu"
+    names = device.split(",") if device else []
+    for name in names:
+        choose_device(name)
+        if len(names) > 1 and not name.startswith("cuda:"):
+            raise UsageError(f"device {device!r}: of several, each is a GPU by number, as cuda:0")
+    if len(set(names)) < len(names):
+        raise UsageError(f"device {device!r}: one is named twice, give each once")
+    chosen = "cuda" if len(names) > 1 else choose_device(device)
+    if workers is not None and workers > 1 and chosen.split(":")[0] != "cpu":
+        raise UsageError(
+            f"--workers {workers} share the processors: add --device cpu, or leave it out and "
+            "name the GPUs (--device cuda:0,cuda:1 or all)"
+        )
+    several = tuple(names) if len(names) > 1 else ("cpu",) * (workers or 1)
+    if len(several) == 1:
+        return chosen, ()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("several devices or --workers start processes: do it without torchrun")
+    return chosen, several
 
 
 def choose_device(device: str | None) -> str:

@@ -17,7 +17,11 @@ DEFAULT_SUITE = "xtreme-r"
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, besides the checkpoint. ``None`` leaves a choice to its default."""
+    """What was asked for, besides the checkpoint. ``None`` leaves a choice to its default.
+
+    ``worker_devices``: of the local worker processes, such as ``("cuda:0", "cuda:1")``, each of
+    which sees its own as ``device``; without any, this process does the work.
+    """
 
     suite: str | None = None
     tasks: tuple[str, ...] = ()
@@ -25,6 +29,7 @@ class Request:
     split: str | None = None
     protocol: Protocol = field(default_factory=Protocol)
     device: str = "cpu"
+    worker_devices: tuple[str, ...] = ()
     batch_tokens: int | None = None
     limit: int | None = None
     seed: int = 0

@@ -5,28 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import harness
 from harness.errors import HarnessError, IncompleteError, UsageError
+from harness.evaluation import engines
 from harness.evaluation.engines import ENGINES, choose
-from harness.evaluation.ray.cluster import Pool
-from harness.evaluation.ray.shards import Lane, Outcome, Tune
+from harness.evaluation.pool import ATTEMPTS, Pool, Workers
+from harness.evaluation.processes import _environment, local_workers, threads
+from harness.evaluation.ray.cluster import Actor, RayWorkers, _running_cluster
+from harness.evaluation.shards import Encode, Lane, Measure, ShardResult, Tune
 from harness.results.outcomes import OutcomeFile, find
 from tests.checkpoints import build
+from tests.e2e.conftest import interrupted
+from tests.evaluation.fatal import FatalMeasure, with_fatal
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
@@ -50,7 +50,15 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=["workers", "ray"])
+def pooled(request: pytest.FixtureRequest) -> str:
+    """What has several workers: local processes, and Ray."""
+    if request.param == "ray":
+        request.getfixturevalue("cluster")
+    return str(request.param)
+
+
+@pytest.fixture(params=["local", "workers", "ray"])
 def engine(request: pytest.FixtureRequest) -> str:
     if request.param == "ray":
         request.getfixturevalue("cluster")
@@ -68,14 +76,16 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(models: Any, tasks: Any, folder: Path, engine: str, **options: Any) -> pa.Table:
-    """Results in ``folder/out``, vectors in ``folder/cache``."""
+    """Results in ``folder/out``, vectors in ``folder/cache``; ``workers`` is two processes."""
     usual = {
         "out": folder / "out",
         "cache_dir": folder / "cache",
         "offline": True,
         "device": "cpu",
         "languages": SOME,
+        **({"workers": 2} if engine == "workers" else {}),
     }
+    engine = "local" if engine == "workers" else engine
     return harness.evaluate(models, tasks, engine=engine, **(usual | options)).to_arrow()
 
 
@@ -191,12 +201,12 @@ def test_fresh_every_layer_and_a_limit(engine: str, reader: Path, tmp_path: Path
     evaluate(reader, tasks, tmp_path, "local", **options)
     first, done, kept = rows(tmp_path), timing(tmp_path), vectors(tmp_path)
     stores = sorted((tmp_path / "cache" / "vectors").glob("*/*.arrow"))
-    time.sleep(1.1)  # `finished` is in whole seconds
+    files = {file.path: file.path.stat() for file in find(tmp_path / "out")}
     evaluate(reader, tasks, tmp_path, engine, fresh=True, **options)
     assert rows(tmp_path) == first
     assert len(first) == 5  # four layers and the head
-    after = timing(tmp_path)
-    assert all(after[key]["finished"] > when["finished"] for key, when in done.items())
+    assert timing(tmp_path).keys() == done.keys()
+    assert all(path.stat().st_mtime_ns > was.st_mtime_ns for path, was in files.items())
     assert not {path for path in stores if path.exists()}  # nothing of before was believed
     again = vectors(tmp_path)
     assert again.keys() == kept.keys()
@@ -256,60 +266,65 @@ def test_missing_data_and_what_fails_for_a_reason_of_its_own(
     assert {unit for _, unit in timing(tmp_path)} == {"hi", "ru", "es"}
 
 
-def workers(*, busy: bool) -> list[psutil.Process]:
-    """Our cluster's workers, or those that are in a shard right now."""
-    title = "ray::Worker.run" if busy else "ray::Worker"
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if (process.cmdline() or [""])[0].startswith(title):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+def lose_a_worker(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, *, times: int
+) -> Callable[[], list[int]]:
+    """The last language of the last task kills who takes it up; gives the killed processes."""
+    whole = engines.lanes
 
+    def lanes(plan: Any, *arguments: Any) -> list[Lane]:
+        last = plan.tasks[-1].units[-1]
+        *before, lane = whole(plan, *arguments)
 
-class Killer(threading.Thread):
-    """Kills a worker in mid-shard once something is finished, and notes what was."""
+        def fatal(shard: Measure) -> Measure | None:
+            if shard.unit != last:
+                return None
+            return FatalMeasure(shard.job, last, folder / "out", folder / "fatal", times)
 
-    def __init__(self, folder: Path, kill: Callable[[], bool]) -> None:
-        super().__init__(daemon=True)
-        self.folder, self.kill = folder, kill
-        self.done: dict[tuple[str, str], Any] = {}
+        return [*before, with_fatal(lane, fatal)]
 
-    def run(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            if list((self.folder / "out").rglob("*.parts/*.parquet")):
-                done = timing(self.folder)
-                if self.kill():
-                    self.done = done
-                    return
-            time.sleep(0.002)
-
-
-def _kill_one() -> bool:
-    for process in workers(busy=True):
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-        return True
-    return False
+    monkeypatch.setattr(engines, "lanes", lanes)
+    return lambda: [int(path.name) for path in (folder / "fatal" / "killed").iterdir()]
 
 
 def test_a_killed_worker_costs_its_shard_alone(
-    cluster: Any, reader: Path, expected: Path, tmp_path: Path
+    pooled: str,
+    reader: Path,
+    expected: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    killer = Killer(tmp_path, _kill_one)
-    killer.start()
-    evaluate(reader, EVERY, tmp_path, "ray")
-    killer.join(10)
-    assert killer.done, "it was killed before or after its work"
+    killed = lose_a_worker(monkeypatch, tmp_path, times=1)
+    evaluate(reader, EVERY, tmp_path, pooled)
+    assert len(killed()) == 1
     ours = rows(tmp_path)
     assert ours == {key: table for key, table in rows(expected).items() if key in ours}
     assert len(ours) == len(EVERY)
-    after = timing(tmp_path)
-    assert {key: after[key] for key in killer.done} == killer.done
-    assert len(workers(busy=False)) == 0
+    before, after = timing(tmp_path / "fatal" / "before"), timing(tmp_path)
+    assert before
+    assert {key: after[key] for key in before} == before
+
+
+def test_a_shard_that_kills_every_worker_fails_alone_and_by_name(
+    reader: Path, expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = lose_a_worker(monkeypatch, tmp_path, times=99)
+    with pytest.raises(
+        IncompleteError, match=r"demo_qa/\w\w \(its worker was lost 3 times: killed"
+    ):
+        evaluate(reader, EVERY, tmp_path, "workers")
+    assert len(killed()) == ATTEMPTS
+    assert len(timing(tmp_path)) == len(timing_of(expected, "reader")) - 1
+    assert not list((tmp_path / "out").rglob("demo_qa*.parquet.tmp"))
+
+
+def timing_of(folder: Path, model: str) -> dict[tuple[str, str], Any]:
+    return {
+        (file.path.name, unit): when
+        for file in find(folder / "out")
+        if model in str(file.path)
+        for unit, when in file.meta()["timing"].items()
+    }
 
 
 class Breaking:
@@ -327,85 +342,84 @@ class Breaking:
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nSearch for it")
 
 
-def test_a_worker_whose_device_breaks_is_replaced(cluster: Any, tmp_path: Path) -> None:
+def test_a_worker_whose_device_breaks_is_replaced(pooled: str, tmp_path: Path) -> None:
     tuning: Any = Breaking(tmp_path)
     where: Any = SimpleNamespace(data=None)
-    told: list[Outcome] = []
+    told: list[ShardResult] = []
 
     def lane() -> Lane:
         told.extend((yield [(None, Tune(tuning, where))]))
         return []
 
-    pool = Pool(ray, "cpu", [], lambda texts, characters: None)
-    assert list(pool.run([lane()])) == [(0, [])]
-    assert told == [Outcome(failed="KeyError: 'layer'")]
+    def run(workers: Workers) -> None:
+        pool = Pool(workers, lambda texts, characters: None)
+        assert list(pool.run([lane()])) == [(0, [])]
+
+    if pooled == "ray":
+        run(RayWorkers(ray, "cpu", []))
+    else:
+        with local_workers(["cpu"]) as workers:
+            run(workers)
+    assert told == [ShardResult(failed="KeyError: 'layer'")]
 
 
-@pytest.mark.slow
-def test_a_lost_node_costs_its_shards_alone(
-    cluster: Any, reader: Path, expected: Path, tmp_path: Path
+def test_local_workers_end_with_the_command_and_are_of_its_threads(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    node = cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes()
+    with local_workers(["cpu", "cpu"]) as workers:
+        started = [workers.start(), workers.start()]
+        for worker in started:
+            workers.greet(worker)
+        ready = {event.worker for event in workers.wait()}
+        while len(ready) < 2:
+            ready |= {event.worker for event in workers.wait()}
+        processes = [worker.process for worker in started]  # type: ignore[attr-defined]
+        assert all(process.poll() is None for process in processes)
+    assert all(process.returncode == -signal.SIGKILL for process in processes)
+    monkeypatch.setattr("harness.evaluation.processes.processors", lambda: 7)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [threads(count) for count in (1, 2, 7, 9)] == [7, 3, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads(2) == 2
 
-    def lose() -> bool:
-        # Ours alone among four: wait until it has begun.
-        pid = node.all_processes["raylet"][0].process.pid
-        its = [w for w in workers(busy=True) if w.ppid() == pid]
-        if not its:
-            return False
-        cluster.remove_node(node, allow_graceful=False)
-        return True
 
-    killer = Killer(tmp_path, lose)
-    killer.start()
-    evaluate(reader, EVERY, tmp_path, "ray")
-    killer.join(30)
-    assert killer.done, "it was lost before or after its work"
-    ours = rows(tmp_path)
-    assert ours == {key: table for key, table in rows(expected).items() if key in ours}
-    after = timing(tmp_path)
-    assert {key: after[key] for key in killer.done} == killer.done
+def test_a_worker_sees_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert _environment("cuda:1", 3)["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in _environment("cpu", 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-6")
+    assert _environment("cuda:1", 3)["CUDA_VISIBLE_DEVICES"] == "GPU-6"
 
 
 COMMAND = (
-    *("eval", "--suite", "demo", "--engine", "ray", "--device", "cpu", "--format", "json"),
+    *("eval", "--suite", "demo", "--device", "cpu", "--format", "json", "--offline"),
     *(word for lang in SOME for word in ("--lang", lang)),
     *(word for task in EVERY for word in ("--task", task)),
 )
+LOCALLY, ON_RAY = ("--workers", "2"), ("--engine", "ray")
 
 
-def started(model: Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    places = ("--out", str(folder / "out"), "--cache-dir", str(folder / "cache"))
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *COMMAND, str(model), *places],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | environment,
-        start_new_session=True,
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [LOCALLY, pytest.param(ON_RAY, marks=pytest.mark.slow)], ids=str)
 def test_a_command_that_was_ended_is_finished_by_the_next(
-    reader: Path, expected: Path, tmp_path: Path, number: int, code: int
+    reader: Path, expected: Path, tmp_path: Path, number: int, how: tuple[str, ...]
 ) -> None:
     # Without a cluster of the tests: each command starts one of its own, and takes it along.
-    running = started(reader, tmp_path)
-    deadline = time.monotonic() + 180
-    while not list((tmp_path / "out").rglob("*.parts/*.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.killpg(running.pid, number) if number == signal.SIGINT else running.send_signal(number)
-    _, err = running.communicate(timeout=120)
-    assert running.returncode == code, err
+    places = ("--out", tmp_path / "out", "--cache-dir", tmp_path / "cache")
+    command = (*COMMAND, *how, reader, *places)
+    # The greetings of the workers come first, then all of one task.
+    ended = interrupted(
+        "harness.evaluation.pool:Pool._done", 9, number, *command, RAY_ADDRESS="local"
+    )
+    code, err = ended
+    assert code == (130 if number == signal.SIGINT else -number), err
     assert "Traceback" not in err
     done = timing(tmp_path)
-    assert 0 < len(done) < len(EVERY) * len(SOME) - 1, "it was ended before or after its work"
-    again = started(reader, tmp_path)
-    _, err = again.communicate(timeout=300)
-    assert again.returncode == 0, err
+    assert 0 < len(done) < len(EVERY) * len(SOME), "it was ended before or after its work"
+    code, err = interrupted(
+        "harness.evaluation.pool:Pool._done", 0, 0, *command, RAY_ADDRESS="local"
+    )
+    assert code == 0, err
     ours = rows(tmp_path)
     assert ours == {key: table for key, table in rows(expected).items() if key in ours}
     after = timing(tmp_path)
@@ -424,8 +438,6 @@ def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cluster_that_does_not_answer_is_one_line(
     monkeypatch: pytest.MonkeyPatch, bare: Path, tmp_path: Path
 ) -> None:
-    from harness.evaluation.ray.cluster import _running_cluster
-
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with pytest.raises(UsageError, match=r"no Ray cluster at RAY_ADDRESS=127\.0\.0\.1:9"):
         _running_cluster()
@@ -443,11 +455,8 @@ def test_a_cluster_without_a_gpu_is_said(cluster: Any, bare: Path, tmp_path: Pat
 
 
 def test_a_node_that_does_not_see_the_folders_says_which(bare: Path, tmp_path: Path) -> None:
-    from harness.evaluation.ray.shards import Encode
-    from harness.evaluation.ray.workers import Worker
-
-    worker = Worker(1, [tmp_path / "out" / ".shared-0"])
+    actor = Actor(1, [tmp_path / "out" / ".shared-0"])
     part = Encode(["a"], "query", "", (0, 1))
-    outcome = worker.run("", [], part, False)
-    assert outcome.blind.endswith(f"does not see {tmp_path / 'out'}")
+    result = actor.run("", [], part, False)
+    assert result.missing_path.endswith(f"does not see {tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()  # nothing was written elsewhere

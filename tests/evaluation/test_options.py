@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+import harness
 from harness.errors import UsageError
-from harness.evaluation.options import choose_device, make_request
+from harness.evaluation.options import choose_device, choose_devices, make_request
 
 
 @pytest.fixture
@@ -48,3 +49,69 @@ def test_text_that_utf8_cannot_hold(name: str) -> None:
     with pytest.raises(UsageError, match="is not UTF-8") as caught:
         make_request(**{name: "query\udcff: "})  # type: ignore[arg-type]
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("device", "workers", "chosen"),
+    [
+        (None, None, ("cuda", ())),
+        ("cuda:1", 1, ("cuda:1", ())),
+        ("cuda:1,cuda:0", None, ("cuda", ("cuda:1", "cuda:0"))),
+        ("all", None, ("cuda", ("cuda:0", "cuda:1"))),
+        ("cpu", 1, ("cpu", ())),
+        ("cpu", 3, ("cpu", ("cpu", "cpu", "cpu"))),
+    ],
+)
+def test_devices_and_the_processes_that_they_have(
+    device: str | None, workers: int | None, chosen: tuple[str, tuple[str, ...]]
+) -> None:
+    assert choose_devices(device, workers) == chosen
+
+
+def test_all_devices_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_devices("all", None) == ("cpu", ())
+    assert choose_devices("all", 2) == ("cpu", ("cpu", "cpu"))
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"device": "cuda:0,cuda:2"}, "'cuda:2' is not on this machine"),
+        ({"device": "cuda:0,cuda:0"}, "named twice"),
+        ({"device": "cuda:0,cpu"}, "each is a GPU by number"),
+        ({"device": "cuda,cuda:1"}, "each is a GPU by number"),
+        ({"device": "cuda:0,"}, "unknown device ''"),
+        ({"workers": 0}, "--workers 0: give a whole number from 1"),
+        ({"workers": 2}, "add --device cpu"),
+        ({"device": "all", "workers": 2}, "share the processors"),
+        ({"engine": "ray", "workers": 2}, "the cluster has a worker"),
+        ({"engine": "ray", "device": "all"}, "Ray deals the GPUs out"),
+        ({"engine": "ray", "device": "cuda:0,cuda:1"}, "Ray deals the GPUs out"),
+    ],
+    ids=str,
+)
+def test_devices_and_workers_that_do_not_go_together(options: dict[str, object], why: str) -> None:
+    if options.get("engine") == "ray":
+        pytest.importorskip("ray")
+    with pytest.raises(UsageError, match=why) as caught:
+        make_request(**options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_several_processes_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="without torchrun"):
+        make_request(device="cpu", workers=2)
+    assert make_request(device="cpu", workers=1).worker_devices == ()
+
+
+def test_an_object_stays_in_one_process() -> None:
+    class Model:
+        def encode(self, texts: list[str]) -> list[list[float]]:
+            return [[1.0] for _ in texts]
+
+    with pytest.raises(UsageError, match="an object stays in this process"):
+        harness.evaluate(Model(), "demo_bitext", device="cpu", workers=2)

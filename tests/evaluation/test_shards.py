@@ -14,12 +14,12 @@ import pytest
 
 from harness import api
 from harness.errors import IncompleteError
+from harness.evaluation import shards
 from harness.evaluation.options import make_request
 from harness.evaluation.plan import Plan
-from harness.evaluation.ray import shards
-from harness.evaluation.ray.shards import Encode, Measure, Outcome, Tune, lanes
-from harness.evaluation.ray.workers import Worker
 from harness.evaluation.run import not_measured, run
+from harness.evaluation.shards import Encode, Measure, ShardResult, Tune, lanes
+from harness.evaluation.worker import Worker
 from harness.inference.vector_store import VectorStore, text_key
 from harness.results.outcomes import find
 from tests.checkpoints import build
@@ -46,14 +46,14 @@ def planned(model: Path, folder: Path, *tasks: str, **options: Any) -> Plan:
 
 def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[str]]:
     """Scores, every shard that was done, and what failed. Each stage is done backwards."""
-    worker, did, failures = Worker(1, []), [], []
+    worker, did, failures = Worker(1), [], []
     tables = []
     for lane in lanes(plan, machines, api.Silent(), failures):
         answer: Any = None
         try:
             while True:
                 stage = lane.send(answer)
-                done: list[Outcome | None] = [None] * len(stage)
+                done: list[ShardResult | None] = [None] * len(stage)
                 for place in reversed(range(len(stage))):
                     setting, shard = stage[place]
                     did.append(shard)
@@ -96,7 +96,7 @@ def test_a_tuning_that_fails_is_its_tasks_failure_alone(
     def fail(*_args: object) -> None:
         raise IncompleteError("demo_span: the loss is not finite")
 
-    monkeypatch.setattr("harness.evaluation.ray.workers.tuned", fail)
+    monkeypatch.setattr("harness.evaluation.worker.tuned", fail)
     options = {"finetune": True, "data": data, "languages": ["de"]}
     table, _, failures = driven(planned(model, tmp_path, "demo_qa", "demo_bitext", **options))
     (failure,) = failures
@@ -149,10 +149,10 @@ def test_parts_are_of_distinct_token_ids_and_the_driver_reads_no_weight(
     ((setting, shard),) = stage
     german = task.loaded.examples["de"]
     assert 1 < len(shard.texts) < len({*german.source, *german.english})
-    worker = Worker(1, [])
+    worker = Worker(1)
     assert worker.do(setting, shard).failed == ""
     assert len(_vectors(tmp_path)) == len(shard.texts)
-    lane.send([Outcome()])
+    lane.send([ShardResult()])
     assert worker.do(setting, Measure(0, "de")).failed == ""
     assert len(_vectors(tmp_path)) == len(shard.texts)
 
@@ -170,7 +170,7 @@ def test_a_resumed_run_encodes_what_is_missing_in_the_same_batches(
     assert isinstance(first, Encode)
     assert first.lang == "es"
     before = len(_vectors(tmp_path / "half"))
-    outcome = Worker(1, []).do(setting, Encode(first.texts, "query", "es", (0, 3)))
+    outcome = Worker(1).do(setting, Encode(first.texts, "query", "es", (0, 3)))
     assert outcome.failed == ""
     assert before < len(_vectors(tmp_path / "half")) < before + len(first.texts)
     assert outcome.texts == len(_vectors(tmp_path / "half")) - before
@@ -198,11 +198,11 @@ def test_a_unit_that_another_machine_finished_is_not_measured_again(
     plan = planned(model, tmp_path, "demo_qa", languages=["de"])
     (lane,) = lanes(plan, 1, api.Silent(), [])
     ((setting, shard),) = lane.send(None)
-    worker = Worker(1, [])
+    worker = Worker(1)
     assert worker.do(setting, shard).texts == 36
     (part,) = (tmp_path / "out").rglob("*.parts/de.parquet")
     written = part.stat().st_mtime_ns
-    assert worker.do(setting, shard, again=True) == Outcome()
+    assert worker.do(setting, shard, again=True) == ShardResult()
     assert part.stat().st_mtime_ns == written
 
 
@@ -213,7 +213,7 @@ def test_parts_that_do_not_come_are_never_merged_away(
     plan = planned(model, tmp_path, "demo_qa", languages=["de", "en"])
     (lane,) = lanes(plan, 1, api.Silent(), [])
     (one, _) = lane.send(None)
-    outcome = Worker(1, []).do(*one)
+    outcome = Worker(1).do(*one)
     with pytest.raises(IncompleteError, match=r"lacks (de|en), which workers have written"):
         lane.send([outcome, outcome])
     assert len(list((tmp_path / "out").rglob("*.parts/*.parquet"))) == 1
@@ -225,7 +225,7 @@ def test_a_full_disk_is_a_failure_by_name(
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device", "/results")
 
-    monkeypatch.setattr("harness.evaluation.ray.workers.run_unit", full)
+    monkeypatch.setattr("harness.evaluation.worker.run_unit", full)
     _, _, failures = driven(planned(model, tmp_path, "demo_qa", languages=["de"]))
     assert failures[0].endswith("demo_qa/de (/results: No space left on device)")
 
@@ -244,7 +244,7 @@ def test_what_is_written_is_believed_whatever_the_clock_says(tmp_path: Path) -> 
 def test_a_training_finds_the_device_empty(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = Worker(1, [])
+    worker = Worker(1)
     held: Any = (("key",), object())
     worker._model = worker._encoder = worker._prepared = held
     seen: list[Any] = []
@@ -252,7 +252,7 @@ def test_a_training_finds_the_device_empty(
     def train(*_: Any) -> None:
         seen.extend((worker._model, worker._encoder, worker._prepared))
 
-    monkeypatch.setattr("harness.evaluation.ray.workers.tuned", train)
+    monkeypatch.setattr("harness.evaluation.worker.tuned", train)
     tuning: Any = None
-    assert worker.do(None, Tune(tuning, tuning)) == Outcome()
+    assert worker.do(None, Tune(tuning, tuning)) == ShardResult()
     assert seen == [(None, None)] * 3

@@ -1,208 +1,195 @@
-"""A Ray cluster: its workers, the queue of shards, and what happens when one of them is lost."""
+"""A Ray cluster: how it is reached, and workers on it."""
 
 from __future__ import annotations
 
-import heapq
 import os
+import platform
 import socket
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pyarrow as pa
-
 from harness.errors import IncompleteError, UsageError
-from harness.evaluation.ray.shards import Lane, Outcome, Setting, Shard
-from harness.evaluation.ray.workers import Worker, software
-from harness.evaluation.run import Advance
+from harness.evaluation.pool import Event
+from harness.evaluation.shards import Shard, ShardResult, TaskContext, Tune
+from harness.evaluation.worker import Worker
+from harness.io.environment import harness_version, libraries
 
-ATTEMPTS = 3  # at a shard whose workers are lost
 BEAT = 2.0  # seconds between looks at what the cluster has
 ALONE_SECONDS = 120.0  # a cluster without a machine for us is waited for
 REACH_SECONDS = 10.0  # for the cluster's address to answer
 
 
-@dataclass(order=True)
-class _Piece:
-    """A shard in the queue: earlier lanes first, so that tasks end and models change seldom."""
+class Actor:
+    """A worker on a node of the cluster.
 
-    lane: int
-    number: int
-    setting: Setting | None = field(compare=False)
-    shard: Shard = field(compare=False)
-    lost: int = field(default=0, compare=False)
+    ``marks``: files of the command's own machine that lie in the folders that all machines share; a
+    machine that does not see them must not write there.
+    """
+
+    def __init__(self, threads: int, marks: Sequence[Path]) -> None:
+        self._worker = Worker(threads)
+        self._marks = marks
+        self._context: TaskContext | None = None
+
+    def hello(self) -> tuple[str, dict[str, Any]]:
+        """The machine's name, and the software that its numbers would be measured with."""
+        return platform.node(), software()
+
+    def run(self, key: str, held: Sequence[Any], shard: Shard, again: bool) -> ShardResult:
+        """Do a shard. ``held``: the reference to its context, fetched when ``key`` is another."""
+        if held and (self._context is None or self._context.key != key):
+            import ray
+
+            self._context = None
+            self._context = ray.get(held[0])
+        context = self._context if held else None
+        wanted = (*self._marks, *_wanted(context, shard))
+        if unseen := [path for path in wanted if not path.exists()]:
+            folder = unseen[0].parent if unseen[0] in self._marks else unseen[0]
+            return ShardResult(missing_path=f"the node {platform.node()} does not see {folder}")
+        return self._worker.do(context, shard, again=again)
 
 
-class Pool:
-    """Workers on the cluster, and what each of them is doing."""
+class RayWorkers:
+    """Actors on the cluster, one for each GPU or processor of its nodes."""
 
-    def __init__(self, ray: Any, device: str, marks: Sequence[Path], advance: Advance) -> None:
+    def __init__(self, ray: Any, device: str, marks: Sequence[Path]) -> None:
         self._ray = ray
         self._resource = "GPU" if device.startswith("cuda") else "CPU"
         options = {"num_cpus": 1}
         if self._resource == "GPU":
             options = {"num_gpus": 1, "num_cpus": _processors_of_a_gpu(ray.nodes())}
-        self._worker = ray.remote(Worker).options(**options, max_restarts=0)
+        # Never restarted by Ray: see pool.py.
+        self._actor = ray.remote(Actor).options(**options, max_restarts=0)
         self._threads = max(1, options["num_cpus"])
         self._marks = marks
-        self._advanced = advance
-        self._starting: dict[Any, Any] = {}
-        self._idle: list[Any] = []
-        self._busy: dict[Any, tuple[Any, _Piece]] = {}
-        self._queue: list[_Piece] = []
-        self._stages: dict[int, list[Outcome | None]] = {}
-        self._held: dict[int, dict[str, Any]] = {}  # lane → settings in the object store
-        self._failed_starts = 0
-        self._last_beat = 0.0
+        self._asked: dict[Any, Any] = {}  # reference to an answer → actor
+        self._greeted: set[Any] = set()  # of these, those that answer a greeting
+        self._contexts: dict[str, Any] = {}  # key → context in the object store
+        self._looked = 0.0
         self._alone_since: float | None = None
-        self._room = self.slots()
-        if not self._room and self._resource == "GPU":
+        self._slots = self._look()
+        if not self._slots and self._resource == "GPU":
             raise UsageError("the Ray cluster has no GPU: use --device cpu")
 
-    def slots(self) -> int:
-        """How many workers the cluster has room for."""
-        return int(self._ray.cluster_resources().get(self._resource, 0))
+    def room(self) -> int:
+        """As many as the cluster has GPUs or processors, of late.
 
-    def run(self, given: Sequence[Lane]) -> Iterator[tuple[int, list[pa.Table]]]:
-        """Run the lanes; yields the number and the tables of each as it is finished."""
-        waiting = deque(range(len(given)))
-        try:
-            while waiting or self._stages:
-                # A lane is begun when there is room, so that few tasks lie in the object store.
-                while waiting and len(self._queue) < 2 * max(1, self._room):
-                    number = waiting.popleft()
-                    yield from self._advance(number, given[number], None)
-                for number in self._step():
-                    outcomes = self._stages.pop(number)
-                    yield from self._advance(number, given[number], outcomes)
-        finally:
-            for worker in (*self._starting.values(), *self._idle):
-                self._ray.kill(worker)
-            for worker, _ in self._busy.values():
-                self._ray.kill(worker)
-
-    def _advance(
-        self, number: int, lane: Lane, outcomes: Any
-    ) -> Iterator[tuple[int, list[pa.Table]]]:
-        try:
-            stage = lane.send(outcomes)
-        except StopIteration as end:
-            self._held.pop(number, None)
-            yield number, end.value
-            return
-        self._stages[number] = [None] * len(stage)
-        for position, (setting, shard) in enumerate(stage):
-            heapq.heappush(self._queue, _Piece(number, position, setting, shard))
-
-    def _step(self) -> list[int]:
-        """Hand out what can be handed out and wait for something; the stages that ended."""
-        self._grow()
-        while self._queue and self._idle:
-            self._hand(self._idle.pop(), heapq.heappop(self._queue))
-        pending = [*self._busy, *self._starting]
-        if not pending:
-            time.sleep(BEAT)
-            return []
-        ready, _ = self._ray.wait(pending, timeout=BEAT)
-        ended = []
-        for reference in ready:
-            if reference in self._starting:
-                self._started(reference)
-            elif (lane := self._ended(reference)) is not None and None not in self._stages[lane]:
-                ended.append(lane)
-        return ended
-
-    def _grow(self) -> None:
-        if time.monotonic() - self._last_beat < BEAT:
-            return
-        self._last_beat = time.monotonic()
-        self._room = slots = self.slots()
-        there = len(self._starting) + len(self._idle) + len(self._busy)
-        for _ in range(min(slots, len(self._queue) + len(self._busy)) - there):
-            worker = self._worker.remote(self._threads, self._marks)
-            self._starting[worker.hello.remote()] = worker
-        if slots or there:
+        Raises:
+            IncompleteError: no machine has been in the cluster for minutes.
+        """
+        if time.monotonic() - self._looked >= BEAT:
+            self._slots = self._look()
+        if self._slots or self._asked:
             self._alone_since = None
-            return
+            return self._slots
         self._alone_since = self._alone_since or time.monotonic()
         if time.monotonic() - self._alone_since > ALONE_SECONDS:
             raise IncompleteError(
                 "no machine is left in the Ray cluster: what is finished is kept, run the same "
                 "command again when there is one"
             )
+        return 0
 
-    def _started(self, reference: Any) -> None:
-        worker = self._starting.pop(reference)
-        try:
-            node, theirs = self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
-            raise IncompleteError(f"a worker could not start: {_short(error)}") from error
-        except self._ray.exceptions.RayError as error:  # its node went before it came
-            self._failed_starts += 1
-            self._last_beat = 0.0
-            if self._failed_starts > ATTEMPTS * max(1, self.slots()):
-                raise IncompleteError(
-                    f"workers do not start ({_short(error)}): install xharness[ray] in the same "
-                    "Python environment on every node"
-                ) from error
-            return
-        ours = software()
-        if other := [name for name in ours if theirs.get(name) != ours[name]]:
-            name = other[0]
-            raise IncompleteError(
-                f"the node {node} has {name} {theirs.get(name)}, this machine {ours[name]}: rows "
-                "would be mixed; install the same versions on every node"
-            )
-        self._failed_starts = 0
-        self._idle.append(worker)
+    def start(self) -> Hashable:
+        """An actor, wherever Ray puts it."""
+        actor: Hashable = self._actor.remote(self._threads, self._marks)
+        return actor
 
-    def _ask_idle(self) -> None:
-        """After a loss: idle workers may be gone too, and no shard is to find that out."""
-        self._starting.update({worker.hello.remote(): worker for worker in self._idle})
-        self._idle.clear()
-        self._last_beat = 0.0
+    def greet(self, worker: Any) -> None:
+        """As ``Workers.greet``."""
+        reference = worker.hello.remote()
+        self._asked[reference] = worker
+        self._greeted.add(reference)
 
-    def _hand(self, worker: Any, piece: _Piece) -> None:
+    def hand(self, worker: Any, context: TaskContext | None, shard: Shard, *, again: bool) -> None:
+        """As ``Workers.hand``; a context lies once in the object store."""
         held, key = [], ""
-        if piece.setting is not None:
-            key = piece.setting.key
-            kept = self._held.setdefault(piece.lane, {})
-            if key not in kept:
-                kept[key] = self._ray.put(piece.setting)
-            held = [kept[key]]
-        reference = worker.run.remote(key, held, piece.shard, piece.lost > 0)
-        self._busy[reference] = worker, piece
+        if context is not None:
+            key = context.key
+            if key not in self._contexts:
+                # Those of the lanes that run now, and few more, are held.
+                while len(self._contexts) > 2 * max(1, self._slots):
+                    self._contexts.pop(next(iter(self._contexts)))
+                self._contexts[key] = self._ray.put(context)
+            held = [self._contexts[key]]
+        self._asked[worker.run.remote(key, held, shard, again)] = worker
 
-    def _ended(self, reference: Any) -> int | None:
-        """Take the outcome of a shard; its lane, or None where it must be done again."""
-        worker, piece = self._busy.pop(reference)
-        try:
-            outcome: Outcome = self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            # Lost, or, where it raised (RayTaskError), good for nothing more: see Worker.do.
-            self._ray.kill(worker)
-            self._ask_idle()
-            piece.lost += 1
-            if piece.lost < ATTEMPTS:
-                heapq.heappush(self._queue, piece)
-                return None
-            outcome = Outcome(failed=f"its worker was lost {ATTEMPTS} times: {_short(error)}")
-        else:
-            self._idle.append(worker)
-        if outcome.blind:
-            raise IncompleteError(
-                f"{outcome.blind}: results, cache, checkpoints and data must lie in folders that "
-                "all nodes share, under the same paths (--out, --cache-dir, HF_HOME, --data)"
-            )
-        self._advanced(outcome.texts, outcome.characters)
-        self._stages[piece.lane][piece.number] = outcome
-        return piece.lane
+    def wait(self) -> Iterator[Event]:
+        """As ``Workers.wait``; nothing after a while, since machines may have come.
+
+        Raises:
+            IncompleteError: a node has other software, or does not see the folders.
+        """
+        if not self._asked:
+            time.sleep(BEAT)
+            return
+        ready, _ = self._ray.wait(list(self._asked), timeout=BEAT)
+        for reference in ready:
+            worker = self._asked.pop(reference)
+            greeted = reference in self._greeted
+            self._greeted.discard(reference)
+            try:
+                answer = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                # Lost, or, where it raised (RayTaskError), good for nothing more: see Worker.do.
+                if greeted and isinstance(error, self._ray.exceptions.RayTaskError):
+                    raise IncompleteError(f"a worker could not start: {_short(error)}") from error
+                remedy = "; install xharness[ray] in the same Python environment on every node"
+                yield Event(worker, lost=f"{_short(error)}{remedy if greeted else ''}")
+                continue
+            if greeted:
+                _check_software(*answer)
+                yield Event(worker)
+                continue
+            if answer.missing_path:
+                raise IncompleteError(
+                    f"{answer.missing_path}: results, cache, checkpoints and data must lie in "
+                    "folders that all nodes share, under the same paths (--out, --cache-dir, "
+                    "HF_HOME, --data)"
+                )
+            yield Event(worker, answer)
+
+    def stop(self, worker: Any) -> None:
+        """Kill the actor."""
+        for reference in [asked for asked, actor in self._asked.items() if actor is worker]:
+            del self._asked[reference]
+        self._looked = 0.0
+        self._ray.kill(worker)
+
+    def _look(self) -> int:
+        self._looked = time.monotonic()
+        return int(self._ray.cluster_resources().get(self._resource, 0))
+
+
+def software() -> dict[str, Any]:
+    """What all machines of a run must have alike."""
+    return {"xharness": harness_version()["version"], **libraries()}
+
+
+def _check_software(node: str, theirs: Mapping[str, Any]) -> None:
+    ours = software()
+    if other := [name for name in ours if theirs.get(name) != ours[name]]:
+        name = other[0]
+        raise IncompleteError(
+            f"the node {node} has {name} {theirs.get(name)}, this machine {ours[name]}: rows "
+            "would be mixed; install the same versions on every node"
+        )
+
+
+def _wanted(context: TaskContext | None, shard: Shard) -> list[Path]:
+    """The folders of checkpoints and data that a shard needs."""
+    if isinstance(shard, Tune):
+        wanted = [shard.tuning.checkpoint.folder, shard.tuning.checkpoint.base_folder]
+        return [path for path in (*wanted, shard.where.data) if path is not None]
+    checkpoint = context.checkpoint if context is not None else None
+    wanted = [checkpoint.folder, checkpoint.base_folder] if checkpoint is not None else []
+    return [path for path in wanted if path is not None]
 
 
 @contextmanager

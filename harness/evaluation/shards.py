@@ -46,7 +46,7 @@ SEEN_SECONDS = 90.0  # what another machine wrote is waited for; NFS keeps a lis
 
 
 @dataclass(frozen=True)
-class Setting:
+class TaskContext:
     """What the shards of one task share; a machine is sent it once.
 
     ``checkpoint``: what is measured, the tuned one in the tuned track; ``made`` its provenance.
@@ -91,22 +91,22 @@ Shard = Tune | Encode | Measure
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ShardResult:
     """How a shard ended.
 
     ``texts``, ``characters``: what it did. ``checkpoint``: what it trained. ``failed``: why it
-    failed, for a reason of its own. ``blind``: that its machine does not see a folder.
+    failed, for a reason of its own. ``missing_path``: the folder that its machine does not see.
     """
 
     texts: int = 0
     characters: int = 0
     checkpoint: Checkpoint | None = None
     failed: str = ""
-    blind: str = ""
+    missing_path: str = ""
 
 
-Stage = list[tuple[Setting | None, Shard]]
-Lane = Generator[Stage, list[Outcome], list[pa.Table]]
+Stage = list[tuple[TaskContext | None, Shard]]
+Lane = Generator[Stage, list[ShardResult], list[pa.Table]]
 
 
 def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) -> list[Lane]:
@@ -118,20 +118,20 @@ def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) ->
     since = time.time_ns() if plan.request.fresh else 0
 
     def lane(task: PlannedTask, checkpoint: Checkpoint, made: Mapping[str, Any] | None) -> Lane:
-        setting = Setting(plan.request, task, checkpoint, made, since)
-        return _task_lane(plan, setting, machines, reporter, failures)
+        context = TaskContext(plan.request, task, checkpoint, made, since)
+        return _task_lane(plan, context, machines, reporter, failures)
 
     def tuned_lane(tuning: Tuning, tasks: Sequence[PlannedTask]) -> Lane:
         checkpoint, made = plan.checkpoint, None
         if not all(task.finished for task in tasks):
             with reporter.tuning(tuning):  # says that it begins; its steps are another machine's
                 pass
-            (outcome,) = yield [(None, Tune(tuning, where_of(plan.request)))]
-            if outcome.checkpoint is None:
+            (result,) = yield [(None, Tune(tuning, where_of(plan.request)))]
+            if result.checkpoint is None:
                 names = [task.card.name for task in tasks]
-                failures.extend(f"{plan.checkpoint.label} {n} ({outcome.failed})" for n in names)
-                return [note(plan, name, f"failed: {outcome.failed}") for name in names]
-            checkpoint = outcome.checkpoint
+                failures.extend(f"{plan.checkpoint.label} {n} ({result.failed})" for n in names)
+                return [note(plan, name, f"failed: {result.failed}") for name in names]
+            checkpoint = result.checkpoint
             made = provenance(tuning, checkpoint)
         return (yield from _together([lane(task, checkpoint, made) for task in tasks]))
 
@@ -145,9 +145,9 @@ def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) ->
 
 
 def _task_lane(
-    plan: Plan, setting: Setting, machines: int, reporter: Reporter, failures: list[str]
+    plan: Plan, context: TaskContext, machines: int, reporter: Reporter, failures: list[str]
 ) -> Lane:
-    task, request = setting.task, setting.request
+    task, request = context.task, context.request
     if request.fresh:
         for job in task.jobs:
             job.file(request.out).remove()
@@ -159,15 +159,15 @@ def _task_lane(
     ]
     failed: dict[tuple[int, str], str] = {}
     if todo and not reads(task):
-        texts = _encode_shards(setting, machines, reporter)
+        texts = _encode_shards(context, machines, reporter)
         if texts:  # what fails here fails again below, where it has a name
-            yield [(setting, shard) for shard in texts]
+            yield [(context, shard) for shard in texts]
     if todo:
-        outcomes = yield [(setting, shard) for shard in todo]
+        results = yield [(context, shard) for shard in todo]
         failed = {
-            (shard.job, shard.unit): outcome.failed
-            for shard, outcome in zip(todo, outcomes, strict=True)
-            if outcome.failed
+            (shard.job, shard.unit): result.failed
+            for shard, result in zip(todo, results, strict=True)
+            if result.failed
         }
     tables: list[pa.Table] = []
     for number, job in enumerate(task.jobs):
@@ -185,17 +185,17 @@ def _task_lane(
     return tables
 
 
-def _encode_shards(setting: Setting, machines: int, reporter: Reporter) -> list[Encode]:
+def _encode_shards(context: TaskContext, machines: int, reporter: Reporter) -> list[Encode]:
     """The texts that have no vector yet, part by part as one machine would take them.
 
     The texts of finished units come first to be announced, as in ``Encoder.announce``. Parts are
     formed by token ids: the command's own machine tokenises what the store does not know, without
     the weights, and leaves the keys of the ids there for the workers.
     """
-    task, request = setting.task, setting.request
+    task, request = context.task, context.request
     kind = KINDS[task.card.kind]
-    backbone = make_backbone(request, setting.checkpoint, [task])
-    encoder = make_encoder(request, task, backbone, setting.since, reporter.advance)
+    backbone = make_backbone(request, context.checkpoint, [task])
+    encoder = make_encoder(request, task, backbone, context.since, reporter.advance)
     least = SHARD_CHARACTERS.get(request.device.split(":")[0], SHARD_CHARACTERS["cpu"])
     shards: list[Encode] = []
 
@@ -238,7 +238,7 @@ def _wait_until_seen(job: Job, request: Request, units: Sequence[str]) -> None:
 def _together(members: Sequence[Lane]) -> Lane:
     """Several lanes as one: their first stages together, then their second ones."""
     tables: list[list[pa.Table]] = [[] for _ in members]
-    answers: list[list[Outcome] | None] = [None for _ in members]
+    answers: list[list[ShardResult] | None] = [None for _ in members]
     running = set(range(len(members)))
     while running:
         stages: dict[int, Stage] = {}
@@ -250,7 +250,7 @@ def _together(members: Sequence[Lane]) -> Lane:
                 running.discard(number)
         if not stages:
             break
-        outcomes = iter((yield [shard for stage in stages.values() for shard in stage]))
+        results = iter((yield [shard for stage in stages.values() for shard in stage]))
         for number, stage in stages.items():
-            answers[number] = [next(outcomes) for _ in stage]
+            answers[number] = [next(results) for _ in stage]
     return [table for found in tables for table in found]

@@ -10,9 +10,11 @@ import pytest
 
 from harness import api
 from harness.errors import IncompleteError
-from harness.evaluation.ray.cluster import ATTEMPTS, Pool
-from harness.evaluation.ray.shards import Encode, Lane, Outcome, Stage
-from harness.evaluation.ray.workers import BrokenDevice, Worker
+from harness.evaluation.pool import ATTEMPTS, Pool
+from harness.evaluation.ray.cluster import Actor as RealActor
+from harness.evaluation.ray.cluster import RayWorkers
+from harness.evaluation.shards import Encode, Lane, ShardResult, Stage
+from harness.evaluation.worker import BrokenDevice, Worker
 
 SHARDS = [Encode([text], "query", "", (0, 1)) for text in "abc"]
 
@@ -44,7 +46,7 @@ class Remote:
 class Actor:
     """A worker; ``run`` takes no setting here."""
 
-    def __init__(self, ray: Ray, worker: Worker) -> None:
+    def __init__(self, ray: Ray, worker: RealActor) -> None:
         self.hello = Remote(ray, worker.hello)
         self.run = Remote(ray, worker.run)
 
@@ -69,7 +71,7 @@ class Ray:
         kinds = {kind for node in self._nodes for kind in node}
         return {kind: sum(node.get(kind, 0) for node in self._nodes) for kind in kinds}
 
-    def remote(self, kind: type[Worker]) -> Any:
+    def remote(self, kind: type[RealActor]) -> Any:
         def options(**given: Any) -> Any:
             self.options = given
             return SimpleNamespace(remote=start)
@@ -109,31 +111,31 @@ def test_a_worker_of_a_gpu_has_its_share_of_the_processors(
     threads: int,
 ) -> None:
     ray = Ray(*nodes)
-    pool = Pool(ray, "cuda", [], lambda texts, characters: None)
+    workers = RayWorkers(ray, "cuda", [])
     assert ray.options == {"num_gpus": 1, "num_cpus": processors, "max_restarts": 0}
-    assert pool._threads == threads
+    assert workers._threads == threads
 
 
 def test_a_worker_of_a_processor_has_one() -> None:
     ray = Ray({"CPU": 16.0, "GPU": 2.0})
-    pool = Pool(ray, "cpu", [], lambda texts, characters: None)
+    workers = RayWorkers(ray, "cpu", [])
     assert ray.options == {"num_cpus": 1, "max_restarts": 0}
-    assert pool._threads == 1
+    assert workers._threads == 1
 
 
-def outcomes(monkeypatch: pytest.MonkeyPatch, ray: Ray, do: Any) -> list[Outcome]:
+def results(monkeypatch: pytest.MonkeyPatch, ray: Ray, do: Any) -> list[ShardResult]:
     """What a lane of three shards is told, each of them done by ``do``."""
     monkeypatch.setattr("harness.evaluation.ray.cluster.BEAT", 0.0)
     monkeypatch.setattr(Worker, "do", lambda worker, setting, shard, *, again=False: do(shard))
     monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
-    told: list[Outcome] = []
+    told: list[ShardResult] = []
 
-    def lane() -> Generator[Stage, list[Outcome], list[Any]]:
+    def lane() -> Generator[Stage, list[ShardResult], list[Any]]:
         told.extend((yield [(None, shard) for shard in SHARDS]))
         return []
 
     lanes: list[Lane] = [lane()]
-    assert list(Pool(ray, "cpu", [], api.Silent().advance).run(lanes)) == [(0, [])]
+    assert list(Pool(RayWorkers(ray, "cpu", []), api.Silent().advance).run(lanes)) == [(0, [])]
     return told
 
 
@@ -142,27 +144,27 @@ def test_a_worker_that_raises_is_ended_and_its_shard_done_by_another(
 ) -> None:
     tries: list[str] = []
 
-    def do(shard: Encode) -> Outcome:
+    def do(shard: Encode) -> ShardResult:
         tries.append(shard.texts[0])
         if tries.count("b") == 1 and shard.texts == ["b"]:
             raise BrokenDevice("CUDA error: an illegal memory access")
-        return Outcome(texts=1)
+        return ShardResult(texts=1)
 
     ray = Ray({"CPU": 1.0})
-    assert outcomes(monkeypatch, ray, do) == [Outcome(texts=1)] * 3
+    assert results(monkeypatch, ray, do) == [ShardResult(texts=1)] * 3
     assert sorted(tries) == ["a", "b", "b", "c"]
     assert len(ray.actors) == 2
     assert ray.killed[0] is ray.actors[0]
 
 
 def test_a_shard_whose_workers_all_raise_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def do(shard: Encode) -> Outcome:
+    def do(shard: Encode) -> ShardResult:
         if shard.texts == ["b"]:
             raise BrokenDevice("CUDA error: device-side assert triggered")
-        return Outcome(texts=1)
+        return ShardResult(texts=1)
 
-    told = outcomes(monkeypatch, Ray({"CPU": 1.0}), do)
-    assert [outcome.failed for outcome in told] == [
+    told = results(monkeypatch, Ray({"CPU": 1.0}), do)
+    assert [result.failed for result in told] == [
         "",
         f"its worker was lost {ATTEMPTS} times: "
         "BrokenDevice: CUDA error: device-side assert triggered",
@@ -174,7 +176,7 @@ class AcceleratorError(RuntimeError):
     """As torch.AcceleratorError."""
 
 
-def doing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Outcome:
+def doing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> ShardResult:
     """A shard in which ``error`` is raised."""
 
     def fails(*_: Any) -> Any:
@@ -182,7 +184,7 @@ def doing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Outcome:
 
     monkeypatch.setattr(Worker, "_task_encoder", fails)
     setting: Any = object()
-    return Worker(1, []).do(setting, SHARDS[0])
+    return Worker(1).do(setting, SHARDS[0])
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -204,7 +206,7 @@ def doing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Outcome:
 def test_whatever_a_shard_raises_is_how_it_failed(
     monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
 ) -> None:
-    assert doing(monkeypatch, error) == Outcome(failed=why)
+    assert doing(monkeypatch, error) == ShardResult(failed=why)
 
 
 @pytest.mark.usefixtures("one_thread")
