@@ -144,3 +144,11 @@ def test_other_errors_pass(words: str) -> None:
     with pytest.raises(RuntimeError, match=words):
         list(halving(np.arange(4), forward))
     assert forward.tried == [4]
+
+
+def test_rows_of_one_length_keep_their_order() -> None:
+    # Many rows, since a sort that is not stable may still keep the order of a few.
+    lengths = np.tile([7, 5, 7, 6], 200)
+    rows = np.concatenate(token_batches(lengths, 700))
+    expected = [row for length in (7, 6, 5) for row in range(800) if lengths[row] == length]
+    assert rows.tolist() == expected

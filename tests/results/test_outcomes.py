@@ -152,6 +152,19 @@ def test_metadata_is_put_together(file: OutcomeFile) -> None:
     assert file.meta() == read_meta(file.path)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "whole"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_data_is_complete_where_it_is_for_every_language(
+    file: OutcomeFile, first: bool, second: bool, whole: bool
+) -> None:
+    file.write_part("de", rows("de"), meta("de", data_complete=first))
+    file.write_part("en", rows("en"), meta("en", data_complete=second))
+    assert file.meta()["data_complete"] is whole
+    file.merge(ORDER)
+    assert file.meta()["data_complete"] is whole
+
+
 def test_numbers_by_language_are_put_together(file: OutcomeFile) -> None:
     for unit, tied in (("zh", 147), ("de", 0)):
         own = {"candidates": {unit: 1_000}, "indistinct": {unit: tied}}
