@@ -407,18 +407,15 @@ def test_a_command_that_was_ended_is_finished_by_the_next(
     # Without a cluster of the tests: each command starts one of its own, and takes it along.
     places = ("--out", tmp_path / "out", "--cache-dir", tmp_path / "cache")
     command = (*COMMAND, *how, reader, *places)
-    # The greetings of the workers come first, then all of one task.
-    ended = interrupted(
-        "harness.evaluation.pool:Pool._done", 9, number, *command, RAY_ADDRESS="local"
-    )
-    code, err = ended
+    # When the first of three tasks is whole: two workers can have no more of the others than all
+    # but one unit.
+    closed = "harness.evaluation.shards:close_job"
+    code, err = interrupted(closed, 1, number, *command, RAY_ADDRESS="local")
     assert code == (130 if number == signal.SIGINT else -number), err
     assert "Traceback" not in err
     done = timing(tmp_path)
     assert 0 < len(done) < len(EVERY) * len(SOME), "it was ended before or after its work"
-    code, err = interrupted(
-        "harness.evaluation.pool:Pool._done", 0, 0, *command, RAY_ADDRESS="local"
-    )
+    code, err = interrupted(closed, 0, 0, *command, RAY_ADDRESS="local")
     assert code == 0, err
     ours = rows(tmp_path)
     assert ours == {key: table for key, table in rows(expected).items() if key in ours}
