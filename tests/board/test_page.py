@@ -164,6 +164,10 @@ def test_phone_width_and_both_themes(
 ) -> None:
     browser.open(url, width=390, height=800, dark=dark)
     assert browser.run("document.documentElement.scrollWidth") <= 390
+    # The columns of verdicts are hidden: their words stand below the names.
+    below = "[...document.querySelectorAll('{} .narrow')].map(n => n.innerText).join('; ')"
+    assert "not known (at chance)" in browser.run(below.format("#differences"))
+    assert "against its base +" in browser.run(below.format("#scores"))
     style = "getComputedStyle(document.body)"
     ground, text = (browser.run(f"{style}.{name}") for name in ("backgroundColor", "color"))
     assert ground == ("rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)")
