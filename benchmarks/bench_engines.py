@@ -79,8 +79,8 @@ def _scaling(model: Path, data: Path, runs: int, both: float) -> Row:
 
 
 def _empty(model: Path, data: Path, started: float) -> Row:
-    from harness import api
-    from harness.evaluation.options import make_request
+    from harness.evaluation.models import plan_model
+    from harness.evaluation.options import Options, make_request
     from harness.evaluation.pool import Pool
     from harness.evaluation.ray.cluster import RayWorkers, marks
     from harness.evaluation.shards import Measure, Stage, TaskContext
@@ -88,9 +88,9 @@ def _empty(model: Path, data: Path, started: float) -> Row:
     with TemporaryDirectory() as folder:
         out, cache = Path(folder, "out"), Path(folder, "cache")
         _evaluate(model, data, "local", languages=LANGUAGES[:1], folder=Path(folder))
-        request = make_request(tasks=["tatoeba"], languages=LANGUAGES[:1], device="cpu",
-                                   data=data, out=out, cache_dir=cache)  # fmt: skip
-        plan = api.plan_request(str(model), request)
+        request = make_request(Options(tasks=["tatoeba"], languages=LANGUAGES[:1], device="cpu",
+                                   data=data, out=out, cache_dir=cache))  # fmt: skip
+        plan = plan_model(str(model), request)
         setting = TaskContext(request, plan.tasks[0], plan.checkpoint, None, 0)
         began: list[float] = []
 

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from harness.cards.task import read_card
 from harness.data.examples import Retrieval
 from harness.data.layout import pieces
-from harness.data.load import Where, load
+from harness.data.load import DataLocation, load
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def lareqa_part(data: Path, out: Path, paragraphs: int) -> Retrieval:
         whole["data"] = [{"paragraphs": every[:paragraphs]}]
         _write(out / name, json.dumps(whole, ensure_ascii=False))
     with parts_of_files():
-        loaded = load(card, "test", tuple(card.languages), Where(data=out, cache=out))
+        loaded = load(card, "test", tuple(card.languages), DataLocation(data=out, cache=out))
     assert isinstance(loaded.examples, Retrieval)
     return loaded.examples
 

@@ -16,7 +16,7 @@ from paired import command, gemm_rate
 from harness.cards.training import Recipe, read_intermediate
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import resolve
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.training.data.examples import Span
 from harness.training.data.features import Codec, Features, encode
 from harness.training.data.reading import read
@@ -151,7 +151,7 @@ def recipe(**overrides: float) -> Recipe:
 
 def examples(data: Path, most: int | None = None, card: str = CARD) -> list[Span]:
     """The card's examples, in the order of its file."""
-    found = read(read_intermediate(card), Where(data, data), most).examples
+    found = read(read_intermediate(card), DataLocation(data, data), most).examples
     return [one for one in found if isinstance(one, Span)]
 
 
