@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from harness.errors import DataError, IncompleteError, NotFoundError, one_line
+from harness.io import strict_json
 from harness.io.files import replacing
+from harness.results.metadata import check_metadata
 
 Read = TypeVar("Read")
 
 KEY = b"xharness"
-FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
 PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
@@ -235,10 +236,7 @@ def _meta_of(schema: pa.Schema) -> dict[str, Any]:
     metadata = (schema.metadata or {}).get(KEY)
     if metadata is None:
         raise ValueError("no xharness metadata")
-    loaded: dict[str, Any] = json.loads(metadata)
-    if loaded.get("format") != FORMAT:
-        raise ValueError(f"format {loaded.get('format')}, not {FORMAT}")
-    return loaded
+    return check_metadata(strict_json.parse(metadata.decode()))
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

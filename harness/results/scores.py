@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import pyarrow as pa
 
 from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import CustomCard, TaskCard, card_of, read_suites
-from harness.errors import DataError, NotFoundError
+from harness.errors import NotFoundError
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
+from harness.results.checks import check, consistent
 from harness.results.outcomes import OutcomeFile, find
 
 INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
@@ -76,7 +76,7 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
 
     ``units``: only these of the languages in it.
     """
-    meta = file.meta()
+    meta = check(file, units)
     if units is not None:
         meta["languages"] = [unit for unit in meta["languages"] if unit in units]
     card = card_of(meta)
@@ -111,17 +111,6 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         del fields["group"]
         rows.append(common | fields | {"indistinct": tied.get(score.lang)})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-@contextmanager
-def consistent(file: OutcomeFile) -> Iterator[None]:
-    """Rows that metrics refuse (ValueError) as a DataError that names the file and the remedy."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataError(
-            f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
-        ) from error
 
 
 def macro(per_language: Sequence[Score]) -> list[Score]:
