@@ -34,17 +34,30 @@ def check(file: OutcomeFile, units: Collection[str] | None = None) -> dict[str, 
     """
     meta = file.meta()
     with consistent(file):
-        card = _card(meta)
-        _refuse(_misplaced(file, meta, card))
-        _refuse(_unsigned(meta))
-        shared: dict[tuple[str, str], bool] = {}
-        for unit in meta["languages"]:
-            if units is None or unit in units:
-                rows = file.read(unit)
-                _refuse(_unit_contradiction(rows, unit, meta, card))
-                if card.kind == "passages":
-                    _refuse(_gold_contradiction(rows, shared))
+        for wrong in contradictions(file, meta, units):
+            if wrong:
+                raise ValueError(wrong)
     return meta
+
+
+def contradictions(
+    file: OutcomeFile, meta: Mapping[str, Any], units: Collection[str] | None = None
+) -> Iterator[str]:
+    """What cannot be of a run, in words; an empty text where a part of it can.
+
+    Raises:
+        DataError: a row group is damaged. ValueError: there is no such task.
+    """
+    card = _card(meta)
+    yield _misplaced(file, meta, card)
+    yield _unsigned(meta)
+    shared: dict[tuple[str, str], bool] = {}
+    for unit in meta["languages"]:
+        if units is None or unit in units:
+            rows = file.read(unit)
+            yield _unit_contradiction(rows, unit, meta, card)
+            if card.kind == "passages":
+                yield _gold_contradiction(rows, shared)
 
 
 @contextmanager
@@ -68,11 +81,6 @@ def is_official(meta: Mapping[str, Any], card: TaskCard) -> bool:
     return (
         given and not notes and not isinstance(card, CustomCard) and meta["card_hash"] == card.hash
     )
-
-
-def _refuse(contradiction: str) -> None:
-    if contradiction:
-        raise ValueError(contradiction)
 
 
 def _card(meta: Mapping[str, Any]) -> TaskCard:

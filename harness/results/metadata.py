@@ -14,7 +14,7 @@ FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read 
 Count = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 # What becomes a part of a path, or of a message, has no separators and no control characters.
-Unit = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z]{2,3})?$")]
+Unit = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)?$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -40,7 +40,7 @@ class Metadata(BaseModel):
     kind: str
     track: Track
     protocol: Literal["standard", "native", "custom"]
-    protocol_version: Annotated[int, Field(ge=1)] = 1
+    protocol_version: Count = 1
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
     resolved: dict[str, Any]
     languages: Annotated[list[Unit], Field(min_length=1)]
