@@ -30,9 +30,8 @@ def metadata(card: TaskCard, units: Sequence[str], **changes: Any) -> dict[str, 
         "timing": {unit: {"seconds": 1.0} for unit in units},
     } | changes  # fmt: skip
     if "resolved" not in changes:
-        recipe = {"name": "squad", "hash": "0" * 12} if meta["track"] == "tuned" else None
         meta["resolved"] = {
             "pooling": None if reads else "mean", "layer": layer, "lengths": {}, "prompts": {},
-            "card": meta["card_hash"], "recipe": recipe,
+            "card": meta["card_hash"], "recipe": None,
         } | {key: meta[key] for key in FREE if key != "card"}  # fmt: skip
     return {"signature": signature(meta["resolved"])} | meta

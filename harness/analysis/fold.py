@@ -141,6 +141,8 @@ def fold_key(path: Path) -> str:
     """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
     card = card_of(read_meta(path))
+    # Where it lies too: a file that says another thing than its path is refused.
+    digest.update("/".join(path.resolve().parts[-3:]).encode())
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -21,6 +21,15 @@ from harness.kinds import KINDS
 from harness.kinds.kind import Kind, UnitFacts
 from harness.results.outcomes import OutcomeFile
 
+# What metrics and checks raise over rows that no run wrote.
+CONTRADICTIONS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    pa.ArrowException,
+)
 REMEDY = "delete it and run `xharness eval` again"
 SIGNED = ("split", "limit", "track", "seed", "dtype")  # metadata that the signature is over too
 
@@ -51,6 +60,9 @@ def contradictions(
     card = _card(meta)
     yield _misplaced(file, meta, card)
     yield _unsigned(meta)
+    for key in ("degenerate", "candidates", "indistinct", "timing"):
+        other = sorted(set(meta.get(key, ())) - set(meta["languages"]))
+        yield f"{key}: {one_line(other[0], 20)} is not among its languages" if other else ""
     shared: dict[tuple[str, str], bool] = {}
     for unit in meta["languages"]:
         if units is None or unit in units:
@@ -65,7 +77,7 @@ def consistent(file: OutcomeFile) -> Iterator[None]:
     """Rows that metrics or checks refuse (ValueError), as a DataError that names the file."""
     try:
         yield
-    except ValueError as error:
+    except CONTRADICTIONS as error:
         raise DataError(
             f"{file.path} contradicts itself ({one_line(error, 200)}): {REMEDY}"
         ) from error

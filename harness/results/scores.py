@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import CustomCard, TaskCard, card_of, read_suites
-from harness.errors import NotFoundError
+from harness.errors import DataError, NotFoundError, together
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
@@ -62,13 +62,23 @@ def scores(path: str | Path) -> pa.Table:
 
     Raises:
         NotFoundError: there is nothing at ``path``.
-        DataError: an outcome file is damaged.
+        DataError: outcome files are damaged; ``error.scores`` has the scores of the others.
     """
     root = Path(path)
     files = find(root) if root.exists() else []
     if not files:
         raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
-    return pa.concat_tables([score_file(file) for file in files])
+    tables: list[pa.Table] = []
+    damaged: list[DataError] = []
+    for file in files:
+        try:
+            tables.append(score_file(file))
+        except DataError as error:
+            damaged.append(error)
+    table = pa.concat_tables(tables) if tables else None
+    if damaged:
+        raise together(damaged, table)
+    return table
 
 
 def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Table:
