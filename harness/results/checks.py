@@ -198,8 +198,8 @@ def _pool(meta: Mapping[str, Any], card: TaskCard, unit: str, official: bool) ->
     """How many candidates a query of the unit is ranked among."""
     sizes: Mapping[str, int] = meta.get("candidates", {})
     if card.kind == "bitext":
-        published = card.counts.get(meta["split"], {}).get(unit) if official else None
-        return sizes.get(unit) if published is None else published
+        pin = read_pins().get((card.name, str(meta["split"]), unit)) if official else None
+        return pin.examples if pin else sizes.get(unit)
     if card.kind == "passages":
         if official and card.candidates is not None:
             return card.candidates

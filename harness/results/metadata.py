@@ -72,7 +72,7 @@ def check_metadata(value: Any) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise ValueError("the metadata is not an object")
-    if value.get("format") != FORMAT:
+    if value.get("format") != FORMAT or isinstance(value["format"], bool):
         raise ValueError(f"format {one_line(value.get('format'), 40)}, not {FORMAT}")
     try:
         Metadata.model_validate(value)
