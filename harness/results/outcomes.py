@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from harness.errors import DataError, IncompleteError, NotFoundError, one_line
 from harness.io import strict_json
-from harness.io.files import replacing
+from harness.io.files import replacing, sweep
 from harness.results.metadata import check_metadata
 
 Read = TypeVar("Read")
@@ -127,6 +127,7 @@ class OutcomeFile:
         if not self.parts.is_dir():  # nothing to do: the folder may even be read-only
             return
         with _disk_errors(self.path.parent), self._lock():
+            sweep(self.path)  # of a run that was killed while it merged: the lock is ours now
             done = self.done()
             fresh = [unit for unit, where in done.items() if where != self.path]
             if fresh:
@@ -139,6 +140,7 @@ class OutcomeFile:
     def remove(self) -> None:
         """Forget what is done, for a run from scratch."""
         with _disk_errors(self.path.parent), self._lock():
+            sweep(self.path)
             self.path.unlink(missing_ok=True)
             shutil.rmtree(self.parts, ignore_errors=True)
 

@@ -207,6 +207,18 @@ def test_a_part_left_half_written_is_no_unit(file: OutcomeFile) -> None:
     check(file, ["de"])
 
 
+def test_what_a_killed_merge_left_is_swept(file: OutcomeFile) -> None:
+    keep(file, "de", merged=False)
+    left = file.path.with_name(f".{file.path.name}.0a1b2c3d")
+    other = file.path.with_name(f".other.{file.path.name}.0a1b2c3d")
+    for path in (left, other):
+        path.write_bytes(b"PAR1")
+    file.merge(ORDER)
+    check(file, ["de"])
+    assert not left.exists()
+    assert other.exists()
+
+
 def write_and_merge(path: Path, names: Sequence[str]) -> None:
     for name in names:
         keep(OutcomeFile(path), name)
