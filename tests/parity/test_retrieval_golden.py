@@ -47,9 +47,8 @@ def expected(golden: dict[str, Any], task: str) -> Values:
             )
         }
     if task == "bucc2018":
-        row = golden["bucc2018_zh_dev"]
-        names = {"f1": "F1", "precision": "precision", "recall": "recall"}
-        return {("zh", "zh-en", ours): row[theirs] / 100 for ours, theirs in names.items()}
+        # Dev has the threshold that is best on it: what we call the oracle.
+        return {("zh", "", "f1_oracle"): golden["bucc2018_zh_dev"]["F1"] / 100}
     row = golden["lareqa_xquad_r"]
     whole = {"map@20": "map20", "map": "map_full", "hit@10": "hit10", "recall@10": "recall10"}
     values = {("macro", "xx-all", ours): row[theirs] for ours, theirs in whole.items()}
