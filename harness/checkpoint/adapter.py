@@ -32,12 +32,11 @@ def merged(model: Any, folder: Path) -> Any:
         ) from error
     adapter = vet_adapter(folder)
     options = _options(adapter.config, set(inspect.signature(LoraConfig).parameters), model)
-    wrapped = get_peft_model(model, LoraConfig(**options))
+    # Without storage: only what the file holds is taken memory for, whatever rank is declared.
+    wrapped = get_peft_model(model, LoraConfig(**options), low_cpu_mem_usage=True)
     # Without False peft asks the Hub whether the base's vocabulary was changed.
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in get_peft_model_state_dict(wrapped, save_embedding_layers=False).items()
-    }
+    described = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    expected = {name: tuple(tensor.shape) for name, tensor in described.items()}
     modules = {name for name, _ in model.named_modules()}
     tensors = _tensors(folder / ADAPTER_WEIGHTS, model.base_model_prefix, expected, modules)
     missing = sorted(expected.keys() - tensors.keys())
@@ -49,7 +48,8 @@ def merged(model: Any, folder: Path) -> Any:
     wrong = [name for name, tensor in tensors.items() if tuple(tensor.shape) != expected[name]]
     if wrong:
         raise RefusedError(f"the adapter's {wrong[0]} has another shape than the model's")
-    set_peft_model_state_dict(wrapped, tensors)
+    tensors = {name: tensor.to(described[name].dtype) for name, tensor in tensors.items()}
+    set_peft_model_state_dict(wrapped, tensors, low_cpu_mem_usage=True)
     return wrapped.merge_and_unload()
 
 
