@@ -5,7 +5,7 @@ A message is one line: what is wrong, the value, and the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,6 +54,13 @@ class DataError(HarnessError):
     """Data does not match its checksum, schema or count."""
 
     exit_code = 6
+
+
+def together(errors: Sequence[HarnessError]) -> HarnessError:
+    """Several errors as one: of the first one's kind, in one line. One is itself."""
+    if len(errors) == 1:
+        return errors[0]
+    return type(errors[0])("; ".join(dict.fromkeys(str(error) for error in errors)))
 
 
 def one_line(text: object, most: int = 500) -> str:

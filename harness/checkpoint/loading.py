@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -44,7 +44,7 @@ LARGEST_RATIO = 4
 # Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
 ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
 SMALLEST_SUSPECT = 50_000_000  # parameters
-MOST_PARTS = 500_000  # modules and parameters of a model: the largest have some tens of thousands
+MOST_PARTS = 200_000  # modules and parameters of a model: the largest have some tens of thousands
 # What safetensors calls the types that weights are loaded in.
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
@@ -100,6 +100,24 @@ def skeleton(checkpoint: Checkpoint) -> Any:
     with refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
         return _encoder(_skeleton(_encoder_class(config), config, vetted))
+
+
+def rehearse(checkpoint: Checkpoint, texts: Sequence[str]) -> None:
+    """What loading and encoding do, without weights, to find out what it takes.
+
+    Raises:
+        RefusedError: as for ``describe``.
+        IncompleteError: no memory.
+    """
+    vetted = _vetted(checkpoint)
+    with refusing(checkpoint), quiet():
+        config = _config(checkpoint.weights_folder)
+        model = _encoder(_skeleton(_encoder_class(config), config, vetted))
+        if checkpoint.base is not None:
+            from harness.checkpoint.adapter import wrapped
+
+            wrapped(model, checkpoint.own_folder)
+        load_tokenizer(checkpoint).ids(texts)
 
 
 def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:

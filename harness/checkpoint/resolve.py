@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.checkpoint.native import Native, read_native
 from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
+from harness.checkpoint.trial import try_out, unbounded
 from harness.checkpoint.vet import (
     ADAPTER_CONFIG,
     MODULE_FOLDER,
@@ -220,7 +221,7 @@ def _described(
     except HarnessError as error:
         raise type(error)(f"{name}: {error}") from error
     note = _head_note(vetted)
-    return Checkpoint(
+    found = Checkpoint(
         id=name,
         revision=revision,
         folder=folder,
@@ -235,6 +236,17 @@ def _described(
         base_folder=None,
         remarks=tuple(filter(None, [own_code_note(vetted.config)])),
     )
+    return found if is_base else _tried(found)
+
+
+def _tried(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, once a process with limits has done what reading it does not bound."""
+    try:
+        if reasons := unbounded(checkpoint):
+            try_out(checkpoint, reasons)
+    except HarnessError as error:
+        raise type(error)(f"{checkpoint.id}: {error}") from error
+    return checkpoint
 
 
 def _adapter(
@@ -273,7 +285,7 @@ def _adapter(
         vet_tokenizer(own)
     heads = any(".qa_outputs." in tensor for tensor in adapter.tensors)
     note = "the adapter's own QA head is not loaded: merge it first" if heads else base.head_note
-    return Checkpoint(
+    adapted = Checkpoint(
         id=name,
         revision=revision,
         folder=folder,
@@ -288,6 +300,7 @@ def _adapter(
         base_folder=base.weights_folder,
         remarks=base.remarks,
     )
+    return _tried(adapted)
 
 
 def _architecture(vetted: Vetted) -> str:

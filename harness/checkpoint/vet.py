@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.ported import is_ported
+from harness.checkpoint.rules import read_rules, vet_rules
 from harness.checkpoint.weights import (
     INDEX,
     MAX_JSON,
@@ -336,6 +337,8 @@ def vet_tokenizer(folder: Path) -> None:
             "the weights"
         )
     vet_sizes({path.name: path.stat().st_size for path in present})
+    if (folder / "tokenizer.json").is_file():
+        vet_rules(read_rules(folder / "tokenizer.json"))
     if (folder / "tokenizer_config.json").is_file():
         config = read_json(folder / "tokenizer_config.json")
         if not isinstance(config, dict):

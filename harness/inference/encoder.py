@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 VERSION = 3  # raised when a change here changes a vector: what is stored is then not used
 DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
+UNENCODED = "cannot encode"
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
 # Of what decides a vector, what says nothing of a text's token ids.
 AFTER_TOKENS = ("device", "pooling", "layer", "dtype", "steps")
@@ -225,7 +226,8 @@ class Encoder:
             encoding = next(iter(self.encodings.values()))
             for start in range(0, len(unknown), CHUNK):
                 rows = unknown[start : start + CHUNK]
-                ids = tokenize(tokenizer, [texts[row] for row in rows], encoding, role)
+                with refusing(self.checkpoint, UNENCODED):
+                    ids = tokenize(tokenizer, [texts[row] for row in rows], encoding, role)
                 found = [ids_key(row) for row in ids]
                 self._ids = dict(zip(found, ids, strict=True))
                 values = np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, KEY_BYTES)
@@ -309,6 +311,18 @@ class Encoder:
         return gone
 
     def _encode_part(
+        self,
+        texts: Sequence[str],
+        keys: Sequence[bytes],
+        missing: npt.NDArray[np.bool_],
+        role: Role,
+        lang: str,
+        share: tuple[int, int],
+    ) -> None:
+        with refusing(self.checkpoint, UNENCODED):
+            self._encode_batches(texts, keys, missing, role, lang, share)
+
+    def _encode_batches(
         self,
         texts: Sequence[str],
         keys: Sequence[bytes],
