@@ -30,6 +30,7 @@ USUAL_RUNS = 2  # unbounded repetitions within one alternative of a usual expres
 # What decides here; the library takes the last of equal keys, wherever it stands.
 DECIDING = ("normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens")
 ESCAPED = re.compile(rb"\\u00[2-7]")  # of a plain letter: no writer escapes one
+FAR = re.compile(r"\(\?<?[=!][^)]*[*+{$]|\\[zZAG]|\$")  # looks at more than a neighbour
 STARTS = (1 << 16, 4 << 20)  # bytes before the model; a table of characters may stand there
 REPEAT = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 
@@ -112,17 +113,15 @@ def vet_rules(rules: Mapping[str, Any]) -> None:
             f"{MOST_GROWTH} times is not read"
         )
     for key in DECIDING[:4]:
-        for part in _parts(rules.get(key), key):
-            pattern = part.get("pattern")
-            if isinstance(pattern, Mapping) and isinstance(pattern.get("Regex"), str):
-                _vet_pattern(pattern["Regex"], key)
+        for pattern in _patterns(rules, key):
+            _vet_pattern(pattern, key)
     for part in _parts(rules.get("post_processor"), "post_processor"):
         special = part.get("special_tokens")
         tokens = list(special.values()) if isinstance(special, Mapping) else []
         ids = [token.get("ids") for token in tokens if isinstance(token, Mapping)]
         sizes = [len(part.get(key) or ()) for key in ("single", "pair") if _sized(part.get(key))]
         longest = max([len(one) for one in ids if isinstance(one, list)], default=0)
-        if max(sizes, default=0) > MOST_PARTS or longest * MOST_PARTS > MOST_ADDED * MOST_PARTS:
+        if max(sizes, default=0) > MOST_PARTS or longest > MOST_ADDED:
             raise RefusedError(
                 f"tokenizer.json has a template of {max(sizes, default=0):,} parts with up to "
                 f"{longest:,} ids: more than {MOST_PARTS} of {MOST_ADDED:,} are not read"
@@ -134,24 +133,26 @@ def unusual(rules: Mapping[str, Any]) -> str:
     added = rules.get("added_tokens")
     if isinstance(added, list) and len(added) > USUAL_TOKENS:
         return f"its tokenizer has {len(added):,} added tokens"
-    for key in DECIDING[:4]:
-        for part in _parts(rules.get(key), key):
-            pattern = part.get("pattern")
-            text = pattern.get("Regex") if isinstance(pattern, Mapping) else None
-            if isinstance(text, str) and _most_runs(text) > USUAL_RUNS:
-                return f"its tokenizer splits by the expression {text[:60]!r}"
-    return ""
+    slow = (text for text in _patterns(rules, *DECIDING[:4]) if _most_runs(text) > USUAL_RUNS)
+    return next((f"its tokenizer uses the expression {text[:60]!r}" for text in slow), "")
 
 
 def is_local(rules: Mapping[str, Any]) -> bool:
     """Whether no expression looks further than at a neighbour, so that far text changes nothing."""
-    for key in DECIDING[:2]:
+    added = rules.get("added_tokens")
+    for token in added if isinstance(added, list) else ():
+        if isinstance(token, Mapping) and len(str(token.get("content"))) > MOST_ADDED:
+            return False
+    return not any(FAR.search(text) for text in _patterns(rules, *DECIDING[:2]))
+
+
+def _patterns(rules: Mapping[str, Any], *keys: str) -> Iterator[str]:
+    """The regular expressions of components."""
+    for key in keys:
         for part in _parts(rules.get(key), key):
             pattern = part.get("pattern")
-            text = pattern.get("Regex") if isinstance(pattern, Mapping) else None
-            if isinstance(text, str) and re.search(r"\(\?<?[=!][^)]*[*+{$]|\\[zZAG]|\$", text):
-                return False
-    return True
+            if isinstance(pattern, Mapping) and isinstance(pattern.get("Regex"), str):
+                yield pattern["Regex"]
 
 
 def _sized(value: Any) -> bool:
