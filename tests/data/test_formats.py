@@ -325,6 +325,14 @@ def _overlap(data: dict[str, Any]) -> None:
     data["data"][0]["paragraphs"][0]["sentence_breaks"][2] = [0, 9]
 
 
+def _article(data: dict[str, Any]) -> None:
+    data["data"][0] = None
+
+
+def _long_id(data: dict[str, Any]) -> None:
+    data["data"][0]["paragraphs"][0]["qas"][0]["id"] = "\x1b[31m" * 500
+
+
 def _beyond(data: dict[str, Any]) -> None:
     data["data"][0]["paragraphs"][0]["sentence_breaks"][2] = [16, 999]
 
@@ -344,7 +352,9 @@ def _plain_xquad(data: dict[str, Any]) -> None:
         (_other_id, "de-test-passages.json: questions differ from en-test-passages.json, first q2"),
         (_same_id, "de-test-passages.json: question q1 given twice"),
         (_no_sentence, "0 sentences hold the answer of q1"),
-        (_overlap, "2 sentences hold the answer of q1"),
+        (_overlap, r"sentence_breaks\[2\]: begins at 0, before the sentence in front"),
+        (_article, r"data\[0\]: no 'paragraphs'"),
+        (_long_id, r"the same ids$"),
         (_beyond, r"sentence_breaks\[2\]: not a span"),
         (_empty, r"sentence_breaks\[1\]: not a span"),
         (_plain_xquad, r"paragraphs\[0\]: no 'sentence_breaks'"),
@@ -353,8 +363,10 @@ def _plain_xquad(data: dict[str, Any]) -> None:
 def test_a_broken_pool_is_named(
     change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as refused:
         lareqa(tmp_path, change)
+    assert len(str(refused.value)) <= 300
+    assert str(refused.value).isprintable()
 
 
 # Entities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_every_problem_of_a_file_with_its_line(tmp_path: Path) -> None:
     )
     lines = found(path)
     for expected in (
-        "x.yaml:1: model: String should match",
+        "x.yaml:1: model: ",
         "x.yaml:2: unknown key revison: did you mean revision?",
         "x.yaml:3: objective: unknown value 'extractiv-qa': did you mean extractive-qa",
         "x.yaml:6: languages.1: unknown language 'germann'",
@@ -192,3 +193,25 @@ def test_names_of_files(tmp_path: Path) -> None:
         assert any("name it <slug>.yaml" in line for line in problems([tmp_path / name]))
     with pytest.raises(NotFoundError, match=r"no such file: .*one\.yaml, .*two\.yaml"):
         problems([tmp_path / "one.yaml", tmp_path / "a b.yaml", tmp_path / "two.yaml"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "-rf", "org/-rf", "org/n\u00e4me", "org\ufb01/name", "org/a--b", "a/b.git", "o/.x"],
+)
+def test_an_id_that_cannot_exist(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f'model: "{name}"\nobjective: none\n', encoding="utf-8")
+    (line,) = problems([path])
+    assert "cannot be an id" in line
+
+
+def test_a_pipe_beside_the_file_and_a_flood_of_keys(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "model: org/name\nobjective: none\n" + "".join(f"k{n}: 1\n" for n in range(2_000))
+    )
+    os.mkfifo(tmp_path / "b.yaml")
+    found = problems([path])
+    assert len(found) == 51
+    assert found[-1].endswith("and 1950 more problems")
