@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -95,6 +96,9 @@ def main() -> None:
     """The console script. A usage error is one line too, not typer's box."""
     if sys.stdout is None:  # closed by the caller: nobody is there to read
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):  # one of ASCII shows another sign as its escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
     except Exception as error:

@@ -357,11 +357,13 @@ def _unit_misfits(card: TaskCard) -> Iterable[Misfit]:
     for place, unit in enumerate(card.languages):
         parts = unit.split("-")
         if len(parts) != (2 if card.pairs else 1):
-            problem = f"languages mix single languages and pairs: {unit}"
+            problem = f"languages mix single languages and pairs: {one_line(unit, 60)}"
             yield Misfit(("languages", place), problem)
         for part in parts:
             if part not in known:
-                yield Misfit(("languages", place), f"{part} is not a code of languages.tsv")
+                yield Misfit(
+                    ("languages", place), f"{one_line(part, 60)} is not a code of languages.tsv"
+                )
     for lang in card.source.codes:
         if lang not in known:
             problem = f"source.codes: {lang} is not a code of languages.tsv"
