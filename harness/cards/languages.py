@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from harness.errors import DataError, UsageError, unknown_name
+from harness.errors import DataError, UsageError, one_line, unknown_name
 
 HEADER = ["code", "iso639_3", "name", "script", "family", "genus", "resource", "files"]
 
@@ -50,7 +50,7 @@ def canonical(code: str) -> str:
         return known[wanted]
     if get_close_matches(wanted, known, n=1, cutoff=0.5):
         raise unknown_name("language", code, known)
-    raise UsageError(f"unknown language {code!r}: give an ISO 639 code such as de or deu")
+    raise UsageError(f"unknown language {one_line(code, 60)!r}: give an ISO 639 code such as de or deu")
 
 
 @cache
