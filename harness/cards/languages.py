@@ -50,7 +50,9 @@ def canonical(code: str) -> str:
         return known[wanted]
     if get_close_matches(wanted, known, n=1, cutoff=0.5):
         raise unknown_name("language", code, known)
-    raise UsageError(f"unknown language {one_line(code, 60)!r}: give an ISO 639 code such as de or deu")
+    raise UsageError(
+        f"unknown language {one_line(code, 60)!r}: give an ISO 639 code such as de or deu"
+    )
 
 
 @cache
