@@ -32,7 +32,7 @@ import numpy.typing as npt
 VERSION = 1  # of these rules; what was counted under another version is counted again
 WORDS = 13
 CHARACTERS = 26
-CONTAMINATED = 0.01  # the largest share of a language that is put down to chance
+WORD = CHARACTERS // WORDS  # characters of an unspaced script that a word is worth
 # First and last code points of the scripts without spaces: Thai and Lao, Tibetan, Myanmar, Khmer
 # (and the last two extended), kana and Bopomofo, and Chinese characters.
 UNSPACED = (
@@ -109,12 +109,12 @@ def count(examples: Iterable[Sequence[str]], training: Index) -> Counts:
 def units(text: str) -> list[str]:
     """The words and, in unspaced scripts, the characters of a text, normalised."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return folded.translate(_Mapping()).split()
+    return folded.translate(_mapping()).split()
 
 
 def worth(unit: str) -> int:
     """What a unit adds to a run: 1 for a character of an unspaced script, 2 for a word."""
-    return 1 if _is_unspaced(ord(unit[0])) else CHARACTERS // WORDS
+    return 1 if len(unit) == 1 and _is_unspaced(ord(unit)) else WORD
 
 
 def _occurs(text: str, training: Index) -> tuple[bool, bool]:
@@ -139,6 +139,8 @@ def _run_keys(found: Sequence[str]) -> Keys:
     Two texts share a run exactly where they share one of these: a longer one begins with it. The
     key of units i … j − 1 is Σ hash(unit k) · factor^(k − i), modulo 2⁶⁴.
     """
+    if WORD * len(found) < CHARACTERS:
+        return np.empty(0, dtype=np.uint64)
     worths = np.fromiter(map(worth, found), dtype=np.int64, count=len(found))
     before = np.concatenate(([0], np.cumsum(worths)))
     starts = np.arange(np.searchsorted(before, before[-1] - CHARACTERS, side="right"))
@@ -146,7 +148,8 @@ def _run_keys(found: Sequence[str]) -> Keys:
     hashes = np.fromiter(map(hash, found), dtype=np.int64, count=len(found)).view(np.uint64)
     sums = np.concatenate((np.zeros(1, dtype=np.uint64),
                            np.cumsum(hashes * _powers(_FACTOR, len(found)))))  # fmt: skip
-    return (sums[ends] - sums[starts]) * _powers(_INVERSE, len(starts))
+    keys: Keys = (sums[ends] - sums[starts]) * _powers(_INVERSE, len(starts))
+    return keys
 
 
 def _powers(base: int, length: int) -> Keys:
@@ -156,14 +159,19 @@ def _powers(base: int, length: int) -> Keys:
     return np.cumprod(powers, dtype=np.uint64)
 
 
-class _Mapping:
-    """What `str.translate` asks for each code point."""
+class _Mapping(dict[int, str]):
+    """What `str.translate` asks for each code point; one that was asked for is kept."""
 
-    def __getitem__(self, code: int) -> str:
-        return _mapped(code)
+    def __missing__(self, code: int) -> str:
+        self[code] = found = _mapped(code)
+        return found
 
 
 @cache
+def _mapping() -> _Mapping:
+    return _Mapping()
+
+
 def _mapped(code: int) -> str:
     """The character in a normalised text: itself, with spaces around it, a space, or nothing."""
     category = unicodedata.category(chr(code))
