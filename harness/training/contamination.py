@@ -81,12 +81,30 @@ def _questions(examples: Mapping[str, QuestionSet], unit: str, split: str) -> li
     return [(one.question, one.context) for one in examples[unit].questions]
 
 
+def _compared(examples: Mapping[str, Any], unit: str, split: str) -> list[Texts]:
+    """Both texts of every example."""
+    return [(one.first, one.second) for one in examples[unit].items]
+
+
+def _prompts(examples: Mapping[str, Any], unit: str, split: str) -> list[Texts]:
+    """Every prompt; a choice alone is too short to say anything."""
+    return [(one.prompt,) for one in examples[unit].items]
+
+
+def _sentences(examples: Mapping[str, Any], unit: str, split: str) -> list[Texts]:
+    """Every sentence, with blanks between its words."""
+    return [(" ".join(one.words),) for one in examples[unit].items]
+
+
 # Kind → the texts of each example of a language, as its scores are over them.
 TARGET: Mapping[str, Callable[[Any, str, str], list[Texts]]] = {
     "bitext": _pairs,
     "mining": _gold,
     "passages": _queries,
     "span_qa": _questions,
+    "classification": _compared,
+    "multiple_choice": _prompts,
+    "tagging": _sentences,
 }
 
 
@@ -103,7 +121,7 @@ def measure(
     left out too, and told to ``say``.
     """
     sets = list(sets)
-    texts = list(dict.fromkeys(_training_texts(sets)))
+    texts = sorted(set(_training_texts(sets)))
     digest = sha256()
     for text in texts:
         digest.update(text.encode() + b"\0")

@@ -324,6 +324,19 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
 
 
+def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
+    submit(
+        root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"],
+        overlap="{demo_bitext: {test: {de: 0.25}}, xquad: {test: {}}}",
+    )  # fmt: skip
+    page = render(root)[PAGE]
+    assert "| contaminated | demo_bitext |" in page
+    assert "| contaminated, as declared | none |" in page
+    assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
+    assert "trained on this task's data: not ranked, not contrasted" in page
+    assert read_board(root).contrasts == ()
+
+
 def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
     """100 candidates: ten hits are chance. German 50 → 80, Swahili 5 → 12, both of them chance."""
     found = {BASE: {"de": 50, "sw": 5}, ENGLISH: {"de": 80, "sw": 12}}
