@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from harness.cards.task import read_card
+from harness.cards.training import read_intermediate
 from harness.data import layout
 from harness.data.examples import Bitext, Mining, Query, Question, QuestionSet, Retrieval
 from harness.data.load import DataLocation
@@ -25,6 +26,7 @@ from harness.training.data.examples import (
     Text,
     TrainingSet,
 )
+from harness.training.data.reading import read
 from harness.training.overlap import Counts
 
 
@@ -160,20 +162,16 @@ def test_the_demos_data_is_measured_on_the_demos_targets(tmp_path: Path) -> None
     assert {read_card(name).kind for name in found} == set(KINDS)
 
 
-def test_the_shared_data_comes_out_as_it_is_known_to_be(data_dir: Path, tmp_path: Path) -> None:
-    """SQuAD dev as training data holds the English questions of XQuAD and LAReQA, whole."""
-    from harness.cards.training import read_intermediate
-    from harness.training.data.reading import read
-
+def test_english_xquad_is_in_the_english_of_xquad_and_lareqa(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contamination, "card_names", lambda: ("lareqa", "xquad"))
     location = DataLocation(data_dir, tmp_path, offline=True)
-    one = read(read_intermediate("xquad"), location)
-    found = measure([one], location)
-    for target in ("xquad", "lareqa"):
-        assert found[target]["test"]["en"].share == 1.0
-    english = [e for e in one.examples if e.lang == "en"]
+    read_whole = read(read_intermediate("xquad"), location)
+    english = [one for one in read_whole.examples if one.lang == "en"]
     found = measure([TrainingSet(english, (), "folder", {})], location)
+    assert found["xquad"]["test"]["en"] == Counts(1190, exact=1190, run=1190, either=1190)
     for target in ("xquad", "lareqa"):
         counts = found[target]["test"]
-        assert counts["en"] == Counts(1190, exact=1190, run=1190, either=1190)
+        assert counts["en"].share == 1.0
         assert all(one.share < 0.05 for lang, one in counts.items() if lang != "en")
-    assert all(one.share == 0 for one in found["tatoeba"]["test"].values())
