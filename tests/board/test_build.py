@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -331,7 +332,7 @@ def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
         overlap="{demo_bitext: {test: {de: 0.25}}, xquad: {test: {}}}",
     )  # fmt: skip
     board = read_board(root)
-    page = render(board)["leaderboard/checkpoints/english-qa.md"].decode()
+    page = unescape(render(board)["leaderboard/checkpoints/english-qa.md"].decode())
     assert "| contaminated | demo_bitext |" in page
     assert "| contaminated, as declared | none |" in page
     assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
