@@ -74,6 +74,17 @@ def test_order_of_input_and_seed() -> None:
     assert straight == tie_groups(names, values, np.random.default_rng(0), 2000)
 
 
+def test_the_unit_of_a_score_says_nothing() -> None:
+    values = profiles(0.5, 0.6, 0.52, 0.3)
+    for unit in (100, 1e-6):
+        found = [
+            [(place.name, place.rank, place.leader, place.p)
+             for place in tie_groups(list("wxyz"), each, np.random.default_rng(0), 500)]
+            for each in (values, values * unit)
+        ]  # fmt: skip
+        assert found[0] == found[1]
+
+
 def test_names_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="one for each"):
         tie_groups(["a", "a"], profiles(0.5, 0.4), np.random.default_rng(0))
