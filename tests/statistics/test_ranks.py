@@ -85,6 +85,17 @@ def test_the_unit_of_a_score_says_nothing() -> None:
         assert found[0] == found[1]
 
 
+def test_what_all_have_in_common_says_nothing() -> None:
+    # Three queries of a hundred tell the two apart: p = 2/8.
+    values = np.arange(100)[:, None] < np.array([50, 53])
+    common = np.random.default_rng(1).integers(0, 2**22, (100, 1))
+    found = [
+        tie_groups(["a", "b"], each.astype(float), np.random.default_rng(0), 4000)[1].p
+        for each in (values, values + common)
+    ]
+    assert found[0] == found[1] == pytest.approx(2 / 8, abs=0.02)
+
+
 def test_names_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="one for each"):
         tie_groups(["a", "a"], profiles(0.5, 0.4), np.random.default_rng(0))
