@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
 from harness.cards.task import read_card, read_cards
 from harness.data.folders import cache_folder
 from harness.errors import HarnessError
 from harness.evaluation.models import find_checkpoint
 from harness.io.environment import libraries
+from harness.version import __version__
 
 Facts = dict[str, Any]
 
@@ -98,7 +98,9 @@ def _data(folder: Path | None, cache: Path) -> Facts:
 
 def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
     from harness.checkpoint.loading import describe
+    from harness.checkpoint.resolve import file_names
     from harness.checkpoint.tokenizer import load_tokenizer
+    from harness.checkpoint.vet import counted
     from harness.inference.protocol import standard_layer
 
     checkpoint = find_checkpoint(model, cache, offline=offline)
@@ -107,6 +109,7 @@ def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
     declared = "no modules.json" if native is None else native.refusal or "declared"
     return {
         "revision": checkpoint.revision,
+        "files that count": ", ".join(counted(file_names(checkpoint.folder))),
         "architecture": f"{checkpoint.model_type} ({checkpoint.architecture or 'no class named'})",
         "parameters": f"{checkpoint.parameters:,}",
         "layers": f"{depth}; the standard protocol pools layer {standard_layer(depth)}",
