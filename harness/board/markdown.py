@@ -59,6 +59,11 @@ def picture(text: str, target: str) -> Raw:
     return Raw(f"!{link(text, target)}")
 
 
+def unbroken(text: str) -> Raw:
+    """An interval: brackets around numbers are no link, and no line is broken in it."""
+    return Raw(text.replace(" ", "&nbsp;"))
+
+
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1, tail: int = 0
 ) -> Raw:

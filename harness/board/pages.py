@@ -38,9 +38,7 @@ def write(board: Board) -> dict[str, str]:
 
 
 def name(entry: Entry, folder: str = "checkpoints/") -> Raw:
-    text = link(entry.model, f"{folder}{entry.slug}.md")
-    if entry.members:
-        text = Raw(f"{text} ({len(entry.members)} seeds)")
+    text = link(entry.title, f"{folder}{entry.slug}.md")
     return Raw(f"{text} *(stand-in)*") if entry.stand_in else text
 
 
@@ -98,7 +96,7 @@ def _variant_facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
 
 def _seed_table(entry: Entry) -> Raw:
     rows = [
-        (link(member.slug, f"{member.slug}.md"), training_seed(member), result.task, result.track,
+        (link(member.title, f"{member.slug}.md"), training_seed(member), result.task, result.track,
          result.metric, scored(result.macro))
         for track in TRACKS
         for task in entry.tasks(track)
