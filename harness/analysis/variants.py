@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +35,10 @@ def variants(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     found = [entry for entry in entries if entry.slug not in merged]
     taken = {entry.slug for entry in entries}
     for (base, recipe), members in groups.items():
-        slug = recipe if recipe not in taken else f"{recipe}-on-{base.split('/')[-1]}"
+        name, _, revision = base.partition("@")
+        on = re.sub(r"[^\w.-]+", "-", name.split("/")[-1])
+        forms = (recipe, f"{recipe}-on-{on}", f"{recipe}-on-{on}-{revision[-12:]}")
+        slug = next((form for form in forms if form not in taken), forms[-1])
         taken.add(slug)
         found.append(_variant(slug, sorted(members, key=_seed)))
     return tuple(sorted(found, key=lambda entry: entry.slug))
@@ -68,12 +72,18 @@ def _forms(entry: Entry) -> list[str]:
         seed = f", {len(entry.members)} seeds"
     else:
         seed = "" if submission.seed is None else f", seed {submission.seed}"
-    on = f" on {(submission.base or '').split('/')[-1]}" if submission.base else ""
+    on = on_base(entry)
     return [
         form.format(kind=kind, short=_listed(short), whole=_listed(whole), seed=seed, on=on,
                     recipe=submission.recipe, slug=entry.slug)
         for form in FORMS
     ]  # fmt: skip
+
+
+def on_base(entry: Entry) -> str:
+    """The part of a name that says the base."""
+    base = entry.submission.base if entry.submission is not None else None
+    return f" on {base.split('/')[-1]}" if base else ""
 
 
 def _listed(datasets: Sequence[str]) -> str:

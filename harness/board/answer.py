@@ -10,6 +10,7 @@ from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import adjusted_p, figures, plain, size, word
+from harness.cards.task import read_card
 
 FIRST = "English QA − base"
 AGAINST = {
@@ -33,7 +34,7 @@ def answer(board: Board) -> list[str]:
         f" {against}. (recall@10, frozen vectors, {cell(_over(lead))}.)"
     )
     beside = [
-        f"{what}: **{word(found[key].verdict)}**, {_size(found[key])}"
+        f"{what}: **{word(found[key].verdict)}**, {figures(found[key].verdict)}"
         for key, what in AGAINST.items()
         if key in found and found[key] is not lead
     ]
@@ -131,7 +132,9 @@ def _size(one: Contrast) -> str:
 def _over(one: Contrast) -> str:
     assert one.difference is not None
     counts = Counter(task for task, _ in one.difference.columns)
-    return ", ".join(f"{task} in {count} languages" for task, count in counts.items())
+    return ", ".join(
+        f"{read_card(task).title} in {count} languages" for task, count in counts.items()
+    )
 
 
 def _other_kinds(board: Board, base: str, tasks: set[str]) -> list[str]:

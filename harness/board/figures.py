@@ -115,7 +115,9 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
     said = []
     for index, (one, verdict) in enumerate(rows):
         y = top + step * index + 16
-        where = f"{names[one.base]} · {one.track} · {one.metric}{' · stand-ins' * one.stand_ins}"
+        frozen = one.track == "frozen"
+        where = f"{names[one.base]} · {one.metric}{f' · {one.track}' * (not frozen)}"
+        where += " · stand-ins" * one.stand_ins
         figure = f"{size(verdict)} {plain(verdict)}"
         body.append(_text(16, y, _short(one.name, 34), "text", weight=600))
         body.append(_text(WIDE - 16, y, word(verdict), "text", "end", 12, 600))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.analysis.chance import ceiling, expected
 from harness.analysis.entries import Entry, Result, board_units
+from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
 from harness.analysis.standings import Row, Standing
+from harness.analysis.variants import on_base
 from harness.board.figures import effect_columns, effect_map_name, layer_curves
 from harness.board.markdown import Raw, cell, environment, picture, table, unbroken
 from harness.board.pages import name, scored
@@ -23,7 +26,7 @@ TASKS_SHOWN, ROWS_SHOWN = 3, 20  # on the README
 def write(board: Board) -> str:
     """`leaderboard/rankings.md`."""
     return environment().get_template("rankings.md.j2").render(
-        standings=[_standing(one, board.standings) for one in board.standings],
+        standings=[_standing(one, board) for one in board.standings],
         curves=[
             picture(
                 f"Curves of {task} over the layers that were pooled; a ring marks the standard"
@@ -35,7 +38,7 @@ def write(board: Board) -> str:
     )  # fmt: skip
 
 
-def _standing(standing: Standing, others: Sequence[Standing]) -> dict[str, object]:
+def _standing(standing: Standing, board: Board) -> dict[str, object]:
     return {
         "track": standing.track,
         "metric": standing.metric,
@@ -50,7 +53,7 @@ def _standing(standing: Standing, others: Sequence[Standing]) -> dict[str, objec
             for task in standing.tasks
             if effect_columns(standing, task)
         ],
-        "ranking": ranking(standing, others, whole=True),
+        "ranking": ranking(standing, board, whole=True),
         "metrics": _metric_table(standing),
         "notes": [
             f"{row.entry.title} is not ranked: {row.why}" for row in standing.rows if row.why
@@ -58,42 +61,40 @@ def _standing(standing: Standing, others: Sequence[Standing]) -> dict[str, objec
     }
 
 
-def ranking(standing: Standing, others: Sequence[Standing] = (), *, whole: bool = False) -> Raw:
-    """Who ranks where, and what the figures can be held against.
-
-    ``others``: the standings of the board, for the reference row. Unless ``whole``, a long ranking
+def ranking(standing: Standing, board: Board, *, whole: bool = False) -> Raw:
+    """Who ranks where, and what the figures can be held against: chance, the ceiling, and the best
+    checkpoint under its own protocol. Unless ``whole``, a long ranking
     is cut, and of more than `TASKS_SHOWN` tasks the mean alone is shown.
     """
     several = len(standing.tasks) > 1
     tasks = (*standing.tasks, *standing.beside) if whole else standing.tasks
     if len(tasks) > TASKS_SHOWN and not whole:
         tasks = ()
-    against_base = any(row.gain is not None for row in standing.rows)
-    variants = any(_base(row.entry) for row in standing.rows)
-    headers = ["rank", "checkpoint"] + ["base"] * variants
-    headers += [f"{standing.metric} (%), mean"] * several
-    headers += [f"{_title(task)} (%)" for task in tasks]
+    gains = _gains(standing, board)
+    against_base = bool(gains)
+    headers = ["rank", "checkpoint"]
+    headers += [f"mean {standing.metric} (%)"] * several
+    headers += [f"{_title(task)}{'' if several else ' (%)'}" for task in tasks]
     headers += ["against its base (points)"] * against_base
     rows: list[list[object]] = []
     for row in standing.rows if whole else standing.rows[:ROWS_SHOWN]:
         cells: list[object] = ["—" if row.rank is None else row.rank, _named(row.entry)]
-        cells += [_base(row.entry) or "—"] * variants
         if several:
             cells.append(scored(row.mean) if row.mean is not None else row.why)
         cells += [_task_cell(row, task) for task in tasks]
         if against_base:
-            cells.append(_against_base(row))
+            cells.append(_against_base(gains.get(row.entry.slug), standing))
         rows.append(cells)
-    for what, values in _references(standing, others):
+    for what, values in _references(standing, board.standings):
         shown = [values.get(task) for task in standing.tasks]
         known = [value for value in shown if value is not None]
-        cells = ["", Raw(f"*{what}*"), *["—"] * variants]
+        cells = ["", Raw(f"*{what}*")]
         if several:
             whole_mean = len(known) == len(shown)
             cells.append(percent(sum(known) / len(known)) if whole_mean else "—")
         cells += ["—" if values.get(task) is None else percent(values[task]) for task in tasks]
         rows.append(cells + ["—"] * against_base)
-    return table(headers, rows, left=2 + variants, tail=int(against_base))
+    return table(headers, rows, left=2, tail=int(against_base))
 
 
 def _references(
@@ -121,27 +122,37 @@ def _references(
 
 
 def _named(entry: Entry) -> Raw:
-    """Its name; with its kind where the name does not say it."""
-    submission = entry.submission
-    tells = submission is not None and submission.recipe is not None
-    if tells or entry.kind == "none":
+    """Its name, and what it is made of where the name does not say it."""
+    if entry.submission is None or entry.kind == "none":
         return name(entry)
-    return Raw(f"{name(entry)}, {cell(entry.kind)}")
-
-
-def _base(entry: Entry) -> str:
-    return (entry.submission.base or "") if entry.submission else ""
+    on = on_base(entry)
+    if entry.submission.recipe is not None:
+        return Raw(f"{name(replace(entry, title=entry.title.replace(on, '', 1)))} {cell(on)}")
+    return Raw(f"{name(entry)}, {cell(entry.kind + on)}")
 
 
 def _title(task: str) -> str:
     return read_card(task).title
 
 
-def _against_base(row: Row) -> str:
-    if row.gain is None:
+def _gains(standing: Standing, board: Board) -> dict[str, Gain]:
+    """Slug → its difference to its base over most of the tasks of a ranking."""
+    found: dict[str, Gain] = {}
+    for gain in board.gains:
+        fits = gain.track == standing.track and set(gain.tasks) <= set(standing.tasks)
+        before = found.get(gain.entry.slug)
+        if fits and (before is None or len(gain.tasks) > len(before.tasks)):
+            found[gain.entry.slug] = gain
+    return found
+
+
+def _against_base(gain: Gain | None, standing: Standing) -> Raw | str:
+    """The difference with its plain interval, the verdict, and the tasks where some are missing."""
+    if gain is None:
         return "—"
-    verdict = row.gain.verdict
-    return Raw(f"{size(verdict)} {unbroken(plain(verdict))}, {word(verdict)}")
+    verdict = gain.verdict
+    only = "" if len(gain.tasks) == len(standing.tasks) else f"; {', '.join(gain.tasks)} alone"
+    return Raw(f"{size(verdict)} {unbroken(plain(verdict))}, **{word(verdict)}**{cell(only)}")
 
 
 def _taskname(task: str) -> str:

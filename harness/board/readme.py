@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.analysis.contrasts import Contrast
+from harness.analysis.entries import SUITES
 from harness.analysis.gather import Board
 from harness.analysis.published import Figure
 from harness.analysis.standings import Standing
 from harness.board.answer import answer, lead_contrast
-from harness.board.figures import drawn_tasks, effects_name
-from harness.board.markdown import Raw, cell, environment, picture
+from harness.board.figures import effects_name
+from harness.board.markdown import Raw, cell, environment, floating
 from harness.board.rankings import ROWS_SHOWN, ranking
-from harness.cards.task import read_card
-
-NAMED = 3  # checkpoints without a rank that the line of what is missing names
+from harness.cards.task import read_card, read_suites
 
 
 def write(board: Board) -> str:
@@ -25,24 +25,32 @@ def write(board: Board) -> str:
         answer=[Raw(line) for line in answer(board)],
         study=board.study,
         stand_ins=any(entry.stand_in for entry in board.entries),
-        forest=any(one.difference is not None for one in board.contrasts),
         standing=first,
-        ranking=first and ranking(first, board.standings),
+        ranking=first and ranking(first, board),
         more=max(0, len(first.rows) - ROWS_SHOWN) if first else 0,
         tracks=[one.track for one in board.standings[1:]],
         published=_published(board.published, first),
-        lead=lead,
-        lead_base=board.entry(lead.base).title if lead else "",
-        effects=_effects(lead) if lead else [],
+        pictures=_pictures(board, lead),
         missing=Raw(_missing(board)),
     )  # fmt: skip
 
 
-def _effects(lead: Contrast) -> list[Raw]:
-    return [
-        picture(f"{lead.name} in each language of {_title(task)}", effects_name(lead, task))
-        for task in drawn_tasks(lead)
-    ]
+def _pictures(board: Board, lead: Contrast | None) -> list[Raw]:
+    """The forest plot, and beside it the lead contrast in the languages of each task.
+
+    Images that float stand beside each other on a screen and below each other on a phone.
+    """
+    if not any(one.difference is not None for one in board.contrasts):
+        return []
+    forest = "Forest plot of the contrasts: differences in points with plain and simultaneous"
+    shown = [floating(f"{forest} intervals", "figures/contrasts.svg", "left")]
+    if lead is None or lead.difference is None:
+        return shown
+    sizes = Counter(part.task for part in lead.difference.languages)
+    for at, task in enumerate(sorted(sizes, key=lambda task: -sizes[task])):
+        text = f"{lead.name} in each language of {_title(task)}"
+        shown.append(floating(text, effects_name(lead, task), "left" if at else "right"))
+    return shown
 
 
 def _published(figures: Sequence[Figure], standing: Standing | None) -> str:
@@ -66,12 +74,9 @@ def _missing(board: Board) -> str:
         if len(answers) < len(asked):
             text = f"{len(asked) - len(answers)} of {len(asked)} questions on "
             found.append(f"[{text}{cell(board.entry(base).title)}](contrasts.md#not-answered-yet)")
-    found += [
-        f"{cell(row.entry.title)} is not ranked ({cell(row.why)})"
-        for standing in board.standings[:1]
-        for row in standing.rows
-        if row.why
-    ][:NAMED]
+    there = {result.task for entry in board.entries for result in entry.results}
+    if absent := [one.task for one in read_suites()[SUITES[0]] if one.task not in there]:
+        found.append(f"nothing is measured of {cell(', '.join(_title(task) for task in absent))}")
     if waiting := sum(not entry.results for entry in board.entries):
         plural = "submissions are" if waiting > 1 else "submission is"
         found.append(f"[{waiting} {plural} not measured yet](pending.md)")

@@ -253,7 +253,7 @@ def test_the_answer_is_about_recipes(seeded: Path) -> None:
     text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
     assert "one recipe of intermediate training on English QA (3 seeds)" in text
     assert "this is about these recipes on this base, in these languages" in text
-    assert "what follows from them](STUDY.md)" in text
+    assert "[the study behind it](STUDY.md)" in text
     leaderboard(seeded, check=True)
     (seeded / "leaderboard/STUDY.md").unlink()
     leaderboard(seeded)
@@ -296,7 +296,7 @@ def test_seen_less_unseen_is_a_family_of_its_own(seeded: Path) -> None:
     )
     assert found["English QA − base"].seen_holm is None
     leaderboard(seeded)
-    text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+    text = (seeded / "leaderboard/contrasts.md").read_text(encoding="utf-8")
     assert "], Holm p " in text
 
 
@@ -305,8 +305,10 @@ def test_pages_of_a_variant_and_its_seeds(seeded: Path) -> None:
     folder = seeded / "leaderboard"
     page = (folder / "checkpoints/many.md").read_text(encoding="utf-8")
     assert "trained with 3 seeds" in page
-    rows = [line for line in page.splitlines() if line.startswith("| [many-")]
+    start = "| [Multilingual QA (many), seed "
+    rows = [line for line in page.splitlines() if line.startswith(start)]
     assert [row.split("**")[1] for row in rows] == ["50.0", "62.5", "75.0"]
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    assert "[many](checkpoints/many.md) (3 seeds)" in readme
-    assert "recipe: 3 seeds against 3 seeds; demo&#95;bitext" in readme
+    assert "[Multilingual QA (many), 3 seeds](checkpoints/many.md) on base |" in readme
+    contrasts = (folder / "contrasts.md").read_text(encoding="utf-8")
+    assert "recipe: 3 seeds against 3 seeds; demo&#95;bitext" in contrasts
