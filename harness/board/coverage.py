@@ -36,7 +36,7 @@ def _coverage_table(board: Board) -> Raw | None:
     sizes = {task: len(board_units(task, tuple(cards[task].languages))) for task in tasks}
     rows = []
     for entry in (entry for entry in board.entries if entry.results):
-        cells: list[object] = [name(entry), entry.kind, code((entry.revision or "")[:18])]
+        cells: list[object] = [name(entry), entry.kind]
         for task in tasks:
             found = [r for r in entry.results if r.task == task]
             whole = sorted({r.track for r in found if r.regular})
@@ -47,7 +47,7 @@ def _coverage_table(board: Board) -> Raw | None:
         state = f"measured, safetensors from {made}" if made else "measured"
         cells += [seen, f"{state}; not whole: {entry.why}" if entry.why else state]
         rows.append(cells)
-    headers = ("checkpoint", "kind", "revision", *tasks, "trained on targets", "provenance")
+    headers = ("checkpoint", "kind", *tasks, "trained on targets", "provenance")
     return table(headers, rows, left=len(headers)) if rows else None
 
 

@@ -118,7 +118,7 @@ def test_every_place_says_the_same(seeds: Path, name: str, sides: tuple[str, str
     assert shown["verdict"]["adjusted"]["p"] == verdict.adjusted.p
     # The figure.
     forest = (seeds / "leaderboard/figures/contrasts.svg").read_text(encoding="utf-8")
-    assert f"{name} on base: {line}" in unescape(forest)
+    assert f"{name} on {BASE}: {line}" in unescape(forest)
 
 
 def test_the_languages_say_the_same(seeds: Path) -> None:
