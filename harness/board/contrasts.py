@@ -11,7 +11,7 @@ from harness.analysis.gather import Board
 from harness.analysis.variants import recipe_of
 from harness.board.figures import drawn_tasks, effects_name, forest_name, language_words
 from harness.board.markdown import Raw, cell, environment, picture, table, unbroken
-from harness.board.pages import name
+from harness.board.pages import named
 from harness.board.words import (
     adjusted_p,
     decimals,
@@ -191,12 +191,10 @@ def _indistinct(board: Board, one: Contrast) -> set[tuple[str, str]]:
 
 
 def _gain_table(found: Sequence[Gain]) -> Raw:
-    headers = ("checkpoint", "kind", "base", "track", "over", "verdict", "A − B", "95 % interval",
-               "p", "adjusted p")  # fmt: skip
+    headers = ("checkpoint", "over", "verdict", "A − B", "95 % interval", "p", "adjusted p")
     rows = [
-        (name(gain.entry), gain.entry.kind, gain.base.title, gain.track, gain.label,
-         word(gain.verdict), size(gain.verdict), unbroken(plain(gain.verdict)),
-         p_value(gain.verdict.p), adjusted_p(gain.verdict))
+        (named(gain.entry), f"{gain.label}, {gain.track}", word(gain.verdict), size(gain.verdict),
+         unbroken(plain(gain.verdict)), p_value(gain.verdict.p), adjusted_p(gain.verdict))
         for gain in found
     ]  # fmt: skip
-    return table(headers, rows, left=6)
+    return table(headers, rows, left=3)

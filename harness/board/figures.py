@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import Entry, Result
+from harness.analysis.gains import Gain, widest
 from harness.analysis.gather import Board
-from harness.analysis.standings import Row, Standing
+from harness.analysis.standings import Standing
 from harness.board.answer import lead_contrast
 from harness.board.words import plain, size, told, word
 from harness.cards.languages import Language, read_languages
@@ -36,6 +37,7 @@ LINES = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#0a7
 LINES_SHOWN = len(LINES)
 WIDE, NARROW = 430, 410  # of figures, in pixels: text stays readable on a phone
 CONTRASTS_SHOWN = 12  # in the README's forest plot
+FAINTEST = 0.005  # of the largest effect in a map: below half a point no colour is a full one
 COLUMNS_SHOWN = 8  # variants in a map of effects
 
 
@@ -56,7 +58,7 @@ def draw(board: Board) -> dict[str, str]:
             files[effects_name(one, task)] = effects(one, task, names[one.base])
     for standing in board.standings:
         for task in standing.tasks:
-            if columns := effect_columns(standing, task):
+            if columns := effect_columns(board, standing, task):
                 files[effect_map_name(standing, task)] = effect_map(standing, task, columns)
     for task, lines in layer_curves(board.entries).items():
         files[f"figures/layers-{task}.svg"] = curve_chart(task, lines)
@@ -215,28 +217,31 @@ def language_words(unit: str, names: Mapping[str, Language]) -> str:
     return ", question ".join(names[code].name for code in unit.split("-"))
 
 
-def effect_columns(standing: Standing, task: str) -> list[tuple[Row, dict[str, Verdict]]]:
+def effect_columns(
+    board: Board, standing: Standing, task: str
+) -> list[tuple[Gain, dict[str, Verdict]]]:
     """The variants of a ranking with the verdict in each language of a task, the best ones first.
 
     None of them where the board has too many variants to work the languages out.
     """
+    gains = widest(board.gains, standing.track, standing.tasks)
     found = []
     for row in standing.rows:
-        difference = row.gain.difference if row.gain is not None else None
-        if difference is None:
+        gain = gains.get(row.entry.slug)
+        if gain is None or gain.difference is None:
             continue
         lines = {
-            part.name: difference.line_verdict(part)
-            for part in difference.languages
+            part.name: gain.difference.line_verdict(part)
+            for part in gain.difference.languages
             if part.task == task
         }
         if lines:
-            found.append((row, lines))
+            found.append((gain, lines))
     return found[:COLUMNS_SHOWN]
 
 
 def effect_map(
-    standing: Standing, task: str, columns: Sequence[tuple[Row, Mapping[str, Verdict]]]
+    standing: Standing, task: str, columns: Sequence[tuple[Gain, Mapping[str, Verdict]]]
 ) -> str:
     """Languages × variants: each variant's difference to its base in points, written and coloured.
 
@@ -252,18 +257,17 @@ def effect_map(
     langs.sort(key=lambda lang: -mean(lang))
     wide, high, left = 58, 19, 138
     top = 62 + 17 * len(columns) + 26
-    most = max((abs(v.estimate or 0.0) for _, lines in columns for v in lines.values()), default=0)
-    metric = standing.rows[0].tasks[task].metric if task in standing.rows[0].tasks else ""
-    title = f"{read_card(task).title}: against the base, in points of {metric or standing.metric}"
+    sizes = [abs(v.estimate or 0.0) for _, lines in columns for v in lines.values()]
+    most = max([FAINTEST, *sizes])
+    title = f"{read_card(task).title}: against the base, in points of {standing.metric}"
     body = [
         _text(16, 24, _short(title, 58), "text", weight=600),
         _text(16, 42, "bold: clear (q by task) · faint: at chance", "faint", size=11),
     ]
     said = []
-    for at, (row, lines) in enumerate(columns):
+    for at, (gain, lines) in enumerate(columns):
         letter = chr(ord("A") + at)
-        base = row.gain.base.title if row.gain is not None else ""
-        key = f"{letter}  {row.entry.title}" + (f" − {base}" if len(columns) < 2 else "")
+        key = f"{letter}: {gain.entry.title}"
         body.append(_text(16, 64 + 17 * at, _short(key, 66), "text", size=12))
         place = left + wide * (at + 0.5)
         body.append(_text(place, top - 8, letter, "faint", "middle", 12, 600))
@@ -272,7 +276,7 @@ def effect_map(
                 continue
             y = top + high * index
             way = "below" if verdict.estimate < 0 else "above"
-            share = 0.55 * abs(verdict.estimate) / (most or 1.0)
+            share = 0.55 * abs(verdict.estimate) / most
             chance = verdict.why == "at chance"
             where = f'x="{left + wide * at}" y="{y}" width="{wide - 2}" height="{high - 2}"'
             body.append(
@@ -283,7 +287,7 @@ def effect_map(
             kind = "faint" if chance else "text"
             body.append(_text(place - 1, y + 13, size(verdict), kind, "middle", 11, bold))
             words = language_words(lang, names)
-            said.append(f"{row.entry.title}, {words}: {size(verdict)}, {word(verdict)}")
+            said.append(f"{gain.entry.title}, {words}: {size(verdict)}, {word(verdict)}")
     for index, lang in enumerate(langs):
         name = _short(language_words(lang, names), 20)
         body.append(_text(left - 8, top + high * index + 13, name, "text", "end", 12))

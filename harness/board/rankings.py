@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from harness.analysis.chance import ceiling, expected
-from harness.analysis.entries import Entry, Result, board_units
-from harness.analysis.gains import Gain
+from harness.analysis.entries import Result, board_units
+from harness.analysis.gains import Gain, widest
 from harness.analysis.gather import Board
 from harness.analysis.standings import Row, Standing
-from harness.analysis.variants import on_base
 from harness.board.figures import effect_columns, effect_map_name, layer_curves
 from harness.board.markdown import Raw, cell, environment, picture, table, unbroken
-from harness.board.pages import name, scored
+from harness.board.pages import name, named, scored
 from harness.board.words import percent, plain, size, word
 from harness.cards.task import read_card
 
@@ -51,7 +49,7 @@ def _standing(standing: Standing, board: Board) -> dict[str, object]:
                 effect_map_name(standing, task),
             )
             for task in standing.tasks
-            if effect_columns(standing, task)
+            if effect_columns(board, standing, task)
         ],
         "ranking": ranking(standing, board, whole=True),
         "metrics": _metric_table(standing),
@@ -70,7 +68,7 @@ def ranking(standing: Standing, board: Board, *, whole: bool = False) -> Raw:
     tasks = (*standing.tasks, *standing.beside) if whole else standing.tasks
     if len(tasks) > TASKS_SHOWN and not whole:
         tasks = ()
-    gains = _gains(standing, board)
+    gains = widest(board.gains, standing.track, standing.tasks)
     against_base = bool(gains)
     headers = ["rank", "checkpoint"]
     headers += [f"mean {standing.metric} (%)"] * several
@@ -78,7 +76,7 @@ def ranking(standing: Standing, board: Board, *, whole: bool = False) -> Raw:
     headers += ["against its base (points)"] * against_base
     rows: list[list[object]] = []
     for row in standing.rows if whole else standing.rows[:ROWS_SHOWN]:
-        cells: list[object] = ["—" if row.rank is None else row.rank, _named(row.entry)]
+        cells: list[object] = ["—" if row.rank is None else row.rank, named(row.entry)]
         if several:
             cells.append(scored(row.mean) if row.mean is not None else row.why)
         cells += [_task_cell(row, task) for task in tasks]
@@ -121,29 +119,8 @@ def _references(
     return [(what, values) for what, values in found if values]
 
 
-def _named(entry: Entry) -> Raw:
-    """Its name, and what it is made of where the name does not say it."""
-    if entry.submission is None or entry.kind == "none":
-        return name(entry)
-    on = on_base(entry)
-    if entry.submission.recipe is not None:
-        return Raw(f"{name(replace(entry, title=entry.title.replace(on, '', 1)))} {cell(on)}")
-    return Raw(f"{name(entry)}, {cell(entry.kind + on)}")
-
-
 def _title(task: str) -> str:
     return read_card(task).title
-
-
-def _gains(standing: Standing, board: Board) -> dict[str, Gain]:
-    """Slug → its difference to its base over most of the tasks of a ranking."""
-    found: dict[str, Gain] = {}
-    for gain in board.gains:
-        fits = gain.track == standing.track and set(gain.tasks) <= set(standing.tasks)
-        before = found.get(gain.entry.slug)
-        if fits and (before is None or len(gain.tasks) > len(before.tasks)):
-            found[gain.entry.slug] = gain
-    return found
 
 
 def _against_base(gain: Gain | None, standing: Standing) -> Raw | str:

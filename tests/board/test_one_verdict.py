@@ -101,7 +101,7 @@ def test_every_place_says_the_same(seeds: Path, name: str, sides: tuple[str, str
         (row,) = [one for one in whole.splitlines() if f"](checkpoints/{sides[0]}.md)" in one
                   and "recall@10 of demo" in one]  # fmt: skip
         cells = [cell.strip() for cell in row.split("|")]
-        assert cells[6:11] == [
+        assert cells[3:8] == [
             word(verdict), size(verdict), plain(verdict), p_value(verdict.p), adjusted_p(verdict),
         ]  # fmt: skip
         assert f"| {size(verdict)} {plain(verdict)}, **{word(verdict)}** |" in text
