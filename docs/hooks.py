@@ -136,8 +136,16 @@ def task_list() -> str:
     """All target tasks, and the suites."""
     from harness.cards.task import card_names, read_card, read_suites
 
-    lines = ["# Tasks", "", "A task is a card: data and no code. `xharness tasks NAME` prints one.", ""]
-    lines += ["| task | kind | languages | headline | official |", "| :-- | :-- | --: | :-- | :-- |"]
+    lines = [
+        "# Tasks",
+        "",
+        "A task is a card: data and no code. `xharness tasks NAME` prints one.",
+        "",
+    ]
+    lines += [
+        "| task | kind | languages | headline | official |",
+        "| :-- | :-- | --: | :-- | :-- |",
+    ]
     for name in card_names():
         card = read_card(name)
         lines.append(f"| [{text(card.title)}]({name}.md) | {card.kind} | {len(card.languages)} |"
@@ -145,7 +153,9 @@ def task_list() -> str:
     lines += ["", "## Suites", "", "| suite | tasks |", "| :-- | :-- |"]
     for suite, entries in read_suites().items():
         lines.append(f"| `{suite}` | {', '.join(text(entry.task) for entry in entries)} |")
-    return "\n".join([*lines, "", "How to add one: [contributing](../contributing.md#add-a-task).", ""])
+    return "\n".join(
+        [*lines, "", "How to add one: [contributing](../contributing.md#add-a-task).", ""]
+    )
 
 
 def intermediate_list() -> str:
@@ -173,14 +183,14 @@ def command_page() -> str:
     lines = ["# Commands", "", "`xharness COMMAND --help` says the same.", ""]
     for name, command in commands(group):
         lines += [f"## {name}", "", text(command.help or ""), ""]
-        lines += ["| | | |", "| :-- | :-- | :-- |"]
+        lines += ["| option | value | |", "| :-- | :-- | :-- |"]
         for one in command.params:
             if getattr(one, "hidden", False) or one.name == "help":
                 continue
-            shown = one.make_metavar(group.make_context("xharness", [], resilient_parsing=True))
-            names = ", ".join(getattr(one, "opts", [])) if one.param_type_name == "option" else ""
-            value = "" if getattr(one, "is_flag", False) else shown
-            lines.append(f"| `{names or value}` | {text(value) if names else ''} |"
+            option = one.param_type_name == "option"
+            value = "" if getattr(one, "is_flag", False) else (one.metavar or one.name.upper())
+            names = ", ".join(one.opts) if option else value
+            lines.append(f"| `{names}` | {text(value) if option else ''} |"
                          f" {text(getattr(one, 'help', '') or '')} |")  # fmt: skip
         lines.append("")
     return "\n".join(lines)
