@@ -19,6 +19,7 @@ COPIED = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
+WIDE = "---\nhide: [toc]\n---\n"  # tables and charts need the room
 BROWSE = "browse.html"  # the interactive page: board/index.html is the README there
 
 
@@ -58,7 +59,7 @@ def board_files(board: Path) -> Iterator[tuple[str, str | bytes]]:
         elif path.suffix == ".md":
             text = path.read_text(encoding="utf-8").replace("](index.html)", f"]({BROWSE})")
             text = re.sub(r"\]\(\.\./(?!results/|README\.md)([^)]*)\)", _outside, text)
-            yield f"board/{name}", rendered(text)
+            yield f"board/{name}", WIDE + rendered(text)
         else:
             yield f"board/{name}", path.read_bytes()
 
