@@ -181,11 +181,9 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
         for one in () if failures else plans:
             check_complete(one, None)
     except HarnessError as error:
-        failures.append(error)
+        failures += [error, *error.also]
     if failures:
-        failure = together(failures)
-        failure.scores = pa.concat_tables(tables) if tables else None
-        raise failure
+        raise together(failures, pa.concat_tables(tables) if tables else None)
     folders = [
         request.runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans
     ]

@@ -308,7 +308,9 @@ def test_a_model_that_is_refused_costs_no_other(sound: Path, tmp_path: Path) -> 
             offline=True,
         )  # fmt: skip
     check(caught.value, 4, "num_labels = 1000000000")
-    assert "absent does not exist" in str(caught.value)
+    assert [str(one) for one in caught.value.also] == [
+        f"{tmp_path / 'absent'} does not exist: give a folder, or a Hub id (org/name)"
+    ]
     assert set(caught.value.scores.column("model").to_pylist()) == {"bert"}
 
 
