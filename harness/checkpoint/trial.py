@@ -134,7 +134,7 @@ def main() -> None:
     import transformers
 
     from harness.checkpoint.loading import rehearse
-    from harness.inference.batching import is_out_of_memory
+    from harness.errors import is_out_of_memory
     from harness.io.limits import bound
 
     torch.set_num_threads(1)
