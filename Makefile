@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval demo refresh board-check test test-slow fuzz bench bench-peers bench-check study house lint types wheel-check clean
+.PHONY: install install-validate eval demo refresh board-check site test test-slow fuzz bench bench-peers bench-check study house lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,10 @@ refresh: install
 board-check: install
 	! test -e leaderboard/scores.parquet || $(BIN)/xharness leaderboard --check
 	! test -e leaderboard/scores.parquet || $(BIN)/xharness verify
+
+# The site in build/site: the board and the documentation. Nothing is downloaded for it.
+site: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 test: install
 	$(BIN)/python -m pytest -n 2 $(ARGS)

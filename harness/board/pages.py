@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import Any
 
 from harness.analysis.cells import official
 from harness.analysis.entries import TRACKS, Entry, Result, Value, board_units
 from harness.analysis.gather import Board
-from harness.analysis.variants import training_seed
-from harness.board.markdown import Raw, code, environment, link, table
+from harness.analysis.variants import on_base, training_seed
+from harness.board.markdown import Raw, cell, code, environment, link, table
 from harness.board.words import percent
 from harness.cards.target_recipes import suite_of
 from harness.results.scores import MACRO, indistinct_words
+from harness.submissions.submission import Submission, overlap_words
 
 EVAL = "xharness eval"
 
@@ -38,10 +40,18 @@ def write(board: Board) -> dict[str, str]:
 
 
 def name(entry: Entry, folder: str = "checkpoints/") -> Raw:
-    text = link(entry.model, f"{folder}{entry.slug}.md")
-    if entry.members:
-        text = Raw(f"{text} ({len(entry.members)} seeds)")
+    text = link(entry.title, f"{folder}{entry.slug}.md")
     return Raw(f"{text} *(stand-in)*") if entry.stand_in else text
+
+
+def named(entry: Entry) -> Raw:
+    """Its name, and what it is made of where the name does not say it."""
+    if entry.submission is None or entry.kind == "none":
+        return name(entry)
+    on = on_base(entry)
+    if entry.submission.recipe is not None:
+        return Raw(f"{name(replace(entry, title=entry.title.replace(on, '', 1)))} {cell(on)}")
+    return Raw(f"{name(entry)}, {cell(entry.kind + on)}")
 
 
 def scored(value: Value | None) -> Raw:
@@ -98,7 +108,7 @@ def _variant_facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
 
 def _seed_table(entry: Entry) -> Raw:
     rows = [
-        (link(member.slug, f"{member.slug}.md"), training_seed(member), result.task, result.track,
+        (link(member.title, f"{member.slug}.md"), training_seed(member), result.task, result.track,
          result.metric, scored(result.macro))
         for track in TRACKS
         for task in entry.tasks(track)
@@ -137,11 +147,22 @@ def _facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
         ("trained on", ", ".join(submission.datasets) or "—"),
         ("languages of that data", " ".join(submission.languages) or "—"),
         ("contaminated", ", ".join(sorted(entry.contaminated)) or "none known"),
+        *_overlap(submission),
         ("licence", submission.licence or "not given"),
     ]
     if submission.conversion:
         facts.append(("safetensors", f"from {submission.conversion}: published as a pickle"))
     return facts + [("note", note) for note in submission.notes]
+
+
+def _overlap(submission: Submission) -> list[tuple[str, object]]:
+    """What of the targets' data was found in its training data, where that was measured."""
+    if not submission.overlap:
+        return []
+    return [
+        ("contaminated, as declared", ", ".join(submission.contaminated) or "none"),
+        ("examples of targets in its training data", overlap_words(submission.overlap)),
+    ]
 
 
 def _result_section(result: Result) -> dict[str, Any]:
