@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness.analysis.chance import at_chance, columns_at_chance, draws_of
+from harness.analysis.chance import at_chance, ceiling, columns_at_chance, draws_of, expected
 from harness.analysis.entries import Result
 from harness.analysis.gather import read_board
 from tests.board.boards import BASE, hits, measure, submit
@@ -86,3 +87,39 @@ def test_answers_have_no_chance(root: Path) -> None:
     found = result(root, read_board(root).entries[0].slug, "demo_qa")
     assert draws_of(found, "de") is None
     assert not at_chance([found], "de")
+
+
+def a_result(metric: str, relevant: float = 1, candidates: int | None = None) -> Any:
+    """Two languages of 200 and of 50 queries."""
+    values = {"de": SimpleNamespace(n=200), "sw": SimpleNamespace(n=50)}
+    card = SimpleNamespace(kind="bitext", candidates=candidates, counts={})
+    meta = {"limit": None, "split": "test"}
+    return SimpleNamespace(
+        metric=metric, card=card, values=values, relevant=dict.fromkeys(values, relevant),
+        folded=SimpleNamespace(meta=meta),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "candidates", "by_chance"),
+    [
+        ("recall@10", None, (10 / 200 + 10 / 50) / 2),
+        ("recall@10", 13_014, 10 / 13_014),
+        ("accuracy", None, (1 / 200 + 1 / 50) / 2),
+        ("mrr", None, None),
+    ],
+)
+def test_what_a_random_order_scores(
+    metric: str, candidates: int | None, by_chance: float | None
+) -> None:
+    assert expected(a_result(metric, candidates=candidates)) == (
+        None if by_chance is None else pytest.approx(by_chance)
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "relevant", "most"),
+    [("recall@10", 11, 10 / 11), ("recall@20", 11, 1), ("recall@10", 1, 1), ("f1", 11, 1)],
+)
+def test_the_most_there_is(metric: str, relevant: float, most: float) -> None:
+    assert ceiling(a_result(metric, relevant)) == pytest.approx(most)
