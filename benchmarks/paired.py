@@ -203,6 +203,12 @@ def command(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Usa
     return Usage(wall, processor, peak * (1 if sys.platform == "darwin" else 1024))
 
 
+def output(argv: Sequence[str]) -> str:
+    """What a command says on its standard output."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()
+
+
 def gemm_rate(
     dtype: str = "float32", size: int = 2048, least: float = 1.0, device: str = "cpu"
 ) -> float:
