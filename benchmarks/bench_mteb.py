@@ -228,11 +228,12 @@ def lareqa_examples(data: Path) -> Any:
     from unittest.mock import patch
 
     from harness.cards.task import read_card
-    from harness.data.load import Where, load
+    from harness.data.layout import DataLocation
+    from harness.data.load import load
 
     card = read_card("lareqa")
     with patch("harness.data.folder.verified", lambda path, *_: path.name):
-        return load(card, "test", tuple(card.languages), Where(data=data, cache=data)).examples
+        return load(card, "test", tuple(card.languages), DataLocation(data=data, cache=data)).examples
 
 
 def first_paragraphs(data: Path, out: Path) -> Path:

@@ -111,10 +111,10 @@ def recipe(**overrides: float) -> Any:
 def examples(data: Path, most: int | None = None) -> list[Any]:
     """The card's examples, in the order of its file."""
     from harness.cards.training import read_intermediate
-    from harness.data.load import Where
+    from harness.data.layout import DataLocation
     from harness.training.data.reading import read
 
-    return list(read(read_intermediate(CARD), Where(data, data), most).examples)
+    return list(read(read_intermediate(CARD), DataLocation(data, data), most).examples)
 
 
 def flat(rows: Sequence[Json], path: Path) -> Path:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from harness.data.folders import cache_folder, hub_cache, where
-from harness.errors import DataError, IncompleteError, UsageError, one_line, unknown_name
-from harness.training import progress
+from harness.data.folders import cache_folder, data_location
+from harness.errors import HarnessError, IncompleteError, UsageError, unknown_name
+from harness.evaluation.options import (
+    Names,
+    Options,
+    PathName,
+    listed,
+    make_request,
+    takes_options,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,68 +27,101 @@ if TYPE_CHECKING:
     from harness.alignment.align import Alignment
     from harness.analysis.compare import Compared
     from harness.analysis.contrasts import Contrast
-    from harness.checkpoint.resolve import Checkpoint
+    from harness.evaluation.models import Model
     from harness.evaluation.plan import Plan
+    from harness.evaluation.reporting import Reporter
     from harness.evaluation.request import Request
-    from harness.evaluation.run import Reporter
-    from harness.results.evaluation import Evaluation
+    from harness.inference.protocol import Dtype, Pooling
     from harness.training.trainer import Told
 
-DEMO_MODEL = "xharness/demo"
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The scores of an evaluation in long form, as ``harness.scores`` has them.
+
+    ``folders``: the results folder of each model, in the order in which they were given.
+    """
+
+    table: pa.Table
+    folders: tuple[Path, ...]
+    compare_folders: Callable[[str, str], list[Compared]] = field(repr=False)
+
+    def to_arrow(self) -> pa.Table:
+        """One row per task, language, direction and metric; see ``harness.scores``."""
+        return self.table
+
+    def to_pandas(self) -> Any:
+        """The same rows as a pandas DataFrame.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        if find_spec("pandas") is None:
+            raise UsageError("to_pandas needs pandas: pip install pandas, or use to_arrow()")
+        return self.table.to_pandas()
+
+    def by_language(self, metric: str | None = None) -> pa.Table:
+        """The rows of single languages: those with a value in ``metric`` (None: in every one).
+
+        Raises:
+            UsageError: no task was measured in that metric.
+        """
+        import pyarrow.compute as pc
+
+        from harness.results.scores import MACRO
+
+        kept = (pc.field("lang") != MACRO) & pc.field("value").is_valid()
+        rows = self.table.filter(kept)
+        if metric is None:
+            return rows
+        known = sorted(set(rows.column("metric").to_pylist()))
+        if metric not in known:
+            raise UsageError(f"metric {metric!r} was not measured: give {', '.join(known)}")
+        return rows.filter(pc.field("metric") == metric)
+
+    def compare(self, other: Evaluation | str | Path) -> list[Compared]:
+        """The paired differences, this minus ``other``, example by example.
+
+        ``other``: an evaluation, or what ``harness.compare`` takes: an id, or a results folder.
+
+        Raises:
+            UsageError: one of the two has several models.
+            NotFoundError, IncompleteError: as for ``harness.compare``.
+        """
+        theirs = other._folder() if isinstance(other, Evaluation) else str(other)
+        return self.compare_folders(self._folder(), theirs)
+
+    def _folder(self) -> str:
+        if len(self.folders) != 1:
+            raise UsageError(
+                f"an evaluation of {len(self.folders)} models is not compared: evaluate one by one"
+            )
+        return str(self.folders[0])
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        """The scores as the command shows them."""
+        from io import StringIO
+
+        from rich.console import Console
+
+        from harness.terminal.tables import score_table
+
+        text = StringIO()
+        console = Console(file=text, width=120, color_system=None)
+        models: dict[str, list[Any]] = {}
+        for row in self.table.to_pylist():
+            models.setdefault(f"{row['model']} at {row['revision']}", []).append(row)
+        for name, rows in models.items():
+            console.print(name, markup=False, soft_wrap=True)
+            console.print(score_table(rows))
+        return text.getvalue().rstrip()
 
 
-class Encodes(Protocol):
-    """An object that makes one vector per text."""
-
-    def encode(self, texts: list[str], /) -> Any:
-        """An array, a tensor or a list of vectors: float[n, d] for n texts."""
-
-
-PathName = str | Path
-Model = str | os.PathLike[str] | Encodes
-Names = str | Iterable[str] | None
-
-
-class Silent(progress.Silent):
-    """A reporter that says nothing, of training neither."""
-
-    def planned(self, plan: Any) -> None: ...
-
-    def advance(self, texts: int, characters: int) -> None: ...
-
-    def finished(self, job: Any, table: Any) -> None: ...
-
-    def tuning(self, tuning: Any) -> AbstractContextManager[Silent]:
-        return nullcontext(self)
-
-
-def evaluate(
-    model: Model | Iterable[Model],
-    tasks: Names = None,
-    *,
-    suite: str | None = None,
-    languages: Names = None,
-    split: str | None = None,
-    protocol: str = "standard",
-    pooling: str | None = None,
-    layer: int | str = "auto",
-    prompt_query: str | None = None,
-    prompt_document: str | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
-    workers: int | None = None,
-    batch_tokens: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    data: PathName | None = None,
-    out: PathName = "leaderboard/results",
-    cache_dir: PathName | None = None,
-    offline: bool = False,
-    finetune: bool = False,
-    fresh: bool = False,
-    engine: str = "local",
-    reporter: Reporter | None = None,
-) -> Evaluation:
+@takes_options(Options)
+def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
     """Evaluate checkpoints, or objects that encode, and return their scores.
 
     ``model``: a Hub id, ``id@revision``, a folder, a loaded sentence-transformers model, or any
@@ -90,81 +131,55 @@ def evaluate(
     Objects are compared by cosine (or what ``similarity_fn_name`` says), in one direction and pool
     as checkpoints are; their rows are marked custom and never ranked, and have no options for what
     the object decides: protocol, pooling, layer, prompts, dtype.
-    The options are those of ``xharness eval``. What is finished already is not run again.
+    The options are those of ``xharness eval``; ``harness.evaluation.options`` declares them for
+    both. What is finished already is not run again.
 
     Raises:
-        HarnessError: one of its subclasses, as the command's exit codes. IncompleteError and
-            DataError carry the Arrow table of what could be measured as ``error.scores``.
+        HarnessError: one of its subclasses, as the command's exit codes. It carries the Arrow table
+            of what could be measured as ``error.scores``; None where nothing could.
     """
     import pyarrow as pa
 
     from harness.evaluation.engines import choose
-    from harness.evaluation.options import make_request
+    from harness.evaluation.models import listed_models, plan_model
+    from harness.evaluation.reporting import Silent
     from harness.evaluation.run import check_complete
-    from harness.results.evaluation import Evaluation
 
-    models = _models(model)
-    request = make_request(
-        tasks=_listed(tasks), languages=_listed(languages), suite=suite, split=split,
-        protocol=protocol, pooling=pooling, layer=layer, prompt_query=prompt_query,
-        prompt_document=prompt_document, dtype=dtype, device=device, workers=workers,
-        batch_tokens=batch_tokens,
-        limit=limit, seed=seed, data=data, out=out, cache_dir=cache_dir, offline=offline,
-        finetune=finetune, fresh=fresh, engine=engine,
-    )  # fmt: skip
-    if engine != "local" and not all(isinstance(one, str) for one in models):
-        raise UsageError(f"--engine {engine} takes Hub ids and folders: an object stays here")
-    if request.worker_devices and not all(isinstance(one, str) for one in models):
-        raise UsageError(
-            "several devices or workers take Hub ids and folders: an object stays in this process"
-        )
+    models = listed_models(model)
+    request = make_request(options)
+    if not all(isinstance(one, str) for one in models):
+        if options.engine != "local":
+            raise UsageError(
+                f"--engine {options.engine} takes Hub ids and folders: an object stays here"
+            )
+        if request.runtime.worker_devices:
+            raise UsageError(
+                "several devices or workers take Hub ids and folders: an object stays in this "
+                "process"
+            )
+    reporter = options.reporter or Silent()
     plans: list[Plan] = []
     tables: list[pa.Table] = []
-
-    def found() -> Evaluation:
-        folders = dict.fromkeys(
-            request.out / done.checkpoint.slug / done.checkpoint.revision12 for done in plans
-        )
-        between = partial(compare, out=request.out, cache_dir=cache_dir)
-        return Evaluation(pa.concat_tables(tables), tuple(folders), between)
-
     try:
-        made = (plan_request(one, request) for one in models)
-        for done, table in choose(engine)(made, reporter or Silent()):
-            plans.append(done)
+        planned = (plan_model(one, request) for one in models)
+        for one, table in choose(options.engine)(planned, reporter):
+            plans.append(one)
             tables.append(table)
-        for done in plans:
-            check_complete(done, None)
-    except (IncompleteError, DataError) as error:
-        error.scores = found().to_arrow() if tables else None
+            reporter.measured(one, table)
+        for one in plans:
+            check_complete(one, None)
+    except HarnessError as error:
+        error.scores = pa.concat_tables(tables) if tables else None
         raise
-    return found()
+    folders = [
+        request.runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans
+    ]
+    between = partial(compare, out=request.runtime.out, cache_dir=options.cache_dir)
+    return Evaluation(pa.concat_tables(tables), tuple(dict.fromkeys(folders)), between)
 
 
-def plan(
-    model: Model,
-    tasks: Names = None,
-    *,
-    suite: str | None = None,
-    languages: Names = None,
-    split: str | None = None,
-    protocol: str = "standard",
-    pooling: str | None = None,
-    layer: int | str = "auto",
-    prompt_query: str | None = None,
-    prompt_document: str | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
-    batch_tokens: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    data: PathName | None = None,
-    out: PathName = "leaderboard/results",
-    cache_dir: PathName | None = None,
-    offline: bool = False,
-    finetune: bool = False,
-    fresh: bool = False,
-) -> Plan:
+@takes_options(Options)
+def plan(model: Model, options: Options) -> Plan:
     """What ``evaluate`` with these options would do: its tasks, and what is finished of them.
 
     The checkpoint is resolved and vetted and the data is read; no weight is loaded.
@@ -172,70 +187,10 @@ def plan(
     Raises:
         HarnessError: one of its subclasses, as for ``evaluate``.
     """
-    from harness.evaluation.options import make_request
+    from harness.evaluation.models import listed_models, plan_model
 
-    request = make_request(
-        tasks=_listed(tasks), languages=_listed(languages), suite=suite, split=split,
-        protocol=protocol, pooling=pooling, layer=layer, prompt_query=prompt_query,
-        prompt_document=prompt_document, dtype=dtype, device=device, batch_tokens=batch_tokens,
-        limit=limit, seed=seed, data=data, out=out, cache_dir=cache_dir, offline=offline,
-        finetune=finetune, fresh=fresh,
-    )  # fmt: skip
-    (one,) = _models(model)
-    return plan_request(one, request)
-
-
-def plan_request(model: Model, request: Request, *, download: bool = True) -> Plan:
-    """Resolve and vet a checkpoint and plan its run; no weight is loaded.
-
-    ``download``: whether data that is not on disk is fetched; the checkpoint always is.
-    """
-    from harness.evaluation.plan import make_plan
-
-    if isinstance(model, (str, os.PathLike)):
-        name = os.fspath(model)
-        checkpoint = find_checkpoint(name, request.cache, offline=request.offline)
-    else:
-        from harness.inference.objects import given_model
-
-        _check_object_options(request)
-        checkpoint = given_model(model)
-    return make_plan(checkpoint, request, download=download)
-
-
-def _check_object_options(request: Request) -> None:
-    """UsageError for an option about what an object decides for itself."""
-    from harness.inference.protocol import Protocol
-
-    asked = request.protocol
-    if asked != Protocol(prompts=asked.prompts) or any(asked.prompts.values()):
-        raise UsageError(
-            "an object with encode has its own pooling, layer, prompts and dtype: leave out "
-            "protocol, pooling, layer, prompt_query, prompt_document and dtype"
-        )
-    if request.finetune:
-        raise UsageError("finetune trains checkpoints: give a Hub id or a folder, not an object")
-
-
-def _models(model: object) -> list[Any]:
-    """Names as text, objects as they are; each name once.
-
-    Raises:
-        UsageError: there is none, or one that cannot be evaluated.
-    """
-    from harness.inference.objects import TAKES, can_encode
-
-    several = isinstance(model, (Sequence, Set, Iterator)) and not isinstance(model, (str, bytes))
-    given = list(model) if several and not can_encode(model) else [model]  # type: ignore[call-overload]
-    if not given:
-        raise UsageError(f"no model: {TAKES}")
-    for one in given:
-        if not isinstance(one, (str, os.PathLike)) and not can_encode(one):
-            shown = one_line(repr(one), 60)
-            raise UsageError(f"cannot evaluate {shown} ({type(one).__name__}): {TAKES}")
-    names = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in given]
-    # An object is its own only equal: it need not be one that can be compared or hashed.
-    return list({one if isinstance(one, str) else id(one): one for one in names}.values())
+    (one,) = listed_models(model)
+    return plan_model(one, make_request(options))
 
 
 def compare(
@@ -264,7 +219,7 @@ def compare(
         os.fspath(a),
         os.fspath(b),
         results=folder / out,
-        only=_listed(tasks),
+        only=listed(tasks),
         metric=metric,
         submissions=read_submissions(folder / "submissions"),
         cache=cache_folder(cache_dir) / "board",
@@ -317,8 +272,8 @@ def align(
     task: str = "tatoeba",
     *,
     languages: Names = None,
-    pooling: str | None = None,
-    dtype: str = "float32",
+    pooling: Pooling | None = None,
+    dtype: Dtype = "float32",
     device: str | None = None,
     limit: int | None = None,
     data: PathName | None = None,
@@ -336,59 +291,11 @@ def align(
     """
     from harness.alignment.align import align as aligned
 
-    return aligned(
-        model, task, languages=_listed(languages), reporter=reporter, pooling=pooling, dtype=dtype,
-        device=device, limit=limit, data=data, cache_dir=cache_dir, offline=offline,
+    options = Options(
+        languages=languages, pooling=pooling, dtype=dtype, device=device, limit=limit, data=data,
+        cache_dir=cache_dir, offline=offline, reporter=reporter,
     )  # fmt: skip
-
-
-def preview(model: str, request: Request) -> list[str]:
-    """What ``evaluate`` would do, line by line; neither weights nor data are downloaded."""
-    from harness.checkpoint.resolve import parse_model
-    from harness.checkpoint.snapshot import pending
-    from harness.data.load import Where, planned_downloads
-    from harness.evaluation.request import choose_cards, measured_after
-    from harness.terminal.console import megabytes
-    from harness.terminal.display import describe_plan
-    from harness.training.target import planned_downloads as training_downloads
-
-    name, revision = parse_model(model)
-    if model == DEMO_MODEL or request.offline or Path(name).expanduser().exists():
-        return describe_plan(plan_request(model, request, download=False))
-    found = pending(name, revision, cache=hub_cache(request.cache))
-    if not found.missing:
-        return describe_plan(plan_request(f"{found.id}@{found.commit}", request, download=False))
-    lines = [
-        f"{found.id} at {found.commit}: to download, {len(found.missing)} files, "
-        f"{megabytes(found.size)}; its layer and signatures are known when it is there"
-    ]
-    where = Where(data=request.data, cache=request.cache)
-    choice = choose_cards(request)
-    lines += [f"  left out: {why}" for why in choice.left_out.values()]
-    for card, units in choice.cards:
-        downloads = planned_downloads(card, request.split, units, where)
-        size = megabytes(sum(download.size or 0 for download in downloads))
-        state = f"to download, {len(downloads)} files, {size}" if downloads else "data there"
-        lines.append(f"  {card.name}: {len(units)} languages, {state}")
-        for recipe in filter(None, measured_after(request, card.name)):
-            waiting = training_downloads(recipe, where)
-            size = megabytes(sum(download.size or 0 for download in waiting))
-            state = f"to download, {len(waiting)} files, {size}" if waiting else "data there"
-            lines.append(f"    tuned by {recipe.name} on {recipe.train}: {state}")
-    return lines
-
-
-def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:
-    """The checkpoint that a model name stands for; ``xharness/demo`` is built on the spot."""
-    from harness.checkpoint.resolve import resolve
-    from harness.evaluation.options import check_text
-
-    check_text("model", model)
-    if model == DEMO_MODEL:
-        from harness.checkpoint.demo import build
-
-        model = str(build(cache / "demo"))
-    return resolve(model, cache=hub_cache(cache), offline=offline)
+    return aligned(model, task, options)
 
 
 def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True) -> Iterator[str]:
@@ -398,18 +305,20 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         IncompleteError: data of a task could not be had; the rest is there.
         NotFoundError, RefusedError: as for a checkpoint that is evaluated.
     """
-    from harness.data.load import Where, fetch
+    from harness.data.layout import DataLocation
+    from harness.data.load import fetch
+    from harness.evaluation.models import find_checkpoint
     from harness.evaluation.request import choose_cards, measured_after
     from harness.training.data.sources import fetch as fetch_training
 
-    chosen = choose_cards(request)  # before anything is downloaded: it may not make sense
+    chosen = choose_cards(request.selection)  # before anything is downloaded: it may not make sense
     for model in models:
-        checkpoint = find_checkpoint(model, request.cache, offline=False)
+        checkpoint = find_checkpoint(model, request.runtime.cache, offline=False)
         yield f"{checkpoint.id}@{checkpoint.revision}"
     failed: dict[str, str] = {}
-    where = Where(data=None, cache=request.cache)
+    location = DataLocation(data=None, cache=request.runtime.cache)
     for card, units in chosen.cards if with_data else ():
-        fetched = fetch(card, request.split, units, where)
+        fetched = fetch(card, request.selection.split, units, location)
         if fetched.failures:
             failed[card.name] = next(iter(fetched.failures.values()))
         else:
@@ -421,7 +330,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
     }
     for name, recipe in recipes.items():
         try:
-            files = fetch_training(recipe.card, where)
+            files = fetch_training(recipe.card, location)
         except IncompleteError as error:
             failed[name] = str(error)
         else:
@@ -466,6 +375,7 @@ def train(
         HarnessError: one of its subclasses, as the command's exit codes.
     """
     from harness.cards.training import LoraRecipe, read_intermediate, read_intermediate_suites
+    from harness.evaluation.models import find_checkpoint
     from harness.evaluation.options import choose_device
     from harness.training.lora import parse_layers
     from harness.training.order import DTYPES, Order, recipes
@@ -473,7 +383,7 @@ def train(
     from harness.training.workspace import check_target
 
     suites = read_intermediate_suites()
-    asked = _listed(intermediate)
+    asked = listed(intermediate)
     names = list(dict.fromkeys(name for one in asked for name in suites.get(one, (one,))))
     if not names:
         raise UsageError("no intermediate task: give --intermediate")
@@ -506,10 +416,4 @@ def train(
         fresh=fresh,
         command=command,
     )
-    return trained(order, where(data, cache_dir, offline=offline), reporter)
-
-
-def _listed(names: str | Iterable[str] | None) -> tuple[str, ...]:
-    if names is None:
-        return ()
-    return (names,) if isinstance(names, str) else tuple(names)
+    return trained(order, data_location(data, cache_dir, offline=offline), reporter)

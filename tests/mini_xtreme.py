@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from harness.cards.task import TaskCard, read_card
 from harness.data.examples import Loaded
-from harness.data.load import Where, load
+from harness.data.load import DataLocation, load
 from harness.inference.vector_store import text_key
 from harness.kinds import KINDS
+from harness.kinds.kind import UnitSettings
 from harness.results.outcomes import OutcomeFile, outcome_file
 
 # XTREME's languages of each task, and XTREME-R's Mewsli-X.
@@ -98,7 +99,7 @@ def run_task(
     """One task's outcome file and scores. ``meta``: what differs from a usual run's metadata."""
     chosen = card.check_split(split)
     wanted = card.select(languages)
-    loaded = load(card, chosen, wanted, Where(folder, out / "cache", offline=True))
+    loaded = load(card, chosen, wanted, DataLocation(folder, out / "cache", offline=True))
     units = [unit for unit in wanted if unit not in loaded.missing]
     file = outcome_file(
         out, "org__model", "0123456789ab", card.name, meta.get("signature", "0" * 8)
@@ -133,11 +134,11 @@ def _rows(
     card: TaskCard, loaded: Loaded, units: Sequence[str], split: str, limit: int | None
 ) -> Iterator[tuple[str, Any]]:
     kind = KINDS[card.kind]
-    job = SimpleNamespace(card=card, layer=1, limit=limit, split=split)
+    settings = UnitSettings(split, limit, layer=1, scorer=card.scorer or "squad")
     model = Reader(loaded.examples) if kind.needs == "reader" else Encoder()
-    prepared = kind.prepare(job, loaded.examples, model)  # type: ignore[arg-type]
+    prepared = kind.prepare(settings, loaded.examples, model)  # type: ignore[arg-type]
     for unit in units:
-        yield unit, kind.run(job, loaded.examples, unit, model, prepared)[0]
+        yield unit, kind.run(settings, loaded.examples, unit, model, prepared)[0]
 
 
 class Encoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +13,16 @@ from harness.alignment.numbers import Floats, Row, measure, summarise
 from harness.cards.task import card_names, read_card
 from harness.data.examples import Bitext
 from harness.errors import UsageError
+from harness.evaluation.models import plan_model
+from harness.evaluation.options import Options, make_request
+from harness.evaluation.reporting import Silent
 from harness.inference.batching import distinct
 from harness.inference.protocol import Encoding, standard_layer
 from harness.results.scores import MACRO
 
 if TYPE_CHECKING:
     from harness.evaluation.plan import Plan
-    from harness.evaluation.run import Reporter
+    from harness.evaluation.reporting import Reporter
     from harness.inference.encoder import Encoder
 
 LEAST_WORDS = 20  # pairs: with fewer, recall@10 would say next to nothing
@@ -57,17 +60,10 @@ class Alignment:
         return [row for row in self.rows if (row.unit, row.lang) == (unit, lang)]
 
 
-def align(
-    model: str,
-    task: str = "tatoeba",
-    *,
-    languages: Sequence[str] = (),
-    reporter: Reporter | None = None,
-    **options: Any,
-) -> Alignment:
+def align(model: str, task: str, options: Options) -> Alignment:
     """Measure a checkpoint: ``task`` is a bitext task, its languages those of its suite.
 
-    ``options`` as in ``harness.evaluate``: pooling, dtype, device, limit, data, cache_dir, offline.
+    Of the options count pooling, dtype, device, limit, data, cache_dir, offline and the reporter.
     ``limit`` takes the first pairs of each language, and the pool is as small.
 
     Raises:
@@ -76,19 +72,17 @@ def align(
         IncompleteError: data of a language could not be had; ``error.scores`` is the Alignment of
             the others, None where there are none.
     """
-    from harness import api
-    from harness.evaluation.options import make_request
     from harness.evaluation.run import check_complete
 
     if read_card(task).kind != "bitext":
         known = [name for name in card_names() if read_card(name).kind == "bitext"]
         raise UsageError(f"task {task} has no translation pairs: give {' or '.join(known)}")
     # `fresh`: whatever was evaluated before is not looked at.
-    request = make_request(tasks=(task,), languages=languages, layer="all", fresh=True, **options)
-    plan = api.plan_request(model, request)
+    request = make_request(replace(options, tasks=task, layer="all", fresh=True))
+    plan = plan_model(model, request)
     if not plan.tasks:
         check_complete(plan, None)
-    found = _measured(plan, reporter or api.Silent())
+    found = _measured(plan, options.reporter or Silent())
     check_complete(plan, found)
     return found
 
@@ -112,7 +106,7 @@ def choose_words(sentences: Mapping[str, Bitext]) -> tuple[dict[str, Bitext], di
 def _measured(plan: Plan, reporter: Reporter) -> Alignment:
     (task,), request = plan.tasks, plan.request
     examples: Mapping[str, Bitext] = task.loaded.examples  # type: ignore[assignment]
-    sentences = {lang: _first(examples[lang], request.limit) for lang in task.units}
+    sentences = {lang: _first(examples[lang], request.selection.limit) for lang in task.units}
     words, left_out = choose_words(sentences)
     # Sentences first, in the order of an evaluation: its batches, and so its vectors to the bit.
     chosen = {"sentences": sentences, "words": words}
@@ -122,7 +116,9 @@ def _measured(plan: Plan, reporter: Reporter) -> Alignment:
     length = sum(len(text) for text in unique)
     planned = replace(task, texts=len(unique), todo_texts=len(unique), todo_characters=length)
     reporter.planned(replace(plan, tasks=(planned,)))
-    encodings = [job.how for job in task.jobs if isinstance(job.how, Encoding)]
+    encodings = [
+        planned.job.settings for planned in task.jobs if isinstance(planned.job.settings, Encoding)
+    ]
     encoder = _encoder(plan, encodings, reporter)
     measured = {
         unit: {lang: _by_layer(encoder, bitext) for lang, bitext in part.items()}
@@ -133,17 +129,17 @@ def _measured(plan: Plan, reporter: Reporter) -> Alignment:
         for unit in ("words", "sentences")
         for row in summarise(unit, chosen[unit], measured[unit], np.random.default_rng(SEED))
     ]
-    checkpoint, base, how = plan.checkpoint, plan.checkpoint.base, encodings[0]
+    checkpoint, base, settings = plan.checkpoint, plan.checkpoint.base, encodings[0]
     return Alignment(
         model=checkpoint.id,
         revision=checkpoint.revision,
         base=f"{base.id}@{base.revision}" if base else None,
         task=task.card.name,
-        pooling=how.pooling,
-        dtype=how.dtype,
-        length=how.lengths["query"],
-        depth=how.depth,
-        limit=request.limit,
+        pooling=settings.pooling,
+        dtype=settings.dtype,
+        length=settings.lengths["query"],
+        depth=settings.depth,
+        limit=request.selection.limit,
         rows=tuple(rows),
         left_out=left_out,
         notes=tuple(task.loaded.notes),
@@ -165,11 +161,11 @@ def _encoder(plan: Plan, encodings: Sequence[Encoding], reporter: Reporter) -> E
     backbone = Backbone(
         plan.checkpoint,
         dtype=request.protocol.dtype,
-        device=request.device,
+        device=request.runtime.device,
         top=encodings[-1].depth,
         layers=[encoding.layer for encoding in encodings],
     )
-    return Encoder(backbone, encodings, cache=request.cache, progress=reporter.advance)
+    return Encoder(backbone, encodings, cache=request.runtime.cache, progress=reporter.advance)
 
 
 def _by_layer(encoder: Encoder, bitext: Bitext) -> list[tuple[Floats, float]]:

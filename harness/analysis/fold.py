@@ -29,11 +29,11 @@ from harness.metrics.per_example import Floats
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
 from harness.results.scores import (
     SCHEMA,
-    apart,
     consistent,
     indistinct_shares,
     is_complete,
     macro,
+    unranked_reasons,
 )
 
 # The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
@@ -71,8 +71,8 @@ class Folded:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Why these scores are listed apart and never ranked."""
-        return apart(self.meta, self.card)
+        """Why these scores are listed unranked_reasons and never ranked."""
+        return unranked_reasons(self.meta, self.card)
 
     @property
     def complete(self) -> bool:

@@ -63,7 +63,7 @@ class TargetRecipe(Strict):
         settings = self.recipe.model_dump()
         return {"name": self.name, "hash": self.short, "train": self.train, **settings}
 
-    def apart(self, task: str) -> list[str]:
+    def unranked_reasons(self, task: str) -> list[str]:
         """Why rows of a task under this recipe are never ranked; nothing where it is its own."""
         if task in self.tasks or task in self.beside:
             return []

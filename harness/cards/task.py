@@ -332,7 +332,7 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
 
 
 def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:
-    from harness.metrics.by_kind import METRICS  # numpy: only where a card is read
+    from harness.metrics.by_kind import METRICS  # numpy: only data_location a card is read
 
     known = METRICS[card.kind]
     named: list[tuple[KeyPath, str]] = [

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harness.commands.options import CacheDir, Data, Format, Langs, Offline, Quiet, Verbose
-from harness.commands.outputs import check_format, errors, print_json
+from harness.commands.options import Format, Quiet, Verbose, with_options
+from harness.commands.outputs import errors, print_json
+from harness.evaluation.options import Options
 
 
+@with_options(
+    only=("languages", "pooling", "dtype", "device", "limit", "data", "cache_dir", "offline")
+)
 def align(
     model: Annotated[str, typer.Argument(metavar="MODEL[@REV]", help="Hub id or folder.")],
+    options: Options,
     task: Annotated[str, typer.Option(help="A task of translation pairs.")] = "tatoeba",
-    langs: Langs = None,
-    pooling: Annotated[str | None, typer.Option(help="mean, cls, max or last.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-    limit: Annotated[int | None, typer.Option(help="First N pairs of each language.")] = None,
     figure: Annotated[
         Path | None, typer.Option(help="Also draw the layers as SVG.", metavar="FILE")
     ] = None,
-    data: Data = None,
-    cache_dir: CacheDir = None,
-    offline: Offline = False,
     format: Format = "table",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -34,7 +32,6 @@ def align(
     The cosine of translation pairs beside that of random pairs, and the rank of the translation.
     Words are those of the sentence pairs that occur together and translate each other.
     """
-    check_format(format)
     with errors():
         from harness.alignment.align import align as aligned
         from harness.errors import IncompleteError
@@ -44,11 +41,7 @@ def align(
         check_figure(figure)
         try:
             with Display(quiet=quiet, verbose=verbose) as display:
-                found = aligned(
-                    model, task, languages=langs or (), reporter=display, pooling=pooling,
-                    dtype=dtype, device=device, limit=limit, data=data, cache_dir=cache_dir,
-                    offline=offline,
-                )  # fmt: skip
+                found = aligned(model, task, replace(options, reporter=display))
         except IncompleteError as error:
             if error.scores is not None:
                 _print(error.scores, format, figure)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks
-from harness.commands.outputs import check_format, errors, print_json
+from harness.commands.outputs import errors, print_json
 
 
 def leaderboard(
@@ -56,7 +56,6 @@ def compare(
     format: Format = "table",
 ) -> None:
     """Compare two checkpoints example by example: paired differences with intervals and tests."""
-    check_format(format)
     with errors():
         from harness.analysis.compare import compare as compared
         from harness.data.folders import cache_folder
@@ -80,7 +79,6 @@ def contrast(
     root: BoardRoot = Path("."), cache_dir: CacheDir = None, format: Format = "table"
 ) -> None:
     """The named contrasts between kinds of intermediate training, per base."""
-    check_format(format)
     with errors():
         from harness.analysis.gather import read_contrasts
         from harness.data.folders import cache_folder

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.api import find_checkpoint
 from harness.cards.task import read_card, read_cards
 from harness.data.folders import cache_folder
 from harness.errors import HarnessError
+from harness.evaluation.models import find_checkpoint
 from harness.io.environment import libraries
 
 Facts = dict[str, Any]
@@ -80,13 +80,13 @@ def _cache(cache: Path) -> Facts:
 
 def _data(folder: Path | None, cache: Path) -> Facts:
     """Task → what of it is on disk; nothing is downloaded."""
-    from harness.data.load import Where, fetch
+    from harness.data.load import DataLocation, fetch
 
     facts: Facts = {"folder": str(folder) if folder else "none (--data or XHARNESS_DATA)"}
-    where = Where(data=folder, cache=cache, offline=True)
+    location = DataLocation(data=folder, cache=cache, offline=True)
     for name, card in read_cards().items():
         try:
-            failures = fetch(card, None, card.languages, where).failures
+            failures = fetch(card, None, card.languages, location).failures
         except HarnessError as error:
             facts[name] = f"broken: {error}"
             continue

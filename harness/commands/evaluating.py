@@ -2,125 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands.options import (
-    BatchTokens,
     CacheDir,
     Data,
-    Devices,
-    Dtype,
-    Finetune,
     Format,
-    Langs,
-    Layer,
-    Limit,
     Models,
     Offline,
-    Out,
-    Pooling,
-    PromptDocument,
-    PromptQuery,
-    ProtocolName,
     Quiet,
-    Seed,
     Split,
-    SuiteName,
-    Tasks,
     Verbose,
-    Workers,
+    with_options,
 )
-from harness.commands.outputs import check_format, errors, print_json, print_notes, print_scores
+from harness.commands.outputs import errors, print_json, print_notes, print_scores
+from harness.evaluation.options import Options
+
+if TYPE_CHECKING:
+    from harness.terminal.display import Display
 
 
+@with_options()
 def eval(
     models: Models,
-    suite: SuiteName = None,
-    tasks: Tasks = None,
-    langs: Langs = None,
-    split: Split = None,
-    protocol: ProtocolName = "standard",
-    pooling: Pooling = None,
-    layer: Layer = "auto",
-    prompt_query: PromptQuery = None,
-    prompt_document: PromptDocument = None,
-    dtype: Dtype = "float32",
-    device: Devices = None,
-    workers: Workers = None,
-    batch_tokens: BatchTokens = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    data: Data = None,
-    out: Out = Path("leaderboard/results"),
-    cache_dir: CacheDir = None,
-    finetune: Finetune = False,
-    engine: Annotated[
-        str, typer.Option(help="local, or ray: a cluster (RAY_ADDRESS) or all of this machine.")
-    ] = "local",
-    offline: Offline = False,
+    options: Options,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and stop.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what is done already.")] = False,
     format: Format = "table",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Evaluate checkpoints: score them on a suite and keep one Parquet row per example."""
-    check_format(format)
     with errors():
-        from harness import api
-        from harness.evaluation.engines import choose
-        from harness.evaluation.options import make_request
-        from harness.evaluation.run import check_complete
-        from harness.terminal.console import stdout
+        import harness
         from harness.terminal.display import Display
 
-        request = make_request(
-            suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
-            pooling=pooling, layer=layer, prompt_query=prompt_query,
-            prompt_document=prompt_document, dtype=dtype, device=device, workers=workers,
-            batch_tokens=batch_tokens, limit=limit, seed=seed, data=data, out=out,
-            cache_dir=cache_dir, offline=offline, finetune=finetune, engine=engine, fresh=fresh,
-        )  # fmt: skip
-        import pyarrow as pa
-
         if dry_run:
-            previews = {model: api.preview(model, request) for model in models}
-            if format == "json":
-                from rich.text import Text
-
-                print_json(
-                    {
-                        model: [Text.from_markup(line).plain for line in lines]
-                        for model, lines in previews.items()
-                    }
-                )
-            else:
-                lines = [line for preview in previews.values() for line in preview]
-                stdout().print("\n".join(lines), soft_wrap=True)
+            _print_previews(models, options, format)
             return
-        models = list(dict.fromkeys(models))
-        plans, tables = [], []
         display = Display(quiet=quiet, verbose=verbose)
         try:
             with display:
-                made = (api.plan_request(model, request) for model in models)
-                for plan, table in choose(engine)(made, display):
-                    plans.append(plan)
-                    tables.append(table)
+                harness.evaluate(models, **vars(replace(options, reporter=display)))
         finally:  # also the scores of the models before one that failed
-            if tables:
-                rows = [row for table in tables for row in table.to_pylist()]
-                print_scores(rows, format, headed=len(models) > 1)
+            if display.scores:
+                print_scores(display.scores, format, headed=len(set(models)) > 1)
                 if format == "table":
-                    _where(plans, display)
-        scores = pa.concat_tables(tables)
-        for plan in plans:
-            check_complete(plan, scores)
+                    _print_files(display)
+
+
+def _print_previews(models: list[str], options: Options, format: str) -> None:
+    from harness.evaluation.options import make_request
+    from harness.evaluation.summary import preview
+    from harness.terminal.console import stdout
+    from harness.terminal.plan import describe
+
+    request = make_request(options)
+    previews = {model: preview(model, request) for model in models}
+    if format == "json":
+        print_json({model: found.as_dict() for model, found in previews.items()})
+        return
+    lines = [line for found in previews.values() for line in describe(found)]
+    stdout().print("\n".join(lines), soft_wrap=True)
 
 
 def show(
@@ -128,7 +76,6 @@ def show(
     format: Format = "table",
 ) -> None:
     """Show the scores of what is on disk; nothing is run."""
-    check_format(format)
     with errors():
         from harness.results.scores import scores
 
@@ -143,7 +90,9 @@ def score(
     gold: Annotated[
         Path | None, typer.Option(help="Gold of one file of answers.", metavar="FILE")
     ] = None,
-    scorer: Annotated[str, typer.Option(help="squad or mlqa, for one file of answers.")] = "squad",
+    scorer: Annotated[
+        str, typer.Option(help="Of one file of answers.", metavar="squad|mlqa")
+    ] = "squad",
     lang: Annotated[str | None, typer.Option(help="Language of one file of answers.")] = None,
     split: Split = None,
     data: Data = None,
@@ -156,7 +105,7 @@ def score(
     answers, `{question id: answer}`, is scored against --gold.
     """
     with errors():
-        from harness.data.folders import where
+        from harness.data.folders import data_location
         from harness.results.predictions import check_scored, score_file, score_folder
 
         if gold is not None:
@@ -164,7 +113,9 @@ def score(
             print_notes(scored.notes)
             print_json({scorer: {lang or "all": dict(scored.values)}})
             return
-        found = score_folder(path, split=split, where=where(data, cache_dir, offline=offline))
+        found = score_folder(
+            path, split=split, location=data_location(data, cache_dir, offline=offline)
+        )
         print_notes(found.notes)
         print_json(found.values)
         check_scored(found)
@@ -179,22 +130,19 @@ def export(
 ) -> None:
     """Write a run's predictions in XTREME's layout, for its own evaluate.py."""
     with errors():
-        from harness.data.folders import where
+        from harness.data.folders import data_location
         from harness.results.export import export as exported
 
-        done = exported(run, folder, where=where(data, cache_dir, offline=offline))
+        done = exported(run, folder, location=data_location(data, cache_dir, offline=offline))
         print_notes(done.notes)
         for path in done.files:
             typer.echo(path)
 
 
-def _where(plans: list[Any], display: Any) -> None:
+def _print_files(display: Display) -> None:
     """Where the files are and what to run next, on stderr."""
     files = [
-        job.file(plan.request.out).path
-        for plan in plans
-        for task in plan.tasks
-        for job in task.jobs
+        planned.file.path for plan in display.plans for task in plan.tasks for planned in task.jobs
     ]
     for file in files:
         display.console.print(f"{file}", soft_wrap=True, markup=False)

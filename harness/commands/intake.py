@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import BoardRoot, CacheDir
+from harness.commands.options import BoardRoot, CacheDir, option
 from harness.commands.outputs import errors, print_notes
 
 
@@ -32,7 +32,7 @@ def submit(
         typer.Option("--contaminated", help="A target task whose data it has seen; repeatable."),
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the checkpoint.")] = None,
-    protocol: Annotated[str, typer.Option(help="standard or native.")] = "standard",
+    protocol: Annotated[str, option("protocol")] = "standard",
     recipe: Annotated[
         str | None, typer.Option(help="How it was trained, where several seeds of that are there.")
     ] = None,

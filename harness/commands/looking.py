@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from harness.commands.options import CacheDir, Data, Format, Langs, Offline, Split, SuiteName, Tasks
-from harness.commands.outputs import check_format, errors, print_json
+from harness.commands.options import CacheDir, Data, Format, Offline, with_options
+from harness.commands.outputs import errors, print_json
+from harness.evaluation.options import Options
 
 
 def tasks(
@@ -18,7 +20,6 @@ def tasks(
     format: Format = "table",
 ) -> None:
     """List the tasks and suites, or show one card; target tasks, or the intermediate ones."""
-    check_format(format)
     with errors():
         from harness.cards.task import card_names, read_card, read_cards, read_suites
         from harness.cards.training import intermediate_names
@@ -56,29 +57,23 @@ def tasks(
         stdout().print(task_table(chosen, cards, everything=name is None))
 
 
+@with_options(only=("suite", "tasks", "languages", "split", "cache_dir", "finetune"))
 def prefetch(
+    options: Options,
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL[@REV]]...", help="Hub ids.")
     ] = None,
-    suite: SuiteName = None,
-    tasks: Tasks = None,
-    langs: Langs = None,
-    split: Split = None,
-    cache_dir: CacheDir = None,
-    finetune: Annotated[
-        bool, typer.Option("--finetune", help="Also the data that eval --finetune trains on.")
-    ] = False,
     no_data: Annotated[bool, typer.Option("--no-data", help="Checkpoints only.")] = False,
 ) -> None:
-    """Download checkpoints and task data, for a later run with --offline."""
+    """Download checkpoints and task data, for a later run with --offline.
+
+    With --finetune also the data that `eval --finetune` trains on.
+    """
     with errors():
         from harness import api
         from harness.evaluation.options import make_request
 
-        request = make_request(
-            suite=suite, tasks=tasks or (), languages=langs or (), split=split,
-            cache_dir=cache_dir, device="cpu", finetune=finetune,
-        )  # fmt: skip
+        request = make_request(replace(options, device="cpu"))
         for line in api.prefetch(models or (), request, with_data=not no_data):
             typer.echo(line)
 
@@ -93,7 +88,6 @@ def doctor(
     format: Format = "table",
 ) -> None:
     """Check this machine, its caches and data, and whether a checkpoint can be evaluated."""
-    check_format(format)
     with errors():
         from harness.commands.doctor import examine
         from harness.terminal.console import stdout
@@ -110,7 +104,6 @@ def doctor(
 
 def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
     """List what the cache holds, with sizes and ages."""
-    check_format(format)
     with errors():
         from harness.data.folders import cache_folder
         from harness.io.cache import entries

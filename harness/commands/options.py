@@ -1,65 +1,127 @@
-"""Options that several commands share."""
+"""The options of commands: those of an evaluation as it declares them, and a few of their own."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
+from harness.commands.outputs import errors
+from harness.errors import UsageError
+from harness.evaluation.options import Names, Option, Options, PathName, shown_options
+
 Models = Annotated[list[str], typer.Argument(metavar="MODEL[@REV]...", help="Hub id or folder.")]
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option("--task", help="A task, or the path of a card (./task.yaml); repeat for several."),
-]
-Langs = Annotated[list[str] | None, typer.Option("--lang", help="A language; repeat for several.")]
-SuiteName = Annotated[str | None, typer.Option(help="A suite of tasks. Default: xtreme-r.")]
-Split = Annotated[str | None, typer.Option(help="Another split than the task's own.")]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Folder with the official files (or set XHARNESS_DATA).", metavar="DIR"),
-]
-Out = Annotated[Path, typer.Option(help="Where results are kept.", metavar="DIR")]
-CacheDir = Annotated[
-    Path | None, typer.Option(help="Where downloads and vectors are kept.", metavar="DIR")
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Make no connection at all.")]
-ProtocolName = Annotated[str, typer.Option(help="standard or native.")]
-Pooling = Annotated[str | None, typer.Option(help="mean, cls, max or last.")]
-Layer = Annotated[str, typer.Option(help="A layer, auto, or all.")]
-PromptQuery = Annotated[str | None, typer.Option(help="Put before every query.")]
-PromptDocument = Annotated[str | None, typer.Option(help="Put before every document.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps.")]
-Devices = Annotated[
-    str | None,
-    typer.Option(
-        help="cpu, cuda or mps; several GPUs, each with a process of its own (cuda:0,cuda:1); or "
-        "all of them.",
-        metavar="D[,D...]|all",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(help="Processes that share languages and texts on the CPU; a model for each."),
-]
-BatchTokens = Annotated[
-    int | None, typer.Option(help="Tokens a batch; halved when memory runs out.")
-]
-Limit = Annotated[int | None, typer.Option(help="First N queries of each language.")]
-Seed = Annotated[int, typer.Option(help="Of --finetune; recorded with the results.")]
-Finetune = Annotated[
-    bool,
-    typer.Option(
-        "--finetune/--no-finetune",
-        help="Measure QA, LAReQA and Mewsli-X in the tuned track: a fresh head or dual encoder "
-        "is trained first, by one recipe on every checkpoint, and kept in the cache. Tatoeba is "
-        "measured both ways.",
-    ),
-]
-Format = Annotated[str, typer.Option("--format", help="table or json.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 BoardRoot = Annotated[
     Path, typer.Option("--root", help="Holds leaderboard/ and submissions/.", metavar="DIR")
 ]
+
+Command = Callable[..., None]
+
+
+def print_format(*known: str) -> Any:
+    """The option `--format` with its choices.
+
+    Another one is an error in our own words, as those of an evaluation's options are.
+    """
+
+    def check(value: str) -> str:
+        with errors():
+            if value not in known:
+                raise UsageError(f"--format {value}: give {' or '.join(known)}")
+        return value
+
+    return typer.Option(
+        "--format", help="How to print it.", metavar="|".join(known), callback=check
+    )
+
+
+Format = Annotated[str, print_format("table", "json")]
+# What the command line makes of a type that it has no reading of.
+READ_AS: dict[Any, Any] = {
+    Names: list[str] | None,
+    PathName: Path,
+    PathName | None: Path | None,
+    int | str: str,
+}
+
+
+def option(name: str) -> Any:
+    """An option of an evaluation, for another command that has it too."""
+    return _shown(name, shown_options()[name])
+
+
+def with_options(
+    only: Collection[str] = (), *, without: Collection[str] = ()
+) -> Callable[[Command], Command]:
+    """Give a command the options of an evaluation in place of its parameter ``options``.
+
+    ``only``: some of them; the others keep their defaults. ``without``: all but these.
+    """
+    names = [name for name in shown_options() if name not in without and (not only or name in only)]
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        parameters = [
+            parameter
+            for one in own.parameters.values()
+            for parameter in (_parameters(names) if one.name == "options" else [one])
+        ]
+
+        @wraps(command)
+        def called(**given: Any) -> None:
+            options = Options(**{name: given.pop(name) for name in names})
+            command(options=options, **given)
+
+        del called.__wrapped__  # typer would read the parameters of the function within
+        called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
+        return called
+
+    return decorate
+
+
+def _parameters(names: Collection[str]) -> list[inspect.Parameter]:
+    hints, declared = get_type_hints(Options), inspect.signature(Options).parameters
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=declared[name].default,
+            annotation=Annotated[_read_as(name, hints[name]), option(name)],
+        )
+        for name in names
+    ]
+
+
+def _read_as(name: str, hint: Any) -> Any:
+    if _choices(name) is not None:
+        return str | None if type(None) in get_args(hint) else str
+    return READ_AS.get(hint, hint)
+
+
+def _shown(name: str, declared: Option) -> Any:
+    flag = declared.flag or f"--{name.replace('_', '-')}"
+    return typer.Option(flag, help=declared.help, metavar=declared.metavar or _choices(name))
+
+
+def _choices(name: str) -> str | None:
+    """The choices of an option; a wrong one is refused where Python's is, in the same words."""
+    hint = get_type_hints(Options)[name]
+    of_type = [hint, *get_args(hint)]
+    literal = next((one for one in of_type if get_origin(one) is Literal), None)
+    return "|".join(get_args(literal)) if literal is not None else None
+
+
+Langs = Annotated[list[str] | None, option("languages")]
+Tasks = Annotated[list[str] | None, option("tasks")]
+Out = Annotated[Path, option("out")]
+Split = Annotated[str | None, option("split")]
+Data = Annotated[Path | None, option("data")]
+CacheDir = Annotated[Path | None, option("cache_dir")]
+Offline = Annotated[bool, option("offline")]

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from harness.errors import DataError, HarnessError, UsageError, one_line
+from harness.errors import DataError, HarnessError, one_line
 
 LONGEST = 2_000  # characters of an error: what it quotes of others' text is shorter where it is
 
@@ -55,12 +55,6 @@ def print_json(value: Any) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
-
-
-def check_format(format: str) -> None:
-    if format not in ("table", "json"):
-        with errors():
-            raise UsageError(f"--format {format}: give table or json")
 
 
 @contextmanager

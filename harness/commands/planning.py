@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from harness.commands.options import (
-    BatchTokens,
-    CacheDir,
-    Data,
-    Device,
-    Dtype,
-    Finetune,
-    Langs,
-    Layer,
-    Limit,
-    Models,
-    Offline,
-    Out,
-    Pooling,
-    PromptDocument,
-    PromptQuery,
-    ProtocolName,
-    Seed,
-    Split,
-    SuiteName,
-    Tasks,
-)
+from harness.commands.options import Models, print_format, with_options
 from harness.commands.outputs import errors, print_notes
+from harness.evaluation.options import Options, shown_options
+
+if TYPE_CHECKING:
+    from harness.evaluation.plan import Plan
+
+# The commands that are printed run alone, each on a machine of its own.
+NOT_HANDED_ON = ("workers", "fresh", "engine")
 
 
+@with_options(without=NOT_HANDED_ON)
 def plan(
     models: Models,
-    suite: SuiteName = None,
-    tasks: Tasks = None,
-    langs: Langs = None,
-    split: Split = None,
-    protocol: ProtocolName = "standard",
-    pooling: Pooling = None,
-    layer: Layer = "auto",
-    prompt_query: PromptQuery = None,
-    prompt_document: PromptDocument = None,
-    dtype: Dtype = "float32",
-    device: Device = None,
-    batch_tokens: BatchTokens = None,
-    limit: Limit = None,
-    seed: Seed = 0,
-    data: Data = None,
-    out: Out = Path("leaderboard/results"),
-    cache_dir: CacheDir = None,
-    finetune: Finetune = False,
-    offline: Offline = False,
-    format: Annotated[str, typer.Option("--format", help="table or jsonl.")] = "table",
+    options: Options,
+    format: Annotated[str, print_format("table", "jsonl")] = "table",
 ) -> None:
     """List what `eval` with these options has still to do; nothing is run.
 
@@ -64,55 +32,41 @@ def plan(
     let one of a task go first.
     """
     with errors():
-        from harness import api
-        from harness.errors import UsageError
+        from harness.evaluation.models import plan_model
         from harness.evaluation.options import make_request
         from harness.evaluation.run import check_complete
 
-        if format not in ("table", "jsonl"):
-            raise UsageError(f"--format {format}: give table or jsonl")
         # The nodes' device is theirs: it is repeated in the commands, and decides nothing here.
-        request = make_request(
-            suite=suite, tasks=tasks or (), languages=langs or (), split=split, protocol=protocol,
-            pooling=pooling, layer=layer, prompt_query=prompt_query,
-            prompt_document=prompt_document, dtype=dtype, device="cpu",
-            batch_tokens=batch_tokens, limit=limit, seed=seed, data=data, out=out,
-            cache_dir=cache_dir, offline=offline, finetune=finetune,
-        )  # fmt: skip
-        given = {
-            "--suite": suite, "--split": split, "--protocol": protocol, "--pooling": pooling,
-            "--layer": layer, "--prompt-query": prompt_query, "--prompt-document": prompt_document,
-            "--dtype": dtype, "--device": device, "--batch-tokens": batch_tokens, "--limit": limit,
-            "--seed": seed, "--data": data, "--out": out, "--cache-dir": cache_dir,
-        }  # fmt: skip
-        words = _words(given)
-        words += ["--finetune"] * finetune + ["--offline"] * offline
-        plans = {model: api.plan_request(model, request) for model in dict.fromkeys(models)}
+        request = make_request(replace(options, device="cpu"))
+        plans = {model: plan_model(model, request) for model in dict.fromkeys(models)}
         if format == "jsonl":
-            _print_lines(plans, words)
+            _print_lines(plans, _words(options))
         else:
             _print_table(plans.values())
-        for made in plans.values():
-            print_notes(f"{task} does not apply: {why}" for task, why in made.inapplicable.items())
-            print_notes(f"left out: {why}" for why in made.left_out.values())
-        for made in plans.values():
-            check_complete(made, None)
+        for one in plans.values():
+            print_notes(f"{task} does not apply: {why}" for task, why in one.inapplicable.items())
+            print_notes(f"left out: {why}" for why in one.left_out.values())
+        for one in plans.values():
+            check_complete(one, None)
 
 
-# Options that `eval` takes to be so when they are left out.
-DEFAULTS = {"--protocol": "standard", "--layer": "auto", "--dtype": "float32", "--seed": 0}
-
-
-def _words(given: dict[str, Any]) -> list[str]:
+def _words(options: Options) -> list[str]:
+    """The options of each command besides its task and language, without those left out."""
     words = []
-    for name, value in given.items():
-        if value is not None and value != DEFAULTS.get(name):
-            text = str(value)
-            words += [f"{name}={text}"] if text.startswith("-") else [name, text]
+    for name, declared in shown_options().items():
+        value, default = getattr(options, name), getattr(Options(), name)
+        if name in ("tasks", "languages") or str(value) == str(default):
+            continue
+        flag = declared.flag.partition("/")[0] or f"--{name.replace('_', '-')}"
+        text = str(value)
+        if value is True:
+            words.append(flag)
+        else:
+            words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
     return words
 
 
-def _print_lines(plans: dict[str, Any], words: list[str]) -> None:
+def _print_lines(plans: Mapping[str, Plan], words: list[str]) -> None:
     import json
     import sys
     from dataclasses import asdict
@@ -121,15 +75,15 @@ def _print_lines(plans: dict[str, Any], words: list[str]) -> None:
     from harness.terminal.console import discard_stdout
 
     try:
-        for model, made in plans.items():
-            for shard in remaining(made, model, words):
+        for model, one in plans.items():
+            for shard in remaining(one, model, words):
                 sys.stdout.write(json.dumps(asdict(shard), ensure_ascii=False) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
 
 
-def _print_table(plans: Any) -> None:
+def _print_table(plans: Iterable[Plan]) -> None:
     from rich.table import Table
 
     from harness.terminal.console import stdout
@@ -137,11 +91,11 @@ def _print_table(plans: Any) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name in ("model", "task", "track", "to do", "finished", "texts"):
         table.add_column(name, justify="left" if name in ("model", "task", "track") else "right")
-    for made in plans:
-        for task in made.tasks:
+    for one in plans:
+        for task in one.tasks:
             left = len(task.unfinished)
             table.add_row(
-                made.checkpoint.label, task.card.name, task.jobs[0].track, str(left),
+                one.checkpoint.label, task.card.name, task.jobs[0].job.track, str(left),
                 str(len(task.units) - left), f"{task.todo_texts:,}",
             )  # fmt: skip
     stdout().print(table)

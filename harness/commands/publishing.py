@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import BoardRoot, CacheDir, Data, Offline, SuiteName
+from harness.commands.options import BoardRoot, CacheDir, Data, Offline, option
 from harness.commands.outputs import errors
 from harness.errors import NotFoundError, UsageError
 
@@ -67,8 +67,8 @@ def refresh(
         list[str] | None,
         typer.Argument(metavar="[SLUG]...", help="Submissions, tried even if they failed before."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    suite: SuiteName = None,
+    engine: Annotated[str, option("engine")] = "local",
+    suite: Annotated[str | None, option("suite")] = None,
     max_parameters: Annotated[
         int | None, typer.Option(help="Leave larger checkpoints pending.", min=1)
     ] = None,
@@ -92,7 +92,7 @@ def refresh(
     """Evaluate what is submitted and not measured, or stale, and rebuild the leaderboard."""
     with errors():
         from harness.evaluation.engines import choose
-        from harness.evaluation.options import make_request
+        from harness.evaluation.options import Options, make_request
         from harness.publishing.hub import whoami
         from harness.refresh import worker
         from harness.refresh.items import Limits
@@ -109,8 +109,10 @@ def refresh(
                 "this machine's: use --engine local, or evaluate with `xharness eval`"
             )
         request = make_request(
-            suite=suite, data=data, out=root / "leaderboard" / "results",
-            cache_dir=cache_dir, offline=offline, device="cpu",
+            Options(
+                suite=suite, data=data, out=root / "leaderboard" / "results",
+                cache_dir=cache_dir, offline=offline, device="cpu",
+            )
         )  # fmt: skip
         todo = Refresh(
             root=root, request=request, limits=Limits(max_parameters, max_minutes),
@@ -133,7 +135,7 @@ def refresh(
             for line in hand_over_pending(todo, account or NOBODY, send=send):
                 typer.echo(line)
         if not dry_run:
-            for path in rebuild(root, cache=request.cache / "board"):
+            for path in rebuild(root, cache=request.runtime.cache / "board"):
                 typer.echo(f"changed: {path}", err=True)
             check_failures(todo)
 

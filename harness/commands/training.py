@@ -37,7 +37,9 @@ def train(
     lora_layers: Annotated[
         str | None, typer.Option(help="Layers with adapters, such as 0-3. Default: all.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 (mixed precision).")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="bfloat16 is mixed precision.", metavar="float32|bfloat16")
+    ] = "float32",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
     data: Data = None,
     cache_dir: CacheDir = None,

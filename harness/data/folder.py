@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.formats import Key, LocalFile
-from harness.data.layout import Fetched, Sourced, pieces
+from harness.data.layout import Fetched, Sourced, data_files
 from harness.errors import DataError
 from harness.io.files import verified
 
@@ -17,7 +17,7 @@ def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: s
     digests: dict[str, str] = {}
     failures: dict[Key, str] = {}
     broken: dict[Key, str] = {}
-    for piece in pieces(card, split, units):
+    for piece in data_files(card, split, units):
         names = [name for name in (piece.path, piece.alternative) if name]
         name = next((name for name in names if (folder / name).is_file()), None)
         if name is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.data.load import Where
+    from harness.data.load import DataLocation
 
 
 def data_folder(data: str | Path | None) -> Path | None:
@@ -26,11 +26,13 @@ def data_folder(data: str | Path | None) -> Path | None:
     return Path(folder)
 
 
-def where(data: str | Path | None, cache_dir: str | Path | None, *, offline: bool) -> Where:
+def data_location(
+    data: str | Path | None, cache_dir: str | Path | None, *, offline: bool
+) -> DataLocation:
     """Where task data may come from."""
-    from harness.data.load import Where
+    from harness.data.load import DataLocation
 
-    return Where(data=data_folder(data), cache=cache_folder(cache_dir), offline=offline)
+    return DataLocation(data=data_folder(data), cache=cache_folder(cache_dir), offline=offline)
 
 
 def cache_folder(cache_dir: str | Path | None) -> Path:

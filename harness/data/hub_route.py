@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.cards.source_files import Hub
 from harness.data.formats import Key, LocalFile
-from harness.data.layout import Fetched, Sourced, Where
+from harness.data.layout import DataLocation, Fetched, Sourced
 from harness.io.download import Unavailable, reason
 from harness.io.files import digest
 
@@ -23,18 +23,18 @@ def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict
 
 
 def fetch(
-    card: Sourced, hub: Hub, split: str, units: Sequence[str], where: Where, offline: bool
+    card: Sourced, hub: Hub, split: str, units: Sequence[str], location: DataLocation, offline: bool
 ) -> Fetched:
     """One snapshot at the card's commit. Offline, no connection is tried."""
     wanted = templates(card, hub, split, units)
     try:
-        folder = _snapshot(hub, sorted(set(wanted.values())), where, offline)
+        folder = _snapshot(hub, sorted(set(wanted.values())), location, offline)
     except Unavailable as error:
         return Fetched("hub", {}, {}, dict.fromkeys(wanted, str(error)))
     return _matched(hub, wanted, folder)
 
 
-def _snapshot(hub: Hub, patterns: list[str], where: Where, offline: bool) -> Path:
+def _snapshot(hub: Hub, patterns: list[str], location: DataLocation, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -45,7 +45,7 @@ def _snapshot(hub: Hub, patterns: list[str], where: Where, offline: bool) -> Pat
                 repo_type="dataset",
                 revision=hub.revision,
                 allow_patterns=patterns,
-                cache_dir=where.cache / "hub",
+                cache_dir=location.cache / "hub",
                 local_files_only=offline,
             )
         )

@@ -47,7 +47,7 @@ class Sourced(Interface):
 
 
 @dataclass(frozen=True)
-class Where:
+class DataLocation:
     """Where data may come from. ``data``: a folder in the official layout, then the only source.
 
     ``cache``: what was downloaded. ``offline``: no connection is tried.
@@ -59,7 +59,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Piece:
+class DataFile:
     """One file of the layout, for one unit or (unit empty) for all."""
 
     key: Key
@@ -90,26 +90,26 @@ class Fetched:
     broken: Mapping[Key, str] = field(default_factory=dict)
 
 
-def pieces(card: Sourced, split: str, units: Sequence[str]) -> list[Piece]:
+def data_files(card: Sourced, split: str, units: Sequence[str]) -> list[DataFile]:
     """Every file that the units need, with those of the splits that the split needs.
 
     A pool of passages needs the files of all languages, whichever are asked for.
     """
     wanted = card.languages if card.kind == "passages" else units
-    found: dict[Key, Piece] = {}
+    found: dict[Key, DataFile] = {}
     for part in (*card.source.splits[split].needs, split):
         for role, file in card.source.splits[part].files.items():
             for unit in wanted if "{" in file.path else [""]:
                 key = Key(unit, part, role)
-                found[key] = _piece(card, file, key)
+                found[key] = _data_file(card, file, key)
     return list(found.values())
 
 
-def _piece(card: Sourced, file: SourceFile, key: Key) -> Piece:
+def _data_file(card: Sourced, file: SourceFile, key: Key) -> DataFile:
     def filled(template: str | None) -> str | None:
         return None if template is None else card.fill(template, key.unit)
 
-    return Piece(
+    return DataFile(
         key=key,
         path=card.fill(file.path, key.unit),
         alternative=filled(file.alternative),

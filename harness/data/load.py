@@ -15,11 +15,11 @@ from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.examples import Examples, Loaded, Retrieval
 from harness.data.formats import HUB_READERS, READERS, Parsed
-from harness.data.layout import Fetched, Where, missing_units
+from harness.data.layout import DataLocation, Fetched, missing_units
 from harness.data.texts import unreadable
 from harness.errors import DataError
 
-__all__ = ["Download", "Fetched", "Where", "fetch", "load", "planned_downloads"]
+__all__ = ["DataLocation", "Download", "Fetched", "fetch", "load", "planned_downloads"]
 
 COUNTED = {"bitext": "pairs", "mining": "gold pairs", "passages": "queries", "span_qa": "questions"}
 
@@ -32,7 +32,7 @@ class Download:
     size: int | None
 
 
-def load(card: TaskCard, split: str | None, units: Sequence[str], where: Where) -> Loaded:
+def load(card: TaskCard, split: str | None, units: Sequence[str], location: DataLocation) -> Loaded:
     """The examples of the units, checked; what could not be had is in ``missing``, with why.
 
     A unit whose data does not match its checksum or schema is in ``broken``, and costs no other.
@@ -42,7 +42,7 @@ def load(card: TaskCard, split: str | None, units: Sequence[str], where: Where) 
     or (but in a data folder) its published count.
     """
     split = card.check_split(split)
-    fetched = fetch(card, split, units, where)
+    fetched = fetch(card, split, units, location)
     missing = missing_units(card, units, fetched.failures)
     broken = missing_units(card, units, fetched.broken)
     present = tuple(unit for unit in units if unit not in missing and unit not in broken)
@@ -121,66 +121,68 @@ def _digests(card: TaskCard, fetched: Fetched, broken: Mapping[str, str]) -> dic
     return {name: own for name, own in sorted(fetched.digests.items()) if name not in unused}
 
 
-def fetch(card: TaskCard, split: str | None, units: Sequence[str], where: Where) -> Fetched:
+def fetch(
+    card: TaskCard, split: str | None, units: Sequence[str], location: DataLocation
+) -> Fetched:
     """The files of the units on disk, downloaded where they are not there; nothing is parsed.
 
     What the cache has whole is taken from there, so that a prefetched task makes no connection.
     """
     split = card.check_split(split)
-    where = _place(card, where)
+    location = _place(card, location)
     if card.source.package:
         return folder.find(card, split, units, task_root(), "package")
-    if where.data is not None:
-        return folder.find(card, split, units, where.data, "folder")
-    found = _cached(card, split, units, where)
-    if where.offline or not found.failures:
+    if location.data is not None:
+        return folder.find(card, split, units, location.data, "folder")
+    found = _cached(card, split, units, location)
+    if location.offline or not found.failures:
         return found
-    downloaded = official.fetch(card, split, units, where)
+    downloaded = official.fetch(card, split, units, location)
     mirror = card.source.splits[split].hub
     if not downloaded.failures:
         return downloaded
     if mirror is None:
         return _explained(card, downloaded, "")
-    snapshot = hub.fetch(card, mirror, split, units, where, offline=False)
+    snapshot = hub.fetch(card, mirror, split, units, location, offline=False)
     if not snapshot.failures:
         return snapshot
     return _explained(card, downloaded, next(iter(snapshot.failures.values())))
 
 
 def planned_downloads(
-    card: TaskCard, split: str | None, units: Sequence[str], where: Where
+    card: TaskCard, split: str | None, units: Sequence[str], location: DataLocation
 ) -> list[Download]:
     """What `fetch` would download first; no connection is tried."""
     split = card.check_split(split)
-    where = _place(card, where)
-    if card.source.package or where.data is not None:
+    location = _place(card, location)
+    if card.source.package or location.data is not None:
         return []
-    if not _cached(card, split, units, where).failures:
+    if not _cached(card, split, units, location).failures:
         return []
     planned: dict[str, Download] = {}
-    for piece in official.absent(card, split, units, where):
+    for piece in official.absent(card, split, units, location):
         url = piece.url or ""
-        if url and not (piece.member and official.archive_place(where, url).is_file()):
+        if url and not (piece.member and official.archive_place(location, url).is_file()):
             planned[url] = Download(url, piece.size)
     return list(planned.values())
 
 
-def _place(card: TaskCard, where: Where) -> Where:
+def _place(card: TaskCard, location: DataLocation) -> DataLocation:
     """Where the card's downloads lie: of cards outside the package, each in a folder of its own.
 
     Two of them may call files by one path that they take from two addresses.
     """
     if not isinstance(card, CustomCard):
-        return where
-    return replace(where, cache=where.cache / "custom" / card.checksum[:12])
+        return location
+    return replace(location, cache=location.cache / "custom" / card.checksum[:12])
 
 
-def _cached(card: TaskCard, split: str, units: Sequence[str], where: Where) -> Fetched:
+def _cached(card: TaskCard, split: str, units: Sequence[str], location: DataLocation) -> Fetched:
     """What the cache has of the route that is there whole, or else of the official one."""
-    found = official.cached(card, split, units, where)
+    found = official.cached(card, split, units, location)
     mirror = card.source.splits[split].hub
     if found.failures and mirror is not None:
-        snapshot = hub.fetch(card, mirror, split, units, where, offline=True)
+        snapshot = hub.fetch(card, mirror, split, units, location, offline=True)
         if not snapshot.failures:
             return snapshot
     return found

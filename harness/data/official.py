@@ -8,20 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.data.formats import Key, LocalFile
-from harness.data.layout import Fetched, Piece, Sourced, Where, pieces
+from harness.data.layout import DataFile, DataLocation, Fetched, Sourced, data_files
 from harness.io.download import Unavailable, download, extract
 from harness.io.files import digest, verified
 
 CONNECTIONS = 4
 
 
-def cached(card: Sourced, split: str, units: Sequence[str], where: Where) -> Fetched:
+def cached(card: Sourced, split: str, units: Sequence[str], location: DataLocation) -> Fetched:
     """What is in the cache already. A file that no longer has its checksum counts as absent."""
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}
     failures: dict[Key, str] = {}
-    for piece in pieces(card, split, units):
-        path = _place(where, piece.path)
+    for piece in data_files(card, split, units):
+        path = _place(location, piece.path)
         if piece.path not in digests and path.is_file():
             found = digest(path)
             if found == (piece.sha256 or found):
@@ -33,66 +33,68 @@ def cached(card: Sourced, split: str, units: Sequence[str], where: Where) -> Fet
     return Fetched("official", files, digests, failures)
 
 
-def absent(card: Sourced, split: str, units: Sequence[str], where: Where) -> list[Piece]:
-    """The pieces that a download would be for, each path once."""
-    failures = cached(card, split, units, where).failures
-    found = {piece.path: piece for piece in pieces(card, split, units) if piece.key in failures}
+def absent(
+    card: Sourced, split: str, units: Sequence[str], location: DataLocation
+) -> list[DataFile]:
+    """The data_files that a download would be for, each path once."""
+    failures = cached(card, split, units, location).failures
+    found = {piece.path: piece for piece in data_files(card, split, units) if piece.key in failures}
     return list(found.values())
 
 
-def fetch(card: Sourced, split: str, units: Sequence[str], where: Where) -> Fetched:
+def fetch(card: Sourced, split: str, units: Sequence[str], location: DataLocation) -> Fetched:
     """Download what is not in the cache. DataError for a file that is not the official one."""
-    wanted = absent(card, split, units, where)
+    wanted = absent(card, split, units, location)
     why: dict[str, str] = {}
     singles = [piece for piece in wanted if piece.member is None]
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for piece, failure in zip(
-            singles, pool.map(lambda piece: _single(piece, where), singles), strict=True
+            singles, pool.map(lambda piece: _single(piece, location), singles), strict=True
         ):
             why[piece.path] = failure
-    archives: dict[str, list[Piece]] = defaultdict(list)
+    archives: dict[str, list[DataFile]] = defaultdict(list)
     for piece in wanted:
         if piece.member is not None and piece.url is not None:
             archives[piece.url].append(piece)
     for url, members in archives.items():
-        failure = _members(url, members, where)
+        failure = _members(url, members, location)
         why |= {piece.path: failure for piece in members}
-    found = cached(card, split, units, where)
-    paths = {piece.key: piece.path for piece in pieces(card, split, units)}
+    found = cached(card, split, units, location)
+    paths = {piece.key: piece.path for piece in data_files(card, split, units)}
     failures = {key: why.get(paths[key]) or text for key, text in found.failures.items()}
     return Fetched("official", found.files, found.digests, failures)
 
 
-def archive_place(where: Where, url: str) -> Path:
+def archive_place(location: DataLocation, url: str) -> Path:
     """Where an archive lies once it is downloaded."""
-    return where.cache / "data" / "archives" / url.rsplit("/", 1)[-1]
+    return location.cache / "data" / "archives" / url.rsplit("/", 1)[-1]
 
 
-def _single(piece: Piece, where: Where) -> str:
+def _single(piece: DataFile, location: DataLocation) -> str:
     """Download one file; why it failed, or nothing."""
     if piece.url is None:
         return "no official download can be used as it is"
     try:
-        download(piece.url, _place(where, piece.path), piece.sha256)
+        download(piece.url, _place(location, piece.path), piece.sha256)
     except Unavailable as error:
         return str(error)
     return ""
 
 
-def _members(url: str, members: Sequence[Piece], where: Where) -> str:
+def _members(url: str, members: Sequence[DataFile], location: DataLocation) -> str:
     """Download an archive, where it is not there, and unpack; why it failed, or nothing."""
-    archive = archive_place(where, url)
+    archive = archive_place(location, url)
     if not archive.is_file():
         try:
             download(url, archive)
         except Unavailable as error:
             return str(error)
-    extract(archive, {str(piece.member): _place(where, piece.path) for piece in members})
+    extract(archive, {str(piece.member): _place(location, piece.path) for piece in members})
     for piece in members:
         remedy = f"remove {archive} and run again, or use --data"
-        verified(_place(where, piece.path), f"{url}: {piece.member}", piece.sha256, remedy)
+        verified(_place(location, piece.path), f"{url}: {piece.member}", piece.sha256, remedy)
     return ""
 
 
-def _place(where: Where, path: str) -> Path:
-    return where.cache / "data" / path
+def _place(location: DataLocation, path: str) -> Path:
+    return location.cache / "data" / path

@@ -21,7 +21,8 @@ from harness.evaluation.plan import Plan
 from harness.evaluation.pool import Pool, Workers
 from harness.evaluation.processes import local_workers
 from harness.evaluation.ray.cluster import RayWorkers, connected, marks
-from harness.evaluation.run import Reporter, not_measured, run
+from harness.evaluation.reporting import Reporter
+from harness.evaluation.run import not_measured, run
 from harness.evaluation.shards import Lane, lanes
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.
     remaining = iter(plans)
     kept: dict[Any, Loaded] = {}
     for plan in remaining:
-        if plan.request.worker_devices:  # those of all plans
+        if plan.request.runtime.worker_devices:  # those of all plans
             yield from pooled(chain([plan], remaining), reporter, _local_workers)
             return
         # The caller may hold all plans to the end: they hold the same examples, then.
@@ -113,14 +114,14 @@ def choose(name: str) -> Engine:
 
 @contextmanager
 def _local_workers(request: Request) -> Iterator[Workers]:
-    with local_workers(request.worker_devices) as workers:
+    with local_workers(request.runtime.worker_devices) as workers:
         yield workers
 
 
 @contextmanager
 def _ray_workers(request: Request) -> Iterator[Workers]:
-    with connected() as ray, marks(request.out, request.cache) as seen:
-        yield RayWorkers(ray, request.device, seen)
+    with connected() as ray, marks(request.runtime.out, request.runtime.cache) as seen:
+        yield RayWorkers(ray, request.runtime.device, seen)
 
 
 def _run(
@@ -162,7 +163,7 @@ def _with_kept(plan: Plan, kept: dict[Any, Loaded]) -> Plan:
     tasks = []
     for task in plan.tasks:
         files = tuple(sorted(task.loaded.files.items()))
-        key = (task.card.hash, task.jobs[0].split, task.units, files)
+        key = (task.card.hash, task.jobs[0].job.split, task.units, files)
         tasks.append(replace(task, loaded=kept.setdefault(key, task.loaded)))
     return replace(plan, tasks=tuple(tasks))
 

@@ -1,10 +1,9 @@
-"""Jobs: a checkpoint, a task and how it is measured, with the signature of all that decides."""
+"""Jobs: a task and how it is measured, with the signature of all that decides."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import CustomCard, TaskCard
@@ -18,43 +17,39 @@ from harness.inference.protocol import (
     resolve_encodings,
     signature,
 )
-from harness.inference.reader import Reading
-from harness.results.outcomes import OutcomeFile, outcome_file
+from harness.inference.reader import SpanProtocol
+from harness.kinds.kind import UnitSettings
 
 if TYPE_CHECKING:
-    from harness.checkpoint.resolve import Checkpoint
+    from harness.checkpoint.native import Native
     from harness.evaluation.request import Request
     from harness.training.target import Tuning
 
 
-How = Encoding | Reading | GivenVectors
+Settings = Encoding | SpanProtocol | GivenVectors
 
 
 @dataclass(frozen=True)
 class Job:
-    """The unit that runs, resumes, and could be sent to another machine.
+    """A task and how it is measured: what the signature is over, and nothing else.
 
     ``recipe``: what the checkpoint is tuned by first, with the job's seed.
     """
 
-    checkpoint: Checkpoint
     card: TaskCard
-    units: tuple[str, ...]
     split: str
     limit: int | None
     seed: int
     track: Track
-    protocol: str
     dtype: Dtype
-    how: How
-    custom: tuple[str, ...] = ()
+    settings: Settings
     recipe: TargetRecipe | None = None
 
     @property
     def resolved(self) -> dict[str, Any]:
         """The parts that the signature is over."""
         return {
-            **signed_parts(self.how, self.dtype),
+            **signed_parts(self.settings, self.dtype),
             "card": self.card.hash,
             "split": self.split,
             "limit": self.limit,
@@ -64,33 +59,44 @@ class Job:
         }
 
     @property
-    def layer(self) -> int:
-        """The layer that is pooled; an object's vectors are of none, which counts as 0."""
-        assert not isinstance(self.how, Reading)
-        return self.how.layer if isinstance(self.how, Encoding) else 0
-
-    @property
     def signature(self) -> str:
         """First 8 hex digits over ``resolved``."""
         return signature(self.resolved)
 
-    def file(self, out: Path) -> OutcomeFile:
-        """Where the job's outcomes lie."""
-        checkpoint = self.checkpoint
-        return outcome_file(
-            out, checkpoint.slug, checkpoint.revision12, self.card.name, self.signature
-        )
+    @property
+    def protocol(self) -> str:
+        """The protocol's name: heads and tuned checkpoints have the standard one only."""
+        return self.track if self.track in ("native", "custom") else "standard"
+
+    @property
+    def layer(self) -> int:
+        """The layer that is pooled; where none is (a reader, an object with ``encode``), 0."""
+        return self.settings.layer if isinstance(self.settings, Encoding) else 0
+
+    @property
+    def unit_settings(self) -> UnitSettings:
+        """What the task's kind is told of it."""
+        return UnitSettings(self.split, self.limit, self.layer, self.card.scorer or "squad")
+
+
+class MarkedJob(NamedTuple):
+    """A job, and why its rows are not ranked."""
+
+    job: Job
+    unranked_reasons: tuple[str, ...]
 
 
 def encoding_jobs(
-    checkpoint: Checkpoint,
     card: TaskCard,
-    units: tuple[str, ...],
-    split: str,
     request: Request,
+    native: Native | None,
     shape: tuple[int, int | None],
     recipe: TargetRecipe | None,
-) -> list[Job]:
+) -> list[MarkedJob]:
+    """The jobs of a retrieval task, one per layer that was asked for.
+
+    ``shape``: the checkpoint's depth, and how many positions it has at most.
+    """
     assert card.lengths is not None  # every retrieval card has them: cards are checked when read
     depth, max_positions = shape
     lengths: dict[Role, int] = {"query": card.lengths.query, "document": card.lengths.document}
@@ -101,97 +107,83 @@ def encoding_jobs(
             task_lengths=lengths,
             depth=depth,
             max_positions=max_positions,
-            native=checkpoint.native,
+            native=native,
             bitext=card.kind in ("bitext", "mining"),
         )
 
+    asked = request.protocol
     if recipe is not None:
         # As it is trained: the mean of the last layer, whatever the other tasks are asked to do.
         last = Protocol(layer=depth)
-        how, own = resolve(replace(last, dtype=request.protocol.dtype))[0], resolve(last)[0]
-        return [_job(checkpoint, card, units, split, request, "tuned", how, own)]
-    own = resolve(Protocol(request.protocol.name))[0]
+        job = _job(card, request, "tuned", resolve(replace(last, dtype=asked.dtype))[0])
+        return [_marked(job, resolve(last)[0])]
+    protocol_default = resolve(Protocol(asked.name))[0]
     return [
-        _job(checkpoint, card, units, split, request, request.protocol.track, encoding, own)
-        for encoding in resolve(request.protocol)
+        _marked(_job(card, request, asked.track, encoding), protocol_default)
+        for encoding in resolve(asked)
     ]
 
 
-def reading_job(
-    checkpoint: Checkpoint,
-    card: TaskCard,
-    units: tuple[str, ...],
-    split: str,
-    request: Request,
-) -> Job:
-    # The head is read under one protocol, whatever the retrieval tasks are asked to do.
-    return _job(checkpoint, card, units, split, request, "own-head", Reading(), Reading())
+def reading_job(card: TaskCard, request: Request) -> MarkedJob:
+    """The job of a QA task: one protocol, whatever the retrieval tasks are asked to do."""
+    return _marked(_job(card, request, "own-head", SpanProtocol()), SpanProtocol())
 
 
-def object_job(
-    given: GivenModel, card: TaskCard, units: tuple[str, ...], split: str, request: Request
-) -> Job:
+def object_job(given: GivenModel, card: TaskCard, request: Request) -> MarkedJob:
     """The job of an object with ``encode``: it has no settings but its own."""
-    how = GivenVectors(given.name, given.revision.removeprefix("object:"), given.similarity)
-    job = _job(given, card, units, split, request, "custom", how, how)
+    vectors = GivenVectors(given.name, given.revision.removeprefix("object:"), given.similarity)
+    job, reasons = _marked(_job(card, request, "custom", vectors), vectors)
     why = [f"custom model: an object with encode ({given.name})"]
     if not given.steady:
         why.append("encode returns other vectors for the same texts: numbers are not repeatable")
-    return replace(job, protocol="custom", custom=(*job.custom, *why))
+    return MarkedJob(job, (*reasons, *why))
 
 
-def _job(
-    checkpoint: Checkpoint,
-    card: TaskCard,
-    units: tuple[str, ...],
-    split: str,
-    request: Request,
-    track: Track,
-    how: How,
-    own: How,
-) -> Job:
+def tuned_job(marked: MarkedJob, recipe: TargetRecipe, tuning: Tuning | None) -> MarkedJob:
+    """The job on the tuned checkpoint; ``tuning`` is None where its data is still to be had."""
+    job, reasons = marked
+    more = (
+        *recipe.unranked_reasons(job.card.name),
+        *(tuning.unranked_reasons if tuning else ()),
+    )
+    return MarkedJob(replace(job, track="tuned", recipe=recipe), (*reasons, *more))
+
+
+def _job(card: TaskCard, request: Request, track: Track, settings: Settings) -> Job:
     return Job(
-        checkpoint=checkpoint,
         card=card,
-        units=units,
-        split=split,
-        limit=request.limit,
+        split=card.check_split(request.selection.split),
+        limit=request.selection.limit,
         seed=request.seed,
         track=track,
-        protocol=request.protocol.name if track in ("frozen", "native") else "standard",
         dtype=request.protocol.dtype,
-        how=how,
-        custom=(*_custom_card(card), *_differences(how, own, request.protocol.dtype)),
+        settings=settings,
     )
 
 
-def tuned_job(job: Job, recipe: TargetRecipe, tuning: Tuning | None) -> Job:
-    """The job on the tuned checkpoint; ``tuning`` is None where its data is still to be had."""
-    apart = (*recipe.apart(job.card.name), *(tuning.apart if tuning else ()))
-    return replace(job, track="tuned", recipe=recipe, custom=(*job.custom, *apart))
+def _marked(job: Job, protocol_default: Settings) -> MarkedJob:
+    custom = [f"custom card {job.card.checksum[:12]}"] if isinstance(job.card, CustomCard) else []
+    return MarkedJob(job, (*custom, *_differences(job, protocol_default)))
 
 
-def signed_parts(how: How, dtype: str) -> dict[str, Any]:
+def signed_parts(settings: Settings, dtype: str) -> dict[str, Any]:
     """What encoding or reading contributes to a signature; a reader pools nothing."""
-    if not isinstance(how, Reading):
-        return how.signed()
+    if not isinstance(settings, SpanProtocol):
+        return settings.signed()
     lengths = {
-        "max_length": how.max_length,
-        "stride": how.stride,
-        "question": how.question_length,
-        "n_best": how.n_best,
-        "answer": how.max_answer_tokens,
+        "max_length": settings.max_length,
+        "stride": settings.stride,
+        "question": settings.question_length,
+        "n_best": settings.n_best,
+        "answer": settings.max_answer_tokens,
     }
     return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
 
 
-def _custom_card(card: TaskCard) -> list[str]:
-    return [f"custom card {card.checksum[:12]}"] if isinstance(card, CustomCard) else []
-
-
-def _differences(how: How, own: How, dtype: str) -> list[str]:
-    """How the request departs from the protocol's own settings, in words."""
-    asked, default = signed_parts(how, dtype), signed_parts(own, Protocol().dtype)
+def _differences(job: Job, protocol_default: Settings) -> list[str]:
+    """How the job departs from the protocol's own settings, in words."""
+    asked = signed_parts(job.settings, job.dtype)
+    default = signed_parts(protocol_default, Protocol().dtype)
     return [
         f"{key} {asked[key]} (protocol: {default[key]})"
         for key in asked

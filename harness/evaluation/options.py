@@ -1,99 +1,222 @@
-"""The options of `eval`, from the command line or from Python → a checked request."""
+"""The options of an evaluation: declared once, for Python and for the command line.
+
+The fields of `Options` are the parameters of ``harness.evaluate`` and ``harness.plan``, and the
+options of ``xharness eval`` and ``xharness plan``, with their types, defaults, choices and help.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, fields
+from functools import wraps
 from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Concatenate,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    get_type_hints,
+)
 
-from harness.data.folders import cache_folder, data_folder
 from harness.errors import UsageError, unknown_name
-from harness.evaluation.request import Request
-from harness.io.strict_json import has_half_pair
+from harness.evaluation.reporting import Reporter
+from harness.inference.protocol import Dtype, Pooling, ProtocolName
 
-DEFAULT_OUT = Path("leaderboard/results")
+if TYPE_CHECKING:
+    from harness.evaluation.request import Request
+
+PathName = str | Path
+Names = str | Iterable[str] | None
+EngineName = Literal["local", "ray"]
+
+Declared = ParamSpec("Declared")
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 
-def make_request(
-    *,
-    tasks: Iterable[str] = (),
-    languages: Iterable[str] = (),
-    suite: str | None = None,
-    split: str | None = None,
-    protocol: str = "standard",
-    pooling: str | None = None,
-    layer: int | str = "auto",
-    prompt_query: str | None = None,
-    prompt_document: str | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
-    workers: int | None = None,
-    batch_tokens: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    data: str | Path | None = None,
-    out: str | Path = DEFAULT_OUT,
-    cache_dir: str | Path | None = None,
-    offline: bool = False,
-    finetune: bool = False,
-    engine: str = "local",
-    fresh: bool = False,
-) -> Request:
+class Option(NamedTuple):
+    """How an option is shown on the command line: ``flag`` where it is not the field's name."""
+
+    help: str
+    flag: str = ""
+    metavar: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked of an evaluation; `None` leaves a choice to its default.
+
+    A field without an `Option` is one of Python alone: ``reporter`` receives the progress events.
+    """
+
+    tasks: Annotated[
+        Names, Option("A task, or the path of a card (./task.yaml); repeat for several.", "--task")
+    ] = None
+    _: KW_ONLY
+    suite: Annotated[str | None, Option("A suite of tasks. Default: xtreme-r.")] = None
+    languages: Annotated[Names, Option("A language; repeat for several.", "--lang")] = None
+    split: Annotated[str | None, Option("Split to evaluate (default: the task's).")] = None
+    protocol: Annotated[ProtocolName, Option("How texts become vectors.")] = "standard"
+    pooling: Annotated[Pooling | None, Option("Pooling (default: the protocol's).")] = None
+    layer: Annotated[int | str, Option("A layer, auto, or all.", metavar="K|auto|all")] = "auto"
+    prompt_query: Annotated[str | None, Option("Put before every query.")] = None
+    prompt_document: Annotated[str | None, Option("Put before every document.")] = None
+    dtype: Annotated[Dtype, Option("Precision of the weights and of the forward pass.")] = "float32"
+    device: Annotated[
+        str | None,
+        Option(
+            "cpu, cuda or mps; several GPUs, each with a process of its own (cuda:0,cuda:1); or "
+            "all of them.",
+            metavar="D[,D...]|all",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option("Processes that share languages and texts on the CPU; a model for each."),
+    ] = None
+    batch_tokens: Annotated[
+        int | None,
+        Option("Token budget per batch, padding included; halved on out-of-memory."),
+    ] = None
+    limit: Annotated[int | None, Option("First N queries of each language.")] = None
+    seed: Annotated[int, Option("Of --finetune; recorded with the results.")] = 0
+    data: Annotated[
+        PathName | None,
+        Option("Folder with the official files (or set XHARNESS_DATA).", metavar="DIR"),
+    ] = None
+    out: Annotated[PathName, Option("Where results are kept.", metavar="DIR")] = (
+        "leaderboard/results"
+    )
+    cache_dir: Annotated[
+        PathName | None, Option("Where downloads and vectors are kept.", metavar="DIR")
+    ] = None
+    offline: Annotated[bool, Option("Make no connection at all.", "--offline")] = False
+    finetune: Annotated[
+        bool,
+        Option(
+            "Measure QA, LAReQA and Mewsli-X in the tuned track: a fresh head or dual encoder is "
+            "trained first, by one recipe on every checkpoint, and kept in the cache. Tatoeba is "
+            "measured both ways.",
+            "--finetune/--no-finetune",
+        ),
+    ] = False
+    fresh: Annotated[bool, Option("Run again what is done already.", "--fresh")] = False
+    engine: Annotated[
+        EngineName, Option("This machine, or Ray: a cluster (RAY_ADDRESS) or all of this machine.")
+    ] = "local"
+    reporter: Reporter | None = None
+
+
+def takes_options(
+    declared: Callable[Declared, Options],
+) -> Callable[[Callable[[Given, Options], Result]], Callable[Concatenate[Given, Declared], Result]]:
+    """A function of something and `Options` gets every option as a parameter of its own."""
+
+    def decorate(
+        function: Callable[[Given, Options], Result],
+    ) -> Callable[Concatenate[Given, Declared], Result]:
+        own = inspect.signature(function)
+        first = next(iter(own.parameters.values()))
+        hints = get_type_hints(Options)
+        options = [
+            parameter.replace(annotation=hints[name])
+            for name, parameter in inspect.signature(Options).parameters.items()
+        ]
+        signature = own.replace(parameters=[first, *options])
+
+        @wraps(function)
+        def called(*positional: Any, **named: Any) -> Result:
+            given = signature.bind(*positional, **named).arguments
+            return function(given.pop(first.name), Options(**given))
+
+        called.__signature__ = signature  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def shown_options() -> Mapping[str, Option]:
+    """Field of `Options` → how the command line shows it; without those of Python alone."""
+    hints = get_type_hints(Options, include_extras=True)
+    found = {
+        field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(Options)
+    }
+    return {name: metadata[0] for name, metadata in found.items() if metadata}
+
+
+def listed(names: Names) -> tuple[str, ...]:
+    """One name, several or none, as a tuple."""
+    if names is None:
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def make_request(options: Options) -> Request:
     """The options as a checked request.
 
     Raises:
         UsageError: an option has a value that does not exist or cannot be had.
     """
+    from harness.data.folders import cache_folder, data_folder
+    from harness.data.layout import DataLocation
     from harness.evaluation.engines import choose
+    from harness.evaluation.request import Request, Runtime, Selection
     from harness.inference.protocol import Protocol
 
-    choose(engine)
-    for name, text in {
-        "--prompt-query": prompt_query, "--prompt-document": prompt_document,
-        "--data": data, "--out": out, "--cache-dir": cache_dir,
-    }.items():  # fmt: skip
-        check_text(name, text)
-    folder, results = data_folder(data), Path(out)
+    choose(options.engine)
+    for name in ("prompt_query", "prompt_document", "data", "out", "cache_dir"):
+        check_text(f"--{name.replace('_', '-')}", getattr(options, name))
+    folder, results = data_folder(options.data), Path(options.out)
     worker_devices: tuple[str, ...] = ()
-    if engine == "local":
-        chosen, worker_devices = choose_devices(device, workers)
+    if options.engine == "local":
+        chosen, worker_devices = choose_devices(options.device, options.workers)
     else:  # workers do not start in this folder
         folder, results = folder and folder.absolute(), results.absolute()
-        chosen = _node_device(device)
-        if workers is not None:
+        chosen = _node_device(options.device)
+        if options.workers is not None:
             raise UsageError(
-                f"--workers {workers} with --engine {engine}: leave it out, the cluster has a "
-                "worker for each of its GPUs or cores"
+                f"--workers {options.workers} with --engine {options.engine}: leave it out, the "
+                "cluster has a worker for each of its GPUs or cores"
             )
-    if finetune and ":" in chosen:
+    if options.finetune and ":" in chosen:
         raise UsageError(
             f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
         )
-    if finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if options.finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--finetune trains in one process: start it without torchrun")
+    cache = cache_folder(options.cache_dir)
     return Request(
-        suite=suite,
-        tasks=tuple(tasks),
-        languages=tuple(languages),
-        split=split,
-        protocol=Protocol(
-            name=protocol,  # type: ignore[arg-type]  # checked by Protocol
-            pooling=pooling,  # type: ignore[arg-type]
-            layer=_layer(layer),  # type: ignore[arg-type]
-            prompts={"query": prompt_query, "document": prompt_document},
-            dtype=dtype,  # type: ignore[arg-type]
+        Selection(
+            suite=options.suite,
+            tasks=listed(options.tasks),
+            languages=listed(options.languages),
+            split=options.split,
+            limit=options.limit,
         ),
-        device=chosen,
-        worker_devices=worker_devices,
-        batch_tokens=batch_tokens,
-        limit=limit,
-        seed=seed,
-        data=folder,
-        out=results,
-        cache=cache_folder(cache_dir),
-        offline=offline,
-        finetune=finetune,
-        fresh=fresh,
+        Protocol(
+            name=options.protocol,
+            pooling=options.pooling,
+            layer=_layer(options.layer),  # type: ignore[arg-type]
+            prompts={"query": options.prompt_query, "document": options.prompt_document},
+            dtype=options.dtype,
+        ),
+        Runtime(
+            out=results,
+            cache=cache,
+            device=chosen,
+            worker_devices=worker_devices,
+            batch_tokens=options.batch_tokens,
+            fresh=options.fresh,
+        ),
+        DataLocation(folder, cache, options.offline),
+        seed=options.seed,
+        finetune=options.finetune,
     )
 
 
@@ -102,6 +225,8 @@ def check_text(what: str, text: object) -> None:
 
     No tokenizer takes it, and no metadata or message can keep it.
     """
+    from harness.io.strict_json import has_half_pair
+
     if text is not None and has_half_pair(str(text)):
         raise UsageError(f"{what} {str(text)[:80]!a} is not UTF-8: give text in UTF-8")
 

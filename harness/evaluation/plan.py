@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
-from harness.evaluation.jobs import Job, encoding_jobs, object_job, reading_job, tuned_job
+from harness.evaluation.jobs import (
+    Job,
+    MarkedJob,
+    encoding_jobs,
+    object_job,
+    reading_job,
+    tuned_job,
+)
 from harness.evaluation.request import Request, choose_cards, measured_after
 from harness.inference.objects import GivenModel
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
-from harness.results.outcomes import OutcomeFile
+from harness.results.outcomes import OutcomeFile, outcome_file
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
     from harness.data.examples import Loaded
-    from harness.data.load import Download, Where
+    from harness.data.load import Download
     from harness.training.target import Tuning, Tunings
 
 NO_HEAD_REMEDY = "--finetune trains one by the target recipe"
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job with the file of its outcomes.
+
+    ``done``: the units that are finished. ``unranked_reasons``: why its rows are not ranked.
+    """
+
+    job: Job
+    file: OutcomeFile
+    done: frozenset[str]
+    unranked_reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -31,9 +51,8 @@ class PlannedTask:
 
     card: TaskCard
     loaded: Loaded
-    jobs: tuple[Job, ...]
+    jobs: tuple[PlannedJob, ...]
     units: tuple[str, ...]
-    done: Mapping[str, frozenset[str]]  # signature → units that are finished
     texts: int
     todo_texts: int
     todo_characters: int
@@ -41,12 +60,17 @@ class PlannedTask:
     @property
     def recipe(self) -> TargetRecipe | None:
         """What the checkpoint is tuned by before it."""
-        return self.jobs[0].recipe
+        return self.jobs[0].job.recipe
+
+    @property
+    def reads(self) -> bool:
+        """Whether a reader answers it; else it is searched in an encoder's vectors."""
+        return KINDS[self.card.kind].needs == "reader"
 
     @property
     def unfinished(self) -> tuple[str, ...]:
         """The units that lack rows, of one layer or another."""
-        return _unfinished(self.units, self.done)
+        return _unfinished(self.units, self.jobs)
 
     @property
     def finished(self) -> bool:
@@ -87,12 +111,11 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         DataError: what is finished was measured on other data.
     """
     from harness.checkpoint.loading import describe
-    from harness.data.load import Where, load, planned_downloads
+    from harness.data.load import load, planned_downloads
 
-    where = Where(data=request.data, cache=request.cache, offline=request.offline)
-    choice = choose_cards(request)
+    choice = choose_cards(request.selection)
     for card, _ in choice.cards:
-        card.check_split(request.split)
+        card.check_split(request.selection.split)
     chosen = [
         (card, units, recipe)
         for card, units in choice.cards
@@ -100,7 +123,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     ]
     # Retrieval first: the encoder is given back before a reader is loaded.
     chosen.sort(key=lambda one: KINDS[one[0].kind].needs == "reader")
-    tuned = _tunings(checkpoint, request, chosen, where, download)
+    tuned = _tunings(checkpoint, request, chosen, download)
     shape = None
     tasks: list[PlannedTask] = []
     inapplicable: dict[str, str] = {}
@@ -108,7 +131,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     broken: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
     for card, units, recipe in chosen:
-        split = card.check_split(request.split)
+        split = card.check_split(request.selection.split)
         reads = KINDS[card.kind].needs == "reader"
         if recipe is not None and recipe.name in tuned.refused:
             inapplicable[card.name] = f"cannot be tuned: {tuned.refused[recipe.name]}"
@@ -124,33 +147,35 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
             inapplicable[card.name] = f"{checkpoint.head_note}: {remedy}"
             continue
         if isinstance(checkpoint, GivenModel):
-            jobs = [object_job(checkpoint, card, units, split, request)]
+            jobs = [object_job(checkpoint, card, request)]
         elif reads:
-            jobs = [reading_job(checkpoint, card, units, split, request)]
+            jobs = [reading_job(card, request)]
         else:
             shape = shape or describe(checkpoint)
-            jobs = encoding_jobs(checkpoint, card, units, split, request, shape, recipe)
+            jobs = encoding_jobs(card, request, checkpoint.native, shape, recipe)
         tuning = tuned.planned.get(recipe.name) if recipe else None
         if recipe is not None:
             jobs = [tuned_job(job, recipe, tuning) for job in jobs]
-        pending = [] if download else planned_downloads(card, split, units, where)
+        pending = [] if download else planned_downloads(card, split, units, request.location)
         if pending:
             downloads[card.name] = pending
             continue
         try:
-            loaded = load(card, split, units, where)
+            loaded = load(card, split, units, request.location)
         except DataError as error:  # costs no other task
             broken[card.name] = str(error)
             continue
         broken |= _missing(card, units, loaded.broken)
         lacking = {
-            **KINDS[card.kind].unscored(loaded.examples, split, request.limit), **loaded.missing
-        }  # fmt: skip
+            **KINDS[card.kind].unscored(loaded.examples, split, request.selection.limit),
+            **loaded.missing,
+        }
         lacking = {unit: why for unit, why in lacking.items() if unit not in loaded.broken}
         missing |= _missing(card, units, lacking)
         units = tuple(unit for unit in units if unit not in lacking and unit not in loaded.broken)
         if units:
-            tasks.append(_planned(card, loaded, jobs, units, request, tuning))
+            planned = [_planned_job(job, checkpoint, request, loaded, tuning) for job in jobs]
+            tasks.append(_planned(card, loaded, planned, units, request.selection.limit))
     needed = {task.recipe.name for task in tasks if task.recipe}
     return Plan(
         checkpoint,
@@ -169,7 +194,6 @@ def _tunings(
     checkpoint: Checkpoint,
     request: Request,
     chosen: Sequence[tuple[TaskCard, tuple[str, ...], TargetRecipe | None]],
-    where: Where,
     download: bool,
 ) -> Tunings:
     """The tuned checkpoints that the tasks need.
@@ -177,7 +201,7 @@ def _tunings(
     Raises:
         UsageError: the request would encode otherwise than a dual encoder is trained.
     """
-    from harness.training.target import Tunings, plan_tunings
+    from harness.training.target import Tunings, TuningSettings, plan_tunings
 
     recipes = {recipe.name: recipe for _, _, recipe in chosen if recipe is not None}
     if not recipes:
@@ -192,10 +216,8 @@ def _tunings(
     return plan_tunings(
         checkpoint,
         recipes.values(),
-        seed=request.seed,
-        dtype=request.protocol.dtype,
-        device=request.device,
-        where=where,
+        TuningSettings(request.seed, request.protocol.dtype, request.runtime.device),
+        request.location,
         download=download,
     )
 
@@ -235,22 +257,29 @@ def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset
     return done
 
 
+def _planned_job(
+    marked: MarkedJob,
+    checkpoint: Checkpoint,
+    request: Request,
+    loaded: Loaded,
+    tuning: Tuning | None,
+) -> PlannedJob:
+    job, reasons = marked
+    file = outcome_file(
+        request.runtime.out, checkpoint.slug, checkpoint.revision12, job.card.name, job.signature
+    )
+    done = frozenset[str]() if request.runtime.fresh else _done(file, loaded, tuning)
+    return PlannedJob(job, file, done, reasons)
+
+
 def _planned(
     card: TaskCard,
     loaded: Loaded,
-    jobs: Sequence[Job],
+    jobs: Sequence[PlannedJob],
     units: tuple[str, ...],
-    request: Request,
-    tuning: Tuning | None,
+    limit: int | None,
 ) -> PlannedTask:
     kind = KINDS[card.kind]
-    jobs = [replace(job, units=units) for job in jobs]
-    done = {
-        job.signature: frozenset()
-        if request.fresh
-        else _done(job.file(request.out), loaded, tuning)
-        for job in jobs
-    }
     counted: set[tuple[str, str]] = set()
     todo: set[tuple[str, str]] = set()
 
@@ -260,14 +289,14 @@ def _planned(
         if pending:
             todo.update(new)
 
-    unfinished = _unfinished(units, done)
+    unfinished = _unfinished(units, jobs)
     count("document", kind.pool(loaded.examples), pending=bool(unfinished))
     for unit in units:
-        for role, texts in kind.texts(loaded.examples, unit, request.limit):
+        for role, texts in kind.texts(loaded.examples, unit, limit):
             count(role, texts, pending=unit in unfinished)
     characters = sum(len(text) for _, text in todo)
-    return PlannedTask(card, loaded, tuple(jobs), units, done, len(counted), len(todo), characters)
+    return PlannedTask(card, loaded, tuple(jobs), units, len(counted), len(todo), characters)
 
 
-def _unfinished(units: Sequence[str], done: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
-    return tuple(unit for unit in units if any(unit not in there for there in done.values()))
+def _unfinished(units: Sequence[str], jobs: Sequence[PlannedJob]) -> tuple[str, ...]:
+    return tuple(unit for unit in units if any(unit not in planned.done for planned in jobs))

@@ -17,8 +17,9 @@ from typing import Protocol as Interface
 import pyarrow as pa
 
 from harness.errors import IncompleteError
-from harness.evaluation.run import Advance
-from harness.evaluation.shards import Lane, Shard, ShardResult, TaskContext
+from harness.evaluation.reporting import Advance
+from harness.evaluation.run import TaskContext
+from harness.evaluation.shards import Lane, Shard, ShardResult
 
 ATTEMPTS = 3  # at a shard whose workers are lost
 

@@ -24,7 +24,8 @@ from typing import Any
 
 from harness.errors import one_line
 from harness.evaluation.pool import Event
-from harness.evaluation.shards import Shard, TaskContext
+from harness.evaluation.run import TaskContext
+from harness.evaluation.shards import Shard
 from harness.evaluation.worker import Worker
 
 

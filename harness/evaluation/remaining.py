@@ -46,7 +46,7 @@ def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remain
         pool = set(KINDS[task.card.kind].pool(task.loaded.examples))
         pooled = len(pool), sum(len(text) for text in pool)
         for unit in task.unfinished:
-            texts, characters = _size(task, unit, plan.request.limit, pooled)
+            texts, characters = _size(task, unit, plan.request.selection.limit, pooled)
             words = [
                 "xharness",
                 "eval",
@@ -62,8 +62,8 @@ def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remain
                 revision=checkpoint.revision,
                 task=task.card.name,
                 lang=unit,
-                signature=" ".join(job.signature for job in task.jobs),
-                track=task.jobs[0].track,
+                signature=" ".join(planned.job.signature for planned in task.jobs),
+                track=task.jobs[0].job.track,
                 texts=texts,
                 characters=characters,
                 tuned=tuning.done if tuning else None,

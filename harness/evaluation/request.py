@@ -9,45 +9,68 @@ from pathlib import Path
 from harness.cards.languages import canonical
 from harness.cards.target_recipes import TargetRecipe, chosen_recipe, recipe_beside
 from harness.cards.task import TaskCard, read_card, read_suites
+from harness.data.layout import DataLocation
 from harness.errors import UsageError, unknown_name
 from harness.inference.protocol import Protocol
 
 DEFAULT_SUITE = "xtreme-r"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked for, besides the checkpoint. ``None`` leaves a choice to its default.
+def _check_from(option: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"{option} {value}: give a whole number from {least}")
 
-    ``worker_devices``: of the local worker processes, such as ``("cuda:0", "cuda:1")``, each of
-    which sees its own as ``device``; without any, this process does the work.
+
+@dataclass(frozen=True)
+class Selection:
+    """Which tasks and languages are measured. ``None`` leaves a choice to its default.
+
+    ``limit``: only the first queries (or questions) of each language.
     """
 
     suite: str | None = None
     tasks: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     split: str | None = None
-    protocol: Protocol = field(default_factory=Protocol)
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_from("--limit", self.limit, 1)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a run takes place and what it leaves; nothing here changes a score.
+
+    ``out``: the results. ``cache``: vectors and tuned checkpoints. ``worker_devices``: of the local
+    worker processes, such as ``("cuda:0", "cuda:1")``, each of which sees its own as ``device``;
+    without any, this process does the work. ``fresh``: what is finished is measured again.
+    """
+
+    out: Path = Path("leaderboard/results")
+    cache: Path = Path(".cache")
     device: str = "cpu"
     worker_devices: tuple[str, ...] = ()
     batch_tokens: int | None = None
-    limit: int | None = None
-    seed: int = 0
-    data: Path | None = None
-    out: Path = Path("leaderboard/results")
-    cache: Path = Path(".cache")
-    offline: bool = False
-    finetune: bool = False
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        for what, value, least in (
-            ("--limit", self.limit, 1),
-            ("--batch-tokens", self.batch_tokens, 1),
-            ("--seed", self.seed, 0),
-        ):
-            if value is not None and value < least:
-                raise UsageError(f"{what} {value}: give a whole number from {least}")
+        _check_from("--batch-tokens", self.batch_tokens, 1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, besides the checkpoint. ``location``: where its data may come from."""
+
+    selection: Selection = Selection()
+    protocol: Protocol = field(default_factory=Protocol)
+    runtime: Runtime = Runtime()
+    location: DataLocation = field(default_factory=lambda: DataLocation(None, Runtime().cache))
+    seed: int = 0
+    finetune: bool = False
+
+    def __post_init__(self) -> None:
+        _check_from("--seed", self.seed, 0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +84,7 @@ class Choice:
     left_out: Mapping[str, str]
 
 
-def choose_cards(request: Request) -> Choice:
+def choose_cards(selection: Selection) -> Choice:
     """The cards and their units: the tasks of the suite, or those named of them.
 
     Without a suite it is ``xtreme-r``, and any task may be named, or the path of a card; a task has
@@ -76,24 +99,24 @@ def choose_cards(request: Request) -> Choice:
         NotFoundError, DataError: a card that is not there, or is broken.
     """
     suites = read_suites()
-    suite = request.suite or DEFAULT_SUITE
+    suite = selection.suite or DEFAULT_SUITE
     if suite not in suites:
         raise unknown_name("suite", suite, suites)
     entries = {entry.task: entry.languages for entry in suites[suite]}
     cards: dict[str, TaskCard] = {}
-    for name in request.tasks or entries:
+    for name in selection.tasks or entries:
         card = read_card(name)
-        if request.suite is not None and card.name not in entries:
+        if selection.suite is not None and card.name not in entries:
             raise UsageError(f"task {name} is not in suite {suite}: it has {', '.join(entries)}")
         if cards.setdefault(card.name, card).hash != card.hash:
             raise UsageError(f"two cards are named {card.name}: give one, or rename one of them")
-    if not request.languages:
+    if not selection.languages:
         units = [card.select(entries.get(name)) for name, card in cards.items()]
         return Choice(tuple(zip(cards.values(), units, strict=True)), {})
-    return _with_languages(list(cards.values()), request)
+    return _with_languages(list(cards.values()), selection)
 
 
-def _with_languages(cards: Sequence[TaskCard], request: Request) -> Choice:
+def _with_languages(cards: Sequence[TaskCard], selection: Selection) -> Choice:
     chosen: list[tuple[TaskCard, tuple[str, ...]]] = []
     left_out: dict[str, str] = {}
     refused: dict[str, UsageError] = {}
@@ -101,7 +124,7 @@ def _with_languages(cards: Sequence[TaskCard], request: Request) -> Choice:
     for card in cards:
         units: list[str] = []
         lacking: list[str] = []
-        for language in request.languages:
+        for language in selection.languages:
             try:
                 units += card.select([language])
                 found.add(language)
@@ -112,10 +135,10 @@ def _with_languages(cards: Sequence[TaskCard], request: Request) -> Choice:
             left_out[card.name] = f"{card.name} has no {', '.join(dict.fromkeys(lacking))}"
         if units:
             chosen.append((card, tuple(unit for unit in card.languages if unit in units)))
-    for language in request.languages:
-        if language not in found and not (request.tasks and _known(language)):
+    for language in selection.languages:
+        if language not in found and not (selection.tasks and _known(language)):
             raise refused[language]
-    for card in cards if request.tasks else ():
+    for card in cards if selection.tasks else ():
         if card.name in left_out:
             raise UsageError(
                 f"task {left_out[card.name]}: its languages are {', '.join(card.languages)}"
@@ -135,5 +158,5 @@ def measured_after(request: Request, task: str) -> tuple[TargetRecipe | None, ..
     """The recipes that a task is measured after; None stands for the checkpoint as it is."""
     if not request.finetune:
         return (None,)
-    recipe, beside = chosen_recipe(task, request.suite), recipe_beside(task)
+    recipe, beside = chosen_recipe(task, request.selection.suite), recipe_beside(task)
     return (recipe,) if recipe is not None or beside is None else (None, beside)

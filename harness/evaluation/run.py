@@ -3,55 +3,64 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
-from typing import Protocol as Interface
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 
 from harness.cards.task import CustomCard
 from harness.checkpoint.loading import load_reader, refusing
 from harness.checkpoint.tokenizer import load_tokenizer
-from harness.data.load import Where
 from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.plan import Plan, PlannedJob, PlannedTask
+from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
 from harness.inference.encoder import Backbone, Encoder
 from harness.inference.objects import GivenModel, ObjectEncoder
 from harness.inference.probe import READS_PADDING, UNTRIED
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
-from harness.inference.reader import Reader, Reading
+from harness.inference.reader import Reader, SpanProtocol
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitResult
 from harness.results.outcomes import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
-from harness.training.trainer import Told
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
 
 
-Advance = Callable[[int, int], None]
+@dataclass(frozen=True)
+class TaskContext:
+    """What all units of a task share; a worker is sent it once.
+
+    ``checkpoint``: what the rows are of. ``tuned``: the checkpoint that is measured in its place,
+    in the tuned track, with its ``tuning_provenance``. ``since``: as in ``VectorStore``.
+    """
+
+    request: Request
+    task: PlannedTask
+    checkpoint: Checkpoint
+    tuned: Checkpoint | None = None
+    tuning_provenance: Mapping[str, Any] | None = None
+    since: int = 0
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def measured(self) -> Checkpoint:
+        """The checkpoint whose weights are loaded."""
+        return self.tuned or self.checkpoint
 
 
-class Reporter(Interface):
-    """Who is told how a run goes."""
+class Prepared(NamedTuple):
+    """A model, and what the kind's ``prepare`` gave for it."""
 
-    def planned(self, plan: Plan) -> None:
-        """The plan is made; nothing has run."""
-
-    def advance(self, texts: int, characters: int) -> None:
-        """So many more distinct texts are encoded, or questions read, of so many characters."""
-
-    def finished(self, job: Job, table: pa.Table) -> None:
-        """A job's file is complete; ``table`` are its scores."""
-
-    def tuning(self, tuning: Tuning) -> AbstractContextManager[Told]:
-        """A checkpoint is tuned, for as long as the context lasts."""
+    model: Encoder | ObjectEncoder | LazyReader
+    shared: Any
 
 
 def run(plan: Plan, reporter: Reporter) -> pa.Table:
@@ -62,13 +71,18 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     """
     reporter.planned(plan)
     tables: list[pa.Table] = []
+    since = time.time_ns() if plan.request.runtime.fresh else 0
     for tuning, tasks in groups(plan):
-        checkpoint, made = plan.checkpoint, None
+        checkpoint, tuning_provenance = None, None
         if tuning is not None and not all(task.finished for task in tasks):
             with reporter.tuning(tuning) as watcher:
-                checkpoint = tuned(tuning, where_of(plan.request), watcher)
-            made = provenance(tuning, checkpoint)
-        tables += _measure(plan.request, tasks, checkpoint, made, reporter)
+                checkpoint = tuned(tuning, plan.request.location, watcher)
+            tuning_provenance = provenance(tuning, checkpoint)
+        contexts = [
+            TaskContext(plan.request, task, plan.checkpoint, checkpoint, tuning_provenance, since)
+            for task in tasks
+        ]
+        tables += _measure(contexts, reporter)
     return pa.concat_tables([*tables, *not_measured(plan)])
 
 
@@ -79,16 +93,6 @@ def groups(plan: Plan) -> list[tuple[Tuning | None, list[PlannedTask]]]:
         recipe = tuning.recipe if tuning else None
         found.append((tuning, [task for task in plan.tasks if task.recipe == recipe]))
     return found
-
-
-def where_of(request: Request) -> Where:
-    """Where a request's data may come from."""
-    return Where(data=request.data, cache=request.cache, offline=request.offline)
-
-
-def reads(task: PlannedTask) -> bool:
-    """Whether a task is answered by a reader, not searched in an encoder's vectors."""
-    return KINDS[task.card.kind].needs == "reader"
 
 
 def not_measured(plan: Plan) -> list[pa.Table]:
@@ -102,38 +106,27 @@ def not_measured(plan: Plan) -> list[pa.Table]:
     return [note(plan, task, why) for task, why in reasons]
 
 
-def _measure(
-    request: Request,
-    tasks: Sequence[PlannedTask],
-    checkpoint: Checkpoint,
-    made: Mapping[str, Any] | None,
-    reporter: Reporter,
-) -> list[pa.Table]:
-    """The tasks that are measured on a checkpoint: the plan's own, or a tuned one of it."""
+def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Table]:
+    """The tasks that are measured on one checkpoint: the plan's own, or a tuned one of it."""
     tables: list[pa.Table] = []
-    encoding_tasks = [task for task in tasks if not reads(task)]
-    reading_tasks = [task for task in tasks if reads(task)]
-    if isinstance(checkpoint, GivenModel):
-        encoder = ObjectEncoder(checkpoint, reporter.advance)
-        for task in encoding_tasks:
-            tables += _run_task(request, task, encoder, made, reporter)
-    elif encoding_tasks:
-        backbone = make_backbone(request, checkpoint, encoding_tasks)
-        since = time.time_ns() if request.fresh else 0
-        for task in encoding_tasks:
+    encoding = [context for context in contexts if not context.task.reads]
+    reading = [context for context in contexts if context.task.reads]
+    if encoding and isinstance(encoding[0].measured, GivenModel):
+        encoder = ObjectEncoder(encoding[0].measured, reporter.advance)
+        for context in encoding:
+            tables += _run_task(context, encoder, reporter)
+    elif encoding:
+        backbone = make_backbone(encoding)
+        for context in encoding:
             # Under no name of its own, which would keep the backbone when a reader is loaded.
             tables += _run_task(
-                request,
-                task,
-                make_encoder(request, task, backbone, since, reporter.advance),
-                made,
-                reporter,
+                context, make_encoder(context, backbone, reporter.advance), reporter
             )
         del backbone
-    if reading_tasks:
-        reader = LazyReader(request, checkpoint, reporter.advance)
-        for task in reading_tasks:
-            tables += _run_task(request, task, reader, made, reporter)
+    if reading:
+        reader = LazyReader(reading[0], reporter.advance)
+        for context in reading:
+            tables += _run_task(context, reader, reporter)
     return tables
 
 
@@ -161,58 +154,55 @@ def check_complete(plan: Plan, table: pa.Table | None) -> None:
 
 
 def _run_task(
-    request: Request,
-    task: PlannedTask,
-    model: Encoder | ObjectEncoder | LazyReader,
-    made: Mapping[str, Any] | None,
-    reporter: Reporter,
+    context: TaskContext, model: Encoder | ObjectEncoder | LazyReader, reporter: Reporter
 ) -> list[pa.Table]:
+    task = context.task
     tables = []
-    for job in task.jobs:
-        if request.fresh:
-            job.file(request.out).remove()
-        done = task.done[job.signature]
-        if not done.issuperset(task.units):
-            prepared = KINDS[task.card.kind].prepare(job, task.loaded.examples, model)
+    for planned in task.jobs:
+        if context.request.runtime.fresh:
+            planned.file.remove()
+        if not planned.done.issuperset(task.units):
+            prepared = prepare(context, planned, model)
             for unit in task.units:
-                if unit in done:
-                    _announce(task, job, unit, model)
+                if unit in planned.done:
+                    _announce(task, planned.job, unit, model)
                 else:
-                    run_unit(request, task, job, unit, model, prepared, made)
-        tables.append(close_job(request, task, job, reporter))
+                    run_unit(context, planned, unit, prepared)
+        tables.append(close_job(task, planned, reporter))
     return tables
 
 
-def run_unit(
-    request: Request,
-    task: PlannedTask,
-    job: Job,
-    unit: str,
-    model: Encoder | ObjectEncoder | LazyReader,
-    prepared: Any,
-    made: Mapping[str, Any] | None,
-) -> None:
-    """Measure one unit of a job and keep its rows as a part.
+def prepare(
+    context: TaskContext, planned: PlannedJob, model: Encoder | ObjectEncoder | LazyReader
+) -> Prepared:
+    """What all units of a job share, such as the vectors of the candidates; computed once."""
+    task = context.task
+    kind, settings = KINDS[task.card.kind], planned.job.unit_settings
+    return Prepared(model, kind.prepare(settings, task.loaded.examples, model))
 
-    ``prepared``: what the kind's ``prepare`` gave for the job. ``made``: the provenance of the
-    tuned checkpoint that ``model`` is, if it is one.
-    """
+
+def run_unit(context: TaskContext, planned: PlannedJob, unit: str, prepared: Prepared) -> None:
+    """Measure one unit of a job and keep its rows as a part."""
     started = time.monotonic()
-    kind = KINDS[task.card.kind]
-    measured = kind.run(job, task.loaded.examples, unit, model, prepared)
-    remarks = [*job.checkpoint.remarks, *model.remarks]
-    meta = _meta(request, task, job, unit, measured, remarks, time.monotonic() - started)
-    if made:
-        meta["tuning"] = made
-    job.file(request.out).write_part(unit, measured.rows, meta)
+    task, settings = context.task, planned.job.unit_settings
+    model, shared = prepared
+    measured = KINDS[task.card.kind].run(settings, task.loaded.examples, unit, model, shared)
+    meta = {
+        **_meta(context, planned),
+        **_unit_meta(unit, measured),
+        **_notes(context, model),
+        "timing": _timing(unit, started),
+    }
+    if context.tuning_provenance:
+        meta["tuning"] = context.tuning_provenance
+    planned.file.write_part(unit, measured.rows, meta)
 
 
-def close_job(request: Request, task: PlannedTask, job: Job, reporter: Reporter) -> pa.Table:
+def close_job(task: PlannedTask, planned: PlannedJob, reporter: Reporter) -> pa.Table:
     """Merge the parts of a job whose units are all finished; returns their scores."""
-    file = job.file(request.out)
-    file.merge(task.card.languages)
-    table = score_file(file, task.units)
-    reporter.finished(job, table)
+    planned.file.merge(task.card.languages)
+    table = score_file(planned.file, task.units)
+    reporter.finished(planned.job, table)
     return table
 
 
@@ -225,32 +215,28 @@ def _announce(
             model.announce(texts, role=role)
 
 
-def make_backbone(
-    request: Request,
-    checkpoint: Checkpoint,
-    tasks: Sequence[PlannedTask],
-) -> Backbone:
+def make_backbone(contexts: Sequence[TaskContext]) -> Backbone:
     """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
-    layers = {job.layer for task in tasks for job in task.jobs}
+    layers = sorted({one.job.layer for context in contexts for one in context.task.jobs})
+    request = contexts[0].request
     return Backbone(
-        checkpoint,
+        contexts[0].measured,
         dtype=request.protocol.dtype,
-        device=request.device,
-        top=max(layers),
-        layers=sorted(layers),
+        device=request.runtime.device,
+        top=layers[-1],
+        layers=layers,
     )
 
 
-def make_encoder(
-    request: Request, task: PlannedTask, backbone: Backbone, since: int, advance: Advance
-) -> Encoder:
-    """The encoder of one task, under the encodings of all its jobs."""
+def make_encoder(context: TaskContext, backbone: Backbone, advance: Advance) -> Encoder:
+    """The encoder of one task, under the settings of all its jobs."""
+    settings = [planned.job.settings for planned in context.task.jobs]
     return Encoder(
         backbone,
-        [job.how for job in task.jobs if isinstance(job.how, Encoding)],
-        cache=request.cache,
-        batch_tokens=request.batch_tokens,
-        since=since,
+        [one for one in settings if isinstance(one, Encoding)],
+        cache=context.request.runtime.cache,
+        batch_tokens=context.request.runtime.batch_tokens,
+        since=context.since,
         progress=advance,
     )
 
@@ -258,9 +244,9 @@ def make_encoder(
 class LazyReader:
     """A checkpoint's reader, loaded when the first question is read."""
 
-    def __init__(self, request: Request, checkpoint: Checkpoint, advance: Advance) -> None:
-        self._request = request
-        self._checkpoint = checkpoint
+    def __init__(self, context: TaskContext, advance: Advance) -> None:
+        self._request = context.request
+        self._checkpoint = context.measured
         self._progress = advance
         self._reader: Reader | None = None
 
@@ -276,14 +262,14 @@ class LazyReader:
         if self._reader is None:
             request = self._request
             model, tokenizer = load_reader(
-                self._checkpoint, dtype=request.protocol.dtype, device=request.device
+                self._checkpoint, dtype=request.protocol.dtype, device=request.runtime.device
             )
             self._reader = Reader(
                 model,
                 tokenizer,
-                reading=Reading(),
-                device=request.device,
-                batch_tokens=request.batch_tokens,
+                protocol=SpanProtocol(),
+                device=request.runtime.device,
+                batch_tokens=request.runtime.batch_tokens,
             )
             with refusing(self._checkpoint, UNTRIED):
                 self._reader.probe()
@@ -293,17 +279,9 @@ class LazyReader:
         )
 
 
-def _meta(
-    request: Request,
-    task: PlannedTask,
-    job: Job,
-    unit: str,
-    measured: UnitResult,
-    remarks: Sequence[str],
-    seconds: float,
-) -> dict[str, Any]:
-    """What stands in the Parquet file under the key ``xharness``."""
-    checkpoint, loaded, card = job.checkpoint, task.loaded, job.card
+def _meta(context: TaskContext, planned: PlannedJob) -> dict[str, Any]:
+    """What stands in the Parquet file under the key ``xharness``, of all units alike."""
+    checkpoint, loaded, job = context.checkpoint, context.task.loaded, planned.job
     return {
         "format": FORMAT,
         "model": checkpoint.id,
@@ -315,33 +293,48 @@ def _meta(
         "task_version": job.card.version,
         "card_hash": job.card.hash,
         # A card outside the package goes along, so that its rows can be read without it.
-        **({"card": card.portable()} if isinstance(card, CustomCard) else {}),
+        **({"card": job.card.portable()} if isinstance(job.card, CustomCard) else {}),
         "kind": job.card.kind,
         "track": job.track,
         "protocol": job.protocol,
         "protocol_version": PROTOCOL_VERSION,
         "signature": job.signature,
         "resolved": job.resolved,
-        "languages": [unit],
         "split": job.split,
         "limit": job.limit,
         "seed": job.seed,
         "dtype": job.dtype,
-        "device": request.device,
-        "custom": list(job.custom),
-        "degenerate": [unit] if measured.degenerate else [],
-        "candidates": {} if measured.candidates is None else {unit: measured.candidates},
-        "indistinct": {} if measured.indistinct is None else {unit: measured.indistinct},
+        "device": context.request.runtime.device,
+        "custom": list(planned.unranked_reasons),
         "data_complete": loaded.complete,
-        "notes": [*loaded.notes, *remarks],
-        "remarks": list(remarks),  # of the notes those that set no row apart
         "mixed": [],
         "route": loaded.route,
         "data": dict(loaded.files),
         "harness": harness_version(),
         "libraries": libraries(),
-        "timing": {unit: {"seconds": round(seconds, 3), "finished": int(time.time())}},
     }
+
+
+def _unit_meta(unit: str, measured: UnitResult) -> dict[str, Any]:
+    return {
+        "languages": [unit],
+        "degenerate": [unit] if measured.degenerate else [],
+        "candidates": {} if measured.candidates is None else {unit: measured.candidates},
+        "indistinct": {} if measured.indistinct is None else {unit: measured.indistinct},
+    }
+
+
+def _notes(
+    context: TaskContext, model: Encoder | ObjectEncoder | LazyReader
+) -> dict[str, list[str]]:
+    """Of the notes, remarks are those that rows are ranked with."""
+    remarks = [*context.checkpoint.remarks, *model.remarks]
+    return {"notes": [*context.task.loaded.notes, *remarks], "remarks": remarks}
+
+
+def _timing(unit: str, started: float) -> dict[str, Any]:
+    seconds = round(time.monotonic() - started, 3)
+    return {unit: {"seconds": seconds, "finished": int(time.time())}}
 
 
 def note(plan: Plan, task: str, why: str) -> pa.Table:
@@ -353,7 +346,7 @@ def note(plan: Plan, task: str, why: str) -> pa.Table:
         "revision": checkpoint.revision,
         "protocol": protocol.name,
         "task": name,
-        "split": plan.request.split,
+        "split": plan.request.selection.split,
         "seed": plan.request.seed,
     }
     return note_row({**common, **({"lang": unit} if unit else {})}, why)

@@ -9,34 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pyarrow as pa
 
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.errors import IncompleteError
 from harness.evaluation.plan import Plan, PlannedTask
-from harness.evaluation.request import Request
+from harness.evaluation.reporting import Reporter
 from harness.evaluation.run import (
-    Reporter,
+    TaskContext,
     close_job,
     groups,
     make_backbone,
     make_encoder,
     note,
-    reads,
-    where_of,
 )
 from harness.inference.protocol import Role
 from harness.kinds import KINDS
+from harness.results.outcomes import OutcomeFile
 from harness.results.scores import score_file
 from harness.training.target import Tuning, provenance
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
-    from harness.evaluation.jobs import Job
 
 # Characters of a part of texts that are a shard of their own: a few batches on a core, so that no
 # language is waited for alone; or so much that a GPU does not wait for the tokenizer, which goes
@@ -46,27 +43,11 @@ SEEN_SECONDS = 90.0  # what another machine wrote is waited for; NFS keeps a lis
 
 
 @dataclass(frozen=True)
-class TaskContext:
-    """What the shards of one task share; a machine is sent it once.
-
-    ``checkpoint``: what is measured, the tuned one in the tuned track; ``made`` its provenance.
-    ``since``: as in ``VectorStore``.
-    """
-
-    request: Request
-    task: PlannedTask
-    checkpoint: Checkpoint
-    made: Mapping[str, Any] | None
-    since: int
-    key: str = field(default_factory=lambda: uuid4().hex)
-
-
-@dataclass(frozen=True)
 class Tune:
     """Train the checkpoint that tasks are measured on; gives the tuned Checkpoint."""
 
     tuning: Tuning
-    where: Where
+    location: DataLocation
 
 
 @dataclass(frozen=True)
@@ -115,30 +96,36 @@ def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) ->
     ``machines``: how many shards run at a time. What fails is named in ``failures`` and is a row
     without a value; the rest goes on.
     """
-    since = time.time_ns() if plan.request.fresh else 0
+    since = time.time_ns() if plan.request.runtime.fresh else 0
 
-    def lane(task: PlannedTask, checkpoint: Checkpoint, made: Mapping[str, Any] | None) -> Lane:
-        context = TaskContext(plan.request, task, checkpoint, made, since)
+    def lane(
+        task: PlannedTask,
+        checkpoint: Checkpoint | None = None,
+        tuning_provenance: Mapping[str, Any] | None = None,
+    ) -> Lane:
+        context = TaskContext(
+            plan.request, task, plan.checkpoint, checkpoint, tuning_provenance, since
+        )
         return _task_lane(plan, context, machines, reporter, failures)
 
     def tuned_lane(tuning: Tuning, tasks: Sequence[PlannedTask]) -> Lane:
-        checkpoint, made = plan.checkpoint, None
+        checkpoint, tuning_provenance = None, None
         if not all(task.finished for task in tasks):
             with reporter.tuning(tuning):  # says that it begins; its steps are another machine's
                 pass
-            (result,) = yield [(None, Tune(tuning, where_of(plan.request)))]
+            (result,) = yield [(None, Tune(tuning, plan.request.location))]
             if result.checkpoint is None:
                 names = [task.card.name for task in tasks]
                 failures.extend(f"{plan.checkpoint.label} {n} ({result.failed})" for n in names)
                 return [note(plan, name, f"failed: {result.failed}") for name in names]
             checkpoint = result.checkpoint
-            made = provenance(tuning, checkpoint)
-        return (yield from _together([lane(task, checkpoint, made) for task in tasks]))
+            tuning_provenance = provenance(tuning, checkpoint)
+        return (yield from _together([lane(task, checkpoint, tuning_provenance) for task in tasks]))
 
     found: list[Lane] = []
     for tuning, tasks in groups(plan):
         if tuning is None:
-            found += [lane(task, plan.checkpoint, None) for task in tasks]
+            found += [lane(task) for task in tasks]
         else:
             found.append(tuned_lane(tuning, tasks))
     return found
@@ -148,17 +135,17 @@ def _task_lane(
     plan: Plan, context: TaskContext, machines: int, reporter: Reporter, failures: list[str]
 ) -> Lane:
     task, request = context.task, context.request
-    if request.fresh:
-        for job in task.jobs:
-            job.file(request.out).remove()
+    if request.runtime.fresh:
+        for planned in task.jobs:
+            planned.file.remove()
     todo = [
         Measure(number, unit)
-        for number, job in enumerate(task.jobs)
+        for number, planned in enumerate(task.jobs)
         for unit in task.units
-        if unit not in task.done[job.signature]
+        if unit not in planned.done
     ]
     failed: dict[tuple[int, str], str] = {}
-    if todo and not reads(task):
+    if todo and not task.reads:
         texts = _encode_shards(context, machines, reporter)
         if texts:  # what fails here fails again below, where it has a name
             yield [(context, shard) for shard in texts]
@@ -170,14 +157,14 @@ def _task_lane(
             if result.failed
         }
     tables: list[pa.Table] = []
-    for number, job in enumerate(task.jobs):
+    for number, planned in enumerate(task.jobs):
         bad = {unit: why for (of, unit), why in failed.items() if of == number}
         if not bad:
-            _wait_until_seen(job, request, task.units)
-            tables.append(close_job(request, task, job, reporter))
+            _wait_until_seen(planned.file, task.units)
+            tables.append(close_job(task, planned, reporter))
             continue
         if len(bad) < len(task.units):  # parts stay parts: another run finishes them
-            tables.append(score_file(job.file(request.out), task.units))
+            tables.append(score_file(planned.file, task.units))
         tables += [note(plan, f"{task.card.name}/{u}", f"failed: {why}") for u, why in bad.items()]
         failures += [
             f"{plan.checkpoint.label} {task.card.name}/{unit} ({why})" for unit, why in bad.items()
@@ -194,9 +181,9 @@ def _encode_shards(context: TaskContext, machines: int, reporter: Reporter) -> l
     """
     task, request = context.task, context.request
     kind = KINDS[task.card.kind]
-    backbone = make_backbone(request, context.checkpoint, [task])
-    encoder = make_encoder(request, task, backbone, context.since, reporter.advance)
-    least = SHARD_CHARACTERS.get(request.device.split(":")[0], SHARD_CHARACTERS["cpu"])
+    backbone = make_backbone([context])
+    encoder = make_encoder(context, backbone, reporter.advance)
+    least = SHARD_CHARACTERS.get(request.runtime.device.split(":")[0], SHARD_CHARACTERS["cpu"])
     shards: list[Encode] = []
 
     def add(texts: Sequence[str], role: Role, lang: str) -> None:
@@ -211,7 +198,7 @@ def _encode_shards(context: TaskContext, machines: int, reporter: Reporter) -> l
     unfinished = set(task.unfinished)
     add(kind.pool(task.loaded.examples), "document", "")
     for unit in task.units:
-        for role, texts in kind.texts(task.loaded.examples, unit, request.limit):
+        for role, texts in kind.texts(task.loaded.examples, unit, request.selection.limit):
             if unit in unfinished:
                 add(texts, role, unit)
             else:
@@ -219,13 +206,13 @@ def _encode_shards(context: TaskContext, machines: int, reporter: Reporter) -> l
     return shards
 
 
-def _wait_until_seen(job: Job, request: Request, units: Sequence[str]) -> None:
+def _wait_until_seen(file: OutcomeFile, units: Sequence[str]) -> None:
     """Wait for the parts that other machines wrote: a merge that misses one would lose it.
 
     Raises:
         IncompleteError: they do not come.
     """
-    file, deadline = job.file(request.out), time.monotonic() + SEEN_SECONDS
+    deadline = time.monotonic() + SEEN_SECONDS
     while unseen := set(units) - file.done().keys():
         if time.monotonic() > deadline:
             raise IncompleteError(

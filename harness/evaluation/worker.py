@@ -9,11 +9,18 @@ from uuid import uuid4
 import numpy as np
 
 from harness.errors import HarnessError, one_line
-from harness.evaluation.run import LazyReader, make_backbone, make_encoder, reads, run_unit
-from harness.evaluation.shards import Encode, Measure, Shard, ShardResult, TaskContext, Tune
+from harness.evaluation.run import (
+    LazyReader,
+    Prepared,
+    TaskContext,
+    make_backbone,
+    make_encoder,
+    prepare,
+    run_unit,
+)
+from harness.evaluation.shards import Encode, Measure, Shard, ShardResult, Tune
 from harness.inference.batching import is_out_of_memory
 from harness.inference.encoder import Encoder
-from harness.kinds import KINDS
 from harness.training.progress import Silent
 from harness.training.target import tuned
 
@@ -51,7 +58,7 @@ class Worker:
             if isinstance(shard, Tune):
                 # A training needs the device's room more than a model that may be used again.
                 self._model = self._encoder = self._prepared = (None, None)
-                checkpoint = tuned(shard.tuning, shard.where, Silent())
+                checkpoint = tuned(shard.tuning, shard.location, Silent())
             else:
                 assert context is not None
                 if isinstance(shard, Encode):
@@ -67,21 +74,19 @@ class Worker:
         return ShardResult(texts, characters, checkpoint)
 
     def _measure(self, context: TaskContext, shard: Measure) -> None:
-        request, task = context.request, context.task
-        job = task.jobs[shard.job]
-        if shard.unit in job.file(request.out).done():  # by a machine that was lost after it
+        planned = context.task.jobs[shard.job]
+        if shard.unit in planned.file.done():  # by a machine that was lost after it
             return
-        if reads(task):
-            run_unit(request, task, job, shard.unit, self._reader(context), None, context.made)
+        if context.task.reads:
+            run_unit(context, planned, shard.unit, Prepared(self._reader(context), None))
             return
         encoder = self._task_encoder(context, ("measure",))
         key = (context.key, shard.job)
         if self._prepared[0] != key:
             self._prepared = (None, None)  # the old pool goes before the new one comes
-            prepare = KINDS[task.card.kind].prepare
-            self._prepared = (key, prepare(job, task.loaded.examples, encoder))
+            self._prepared = (key, prepare(context, planned, encoder))
         self._counted[:] = 0
-        run_unit(request, task, job, shard.unit, encoder, self._prepared[1], context.made)
+        run_unit(context, planned, shard.unit, self._prepared[1])
         self._counted[:] = 0  # the texts were counted when they were encoded
 
     def _task_encoder(self, context: TaskContext, purpose: tuple[object, ...]) -> Encoder:
@@ -89,28 +94,21 @@ class Worker:
         key = (context.key, *purpose)
         if self._encoder[0] != key:
             self._encoder = (None, None)
-            backbone = self._loaded(
-                context, lambda: make_backbone(context.request, context.checkpoint, [context.task])
-            )
-            self._encoder = (
-                key,
-                make_encoder(context.request, context.task, backbone, context.since, self._advance),
-            )
+            backbone = self._loaded(context, lambda: make_backbone([context]))
+            self._encoder = (key, make_encoder(context, backbone, self._advance))
         encoder: Encoder = self._encoder[1]
         return encoder
 
     def _reader(self, context: TaskContext) -> LazyReader:
-        reader: LazyReader = self._loaded(
-            context, lambda: LazyReader(context.request, context.checkpoint, self._advance)
-        )
+        reader: LazyReader = self._loaded(context, lambda: LazyReader(context, self._advance))
         return reader
 
     def _loaded(self, context: TaskContext, make: Callable[[], Any]) -> Any:
-        jobs = () if reads(context.task) else context.task.jobs
+        jobs = () if context.task.reads else context.task.jobs
         key = (
-            str(context.checkpoint.folder),
-            context.checkpoint.revision,
-            tuple(sorted({job.layer for job in jobs})),
+            str(context.measured.folder),
+            context.measured.revision,
+            tuple(sorted({planned.job.layer for planned in jobs})),
         )
         if self._model[0] != key:
             self._model = self._prepared = self._encoder = (None, None)

@@ -24,7 +24,7 @@ PORTION_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Reading:
+class SpanProtocol:
     """The question answering protocol, in tokens.
 
     Attributes:
@@ -62,7 +62,7 @@ class Reader:
     Args:
         model: a transformers ``*ForQuestionAnswering``, loaded, in eval mode, on ``device``.
         tokenizer: its tokenizer.
-        reading: the protocol.
+        protocol: its lengths, in tokens.
         device: where the model lies.
         batch_tokens: most tokens of a batch, padding included; halved when memory runs out. By
             default what suits the device.
@@ -77,13 +77,13 @@ class Reader:
         model: Any,
         tokenizer: Tokenizer,
         *,
-        reading: Reading = Reading(),
+        protocol: SpanProtocol = SpanProtocol(),
         device: str = "cpu",
         batch_tokens: int | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.reading = reading
+        self.protocol = protocol
         self.device = device
         if batch_tokens is None:
             batch_tokens = budget(device)
@@ -93,9 +93,9 @@ class Reader:
         self.shape = window_shape(
             model,
             tokenizer,
-            max_length=reading.max_length,
-            question_length=reading.question_length,
-            stride=reading.stride,
+            max_length=protocol.max_length,
+            question_length=protocol.question_length,
+            stride=protocol.stride,
         )
         self.one_length = False
         self._pad = pad_id(tokenizer)
@@ -177,8 +177,8 @@ class Reader:
                     end,
                     windows.context_first[rows],
                     windows.context_stop[rows],
-                    n_best=self.reading.n_best,
-                    max_answer_tokens=self.reading.max_answer_tokens,
+                    n_best=self.protocol.n_best,
+                    max_answer_tokens=self.protocol.max_answer_tokens,
                 )
                 place[rows, 0] = windows.offsets[windows.begin[rows] + best.first, 0]
                 place[rows, 1] = windows.offsets[windows.begin[rows] + best.last, 1]

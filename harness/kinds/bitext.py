@@ -10,11 +10,19 @@ from harness.data.examples import Bitext
 from harness.inference.protocol import Role
 from harness.inference.search import distinct_vectors, rank_all
 from harness.kinds import retrieval
-from harness.kinds.kind import Kind, UnitResult, degenerate, no_pool, nothing, shared, table
+from harness.kinds.kind import (
+    Kind,
+    UnitResult,
+    UnitSettings,
+    degenerate,
+    no_pool,
+    nothing,
+    shared,
+    table,
+)
 from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
-    from harness.evaluation.jobs import Job
     from harness.inference.encoder import Encoder
 
 Examples = Mapping[str, Bitext]
@@ -25,7 +33,9 @@ def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Ro
     return [("query", examples[unit].source + examples[unit].english)]
 
 
-def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> UnitResult:
+def run(
+    settings: UnitSettings, examples: Examples, unit: str, encoder: Encoder, prepared: None
+) -> UnitResult:
     """Rows of both directions: English → language (the official one), then language → English.
 
     Indistinct are the language's own sentences, the candidates of the official direction. The
@@ -34,11 +44,11 @@ def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: Non
     bitext = examples[unit]
     size = len(bitext.english)
     vectors = encoder.encode(
-        bitext.source + bitext.english, role="query", lang=unit, layer=job.layer
+        bitext.source + bitext.english, role="query", lang=unit, layer=settings.layer
     )
     source, english = vectors[:size], vectors[size:]
     rows = []
-    count = size if job.limit is None else min(job.limit, size)
+    count = size if settings.limit is None else min(settings.limit, size)
     for direction, queries, candidates in (
         (f"en-{unit}", english, source),
         (f"{unit}-en", source, english),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,22 @@ from harness.kinds.columns import text
 from harness.metrics.by_kind import Metric, per_example
 from harness.metrics.per_example import PerExample
 
-if TYPE_CHECKING:
-    from harness.evaluation.jobs import Job
-
 NEARLY_EQUAL = 1e-6  # 1 − |mean of unit vectors|²; float32 noise is about 1e-7
 BLOCK = 8_192  # vectors looked at a time: a pool of a million is not copied in whole
+
+
+@dataclass(frozen=True)
+class UnitSettings:
+    """What decides the rows of a unit besides the examples and the model.
+
+    ``layer``: the one that is pooled. ``limit``: only the first queries (or questions) of a
+    language are asked. ``scorer``: of the answers to questions.
+    """
+
+    split: str = "test"
+    limit: int | None = None
+    layer: int = 0
+    scorer: Literal["squad", "mlqa"] = "squad"
 
 
 class UnitResult(NamedTuple):
@@ -97,9 +108,9 @@ class Kind:
 
     - ``pool(examples)``: document texts shared by all units, or nothing.
     - ``texts(examples, unit, limit)``: the unit's texts by role, in the order they are encoded.
-    - ``prepare(job, examples, model)``: what all units share, computed once per job.
-    - ``run(job, examples, unit, model, prepared)``: what the unit gave. ``model`` is an Encoder or
-      a Reader.
+    - ``prepare(settings, examples, model)``: what all units share, computed once.
+    - ``run(settings, examples, unit, model, prepared)``: what the unit gave. ``model`` is an
+      Encoder or a Reader.
     - ``unscored(examples, split, limit)``: unit → why it would have no score.
 
     From rows to scores:
@@ -117,7 +128,7 @@ class Kind:
     schema: pa.Schema
     pool: Callable[[Any], Sequence[str]]
     texts: Callable[[Any, str, int | None], Sequence[tuple[Role, Sequence[str]]]]
-    prepare: Callable[[Job, Any, Any], Any]
+    prepare: Callable[[UnitSettings, Any, Any], Any]
     run: Callable[..., UnitResult]
     metrics: Mapping[str, Metric]
     read: Callable[[pa.Table], Any]
@@ -175,7 +186,7 @@ def no_pool(examples: Any) -> Sequence[str]:
     return ()
 
 
-def nothing(job: Job, examples: Any, model: Any) -> None:
+def nothing(settings: UnitSettings, examples: Any, model: Any) -> None:
     """For kinds that prepare nothing."""
 
 

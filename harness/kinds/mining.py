@@ -20,6 +20,7 @@ from harness.kinds.kind import (
     Group,
     Kind,
     UnitResult,
+    UnitSettings,
     degenerate,
     no_pool,
     nothing,
@@ -30,7 +31,6 @@ from harness.metrics.by_kind import METRICS
 from harness.metrics.mining import Pairs, Threshold, best_threshold, greedy_one_to_one
 
 if TYPE_CHECKING:
-    from harness.evaluation.jobs import Job
     from harness.inference.encoder import Encoder
 
 SCHEMA = pa.schema(
@@ -56,7 +56,9 @@ def texts(examples: Examples, unit: str, limit: int | None) -> Sequence[tuple[Ro
     ]
 
 
-def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: None) -> UnitResult:
+def run(
+    settings: UnitSettings, examples: Examples, unit: str, encoder: Encoder, prepared: None
+) -> UnitResult:
     """Rows of every split; those at or above the threshold chosen on dev are kept.
 
     Indistinct are the lines of the language's own side, in the split that is scored. The English
@@ -64,15 +66,17 @@ def run(job: Job, examples: Examples, unit: str, encoder: Encoder, prepared: Non
     """
     rows: list[dict[str, Any]] = []
     flat = False
-    asked = set(_first_sources(examples[unit][job.split], job.limit))
+    asked = set(_first_sources(examples[unit][settings.split], settings.limit))
     for corpora in examples[unit].values():
-        mined, same = _mine(corpora, encoder, job.layer)
-        rows += [row for row in mined if row["split"] != job.split or row["source_id"] in asked]
+        mined, same = _mine(corpora, encoder, settings.layer)
+        rows += [
+            row for row in mined if row["split"] != settings.split or row["source_id"] in asked
+        ]
         flat = flat or same
     threshold = _threshold([row for row in rows if row["split"] == "dev"])
     for row in rows:
         row["kept"] = row["margin"] is not None and row["margin"] >= threshold.value
-    side = list(examples[unit][job.split].source.values())
+    side = list(examples[unit][settings.split].source.values())
     tied = shared(encoder.ids_keys(side, role="query"))
     return UnitResult(table(SCHEMA, rows), flat, len(side), int(tied.sum()))
 

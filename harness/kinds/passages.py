@@ -12,11 +12,10 @@ from harness.inference.protocol import Role
 from harness.inference.search import Distinct, distinct_vectors, rank_all, rank_top
 from harness.inference.vector_store import Vectors
 from harness.kinds import retrieval
-from harness.kinds.kind import Kind, UnitResult, degenerate, shared, table
+from harness.kinds.kind import Kind, UnitResult, UnitSettings, degenerate, shared, table
 from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
-    from harness.evaluation.jobs import Job
     from harness.inference.encoder import Encoder
 
 UNCUT_POOL = 100_000  # larger pools are ranked to DEPTH only (Mewsli-X: 1,003,893)
@@ -53,10 +52,10 @@ def texts(
     return [("query", [query.text for query in queries(examples, unit, limit)])]
 
 
-def prepare(job: Job, examples: Retrieval, encoder: Encoder) -> Pool:
+def prepare(settings: UnitSettings, examples: Retrieval, encoder: Encoder) -> Pool:
     """Encode the candidates."""
     texts, langs = examples.candidates, examples.candidate_langs
-    vectors: Vectors = encoder.stored(texts, role="document", layer=job.layer)
+    vectors: Vectors = encoder.stored(texts, role="document", layer=settings.layer)
     if len(texts) <= UNCUT_POOL:
         vectors = vectors[:]
     tied = shared(encoder.ids_keys(texts, role="document"))
@@ -68,14 +67,16 @@ def prepare(job: Job, examples: Retrieval, encoder: Encoder) -> Pool:
     )
 
 
-def run(job: Job, examples: Retrieval, unit: str, encoder: Encoder, prepared: Pool) -> UnitResult:
+def run(
+    settings: UnitSettings, examples: Retrieval, unit: str, encoder: Encoder, prepared: Pool
+) -> UnitResult:
     """One row per query of the unit, against the whole pool.
 
     Indistinct are the candidates in the unit's language that share their token ids with any
     candidate of the pool, whatever its language.
     """
-    asked = queries(examples, unit, job.limit)
-    vectors = encoder.encode([q.text for q in asked], role="query", lang=unit, layer=job.layer)
+    asked = queries(examples, unit, settings.limit)
+    vectors = encoder.encode([q.text for q in asked], role="query", lang=unit, layer=settings.layer)
     relevant = [query.relevant for query in asked]
     if len(prepared.vectors) > UNCUT_POOL:
         ranked = rank_top(vectors, prepared.vectors, relevant, depth=DEPTH)

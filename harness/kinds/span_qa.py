@@ -13,13 +13,12 @@ import pyarrow.compute as pc
 from harness.data.examples import QuestionSet
 from harness.inference.protocol import Role
 from harness.kinds.columns import joined, text
-from harness.kinds.kind import Group, Kind, UnitResult, no_pool, nothing, table
+from harness.kinds.kind import Group, Kind, UnitResult, UnitSettings, no_pool, nothing, table
 from harness.metrics import mlqa, squad
 from harness.metrics.by_kind import METRICS
 from harness.metrics.span_qa import Answers
 
 if TYPE_CHECKING:
-    from harness.evaluation.jobs import Job
     from harness.inference.reader import Reader
 
 SCHEMA = pa.schema(
@@ -55,11 +54,13 @@ def score_answer(
     return squad.exact_match(prediction, answers), squad.f1(prediction, answers)
 
 
-def run(job: Job, examples: Examples, unit: str, reader: Reader, prepared: None) -> UnitResult:
+def run(
+    settings: UnitSettings, examples: Examples, unit: str, reader: Reader, prepared: None
+) -> UnitResult:
     """One row per question, scored by the task's official scorer."""
     chosen = examples[unit]
-    asked = chosen.questions[: job.limit]
-    scorer = job.card.scorer or "squad"
+    asked = chosen.questions[: settings.limit]
+    scorer = settings.scorer
     spans = reader.read([(q.question, q.context) for q in asked], lang=chosen.lang)
     rows = []
     for question, span in zip(asked, spans, strict=True):

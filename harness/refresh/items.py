@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.api import DEMO_MODEL
+from harness.evaluation.models import DEMO_MODEL
 from harness.refresh.fitting import memory, misfit
 from harness.refresh.handover import HOURS
 from harness.refresh.measured import PendingUnits, Wanted, pending_units, still_holds, tried_with

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import api
 from harness.board.build import leaderboard
 from harness.errors import HarnessError, IncompleteError, NotFoundError
+from harness.evaluation.models import DEMO_MODEL
 from harness.refresh.handover import BUCKET, hand_over, request
 from harness.refresh.measured import readable
 from harness.refresh.refresh import Refresh
@@ -33,7 +33,7 @@ def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterat
         if attempt.job is not None:
             yield f"{item.slug}: handed over already, {attempt.job}"
             continue
-        if attempt.revision.startswith("local:") or item.submission.model == api.DEMO_MODEL:
+        if attempt.revision.startswith("local:") or item.submission.model == DEMO_MODEL:
             continue
         # What is pending for want of time or data costs nothing where it is.
         tasks = [task for task in item.pending.units if task not in attempt.missing]
@@ -42,8 +42,8 @@ def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterat
         try:
             wanted = request(
                 item.slug, attempt.model, attempt.revision, parameters=attempt.parameters,
-                suite=refresh.request.suite or "xtreme-r", protocol=item.submission.protocol,
-                tasks=tasks, namespace=namespace,
+                suite=refresh.request.selection.suite or "xtreme-r",
+                protocol=item.submission.protocol, tasks=tasks, namespace=namespace,
             )  # fmt: skip
         except HarnessError as error:
             yield f"{item.slug}: {error}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import api
 from harness.analysis.gather import RESULTS
 from harness.checkpoint.resolve import Checkpoint
 from harness.data.folders import hub_cache
 from harness.errors import HarnessError, IncompleteError, NotFoundError, one_line
+from harness.evaluation.models import DEMO_MODEL, find_checkpoint
 from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, decide
@@ -58,7 +58,7 @@ class Refresh:
         for slug, why in broken.items():
             self._keep(slug, Attempt(model=slug, status="failed", reason=why, exit_code=6))
         self.failed = list(broken)
-        wanted = choose_cards(self.request).cards
+        wanted = choose_cards(self.request.selection).cards
         found = [
             decide(
                 slug,
@@ -141,7 +141,7 @@ class Refresh:
         }
         lacking = {task: next(iter(why.values())) for task, why in missing.items()}
         if not todo:
-            if len(lacking) < len(choose_cards(self.request).cards):
+            if len(lacking) < len(choose_cards(self.request.selection).cards):
                 return self._row(item, "measured", missing=lacking)
             task, why = next(iter(lacking.items()))
             reason = f"no data for {', '.join(lacking)} ({task}: {why})"
@@ -164,8 +164,8 @@ class Refresh:
                 file.remove()
         ended = self.evaluate(
             self._arguments(item, found, todo),
-            cache=self.request.cache,
-            hub_cache=_hub_cache(self.request.cache),
+            cache=self.request.runtime.cache,
+            hub_cache=_hub_cache(self.request.runtime.cache),
             seconds=None if seconds is None else seconds - (self.now() - started),
             echo=lambda line: self.say(f"  | {line}"),
         )
@@ -175,7 +175,9 @@ class Refresh:
                 lacking.setdefault(task, note.removeprefix("missing: "))
             elif task in todo:
                 without[task] = note
-        after = pending_units(pinned, choose_cards(self.request).cards, self.root / RESULTS)
+        after = pending_units(
+            pinned, choose_cards(self.request.selection).cards, self.root / RESULTS
+        )
         explained = {*without, *ended.notes}
         still = [
             task
@@ -199,15 +201,17 @@ class Refresh:
         """The checkpoint, downloaded and vetted, or the row that says why it is not taken on."""
         submission, revision = item.submission, item.submission.revision
         name = submission.model
-        if name != api.DEMO_MODEL:
-            if not self.request.offline:
+        if name != DEMO_MODEL:
+            if not self.request.location.offline:
                 seen = self._seen(item)
                 if isinstance(seen, Attempt):
                     return seen
                 revision = seen
             name = f"{name}@{revision}" if revision else name
         try:
-            found = api.find_checkpoint(name, self.request.cache, offline=self.request.offline)
+            found = find_checkpoint(
+                name, self.request.runtime.cache, offline=self.request.location.offline
+            )
         except HarnessError as error:
             return self._row(
                 item, "failed", reason=str(error), exit_code=error.exit_code, revision=revision
@@ -225,7 +229,9 @@ class Refresh:
         from harness.checkpoint.snapshot import pending
 
         listed = pending(
-            item.submission.model, item.submission.revision, cache=hub_cache(self.request.cache)
+            item.submission.model,
+            item.submission.revision,
+            cache=hub_cache(self.request.runtime.cache),
         )
         before = item.before
         same = before is not None and before.revision == listed.commit
@@ -243,14 +249,14 @@ class Refresh:
     def _fetched(self, pending: PendingUnits) -> dict[str, dict[str, str]]:
         """Task → unit → why its data is not to be had; what can be had is on disk after."""
         from harness.data.layout import missing_units
-        from harness.data.load import Where, fetch
+        from harness.data.load import fetch
 
         request = self.request
-        where = Where(data=request.data, cache=request.cache, offline=request.offline)
-        for card, units in choose_cards(request).cards:
+        location = request.location
+        for card, units in choose_cards(request.selection).cards:
             if card.name in pending.units and card.name not in self._missing:
                 try:
-                    failures = fetch(card, None, units, where).failures
+                    failures = fetch(card, None, units, location).failures
                     self._missing[card.name] = missing_units(card, units, failures)
                 except HarnessError as error:
                     self._missing[card.name] = dict.fromkeys(units, str(error))
@@ -258,13 +264,13 @@ class Refresh:
 
     def _arguments(self, item: Item, found: Checkpoint, tasks: Iterable[str]) -> list[str]:
         request, model = self.request, item.submission.model
-        words = [model if model == api.DEMO_MODEL else f"{model}@{found.revision}"]
-        if request.suite is not None:
-            words += ["--suite", request.suite]
+        words = [model if model == DEMO_MODEL else f"{model}@{found.revision}"]
+        if request.selection.suite is not None:
+            words += ["--suite", request.selection.suite]
         words += [word for task in tasks for word in ("--task", task)]
         words += ["--protocol", item.submission.protocol, "--out", str(self.root / RESULTS)]
-        if request.data is not None:
-            words += ["--data", str(request.data)]
+        if request.location.data is not None:
+            words += ["--data", str(request.location.data)]
         if self.cache_dir is not None:
             words += ["--cache-dir", str(self.cache_dir)]
         return words

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from harness.cards.task import TaskCard, card_of
 from harness.data.examples import Bitext, Examples
-from harness.data.load import Where, load
+from harness.data.load import DataLocation, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.io.files import write_whole
 from harness.kinds.bitext import cluster
@@ -41,7 +41,7 @@ class Run:
     meta: dict[str, Any]
 
 
-def export(run: Path, folder: Path, *, where: Where) -> Exported:
+def export(run: Path, folder: Path, *, location: DataLocation) -> Exported:
     """Write the predictions of an outcome file, or of all those of a results folder.
 
     The files are ``<task>/<split>-<lang>.json`` or ``.tsv`` under ``folder``, in the formats of
@@ -52,7 +52,7 @@ def export(run: Path, folder: Path, *, where: Where) -> Exported:
       those in one language are ``mlqa/<split>-<lang>.json``, the others
       ``mlqa_cross/<split>-<context>-<question>.json``.
     - Tatoeba: for each English sentence in XTREME's sorted order, the 0-based line of the best
-      sentence of the other side. The English side is read through ``where``.
+      sentence of the other side. The English side is read through ``location``.
     - BUCC: the kept pairs of the run's split.
     - Mewsli-X: the 10 best entities, which are what outcomes keep. Of ranks 11 to 20 they keep
       only whether the gold entity is there: then it is put at its rank after ``?`` for those
@@ -72,7 +72,7 @@ def export(run: Path, folder: Path, *, where: Where) -> Exported:
     contents: dict[Path, str] = {}
     for one in runs:
         units = tuple(one.meta["languages"])
-        needed = _loaded(one, units, where) if one.card.kind == "bitext" else None
+        needed = _loaded(one, units, location) if one.card.kind == "bitext" else None
         for unit in units:
             text = _WRITERS[one.card.kind](one.file.read(unit), unit, one.meta["split"], needed)
             # A pair of MLQA in one language is in the run of mlqa too, which comes first.
@@ -144,8 +144,8 @@ def _check_together(runs: Sequence[Run]) -> None:
             )
 
 
-def _loaded(run: Run, units: tuple[str, ...], where: Where) -> Examples:
-    loaded = load(run.card, run.meta["split"], units, where)
+def _loaded(run: Run, units: tuple[str, ...], location: DataLocation) -> Examples:
+    loaded = load(run.card, run.meta["split"], units, location)
     for unit, why in loaded.missing.items():
         raise IncompleteError(
             f"{run.card.name} {unit}: its English side is needed for the sorted order: {why}"

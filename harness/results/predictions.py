@@ -21,7 +21,7 @@ from typing import Any
 from harness.cards.languages import canonical
 from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Mining, QuestionSet, Retrieval
-from harness.data.load import Where, load
+from harness.data.load import DataLocation, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError, unknown_name
 from harness.kinds.span_qa import score_answer
 from harness.metrics import mlqa
@@ -66,7 +66,7 @@ class FolderScores:
     notes: tuple[str, ...]
 
 
-def score_folder(folder: Path, *, split: str | None, where: Where) -> FolderScores:
+def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> FolderScores:
     """Score every prediction file under ``folder`` whose task and language are known.
 
     split: None for the task's own. For another one, ``<split>-<lang>`` files are read, or where
@@ -100,7 +100,7 @@ def score_folder(folder: Path, *, split: str | None, where: Where) -> FolderScor
         if not files:
             continue
         try:
-            loaded = load(card, chosen, tuple(files), where)
+            loaded = load(card, chosen, tuple(files), location)
         except DataError as error:
             broken[card.name] = str(error)
             continue

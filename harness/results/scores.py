@@ -88,7 +88,7 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     for unit in meta["languages"]:
         with consistent(file):
             per_language += kind.fold(file.read(unit), metrics, meta["split"])
-    note = "; ".join([*apart(meta, card), *meta.get("remarks", ())])
+    note = "; ".join([*unranked_reasons(meta, card), *meta.get("remarks", ())])
     tied = indistinct_shares(meta)
     common = {
         "model": meta["model"],
@@ -142,8 +142,8 @@ def macro(per_language: Sequence[Score]) -> list[Score]:
     ]
 
 
-def apart(meta: dict[str, Any], card: TaskCard) -> list[str]:
-    """Why these rows are listed apart and never ranked; nothing for a row that may be."""
+def unranked_reasons(meta: dict[str, Any], card: TaskCard) -> list[str]:
+    """Why these rows are not ranked; nothing for a row that may be."""
     reasons = list(meta["custom"])
     if meta["limit"] is not None:
         reasons.append(f"first {meta['limit']} queries a language")

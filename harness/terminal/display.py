@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -21,7 +20,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from harness.terminal.console import megabytes, percent
+from harness.evaluation.summary import summarise
+from harness.terminal.console import percent
+from harness.terminal.plan import describe_plan
 from harness.terminal.tables import summary
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Display:
         self._verbose = verbose
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
+        self.plans: list[Plan] = []
+        self.scores: list[dict[str, Any]] = []
 
     def __enter__(self) -> Display:
         return self
@@ -65,7 +68,7 @@ class Display:
 
     def planned(self, plan: Plan) -> None:
         """Say what will run, then start the progress display where there is something to do."""
-        for line in describe_plan(plan, verbose=self._verbose):
+        for line in describe_plan(summarise(plan), verbose=self._verbose):
             self.console.print(line, soft_wrap=True)
         todo = sum(task.todo_characters for task in plan.tasks)
         texts = sum(task.todo_texts for task in plan.tasks)
@@ -105,6 +108,11 @@ class Display:
                 f"  [green]✓[/] {job.card.name}{layer}: {row['metric']} {percent(row['mean'])}"
             )
 
+    def measured(self, plan: Plan, table: pa.Table) -> None:
+        """Keep the scores: they are shown also where a later checkpoint fails."""
+        self.plans.append(plan)
+        self.scores += table.to_pylist()
+
     @contextmanager
     def tuning(self, tuning: Tuning) -> Iterator[Told]:
         """Say what is trained and how it goes; the bar of the run stands still meanwhile."""
@@ -127,72 +135,3 @@ class Display:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-
-def describe_plan(plan: Plan, *, verbose: bool = False) -> list[str]:
-    """What will run, line by line, with rich's markup."""
-    checkpoint, request = plan.checkpoint, plan.request
-    millions = f"{checkpoint.parameters / 1e6:,.1f}M parameters"
-    lines = [
-        f"[bold]{escape(checkpoint.id)}[/] at {escape(checkpoint.revision)}"
-        f" ({escape(checkpoint.model_type)}, {millions})",
-        f"  protocol {request.protocol.name}, dtype {request.protocol.dtype},"
-        f" device {request.device}",
-    ]
-    if checkpoint.base is not None:
-        lines.append(
-            f"  adapter on {escape(checkpoint.base.id)} at {escape(checkpoint.base.revision)}"
-        )
-    lines += [_tuning_line(tuning) for tuning in plan.tunings.values()]
-    for task in plan.tasks:
-        jobs = task.jobs
-        first = jobs[0]
-        signature = first.signature if len(jobs) == 1 else f"{len(jobs)} layers"
-        layer = f", layer {first.layer}" if len(jobs) == 1 and task.card.lengths else ""
-        done = min(len(task.done[job.signature] & set(task.units)) for job in jobs)
-        state = "done already" if done == len(task.units) else f"{task.todo_texts:,} texts to do"
-        if 0 < done < len(task.units):
-            state += f", {done} of {len(task.units)} languages done"
-        tuned = f", tuned on {task.recipe.train}" if task.recipe else ""
-        lines.append(
-            f"  {task.card.name} [dim]{signature}[/]: {_count(len(task.units), 'language')}{layer}"
-            f"{tuned}, {task.texts:,} distinct texts, {state}"
-        )
-        lines += [f"    [yellow]note[/] {escape(note)}" for note in task.loaded.notes]
-        for job in jobs if verbose or len(jobs) == 1 else ():
-            lines += [f"    [yellow]not ranked[/] {escape(reason)}" for reason in job.custom]
-    lines += [f"  [yellow]note[/] {escape(remark)}" for remark in plan.checkpoint.remarks]
-    for name, downloads in plan.downloads.items():
-        size = sum(download.size or 0 for download in downloads)
-        known = "" if all(download.size for download in downloads) else " or more"
-        lines.append(
-            f"  {name}: to download, {_count(len(downloads), 'file')}, {megabytes(size)}{known}"
-        )
-    lines += [
-        f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
-    ]
-    lines += [f"  [red]{task} missing[/]: {escape(why)}" for task, why in plan.missing.items()]
-    lines += [f"  [red]{task} broken[/]: {escape(why)}" for task, why in plan.broken.items()]
-    lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
-    return lines
-
-
-def _tuning_line(tuning: Tuning) -> str:
-    recipe, settings = tuning.recipe, tuning.recipe.recipe
-    windows = " or more" if recipe.card.kind == "span" else ""  # of a long context several
-    size = (
-        f"{tuning.examples:,} examples, {settings.epochs:g} epochs, {tuning.steps:,} steps{windows}"
-    )
-    if tuning.done:
-        state = f"trained already ({tuning.folder})"
-    else:
-        saved = f", goes on after step {tuning.saved:,}" if tuning.saved else ""
-        state = f"to train into {tuning.folder}{saved}"
-    head = "fresh QA head" if recipe.card.kind == "span" else "dual encoder"
-    return (
-        f"  {head} by {recipe.name} on {recipe.train}, seed {tuning.seed}: {size}, {escape(state)}"
-    )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

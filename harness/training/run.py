@@ -11,7 +11,7 @@ from typing import Any
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.tokenizer import Tokenizer
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.errors import UsageError
 from harness.inference.batching import pad_id
 from harness.io.environment import harness_version, libraries
@@ -30,7 +30,7 @@ from harness.training.trainer import Settings, Told, run_steps
 from harness.training.workspace import WORK, alone, begin, check_target, finished
 
 
-def train(order: Order, where: Where, told: Told | None = None) -> Path:
+def train(order: Order, location: DataLocation, told: Told | None = None) -> Path:
     """Train and return the folder of the finished checkpoint, at once where it is there already.
 
     Raises:
@@ -42,7 +42,7 @@ def train(order: Order, where: Where, told: Told | None = None) -> Path:
     """
     check_target(order.out)
     _check_installed(adapters=order.lora is not None)
-    sets = {card.name: read(card, where, order.max_examples) for card in order.cards}
+    sets = {card.name: read(card, location, order.max_examples) for card in order.cards}
     settings = decided(order, sets)
     first = process()[0] == 0
     if not order.fresh and finished(order.out, settings):

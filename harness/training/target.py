@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from harness.cards.target_recipes import TargetRecipe
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data import official
-from harness.data.load import Download, Where
+from harness.data.load import DataLocation, Download
 from harness.errors import DataError, HarnessError, IncompleteError, RefusedError, UsageError
 from harness.io.cache import lock_of
 from harness.training.data.questions import MOST_MISPLACED
@@ -71,7 +71,7 @@ class Tuning:
         return ceil(round(recipe.epochs * self.examples) / recipe.batch_size)
 
     @property
-    def apart(self) -> list[str]:
+    def unranked_reasons(self) -> list[str]:
         """Why rows measured on it are not ranked, besides what the recipe says.
 
         A reader leaves out up to MOST_MISPLACED of the published questions.
@@ -85,6 +85,15 @@ class Tuning:
     def record(self) -> dict[str, Any]:
         """What training wrote of it. DataError where that cannot be read."""
         return _record(self.folder)
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """What decides a tuned checkpoint besides checkpoint, recipe and data, and where it is made."""
+
+    seed: int = 0
+    dtype: str = "float32"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,9 @@ class Tunings:
 def plan_tunings(
     checkpoint: Checkpoint,
     recipes: Iterable[TargetRecipe],
+    settings: TuningSettings,
+    location: DataLocation,
     *,
-    seed: int,
-    dtype: str,
-    device: str,
-    where: Where,
     download: bool = True,
 ) -> Tunings:
     """Find the training data of every recipe, and where the tuned checkpoint is or is to be.
@@ -125,19 +132,19 @@ def plan_tunings(
         if why := no_head(checkpoint, recipe):
             refused[recipe.name] = why
             continue
-        pending = [] if download else planned_downloads(recipe, where)
+        pending = [] if download else planned_downloads(recipe, location)
         if pending:
             downloads[recipe.train] = pending
             continue
         try:
-            planned[recipe.name] = plan_tuning(checkpoint, recipe, seed, dtype, device, where)
+            planned[recipe.name] = plan_tuning(checkpoint, recipe, settings, location)
         except IncompleteError as error:
             missing[recipe.name] = f"cannot be tuned: {error}"
     return Tunings(planned, refused, missing, downloads)
 
 
 def plan_tuning(
-    checkpoint: Checkpoint, recipe: TargetRecipe, seed: int, dtype: str, device: str, where: Where
+    checkpoint: Checkpoint, recipe: TargetRecipe, settings: TuningSettings, location: DataLocation
 ) -> Tuning:
     """One tuning.
 
@@ -146,34 +153,36 @@ def plan_tuning(
         DataError: it is not the official data.
     """
     card = recipe.card
-    data = fetch(card, where).digests
-    trained = "bfloat16" if dtype == "bfloat16" else "float32"
+    data = fetch(card, location).digests
+    trained = "bfloat16" if settings.dtype == "bfloat16" else "float32"
     key = {
         "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
         "base": str(checkpoint.base),
         "recipe": recipe.hash,
         "data": data,
-        "seed": seed,
+        "seed": settings.seed,
         "dtype": trained,
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = where.cache / FOLDER / name
+    folder = location.cache / FOLDER / name
     if (folder / RECORD).is_file():
         examples = int(_record(folder)["tasks"][card.name]["examples"])
     else:
-        examples = len(read(card, where).examples)
-    return Tuning(checkpoint, recipe, seed, trained, device, data, examples, folder)
+        examples = len(read(card, location).examples)
+    return Tuning(
+        checkpoint, recipe, settings.seed, trained, settings.device, data, examples, folder
+    )
 
 
-def planned_downloads(recipe: TargetRecipe, where: Where) -> list[Download]:
+def planned_downloads(recipe: TargetRecipe, location: DataLocation) -> list[Download]:
     """What training would have to download first; no connection is tried."""
-    if where.data is not None or where.offline:
+    if location.data is not None or location.offline:
         return []
     card = recipe.card
     try:
-        fetch(card, replace(where, offline=True))
+        fetch(card, replace(location, offline=True))
     except IncompleteError:
-        absent = official.absent(card, card.split, card.languages, where)
+        absent = official.absent(card, card.split, card.languages, location)
         return [Download(piece.url or card.name, piece.size) for piece in absent]
     return []
 
@@ -198,7 +207,7 @@ def no_head(checkpoint: Checkpoint, recipe: TargetRecipe) -> str:
     return ""
 
 
-def tuned(tuning: Tuning, where: Where, told: Told) -> Checkpoint:
+def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
     """The tuned checkpoint: as it was kept, or trained now. One run at a time makes it.
 
     Raises:
@@ -215,7 +224,7 @@ def tuned(tuning: Tuning, where: Where, told: Told) -> Checkpoint:
             lock.acquire()
         try:
             if not tuning.done:
-                _train(tuning, where, told)
+                _train(tuning, location, told)
         finally:
             lock.release()
     return _kept(tuning)
@@ -236,7 +245,7 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _train(tuning: Tuning, where: Where, told: Told) -> None:
+def _train(tuning: Tuning, location: DataLocation, told: Told) -> None:
     checkpoint, card = tuning.checkpoint, tuning.recipe.card
     model = checkpoint.id if checkpoint.local else f"{checkpoint.id}@{checkpoint.revision}"
     order = Order(
@@ -251,10 +260,10 @@ def _train(tuning: Tuning, where: Where, told: Told) -> None:
     )
     try:
         try:
-            train(order, where, told)
+            train(order, location, told)
         except UsageError:
             # Begun on another device, or from a folder of another name: it is begun anew.
-            train(replace(order, fresh=True), where, told)
+            train(replace(order, fresh=True), location, told)
     except IncompleteError as error:
         reason = str(error)
         if reason.startswith("out of memory"):  # the batch is a part of the recipe

@@ -13,6 +13,7 @@ from harness.alignment.align import align, choose_words
 from harness.alignment.numbers import METRICS, measure, summarise
 from harness.data.examples import Bitext
 from harness.errors import UsageError
+from harness.evaluation.options import Options
 
 Float32 = npt.NDArray[np.float32]
 
@@ -210,16 +211,16 @@ def test_languages_without_words_are_named() -> None:
 
 def test_from_python() -> None:
     with pytest.raises(UsageError, match="no translation pairs"):
-        align("xharness/demo", "lareqa")
+        align("xharness/demo", "lareqa", Options())
 
 
 def test_real_tatoeba_has_words_in_most_languages(data_dir: Path, tmp_path: Path) -> None:
     from harness.cards.task import read_card
-    from harness.data.load import Where, load
+    from harness.data.load import DataLocation, load
 
     langs = ("de", "hi", "ru", "zh")
     examples = load(
-        read_card("tatoeba"), "test", langs, Where(data_dir, tmp_path, offline=True)
+        read_card("tatoeba"), "test", langs, DataLocation(data_dir, tmp_path, offline=True)
     ).examples
     words, left_out = choose_words(examples)  # type: ignore[arg-type]
     assert {lang: len(found.source) for lang, found in words.items()} == {

@@ -14,7 +14,7 @@ from harness.cards.task import TaskCard, read_card
 from harness.data.examples import Bitext, Loaded, Mining, Question, QuestionSet, Retrieval
 from harness.data.formats import READERS, Files, Key, LocalFile, Parsed
 from harness.data.formats.entities import description, marked_mention, mention_queries
-from harness.data.layout import Where
+from harness.data.layout import DataLocation
 from harness.data.load import load
 from harness.errors import DataError
 
@@ -484,11 +484,11 @@ def test_mentions_and_candidates_become_one_pool(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def real(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Where:
-    return Where(data_dir, tmp_path_factory.mktemp("cache"), offline=True)
+def real(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> DataLocation:
+    return DataLocation(data_dir, tmp_path_factory.mktemp("cache"), offline=True)
 
 
-def test_real_xquad(real: Where) -> None:
+def test_real_xquad(real: DataLocation) -> None:
     card = read_card("xquad")
     loaded = load(card, None, card.select(), real)
     assert isinstance(loaded.examples, dict)
@@ -501,7 +501,7 @@ def test_real_xquad(real: Where) -> None:
     assert len(set(clusters[0])) == 240
 
 
-def test_real_lareqa(real: Where) -> None:
+def test_real_lareqa(real: DataLocation) -> None:
     card = read_card("lareqa")
     loaded = load(card, None, card.select(["th", "en"]), real)
     pool = loaded.examples
@@ -520,7 +520,7 @@ def test_real_lareqa(real: Where) -> None:
     assert sum(len(found) for found in everything.queries.values()) == 13_090
 
 
-def test_real_tatoeba(real: Where) -> None:
+def test_real_tatoeba(real: DataLocation) -> None:
     card = read_card("tatoeba")
     loaded = load(card, None, card.select(), real)
     assert isinstance(loaded.examples, dict)
@@ -529,7 +529,7 @@ def test_real_tatoeba(real: Where) -> None:
     assert sum(len(bitext.source) for bitext in loaded.examples.values()) == 88_877  # type: ignore[union-attr]
 
 
-def test_real_mlqa_dev(real: Where) -> None:
+def test_real_mlqa_dev(real: DataLocation) -> None:
     card = read_card("mlqa_cross")
     loaded = load(card, "dev", card.select(), real)
     assert isinstance(loaded.examples, dict)
@@ -545,7 +545,7 @@ def test_real_mlqa_dev(real: Where) -> None:
     assert asked_in(same, "de") == asked_in(loaded, "de-de")
 
 
-def test_real_bucc_dev(real: Where) -> None:
+def test_real_bucc_dev(real: DataLocation) -> None:
     card = read_card("bucc2018")
     loaded = load(card, "dev", card.select(), real)
     assert isinstance(loaded.examples, dict)
@@ -582,10 +582,10 @@ def test_real_files_without_answers_are_refused(
 
 
 def test_demo_tasks_are_complete(tmp_path: Path) -> None:
-    where = Where(tmp_path / "nothing", tmp_path, offline=True)
+    location = DataLocation(tmp_path / "nothing", tmp_path, offline=True)
     for task in ("demo_bitext", "demo_mining", "demo_passages", "demo_qa"):
         card = read_card(task)
-        loaded = load(card, None, card.select(), where)
+        loaded = load(card, None, card.select(), location)
         assert (loaded.route, loaded.missing, loaded.complete) == ("package", {}, True)
         if isinstance(loaded.examples, Retrieval):
             assert set(loaded.examples.queries) == set(card.languages)

@@ -29,7 +29,7 @@ from harness.cards.source_files import SourceFile
 from harness.cards.task import SplitSource, TaskCard, read_card
 from harness.data import hub_route as hub
 from harness.data.examples import Loaded, Retrieval
-from harness.data.load import Where, fetch, load, planned_downloads
+from harness.data.load import DataLocation, fetch, load, planned_downloads
 from harness.errors import DataError, UsageError
 from harness.io import download
 from harness.io.retry import ATTEMPTS
@@ -261,8 +261,8 @@ def test_folder_and_hub_give_identical_examples(
     card = small(task, languages)
     cache = tmp_path / "cache"
     both(tmp_path / "data", snapshot_of(card, "test", cache))
-    from_folder = load(card, None, card.select(), Where(tmp_path / "data", cache))
-    from_hub = load(card, None, card.select(), Where(None, cache, offline=True))
+    from_folder = load(card, None, card.select(), DataLocation(tmp_path / "data", cache))
+    from_hub = load(card, None, card.select(), DataLocation(None, cache, offline=True))
     assert (from_folder.route, from_hub.route) == ("folder", "hub")
     assert from_folder.examples == from_hub.examples
     assert from_hub.examples
@@ -281,7 +281,7 @@ def test_the_single_official_tydiqa_file_gives_the_same_examples(tmp_path: Path)
     name = "tydiqa_goldp/dev/tydiqa-goldp-v1.1-dev.json"
     write(tmp_path / "one", {name: squad_file(asked, False)})
     parts, one = (
-        load(card, None, card.select(), Where(tmp_path / part, tmp_path))
+        load(card, None, card.select(), DataLocation(tmp_path / part, tmp_path))
         for part in ("parts", "one")
     )
     assert parts.examples == one.examples
@@ -299,7 +299,7 @@ def test_a_file_with_another_checksum_is_refused(tmp_path: Path) -> None:
     expected = official_files.read_checksums()["xquad/xquad.en.json"][:12]
     card = read_card("xquad")
     with pytest.raises(DataError) as caught:
-        load(card, None, ("en",), Where(tmp_path, tmp_path))
+        load(card, None, ("en",), DataLocation(tmp_path, tmp_path))
     assert f"xquad/xquad.en.json: sha256 is {found}…, the official file's is {expected}…" in str(
         caught.value
     )
@@ -310,7 +310,7 @@ def test_a_file_with_another_checksum_is_refused(tmp_path: Path) -> None:
 def test_other_counts_in_a_folder_make_the_data_custom(tmp_path: Path) -> None:
     asked = invented("en", ("english-1-1", "english-1-2", "english-2-1"))
     write(tmp_path, {"tydiqa_goldp/dev/tydiqa.goldp.en.dev.json": squad_file(asked)})
-    loaded = load(read_card("tydiqa"), None, ("en",), Where(tmp_path, tmp_path))
+    loaded = load(read_card("tydiqa"), None, ("en",), DataLocation(tmp_path, tmp_path))
     assert not loaded.complete
     assert loaded.notes == ("custom data: tydiqa en has 3 of 440 questions",)
 
@@ -320,14 +320,14 @@ def test_other_counts_from_the_hub_are_refused(tmp_path: Path) -> None:
     card = read_card("xquad")
     xquad_both(tmp_path / "other", snapshot_of(card, "test", tmp_path))
     with pytest.raises(DataError, match="xquad en has 3 of 1190 questions: the hub files"):
-        load(card, None, ("en",), Where(None, tmp_path, offline=True))
+        load(card, None, ("en",), DataLocation(None, tmp_path, offline=True))
 
 
 @pytest.mark.usefixtures("no_network")
 def test_what_a_folder_lacks_is_named_by_unit(tmp_path: Path) -> None:
     asked = invented("ko", ("korean-1-1", "korean-1-2", "korean-2-1"))
     write(tmp_path, {"tydiqa_goldp/dev/tydiqa.goldp.ko.dev.json": squad_file(asked)})
-    loaded = load(read_card("tydiqa"), None, ("en", "ko"), Where(tmp_path, tmp_path))
+    loaded = load(read_card("tydiqa"), None, ("en", "ko"), DataLocation(tmp_path, tmp_path))
     assert list(loaded.examples) == ["ko"]  # type: ignore[arg-type]
     assert list(loaded.missing) == ["en"]
     assert "no tydiqa_goldp/dev/tydiqa.goldp.en.dev.json" in loaded.missing["en"]
@@ -338,7 +338,7 @@ def test_what_a_folder_lacks_is_named_by_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["lareqa", "mewsli_x"])
 def test_a_pool_without_one_language_is_missing_whole(task: str, tmp_path: Path) -> None:
     write(tmp_path, {"mewsli_x/wikinews_mentions-test.jsonl": b"{}"})
-    loaded = load(read_card(task), None, ("de", "en"), Where(tmp_path, tmp_path))
+    loaded = load(read_card(task), None, ("de", "en"), DataLocation(tmp_path, tmp_path))
     assert loaded.examples == Retrieval((), (), (), {})
     assert set(loaded.missing) == {"de", "en"}
 
@@ -346,7 +346,7 @@ def test_a_pool_without_one_language_is_missing_whole(task: str, tmp_path: Path)
 @pytest.mark.usefixtures("no_network")
 def test_a_split_that_the_task_has_not_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="xquad has no split 'dev': its splits are test"):
-        load(read_card("xquad"), "dev", ("en",), Where(tmp_path, tmp_path))
+        load(read_card("xquad"), "dev", ("en",), DataLocation(tmp_path, tmp_path))
 
 
 # Offline
@@ -357,7 +357,7 @@ def test_a_split_that_the_task_has_not_is_a_usage_error(tmp_path: Path) -> None:
 def test_offline_no_connection_is_tried(task: str, tmp_path: Path) -> None:
     card = read_card(task)
     units = card.select()
-    loaded = load(card, None, units, Where(None, tmp_path, offline=True))
+    loaded = load(card, None, units, DataLocation(None, tmp_path, offline=True))
     assert set(loaded.missing) == set(units)
     assert f"xharness prefetch --task {task}" in loaded.missing[units[0]]
 
@@ -385,7 +385,7 @@ def served(card: TaskCard, server: Server) -> TaskCard:
 
 def official(server: Server, cache: Path, lang: str = "en") -> Loaded:
     card = served(small("xquad", [lang]), server)
-    return load(card, None, (lang,), Where(None, cache))
+    return load(card, None, (lang,), DataLocation(None, cache))
 
 
 @pytest.mark.usefixtures("no_checksums")
@@ -394,8 +394,8 @@ def test_official_files_are_downloaded_once(
 ) -> None:
     server.files["/xquad.en.json"] = squad_file(invented("en"))
     card = served(small("xquad", ["en"]), server)
-    where = Where(None, tmp_path)
-    assert [one.what for one in planned_downloads(card, None, ("en",), where)] == [
+    location = DataLocation(None, tmp_path)
+    assert [one.what for one in planned_downloads(card, None, ("en",), location)] == [
         f"{server.url}/xquad.en.json"
     ]
     assert server.asked == []
@@ -403,7 +403,7 @@ def test_official_files_are_downloaded_once(
     assert (loaded.route, len(loaded.examples)) == ("official", 1)  # type: ignore[arg-type]
     digest = hashlib.sha256(server.files["/xquad.en.json"]).hexdigest()
     assert loaded.files == {"xquad/xquad.en.json": digest}
-    assert planned_downloads(card, None, ("en",), where) == []
+    assert planned_downloads(card, None, ("en",), location) == []
     request.getfixturevalue("no_network")
     assert official(server, tmp_path) == loaded
     assert server.asked == ["/xquad.en.json"]
@@ -469,7 +469,7 @@ def test_a_damaged_cache_is_repaired_online_and_missing_offline(
     write(tmp_path, {"data/xquad/xquad.en.json": content[:-5]})
     server.files["/xquad.en.json"] = content
     card = served(small("xquad", ["en"]), server)
-    offline = load(card, None, ("en",), Where(None, tmp_path, offline=True))
+    offline = load(card, None, ("en",), DataLocation(None, tmp_path, offline=True))
     assert "prefetch" in offline.missing["en"]
     assert not official(server, tmp_path).missing
     assert (tmp_path / "data/xquad/xquad.en.json").read_bytes() == content
@@ -488,7 +488,7 @@ def test_both_routes_are_named_when_neither_leads_there(
         raise download.Unavailable("google/xquad: HTTP 503")
 
     monkeypatch.setattr(hub, "_snapshot", gone)
-    (why,) = load(card, None, ("en",), Where(None, tmp_path)).missing.values()
+    (why,) = load(card, None, ("en",), DataLocation(None, tmp_path)).missing.values()
     assert "official: " in why
     assert "HTTP 404; hub: google/xquad: HTTP 503: " in why
     assert "--data" in why
@@ -504,7 +504,7 @@ def test_both_routes_are_named_when_neither_leads_there(
         return folder
 
     monkeypatch.setattr(hub, "_snapshot", late)
-    loaded = load(card, None, ("en",), Where(None, tmp_path))
+    loaded = load(card, None, ("en",), DataLocation(None, tmp_path))
     assert (loaded.route, loaded.missing) == ("hub", {})
     assert tries == [True, False]
 
@@ -515,7 +515,7 @@ HUB_SCRIPT = """
 import json, sys, time
 from pathlib import Path
 from harness.cards.task import read_card
-from harness.data.load import Where, load
+from harness.data.load import DataLocation, load
 from harness.data import official
 from harness.data.layout import Fetched, Key
 
@@ -526,7 +526,7 @@ official.fetch = lambda card, split, units, where: Fetched(
 )
 card = read_card("xquad").model_copy(update={"counts": {}})
 for units, offline in ((("en",), False), (("en", "de"), False), (("en", "de"), True)):
-    loaded = load(card, None, units, Where(None, Path(sys.argv[1]), offline))
+    loaded = load(card, None, units, DataLocation(None, Path(sys.argv[1]), offline))
     counts = {unit: len(found.questions) for unit, found in loaded.examples.items()}
     print(json.dumps([loaded.route, counts, dict(loaded.missing), waits]))
 """
@@ -600,9 +600,9 @@ def test_members_of_an_archive_are_taken_one_by_one(server: Server, tmp_path: Pa
     server.files["/MLQA_V1.zip"] = mlqa_zip()
     card = served(small("mlqa", ["en"]), server)
     cache = tmp_path / "a" / "b" / "cache"
-    (plan,) = planned_downloads(card, None, ("en",), Where(None, cache))
+    (plan,) = planned_downloads(card, None, ("en",), DataLocation(None, cache))
     assert (plan.what, plan.size) == (f"{server.url}/MLQA_V1.zip", 75_718_000)
-    loaded = load(card, None, ("en",), Where(None, cache))
+    loaded = load(card, None, ("en",), DataLocation(None, cache))
     assert (loaded.route, loaded.missing) == ("official", {})
     assert server.asked == ["/MLQA_V1.zip"]
     files = sorted(p.relative_to(cache).as_posix() for p in tmp_path.rglob("*") if p.is_file())
@@ -616,10 +616,10 @@ def test_members_of_an_archive_are_taken_one_by_one(server: Server, tmp_path: Pa
 def test_a_tar_archive_gives_files_and_never_links(server: Server, tmp_path: Path) -> None:
     server.files["/tydiqa-goldp-v1.1-dev.tgz"] = tydiqa_tgz()
     card = served(small("tydiqa", ["en", "ko", "te"]), server)
-    loaded = load(card, None, ("en", "ko"), Where(None, tmp_path))
+    loaded = load(card, None, ("en", "ko"), DataLocation(None, tmp_path))
     assert list(loaded.examples) == ["en", "ko"]  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"tgz: has no .*dev-telugu.json: not the official archive"):
-        load(card, None, ("te",), Where(None, tmp_path))
+        load(card, None, ("te",), DataLocation(None, tmp_path))
 
 
 @pytest.mark.usefixtures("no_checksums")
@@ -627,7 +627,7 @@ def test_a_broken_archive_is_removed(server: Server, tmp_path: Path) -> None:
     server.files["/MLQA_V1.zip"] = b"no archive at all"
     card = served(small("mlqa", ["en"]), server)
     with pytest.raises(DataError, match=r"MLQA_V1\.zip: broken archive"):
-        load(card, None, ("en",), Where(None, tmp_path))
+        load(card, None, ("en",), DataLocation(None, tmp_path))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -666,15 +666,15 @@ def test_a_member_that_unpacks_without_end_is_stopped(
     server.files["/MLQA_V1.zip"] = mlqa_zip()
     card = served(small("mlqa", ["en"]), server)
     with pytest.raises(DataError, match="not unpacked"):
-        load(card, None, ("en",), Where(None, tmp_path))
+        load(card, None, ("en",), DataLocation(None, tmp_path))
     assert not (tmp_path / "data" / "mlqa" / "test" / "test-context-en-question-en.json").exists()
 
 
 @pytest.mark.usefixtures("no_checksums")
 def test_two_tasks_share_what_is_fetched(server: Server, tmp_path: Path) -> None:
     server.files["/MLQA_V1.zip"] = mlqa_zip()
-    where = Where(None, tmp_path)
-    fetch(served(small("mlqa", ["en"]), server), None, ("en",), where)
-    fetched = fetch(served(small("mlqa_cross", ["en-en"]), server), None, ("en-en",), where)
+    location = DataLocation(None, tmp_path)
+    fetch(served(small("mlqa", ["en"]), server), None, ("en",), location)
+    fetched = fetch(served(small("mlqa_cross", ["en-en"]), server), None, ("en-en",), location)
     assert not fetched.failures
     assert server.asked == ["/MLQA_V1.zip"]

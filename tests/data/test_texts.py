@@ -11,7 +11,7 @@ import pytest
 from harness.cards.task import read_card
 from harness.data import layout
 from harness.data.examples import Bitext, Mining, Query, Question, QuestionSet, Retrieval
-from harness.data.load import Where, load
+from harness.data.load import DataLocation, load
 from harness.data.texts import unreadable
 from harness.errors import DataError
 from tests.mini_xtreme import lay_data
@@ -67,7 +67,7 @@ def test_a_field_of_questions(
     bad, good = (unit if unit in card.languages else unit.split("-")[0] for unit in (bad, good))
     path = file_of(data, task, bad, "questions")
     spoil(path, field)
-    loaded = load(card, None, (bad, good), Where(data, data, offline=True))
+    loaded = load(card, None, (bad, good), DataLocation(data, data, offline=True))
     assert list(loaded.broken) == [bad]
     assert path.name in loaded.broken[bad]
     assert identifier in loaded.broken[bad]
@@ -75,7 +75,7 @@ def test_a_field_of_questions(
     names = [Path(name).name for name in loaded.files]
     assert path.name not in names  # it may be put right, and nothing else is then other data
     with pytest.raises(DataError, match=identifier):
-        load(card, None, (bad,), Where(data, data, offline=True))
+        load(card, None, (bad,), DataLocation(data, data, offline=True))
 
 
 @pytest.mark.parametrize(("task", "role"), [("tatoeba", "source"), ("bucc2018", "source")])
@@ -84,7 +84,7 @@ def test_bytes_in_lines(data: Path, task: str, role: str) -> None:
     lines = path.read_bytes().splitlines()
     lines[2] += BYTES
     path.write_bytes(b"\n".join(lines) + b"\n")
-    loaded = load(read_card(task), None, ("de", "fr"), Where(data, data, offline=True))
+    loaded = load(read_card(task), None, ("de", "fr"), DataLocation(data, data, offline=True))
     assert list(loaded.broken) == ["de"]
     assert f"{path.name}:3: not UTF-8" in loaded.broken["de"]
     assert "fr" in loaded.examples  # type: ignore[operator]
@@ -95,7 +95,7 @@ def test_a_wrong_checksum_costs_its_language_alone(
 ) -> None:
     path = file_of(data, "xquad", "de", "questions").relative_to(data).as_posix()
     monkeypatch.setattr(layout, "read_checksums", lambda: {path: "0" * 64})
-    loaded = load(read_card("xquad"), None, ("de", "el"), Where(data, data, offline=True))
+    loaded = load(read_card("xquad"), None, ("de", "el"), DataLocation(data, data, offline=True))
     assert list(loaded.broken) == ["de"]
     assert "the official file's is 000000000000" in loaded.broken["de"]
     assert list(loaded.examples) == ["el"]

@@ -188,8 +188,20 @@ def test_models_are_told_apart_and_kept_when_a_later_one_fails(run: Run, tmp_pat
 
 def test_a_dry_run_in_json_is_json(run: Run, tmp_path: Path) -> None:
     asked = ("eval", "xharness/demo", "--suite", "demo", "--out", tmp_path, "--dry-run")
-    (lines,) = json.loads(run(*asked, "--format", "json").stdout).values()
-    assert "\n".join(lines) == run(*asked).stdout.rstrip("\n")
+    (plan,) = json.loads(run(*asked, "--format", "json").stdout).values()
+    assert plan["protocol"] == "standard"
+    tasks = {task["task"]: task for task in plan["tasks"]}
+    assert set(tasks) == {"demo_bitext", "demo_mining", "demo_passages"}
+    assert set(plan["inapplicable"]) == {"demo_qa"}
+    assert tasks["demo_mining"]["languages"] == ["de", "ru", "zh"]
+    assert tasks["demo_mining"]["finished"] == []
+    assert tasks["demo_bitext"]["texts_to_do"] == tasks["demo_bitext"]["texts"] > 0
+    # The terminal has the same numbers in words.
+    shown = run(*asked).stdout
+    for task in plan["tasks"]:
+        (signature,) = task["signatures"]
+        assert f"{task['task']} {signature}: {len(task['languages'])} languages" in shown
+        assert f"{task['texts']:,} distinct texts" in shown
 
 
 def test_a_nameless_model_is_a_usage_error(run: Run) -> None:

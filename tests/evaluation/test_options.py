@@ -7,7 +7,7 @@ import torch
 
 import harness
 from harness.errors import UsageError
-from harness.evaluation.options import choose_device, choose_devices, make_request
+from harness.evaluation.options import Options, choose_device, choose_devices, make_request
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_no_gpu_and_no_such_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_text_that_utf8_cannot_hold(name: str) -> None:
     # As a shell hands on the byte 0xff.
     with pytest.raises(UsageError, match="is not UTF-8") as caught:
-        make_request(**{name: "query\udcff: "})  # type: ignore[arg-type]
+        make_request(Options(**{name: "query\udcff: "}))
     assert str(caught.value).isprintable()
 
 
@@ -97,15 +97,15 @@ def test_devices_and_workers_that_do_not_go_together(options: dict[str, object],
     if options.get("engine") == "ray":
         pytest.importorskip("ray")
     with pytest.raises(UsageError, match=why) as caught:
-        make_request(**options)  # type: ignore[arg-type]
+        make_request(Options(**options))
     assert "\n" not in str(caught.value)
 
 
 def test_several_processes_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="without torchrun"):
-        make_request(device="cpu", workers=2)
-    assert make_request(device="cpu", workers=1).worker_devices == ()
+        make_request(Options(device="cpu", workers=2))
+    assert make_request(Options(device="cpu", workers=1)).runtime.worker_devices == ()
 
 
 def test_an_object_stays_in_one_process() -> None:

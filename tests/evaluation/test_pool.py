@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness import api
 from harness.errors import IncompleteError
 from harness.evaluation.pool import ATTEMPTS, Pool
 from harness.evaluation.ray.cluster import Actor as RealActor
 from harness.evaluation.ray.cluster import RayWorkers
+from harness.evaluation.reporting import Silent
 from harness.evaluation.shards import Encode, Lane, ShardResult, Stage
 from harness.evaluation.worker import BrokenDevice, Worker
 
@@ -135,7 +135,7 @@ def results(monkeypatch: pytest.MonkeyPatch, ray: Ray, do: Any) -> list[ShardRes
         return []
 
     lanes: list[Lane] = [lane()]
-    assert list(Pool(RayWorkers(ray, "cpu", []), api.Silent().advance).run(lanes)) == [(0, [])]
+    assert list(Pool(RayWorkers(ray, "cpu", []), Silent().advance).run(lanes)) == [(0, [])]
     return told
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.cards.task import CustomCard, read_card
 from harness.errors import DataError, NotFoundError, UsageError
-from harness.evaluation.request import Request, choose_cards
+from harness.evaluation.request import Selection, choose_cards
 
 CARD = (Path(__file__).parents[2] / "tasks/target/demo_bitext.yaml").read_text(encoding="utf-8")
 
@@ -39,46 +39,46 @@ def test_a_named_task_without_the_language(
     tasks: tuple[str, ...], suite: str | None, languages: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
-        choose_cards(Request(tasks=tasks, suite=suite, languages=languages))
+        choose_cards(Selection(tasks=tasks, suite=suite, languages=languages))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_tasks_of_a_suite_that_lack_a_language_are_left_out_and_named() -> None:
-    choice = choose_cards(Request(suite="demo", languages=("sw", "de")))
+    choice = choose_cards(Selection(suite="demo", languages=("sw", "de")))
     assert [(card.name, units) for card, units in choice.cards] == [
         ("demo_bitext", ("de", "sw")), ("demo_mining", ("de",)),
         ("demo_passages", ("de", "sw")), ("demo_qa", ("de", "sw")),
     ]  # fmt: skip
     assert dict(choice.left_out) == {"demo_mining": "demo_mining has no sw"}
     assert "demo_mining" not in [
-        card.name for card, _ in choose_cards(Request(suite="demo", languages=("sw",))).cards
+        card.name for card, _ in choose_cards(Selection(suite="demo", languages=("sw",))).cards
     ]
 
 
 def test_any_code_of_a_language_will_do_and_names_may_repeat() -> None:
-    choice = choose_cards(Request(tasks=("xquad", "xquad"), languages=("deu", "de")))
+    choice = choose_cards(Selection(tasks=("xquad", "xquad"), languages=("deu", "de")))
     assert [(card.name, units) for card, units in choice.cards] == [("xquad", ("de",))]
     assert not choice.left_out
 
 
 def test_a_card_outside_the_package(tmp_path: Path) -> None:
     path = own_card(tmp_path)
-    choice = choose_cards(Request(tasks=(path, "demo_qa"), languages=("de",)))
+    choice = choose_cards(Selection(tasks=(path, "demo_qa"), languages=("de",)))
     card = choice.cards[0][0]
     assert isinstance(card, CustomCard)
     assert (card.name, card.argument) == ("my_pairs", path)
     with pytest.raises(UsageError, match="my_pairs has no fr"):
-        choose_cards(Request(tasks=(path, "tatoeba"), languages=("fr",)))
+        choose_cards(Selection(tasks=(path, "tatoeba"), languages=("fr",)))
     with pytest.raises(UsageError, match="not in suite demo"):
-        choose_cards(Request(tasks=(path,), suite="demo"))
+        choose_cards(Selection(tasks=(path,), suite="demo"))
     other = tmp_path / "other"
     other.mkdir()
     twin = Path(own_card(other))
-    assert len(choose_cards(Request(tasks=(path, str(twin)))).cards) == 1
+    assert len(choose_cards(Selection(tasks=(path, str(twin)))).cards) == 1
     twin.write_text(f"{twin.read_text()}notes: [another]\n", encoding="utf-8")
     with pytest.raises(UsageError, match="two cards are named my_pairs"):
-        choose_cards(Request(tasks=(path, str(twin))))
+        choose_cards(Selection(tasks=(path, str(twin))))
 
 
 def test_the_checksum_of_such_a_card_is_in_its_hash(tmp_path: Path) -> None:

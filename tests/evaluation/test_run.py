@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness import api
 from harness.evaluation import run
 from harness.evaluation.engines import ENGINES
-from harness.evaluation.options import make_request
+from harness.evaluation.models import plan_model
+from harness.evaluation.options import Options, make_request
 from harness.evaluation.plan import Plan
+from harness.evaluation.reporting import Silent
 from tests.checkpoints import build
 
 TASKS = ("demo_bitext", "demo_qa")
@@ -27,15 +28,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def planned(model: Path, folder: Path) -> Plan:
     request = make_request(
-        tasks=TASKS,
-        languages=("de",),
-        limit=2,
-        device="cpu",
-        out=folder / "out",
-        cache_dir=folder / "cache",
-        offline=True,
+        Options(
+            tasks=TASKS,
+            languages=("de",),
+            limit=2,
+            device="cpu",
+            out=folder / "out",
+            cache_dir=folder / "cache",
+            offline=True,
+        )
     )
-    return api.plan_request(str(model), request)
+    return plan_model(str(model), request)
 
 
 def test_the_encoder_is_given_back_before_the_reader_is_loaded(
@@ -56,7 +59,7 @@ def test_the_encoder_is_given_back_before_the_reader_is_loaded(
 
     monkeypatch.setattr(run, "make_backbone", watched)
     monkeypatch.setattr(run, "load_reader", reader)
-    run.run(planned(model, tmp_path), api.Silent())
+    run.run(planned(model, tmp_path), Silent())
     assert loaded == [True]
 
 
@@ -69,7 +72,7 @@ def test_plans_that_are_kept_hold_the_examples_once(
         for _ in range(2):
             yield planned(model, tmp_path)
 
-    first, second = (plan for plan, _ in ENGINES["local"](plans(), api.Silent()))
+    first, second = (plan for plan, _ in ENGINES["local"](plans(), Silent()))
     assert len(first.tasks) == len(TASKS)
     for one, other in zip(first.tasks, second.tasks, strict=True):
         assert one.loaded is other.loaded

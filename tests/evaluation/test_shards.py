@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness import api
 from harness.errors import IncompleteError
 from harness.evaluation import shards
-from harness.evaluation.options import make_request
+from harness.evaluation.models import plan_model
+from harness.evaluation.options import Options, make_request
 from harness.evaluation.plan import Plan
+from harness.evaluation.reporting import Silent
 from harness.evaluation.run import not_measured, run
 from harness.evaluation.shards import Encode, Measure, ShardResult, Tune, lanes
 from harness.evaluation.worker import Worker
@@ -40,15 +41,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def planned(model: Path, folder: Path, *tasks: str, **options: Any) -> Plan:
     places = {"out": folder / "out", "cache_dir": folder / "cache", "offline": True}
-    request = make_request(tasks=tasks, device="cpu", **places, **options)
-    return api.plan_request(str(model), request)
+    request = make_request(Options(tasks=tasks, device="cpu", **places, **options))
+    return plan_model(str(model), request)
 
 
 def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[str]]:
     """Scores, every shard that was done, and what failed. Each stage is done backwards."""
     worker, did, failures = Worker(1), [], []
     tables = []
-    for lane in lanes(plan, machines, api.Silent(), failures):
+    for lane in lanes(plan, machines, Silent(), failures):
         answer: Any = None
         try:
             while True:
@@ -77,7 +78,7 @@ def test_the_tuned_track_is_trained_once_and_measured(
     assert failures == []
     assert sum(isinstance(shard, Tune) for shard in did) == 2  # a head and a dual encoder
     assert sum(isinstance(shard, Measure) for shard in did) == 4
-    told = run(planned(model, tmp_path / "local", *asked, **options), api.Silent())
+    told = run(planned(model, tmp_path / "local", *asked, **options), Silent())
     assert rows(tmp_path / "ray") == rows(tmp_path / "local")
     assert table.to_pylist() == told.to_pylist()
     for file in find(tmp_path / "ray" / "out"):
@@ -115,7 +116,7 @@ def test_a_large_part_is_shared_out_in_the_batches_of_one_machine(
     pool = [shard for shard in did if isinstance(shard, Encode) and shard.role == "document"]
     assert sorted(shard.share for shard in pool) == [(0, 3), (1, 3), (2, 3)]
     assert len({tuple(shard.texts) for shard in pool}) == 1
-    run(planned(model, tmp_path / "local", "demo_passages", **options), api.Silent())
+    run(planned(model, tmp_path / "local", "demo_passages", **options), Silent())
     assert _vectors(tmp_path / "ray") == _vectors(tmp_path / "local")
     assert rows(tmp_path / "ray") == rows(tmp_path / "local")
 
@@ -139,12 +140,12 @@ def test_parts_are_of_distinct_token_ids_and_the_driver_reads_no_weight(
     plan = planned(model, tmp_path, "demo_bitext", languages=["de"])
     (task,) = plan.tasks
     short = {"query": 3, "document": 3}
-    jobs = tuple(replace(job, how=replace(job.how, lengths=short)) for job in task.jobs)
-    done = {job.signature: set() for job in jobs}
-    plan = replace(plan, tasks=(replace(task, jobs=jobs, done=done),))
+    (one,) = task.jobs
+    job = replace(one.job, settings=replace(one.job.settings, lengths=short))
+    plan = replace(plan, tasks=(replace(task, jobs=(replace(one, job=job),)),))
     with monkeypatch.context() as patched:
         patched.setattr("harness.inference.encoder.load_encoder", never)
-        (lane,) = lanes(plan, 1, api.Silent(), [])
+        (lane,) = lanes(plan, 1, Silent(), [])
         stage = lane.send(None)
     ((setting, shard),) = stage
     german = task.loaded.examples["de"]
@@ -165,7 +166,7 @@ def test_a_resumed_run_encodes_what_is_missing_in_the_same_batches(
     # German is finished, its vectors are there; of Spanish only a share is.
     driven(planned(model, tmp_path / "half", "demo_bitext", languages=["de"], **options))
     plan = planned(model, tmp_path / "half", "demo_bitext", **options)
-    (lane,) = lanes(plan, 2, api.Silent(), [])
+    (lane,) = lanes(plan, 2, Silent(), [])
     setting, first = lane.send(None)[0]
     assert isinstance(first, Encode)
     assert first.lang == "es"
@@ -196,7 +197,7 @@ def test_a_unit_that_another_machine_finished_is_not_measured_again(
     model: Path, tmp_path: Path
 ) -> None:
     plan = planned(model, tmp_path, "demo_qa", languages=["de"])
-    (lane,) = lanes(plan, 1, api.Silent(), [])
+    (lane,) = lanes(plan, 1, Silent(), [])
     ((setting, shard),) = lane.send(None)
     worker = Worker(1)
     assert worker.do(setting, shard).texts == 36
@@ -211,7 +212,7 @@ def test_parts_that_do_not_come_are_never_merged_away(
 ) -> None:
     monkeypatch.setattr(shards, "SEEN_SECONDS", 0.0)
     plan = planned(model, tmp_path, "demo_qa", languages=["de", "en"])
-    (lane,) = lanes(plan, 1, api.Silent(), [])
+    (lane,) = lanes(plan, 1, Silent(), [])
     (one, _) = lane.send(None)
     outcome = Worker(1).do(*one)
     with pytest.raises(IncompleteError, match=r"lacks (de|en), which workers have written"):

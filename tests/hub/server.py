@@ -43,7 +43,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Failure:
-    """An answer in place of the real one, to requests whose path contains ``where``.
+    """An answer in place of the real one, to requests whose path contains ``location``.
 
     With ``cut`` it is the real one, but the connection ends after so many bytes of the body; at 0
     there is no answer at all.
@@ -150,7 +150,7 @@ class Hub(Writing):
     def fail(
         self, where: str, status: int, *, times: int = 1, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Let the next ``times`` requests whose path contains ``where`` answer ``status``."""
+        """Let the next ``times`` requests whose path contains ``location`` answer ``status``."""
         self.failures.extend([Failure(where, status, headers or {})] * times)
 
     def cut(self, where: str, *, after: int = 0, times: int = 1) -> None:

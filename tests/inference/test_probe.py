@@ -14,11 +14,12 @@ import torch
 import transformers
 
 import harness.inference.encoder
-from harness import api
 from harness.checkpoint.loading import load_reader
 from harness.checkpoint.resolve import resolve
 from harness.errors import IncompleteError, RefusedError
-from harness.evaluation.options import make_request
+from harness.evaluation.models import plan_model
+from harness.evaluation.options import Options, make_request
+from harness.evaluation.reporting import Silent
 from harness.evaluation.run import run
 from harness.inference.encoder import Backbone, Encoder
 from harness.inference.probe import (
@@ -287,11 +288,11 @@ def test_a_row_says_it_and_is_not_set_apart(name: str, note: str, tmp_path: Path
     values = []
     for tokens in (32, 65_536):
         out = tmp_path / str(tokens)
-        request = make_request(
+        request = make_request(Options(
             tasks=("demo_bitext",), languages=("de",), limit=40, batch_tokens=tokens, out=out,
             device="cpu", cache_dir=tmp_path / f"cache{tokens}", offline=True,
-        )  # fmt: skip
-        run(api.plan_request(str(folder), request), api.Silent())
+        ))  # fmt: skip
+        run(plan_model(str(folder), request), Silent())
         (file,) = find(out)
         meta = read_meta(file.path)
         assert meta["notes"] == meta["remarks"] != []

@@ -23,7 +23,7 @@ from transformers import (
 
 from harness.checkpoint.tokenizer import make_tokenizer
 from harness.errors import IncompleteError, RefusedError, UsageError
-from harness.inference.reader import Reader, Reading
+from harness.inference.reader import Reader, SpanProtocol
 from harness.inference.spans import Span
 
 WORDS = [f"w{number}" for number in range(200)]
@@ -304,7 +304,7 @@ def test_memory_that_runs_out_halves_the_batch() -> None:
 )
 def test_impossible_readings(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
-        Reading(**wrong)
+        SpanProtocol(**wrong)
 
 
 def test_a_zero_budget_is_refused() -> None:

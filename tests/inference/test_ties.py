@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from harness.inference.encoder import CHUNK, Backbone, Encoder
 from harness.inference.protocol import Encoding
 from harness.inference.search import distinct_vectors, rank_all
 from harness.kinds.bitext import KIND
+from harness.kinds.kind import UnitSettings
 from tests.checkpoints import LAYERS, SENTENCES, build
 
 LENGTH = 24
@@ -250,8 +250,8 @@ def test_the_bitext_task_by_the_oracle(
     for count in (1, 2):
         torch.set_num_threads(count)
         one = encoder(checkpoint, tmp_path / str(count))
-        job: Any = SimpleNamespace(layer=2, limit=None)
-        found = KIND.run(job, {"de": bitext}, "de", one, None)
+        settings = UnitSettings(layer=2)
+        found = KIND.run(settings, {"de": bitext}, "de", one, None)
         assert found.rows.column("ranks").to_pylist() == expected
         shared = sum(ids[0].count(row) > 1 for row in ids[0])
         assert (found.candidates, found.indistinct) == (len(source), shared)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from harness.data.examples import Bitext
 from harness.kinds.bitext import KIND, cluster
-from harness.kinds.kind import Score, degenerate
+from harness.kinds.kind import Score, UnitSettings, degenerate
 from tests.kinds.knowing import Knowing, at_angles
 
 # Angles in degrees: the nearer, the more alike.
@@ -20,12 +19,12 @@ ANGLES = {
 }  # fmt: skip
 
 
-def job(limit: int | None = None) -> Any:
-    return SimpleNamespace(layer=2, limit=limit)
+def settings(limit: int | None = None) -> Any:
+    return UnitSettings(layer=2, limit=limit)
 
 
 def outcome(bitext: Bitext, angles: Mapping[str, float] = ANGLES, limit: int | None = None) -> Any:
-    return KIND.run(job(limit), {"de": bitext}, "de", Knowing(at_angles(angles)), None)[:2]
+    return KIND.run(settings(limit), {"de": bitext}, "de", Knowing(at_angles(angles)), None)[:2]
 
 
 PAIRS = Bitext("de", ("eins", "zwei", "drei"), ("one", "two", "three"))
@@ -93,10 +92,10 @@ def test_sentences_of_equal_ids_are_counted_in_the_language_alone() -> None:
     vectors = at_angles(ANGLES)
     vectors["drei"] = vectors["zwei"]
     known = Knowing(vectors, {"drei": "zwei", "one": "two"})
-    measured = KIND.run(job(1), {"de": PAIRS}, "de", known, None)
+    measured = KIND.run(settings(1), {"de": PAIRS}, "de", known, None)
     assert (measured.candidates, measured.indistinct) == (3, 2)  # whatever the limit
     repeated = Bitext("de", ("eins", "eins", "zwei"), ("one", "one", "two"))
-    measured = KIND.run(job(), {"de": repeated}, "de", Knowing(at_angles(ANGLES)), None)
+    measured = KIND.run(settings(), {"de": repeated}, "de", Knowing(at_angles(ANGLES)), None)
     assert (measured.candidates, measured.indistinct) == (3, 2)
 
 
@@ -110,7 +109,7 @@ def test_a_tie_is_a_tie_at_every_place_of_a_matrix_product(size: int) -> None:
     order = np.concatenate([np.arange(size), random.permutation(size)])
     known = Knowing({f"s{n}": made[order[n]] for n in range(2 * size)})
     bitext = Bitext("de", texts, texts)
-    rows = KIND.run(job(), {"de": bitext}, "de", known, None).rows.to_pylist()
+    rows = KIND.run(settings(), {"de": bitext}, "de", known, None).rows.to_pylist()
     assert [row["ranks"] for row in rows] == ([[1]] * size + [[2]] * size) * 2
 
 
@@ -126,7 +125,7 @@ def test_what_is_announced_is_what_is_encoded() -> None:
     assert role == "query"
     assert list(texts) == ["eins", "zwei", "drei", "one", "two", "three"]
     encoder = Knowing(at_angles(ANGLES))
-    KIND.run(job(1), {"de": PAIRS}, "de", encoder, None)
+    KIND.run(settings(1), {"de": PAIRS}, "de", encoder, None)
     assert encoder.asked == [(role, list(texts))]
     assert list(KIND.pool({"de": PAIRS})) == []
 

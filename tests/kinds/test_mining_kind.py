@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from harness.data.examples import Mining
+from harness.kinds.kind import UnitSettings
 from harness.kinds.mining import KIND
 from tests.kinds.knowing import Knowing
 
@@ -40,9 +40,9 @@ def corpora(split: str, names: Sequence[str], gold: Sequence[tuple[str, str]]) -
 def outcome(
     parts: Sequence[Mining], encoder: Knowing, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], Any, bool]:
-    job: Any = SimpleNamespace(layer=2, limit=limit, split=parts[-1].split)
+    settings = UnitSettings(layer=2, limit=limit, split=parts[-1].split)
     examples = {"de": {part.split: part for part in parts}}
-    table, flat = KIND.run(job, examples, "de", encoder, None)[:2]
+    table, flat = KIND.run(settings, examples, "de", encoder, None)[:2]
     assert table.schema.equals(KIND.schema)
     return table.to_pylist(), table, flat
 
@@ -189,8 +189,8 @@ def test_lines_of_one_vector_are_one_neighbour_and_the_first_takes_the_pair(
 
 def test_the_language_s_lines_of_equal_ids_are_counted() -> None:
     part = with_twins(["a", "b", "b'", "b"], ["a", "b", "b'"])
-    job: Any = SimpleNamespace(layer=2, limit=1, split="dev")
-    measured = KIND.run(job, {"de": {"dev": part}}, "de", axes(TWINS, SAME), None)
+    settings = UnitSettings(layer=2, limit=1, split="dev")
+    measured = KIND.run(settings, {"de": {"dev": part}}, "de", axes(TWINS, SAME), None)
     assert (measured.candidates, measured.indistinct) == (4, 3)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pytest
 
 import harness.kinds.passages
 from harness.data.examples import Query, Retrieval
+from harness.kinds.kind import UnitSettings
 from harness.kinds.passages import KIND, Pool
 from harness.kinds.retrieval import read
 from harness.metrics.ranking import other_language_recall, same_language
@@ -35,15 +35,17 @@ def known(angles: Mapping[str, float] = ANGLES) -> Knowing:
 
 
 def outcome(unit: str, limit: int | None = None, encoder: Knowing | None = None) -> Any:
-    job: Any = SimpleNamespace(layer=2, limit=limit)
+    settings = UnitSettings(layer=2, limit=limit)
     encoder = encoder or known()
-    return KIND.run(job, EXAMPLES, unit, encoder, KIND.prepare(job, EXAMPLES, encoder))[:2]
+    return KIND.run(settings, EXAMPLES, unit, encoder, KIND.prepare(settings, EXAMPLES, encoder))[
+        :2
+    ]
 
 
 def test_the_pool_is_encoded_once_and_equal_vectors_are_one_candidate() -> None:
     encoder = known()
-    job: Any = SimpleNamespace(layer=2, limit=None)
-    pool = KIND.prepare(job, EXAMPLES, encoder)
+    settings = UnitSettings(layer=2)
+    pool = KIND.prepare(settings, EXAMPLES, encoder)
     assert isinstance(pool, Pool)
     assert encoder.asked == [("document", list(POOL))]
     assert pool.vectors.rows.tolist() == [0, 1, 2, 3, 4, 0]
@@ -75,11 +77,11 @@ def test_candidates_of_equal_ids_are_counted_by_language_over_the_whole_pool() -
     vectors = at_angles(ANGLES)
     vectors["Schnee"] = vectors["snow"]
     encoder = Knowing(vectors, {"Schnee": "snow"})
-    job: Any = SimpleNamespace(layer=2, limit=None)
-    pool = KIND.prepare(job, EXAMPLES, encoder)
+    settings = UnitSettings(layer=2)
+    pool = KIND.prepare(settings, EXAMPLES, encoder)
     counts = {}
     for unit in ("en", "de"):
-        measured = KIND.run(job, EXAMPLES, unit, encoder, pool)
+        measured = KIND.run(settings, EXAMPLES, unit, encoder, pool)
         counts[unit] = (measured.indistinct, measured.candidates)
     assert counts == {"en": (2, 3), "de": (2, 3)}  # rain and snow; Schnee and the other rain
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.data.examples import Question, QuestionSet
 from harness.inference.spans import UNANSWERED, Span
+from harness.kinds.kind import UnitSettings
 from harness.kinds.span_qa import KIND, score_answer
 
 
@@ -46,8 +46,8 @@ class Known:
 def outcome(
     questions: QuestionSet, unit: str, scorer: str | None = "squad", limit: int | None = None
 ) -> Any:
-    job: Any = SimpleNamespace(card=SimpleNamespace(scorer=scorer), limit=limit)
-    measured = KIND.run(job, {unit: questions}, unit, Known(), None)
+    settings = UnitSettings(scorer=scorer, limit=limit)
+    measured = KIND.run(settings, {unit: questions}, unit, Known(), None)
     table, flat = measured[:2]
     assert measured[2:] == (None, None)  # nothing is searched
     assert not flat
@@ -118,6 +118,6 @@ def test_each_task_has_its_own_scorer_in_the_language_of_the_context() -> None:
 
 def test_questions_of_the_reader_are_in_the_language_of_the_context() -> None:
     reader = Known()
-    job: Any = SimpleNamespace(card=SimpleNamespace(scorer="mlqa"), limit=None)
-    KIND.run(job, {"de-ar": QuestionSet("de", "ar", QUESTIONS)}, "de-ar", reader, None)
+    settings = UnitSettings(scorer="mlqa")
+    KIND.run(settings, {"de-ar": QuestionSet("de", "ar", QUESTIONS)}, "de-ar", reader, None)
     assert reader.langs == ["de"]

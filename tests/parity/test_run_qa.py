@@ -34,7 +34,7 @@ from transformers import (
     XLMRobertaForQuestionAnswering,
 )
 
-from harness.inference.reader import Reader, Reading
+from harness.inference.reader import Reader, SpanProtocol
 from harness.inference.spans import best_spans, best_window
 from tests.tokens import own
 
@@ -196,7 +196,7 @@ class TableModel(torch.nn.Module):
         return SimpleNamespace(start_logits=start, end_logits=end)
 
 
-def plain_features(tokenizer: Any, question: str, context: str, reading: Reading) -> list[Any]:
+def plain_features(tokenizer: Any, question: str, context: str, reading: SpanProtocol) -> list[Any]:
     """Windows of one pair, each padded to the full length; offsets are None outside the context."""
     question = question.lstrip()
     pieces = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
@@ -225,7 +225,7 @@ def plain_features(tokenizer: Any, question: str, context: str, reading: Reading
 
 
 def plain_answer(
-    rows: list[tuple[Any, Any, list[tuple[int, int] | None]]], context: str, reading: Reading
+    rows: list[tuple[Any, Any, list[tuple[int, int] | None]]], context: str, reading: SpanProtocol
 ) -> tuple[str, int, int, float] | None:
     """Every candidate of every window in a list, sorted by score; the first one is the answer."""
     candidates = []
@@ -247,7 +247,7 @@ def plain_answer(
 
 
 def plain_read(
-    model: Any, tokenizer: Any, pair: tuple[str, str], reading: Reading
+    model: Any, tokenizer: Any, pair: tuple[str, str], reading: SpanProtocol
 ) -> tuple[str, int, int, float] | None:
     rows = []
     for inputs, offsets in plain_features(tokenizer, *pair, reading):
@@ -268,7 +268,7 @@ def test_models_answer_as_run_qa(
     shape: Any, vocabulary: str, tokenizers: dict[str, Any], pairs: list[tuple[str, str]]
 ) -> None:
     torch.manual_seed(3)
-    tokenizer, reading = tokenizers[vocabulary], Reading()
+    tokenizer, reading = tokenizers[vocabulary], SpanProtocol()
     model = shape(tokenizer).eval()
     spans = Reader(model, own(tokenizer), batch_tokens=3000).read(pairs, lang="xx")
     longest = 0
@@ -287,14 +287,14 @@ def test_models_answer_as_run_qa(
 @pytest.mark.parametrize(
     "reading",
     [
-        Reading(),
-        Reading(max_length=96, stride=24, question_length=20),
-        Reading(max_length=160, stride=100, question_length=20, n_best=5, max_answer_tokens=3),
-        Reading(max_length=200, stride=0, n_best=300, max_answer_tokens=200),
+        SpanProtocol(),
+        SpanProtocol(max_length=96, stride=24, question_length=20),
+        SpanProtocol(max_length=160, stride=100, question_length=20, n_best=5, max_answer_tokens=3),
+        SpanProtocol(max_length=200, stride=0, n_best=300, max_answer_tokens=200),
     ],
 )
 def test_ties_fall_as_in_run_qa(
-    reading: Reading, vocabulary: str, tokenizers: dict[str, Any], pairs: list[tuple[str, str]]
+    reading: SpanProtocol, vocabulary: str, tokenizers: dict[str, Any], pairs: list[tuple[str, str]]
 ) -> None:
     for seed in range(2):
         compare_exactly(TableModel(seed), tokenizers[vocabulary], pairs, reading)
@@ -307,14 +307,16 @@ def test_left_padding_answers_as_run_qa(
     # Without ties: their order depends on where in the row the padding stands.
     tokenizer = copy.deepcopy(tokenizers[vocabulary])
     tokenizer.padding_side = "left"
-    for reading in (Reading(), Reading(max_length=96, stride=24, question_length=20)):
+    for reading in (SpanProtocol(), SpanProtocol(max_length=96, stride=24, question_length=20)):
         compare_exactly(TableModel(4, decimals=7), tokenizer, pairs, reading)
 
 
 def compare_exactly(
-    model: Any, tokenizer: Any, pairs: list[tuple[str, str]], reading: Reading
+    model: Any, tokenizer: Any, pairs: list[tuple[str, str]], reading: SpanProtocol
 ) -> None:
-    spans = Reader(model, own(tokenizer), reading=reading, batch_tokens=5000).read(pairs, lang="xx")
+    spans = Reader(model, own(tokenizer), protocol=reading, batch_tokens=5000).read(
+        pairs, lang="xx"
+    )
     for pair, span in zip(pairs, spans, strict=True):
         expected = plain_read(model, tokenizer, pair, reading)
         if expected is None:
@@ -327,7 +329,7 @@ def compare_exactly(
 def test_selection_on_random_logits(decimals: int) -> None:
     """Selection alone: windows of one context, padding in the ranking included, as it stands."""
     draw = np.random.default_rng(decimals)
-    reading = Reading()
+    reading = SpanProtocol()
     for _ in range(60):
         count, width = int(draw.integers(1, 5)), int(draw.integers(3, 385))
         logits = draw.standard_normal((2, count, width)).round(decimals).astype(np.float32)

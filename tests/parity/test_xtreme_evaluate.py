@@ -20,7 +20,7 @@ import pytest
 
 from harness.cards.task import read_card
 from harness.data import layout
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.results.export import export
 from harness.results.predictions import score_folder
 from tests.mini_xtreme import LANGUAGES, Scores, lay_data, run_all
@@ -199,7 +199,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Scores]:
         patch.setattr(layout, "read_checksums", dict)  # the files are invented
         lay_data(folder / "data", mlqa_pairs=CROSS)
         scores = run_all(folder / "data", folder / "run", [*METRICS, "mlqa_cross"])
-        export(folder / "run", folder / "exported", where=Where(folder / "data", folder / "cache"))
+        export(
+            folder / "run",
+            folder / "exported",
+            location=DataLocation(folder / "data", folder / "cache"),
+        )
         lay_labels(folder / "labels", folder / "data")
     return folder, scores
 
@@ -229,8 +233,8 @@ def test_the_official_script_gives_the_scores_of_the_run(
 def test_score_gives_what_the_official_script_gives(world: tuple[Path, Scores], task: str) -> None:
     folder, _ = world
     official = evaluate(folder / "exported", folder / "labels")[names(task)]
-    where = Where(folder / "data", folder / "cache")
-    ours = score_folder(folder / "exported", split=None, where=where).values[task]
+    location = DataLocation(folder / "data", folder / "cache")
+    ours = score_folder(folder / "exported", split=None, location=location).values[task]
     assert set(ours) == set(official)
     for lang, values in official.items():
         chosen = {metric: ours[lang][metric] for metric in METRICS[task]}
@@ -267,8 +271,8 @@ def test_cross_pairs_lie_apart_and_score_by_the_context(world: tuple[Path, Score
     assert {path.name for path in (folder / "exported/mlqa").iterdir()} == {
         f"test-{lang}.json" for lang in LANGUAGES["mlqa"]
     }
-    where = Where(folder / "data", folder / "cache")
-    ours = score_folder(folder / "exported", split=None, where=where)
+    location = DataLocation(folder / "data", folder / "cache")
+    ours = score_folder(folder / "exported", split=None, location=location)
     for pair in CROSS:
         values = ours.values["mlqa_cross"][pair]
         assert values["f1"] == pytest.approx(100 * scores["mlqa_cross"][pair]["f1"], abs=1e-5)

@@ -16,7 +16,7 @@ from harness.board.build import leaderboard
 from harness.cards.task import read_card
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
-from harness.evaluation.options import make_request
+from harness.evaluation.options import Options, make_request
 from harness.refresh.items import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
@@ -91,7 +91,7 @@ def refresh(root: Path, worker: Worker, **options: Any) -> tuple[Refresh, dict[s
     limits = {name: options.pop(name) for name in ("parameters", "minutes") if name in options}
     made = Refresh(
         root=root,
-        request=make_request(suite="demo", cache_dir=root.parent / "cache", device="cpu"),
+        request=make_request(Options(suite="demo", cache_dir=root.parent / "cache", device="cpu")),
         limits=Limits(memory=options.pop("memory", None), **limits),
         evaluate=worker,
         say=lambda line: None,
@@ -103,7 +103,7 @@ def refresh(root: Path, worker: Worker, **options: Any) -> tuple[Refresh, dict[s
 def states(root: Path, worker: Worker) -> dict[str, str]:
     made = Refresh(
         root=root,
-        request=make_request(suite="demo", cache_dir=root.parent / "cache", device="cpu"),
+        request=make_request(Options(suite="demo", cache_dir=root.parent / "cache", device="cpu")),
         evaluate=worker,
     )
     return {item.slug: item.state for item in made.items()}
@@ -350,7 +350,7 @@ def test_a_local_checkpoint_waits_for_its_owner(hub: Hub, root: Path, worker: Wo
     folder = root / "leaderboard" / "results"
     (folder / "mine").rename(folder / "local__mine")
     (folder / "local__mine" / "local:aaaaaa").rename(folder / "local__mine" / ("a" * 12))
-    made = Refresh(root=root, request=make_request(tasks=["demo_bitext"], device="cpu"))
+    made = Refresh(root=root, request=make_request(Options(tasks=["demo_bitext"], device="cpu")))
     assert [item.state for item in made.items()] == ["measured"]
 
 
@@ -361,7 +361,9 @@ def test_data_that_is_not_to_be_had(hub: Hub, root: Path, worker: Worker, tmp_pa
     empty.mkdir()
 
     def once(*tasks: str) -> Attempt:
-        asked = make_request(tasks=tasks, data=empty, cache_dir=tmp_path / "cache", device="cpu")
+        asked = make_request(
+            Options(tasks=tasks, data=empty, cache_dir=tmp_path / "cache", device="cpu")
+        )
         made = Refresh(root=root, request=asked, evaluate=worker, say=lambda line: None)
         ((_, attempt),) = made.run()
         return attempt
@@ -471,7 +473,9 @@ def test_only_what_does_not_fit_is_handed_over(
     empty = tmp_path / "empty"
     empty.mkdir()
     asked = make_request(
-        tasks=["lareqa", "demo_bitext"], data=empty, cache_dir=tmp_path / "cache", device="cpu"
+        Options(
+            tasks=["lareqa", "demo_bitext"], data=empty, cache_dir=tmp_path / "cache", device="cpu"
+        )
     )
 
     def made(**limits: Any) -> Refresh:

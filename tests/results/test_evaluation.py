@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from harness.api import Evaluation
 from harness.errors import UsageError
-from harness.results.evaluation import Evaluation
 from harness.results.scores import MACRO, SCHEMA
 
 
@@ -57,6 +57,6 @@ def test_it_is_compared_by_folder() -> None:
 
 def test_pandas_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    monkeypatch.setattr("harness.results.evaluation.find_spec", lambda name: None)
+    monkeypatch.setattr("harness.api.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install pandas"):
         evaluation().to_pandas()

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cards.task import read_card
 from harness.data import layout
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError
 from harness.results.export import export
 from harness.results.outcomes import find
@@ -40,7 +40,9 @@ def put(path: Path, content: Any) -> Path:
 
 
 def score(folder: Path, data: Path | None, split: str | None = None) -> FolderScores:
-    return score_folder(folder, split=split, where=Where(data, folder / "cache", offline=True))
+    return score_folder(
+        folder, split=split, location=DataLocation(data, folder / "cache", offline=True)
+    )
 
 
 def one_line(raised: pytest.ExceptionInfo[HarnessError]) -> str:
@@ -442,16 +444,16 @@ def test_real_xquad_and_tatoeba_and_bucc(data_dir: Path, tmp_path: Path) -> None
 
 
 def exported(run: Path, folder: Path, data: Path | None = None) -> set[str]:
-    where = Where(data, folder.parent / "cache", offline=True)
-    return {str(path.relative_to(folder)) for path in export(run, folder, where=where).files}
+    location = DataLocation(data, folder.parent / "cache", offline=True)
+    return {str(path.relative_to(folder)) for path in export(run, folder, location=location).files}
 
 
 def test_the_demo_comes_back_with_its_scores(tmp_path: Path) -> None:
     tasks = ["demo_bitext", "demo_mining", "demo_qa"]
     run = {task: run_task(read_card(task), None, None, tmp_path / "run") for task in tasks}
     run_task(read_card("demo_passages"), None, None, tmp_path / "run")
-    where = Where(None, tmp_path / "cache", offline=True)
-    written = export(tmp_path / "run", tmp_path / "out", where=where)
+    location = DataLocation(None, tmp_path / "cache", offline=True)
+    written = export(tmp_path / "run", tmp_path / "out", location=location)
     assert written.notes == (
         "demo_passages.00000000.parquet left out: Demo passages has no official prediction file",
     )

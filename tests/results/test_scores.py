@@ -20,7 +20,6 @@ from harness.results.outcomes import OutcomeFile, outcome_file
 from harness.results.scores import (
     MACRO,
     SCHEMA,
-    apart,
     indistinct_shares,
     indistinct_words,
     is_complete,
@@ -28,6 +27,7 @@ from harness.results.scores import (
     note_row,
     score_file,
     scores,
+    unranked_reasons,
 )
 from harness.terminal.tables import score_table, summary
 
@@ -228,12 +228,12 @@ def test_parts_beside_a_merged_file_are_scored_too(tmp_path: Path) -> None:
     assert found(score_file(file), lang=MACRO, metric="f1")["value"] == 0.5
 
 
-# What is listed apart
+# What is listed unranked_reasons
 
 
 def test_nothing_is_said_of_rows_that_may_be_ranked() -> None:
     card = read_card("tatoeba")
-    assert apart(meta(card, "de"), card) == []
+    assert unranked_reasons(meta(card, "de"), card) == []
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,9 @@ def test_rows_of_before_and_questions_say_nothing_of_ties(changes: dict[str, Any
 
 def test_several_reasons_are_all_given() -> None:
     card = read_card("demo_qa")
-    reasons = apart(meta(card, "en", limit=1, split="dev", custom=["dtype bfloat16"]), card)
+    reasons = unranked_reasons(
+        meta(card, "en", limit=1, split="dev", custom=["dtype bfloat16"]), card
+    )
     assert reasons == ["dtype bfloat16", "first 1 queries a language", "split dev"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cards.training import read_intermediate
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.training.data.examples import Span, Text
 from harness.training.data.reading import read
 
@@ -15,14 +15,14 @@ NAMES = ("demo_text", "demo_qa_en", "demo_qa_multilingual")
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Where:
+def data_location(tmp_path: Path) -> DataLocation:
     """A data folder without anything: the package's files are not looked for there."""
-    return Where(data=tmp_path, cache=tmp_path / "cache", offline=True)
+    return DataLocation(data=tmp_path, cache=tmp_path / "cache", offline=True)
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_answers_are_at_their_offsets(name: str, where: Where) -> None:
-    found = read(read_intermediate(name), where)
+def test_answers_are_at_their_offsets(name: str, location: DataLocation) -> None:
+    found = read(read_intermediate(name), location)
     assert found.route == "package"
     assert list(found.files) == ["demo/training.json"]
     assert found.notes == ()
@@ -33,8 +33,8 @@ def test_answers_are_at_their_offsets(name: str, where: Where) -> None:
         assert one.context.startswith(one.answer, one.start)
 
 
-def test_the_first_question_in_two_languages(where: Where) -> None:
-    first, *_ = read(read_intermediate("demo_qa_en"), where).examples
+def test_the_first_question_in_two_languages(location: DataLocation) -> None:
+    first, *_ = read(read_intermediate("demo_qa_en"), location).examples
     assert isinstance(first, Span)
     assert (first.item, first.lang) == ("t01q1", "en")
     assert (first.question, first.answer) == ("When does the ferry leave?", "half past six")
@@ -42,8 +42,8 @@ def test_the_first_question_in_two_languages(where: Where) -> None:
     assert first.start == 72
 
 
-def test_both_train_on_the_same_questions(where: Where) -> None:
-    english, many = (read(read_intermediate(name), where) for name in NAMES[1:])
+def test_both_train_on_the_same_questions(location: DataLocation) -> None:
+    english, many = (read(read_intermediate(name), location) for name in NAMES[1:])
     assert [one.item for one in english.examples] == [one.item for one in many.examples]
     assert set(english.languages) == {"en"}
     counts = many.languages
@@ -51,8 +51,8 @@ def test_both_train_on_the_same_questions(where: Where) -> None:
     assert max(counts.values()) - min(counts.values()) <= 1
 
 
-def test_texts_are_every_passage_in_every_language(where: Where) -> None:
-    found = read(read_intermediate("demo_text"), where)
+def test_texts_are_every_passage_in_every_language(location: DataLocation) -> None:
+    found = read(read_intermediate("demo_text"), location)
     assert found.languages == dict.fromkeys(("en", "de", "es", "ru", "ar", "hi", "zh", "sw"), 16)
     assert all(isinstance(one, Text) for one in found.examples)
 

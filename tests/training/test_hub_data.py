@@ -20,13 +20,13 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from harness.errors import HarnessError
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.cards.training import read_intermediate
 from harness.training.data.reading import read
 
 for offline in (True, False, True):
     try:
-        made = read(read_intermediate(sys.argv[1]), Where(None, Path(sys.argv[2]), offline))
+        made = read(read_intermediate(sys.argv[1]), DataLocation(None, Path(sys.argv[2]), offline))
         first = made.examples[0]
         print(json.dumps([made.route, made.revision, first.first, first.second, first.label]))
     except HarnessError as error:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cards.training import IntermediateCard, intermediate_names, read_intermediate
 from harness.data import layout
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.errors import DataError, IncompleteError
 from harness.training.data.examples import Choice, Classified, Matched, Span, Tagged, Text
 from harness.training.data.reading import read
@@ -28,7 +28,7 @@ def no_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found(one: IntermediateCard, folder: Path, most: int | None = None) -> list[Any]:
-    return list(read(one, Where(folder, folder / "cache", offline=True), most).examples)
+    return list(read(one, DataLocation(folder, folder / "cache", offline=True), most).examples)
 
 
 def write(path: Path, text: str) -> Path:
@@ -41,7 +41,7 @@ def write(path: Path, text: str) -> Path:
 def test_every_card_reads_files_in_its_layout(name: str, tmp_path: Path) -> None:
     one = read_intermediate(name)
     lay(one, tmp_path)
-    made = read(one, Where(tmp_path, tmp_path / "cache", offline=True))
+    made = read(one, DataLocation(tmp_path, tmp_path / "cache", offline=True))
     dealt = one.deal is not None
     files = 1 if dealt else len(one.languages) * len(one.source.splits[one.split].files)
     assert len(made.examples) == 6 * files
@@ -69,7 +69,7 @@ def test_answers_off_their_offset_are_left_out_and_said(tmp_path: Path) -> None:
     gold["data"] = [{"title": "t", "paragraphs": part} for part in many]
     one = card(kind="span", objective="extractive-qa", labels=[], source=source("squad", "s.json"))
     write(tmp_path / "s.json", json.dumps(gold))
-    made = read(one, Where(tmp_path, tmp_path, offline=True))
+    made = read(one, DataLocation(tmp_path, tmp_path, offline=True))
     assert len(made.examples) == 203
     assert made.notes == ("1 of 204 in en left out: answer not at its offset",)
     # All of them: stripped answers.
@@ -152,7 +152,7 @@ def test_pairs_of_texts_with_quotes_and_line_ends(tmp_path: Path) -> None:
     )
     one = card(labels=["no", "yes"], label_names={"1": "yes"}, skip_labels=["-"], source=rows)
     write(tmp_path / "x.tsv", '"He said ""go"".\nAnd went"\tB\tno\r\nC\tD\t-\r\nE\tF\t1\r\n')
-    made = read(one, Where(tmp_path, tmp_path, offline=True))
+    made = read(one, DataLocation(tmp_path, tmp_path, offline=True))
     assert list(made.examples) == [
         Classified("rows:0", "en", 'He said "go".\nAnd went', "B", 0),
         Classified("rows:2", "en", "E", "F", 1),
@@ -169,7 +169,7 @@ def qqp(folder: Path, rows: list[str]) -> Any:
     one = read_intermediate("qqp")
     names = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
     write(folder / "qqp/train.tsv", "\n".join([names, *rows]) + "\n")
-    return read(one, Where(folder, folder, offline=True))
+    return read(one, DataLocation(folder, folder, offline=True))
 
 
 def test_a_few_torn_rows_of_an_unquoted_table_are_left_out_and_said(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_parallel_rows_become_pairs_each_text_once(tmp_path: Path) -> None:
     for lang in one.languages:
         rows = [(f"{lang} a", f"{lang} b"), (f"{lang} a", f"{lang} c")]
         write(tmp_path / f"xnli/dev-{lang}.tsv", "".join(f"{p}\t{h}\tneutral\r\n" for p, h in rows))
-    made = read(one, Where(tmp_path, tmp_path, offline=True))
+    made = read(one, DataLocation(tmp_path, tmp_path, offline=True))
     pairs = [pair for pair in made.examples if isinstance(pair, Matched)]
     assert made.languages["en"] == 3
     assert sum(made.languages.values()) == 6
@@ -241,7 +241,7 @@ def test_dealt_tables_have_to_be_parallel(tmp_path: Path) -> None:
 def test_tagged_words(tmp_path: Path) -> None:
     one = read_intermediate("ccg")
     write(tmp_path / "ccg/train.tsv", "The\tNP/N\nowl\tN\n\n\nsleeps\tS\\NP\n")
-    made = read(one, Where(tmp_path, tmp_path, offline=True))
+    made = read(one, DataLocation(tmp_path, tmp_path, offline=True))
     assert made.labels == ("N", "NP/N", "S\\NP")
     assert list(made.examples) == [
         Tagged("0", "en", ("The", "owl"), (1, 0)),

@@ -13,12 +13,13 @@ from harness.cards.target_recipes import read_target_recipes, recipe_beside, rec
 from harness.cards.task import read_card
 from harness.cards.training import Recipe
 from harness.checkpoint.resolve import resolve
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.errors import DataError, IncompleteError
 from harness.io.cache import entries, lock_of, prune
 from harness.training import target
 from harness.training.target import (
     Tuning,
+    TuningSettings,
     no_head,
     plan_tuning,
     plan_tunings,
@@ -47,17 +48,19 @@ class Watcher:
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Iterator[Where]:
+def location(tmp_path: Path) -> Iterator[DataLocation]:
     with tiny_recipes(tmp_path):
-        yield Where(lay_training_data(tmp_path / "data"), tmp_path / "cache", offline=True)
+        yield DataLocation(lay_training_data(tmp_path / "data"), tmp_path / "cache", offline=True)
 
 
-def planned(folder: Path, where: Where, recipe: str = "demo_span", seed: int = 0) -> Tuning:
+def planned(
+    folder: Path, location: DataLocation, recipe: str = "demo_span", seed: int = 0
+) -> Tuning:
     """The tuning of a tiny checkpoint."""
     if not folder.exists():
         build("bert", folder)
     recipes = read_target_recipes()
-    return plan_tuning(resolve(str(folder)), recipes[recipe], seed, "float32", "cpu", where)
+    return plan_tuning(resolve(str(folder)), recipes[recipe], TuningSettings(seed), location)
 
 
 def test_the_recipes_are_those_of_the_protocol() -> None:
@@ -83,12 +86,12 @@ def test_the_recipes_are_those_of_the_protocol() -> None:
     bitext = recipe_beside("tatoeba")
     assert bitext is not None
     assert (bitext.name, bitext.hash) == ("xtreme_r_tatoeba", pairs.hash)  # one tuned checkpoint
-    assert bitext.apart("tatoeba") == []
-    assert bitext.apart("bucc2018") == ["target data squad_v1_pairs (protocol: none)"]
+    assert bitext.unranked_reasons("tatoeba") == []
+    assert bitext.unranked_reasons("bucc2018") == ["target data squad_v1_pairs (protocol: none)"]
     assert recipe_beside("bucc2018") is recipe_beside("lareqa") is None
     tenth = read_target_recipes()["squad_tenth"]
-    assert tenth.apart("xquad") == ["target data squad_v1_tenth (protocol: squad_v1)"]
-    assert recipe_of("xquad").apart("xquad") == []  # type: ignore[union-attr]
+    assert tenth.unranked_reasons("xquad") == ["target data squad_v1_tenth (protocol: squad_v1)"]
+    assert recipe_of("xquad").unranked_reasons("xquad") == []  # type: ignore[union-attr]
 
 
 def test_warmup_is_a_share_below_one_and_steps_from_one() -> None:
@@ -122,35 +125,35 @@ def test_recipes_that_do_not_hold_together(tmp_path: Path, text: str, message: s
         read_target_recipes()
 
 
-def test_the_folder_is_named_by_all_that_decides(where: Where, tmp_path: Path) -> None:
-    first = planned(tmp_path / "model", where)
-    assert first.folder.parent == where.cache / "tuned"
-    assert (first.examples, first.steps, first.done, first.apart) == (6, 6, False, [])
-    assert planned(tmp_path / "model", where) == first
+def test_the_folder_is_named_by_all_that_decides(location: DataLocation, tmp_path: Path) -> None:
+    first = planned(tmp_path / "model", location)
+    assert first.folder.parent == location.cache / "tuned"
+    assert (first.examples, first.steps, first.done, first.unranked_reasons) == (6, 6, False, [])
+    assert planned(tmp_path / "model", location) == first
     copy = build("bert", tmp_path / "of another name")
-    assert planned(copy, where).folder == first.folder  # equal files, whatever they are called
+    assert planned(copy, location).folder == first.folder  # equal files, whatever they are called
     others = [
-        planned(tmp_path / "model", where, seed=1),
-        planned(tmp_path / "model", where, "demo_pairs"),
-        planned(build("bert", tmp_path / "other", seed=1), where),
+        planned(tmp_path / "model", location, seed=1),
+        planned(tmp_path / "model", location, "demo_pairs"),
+        planned(build("bert", tmp_path / "other", seed=1), location),
         planned(
-            tmp_path / "model", replace(where, data=lay_training_data(tmp_path / "less", most=5))
+            tmp_path / "model", replace(location, data=lay_training_data(tmp_path / "less", most=5))
         ),
     ]
     assert len({first.folder, *(other.folder for other in others)}) == 5
-    assert others[-1].apart == ["target data tiny_qa has 5 of 6 examples"]
+    assert others[-1].unranked_reasons == ["target data tiny_qa has 5 of 6 examples"]
     with pytest.raises(IncompleteError, match=r"no tiny/other\.json"):
-        planned(tmp_path / "model", where, "demo_other")
+        planned(tmp_path / "model", location, "demo_other")
 
 
-def test_made_once_and_damage_is_named(where: Where, tmp_path: Path) -> None:
-    tuning, watcher = planned(tmp_path / "model", where), Watcher()
-    made = tuned(tuning, where, watcher)
+def test_made_once_and_damage_is_named(location: DataLocation, tmp_path: Path) -> None:
+    tuning, watcher = planned(tmp_path / "model", location), Watcher()
+    made = tuned(tuning, location, watcher)
     assert made.has_qa_head
     assert watcher.steps == 6
-    assert tuned(planned(tmp_path / "model", where), where, watcher) == made
+    assert tuned(planned(tmp_path / "model", location), location, watcher) == made
     assert watcher.steps == 6
-    (entry,) = [entry for entry in entries(where.cache) if entry.kind == "tuned"]
+    (entry,) = [entry for entry in entries(location.cache) if entry.kind == "tuned"]
     assert entry.name.startswith("model@")
     assert entry.name.endswith(" on tiny_qa seed 0")
 
@@ -159,40 +162,40 @@ def test_made_once_and_damage_is_named(where: Where, tmp_path: Path) -> None:
     data[-1] ^= 1
     weights.write_bytes(data)
     with pytest.raises(DataError, match="is not what was trained: remove it"):
-        tuned(planned(tmp_path / "model", where), where, watcher)
+        tuned(planned(tmp_path / "model", location), location, watcher)
     weights.write_bytes(data[:100])
     with pytest.raises(DataError, match="is damaged"):
-        tuned(planned(tmp_path / "model", where), where, watcher)
+        tuned(planned(tmp_path / "model", location), location, watcher)
 
-    assert prune(where.cache, days=1) == []
-    assert [entry.kind for entry in prune(where.cache, days=0)] == ["tuned"]
+    assert prune(location.cache, days=1) == []
+    assert [entry.kind for entry in prune(location.cache, days=0)] == ["tuned"]
     assert not tuning.folder.exists()
 
 
-def test_two_runs_train_one_checkpoint(where: Where, tmp_path: Path) -> None:
-    tuning, watcher = planned(tmp_path / "model", where), Watcher()
+def test_two_runs_train_one_checkpoint(location: DataLocation, tmp_path: Path) -> None:
+    tuning, watcher = planned(tmp_path / "model", location), Watcher()
     tuning.folder.mkdir(parents=True)
     other = FileLock(lock_of(tuning.folder))
     other.acquire()
-    assert prune(where.cache, days=0) == []  # it is being trained
+    assert prune(location.cache, days=0) == []  # it is being trained
 
     def made_meanwhile(text: str) -> None:
         watcher.said.append(text)
-        target._train(tuning, where, watcher)
+        target._train(tuning, location, watcher)
         other.release()
 
     watcher.say = made_meanwhile  # type: ignore[method-assign]
-    assert tuned(tuning, where, watcher).has_qa_head
+    assert tuned(tuning, location, watcher).has_qa_head
     assert watcher.said == ["another run is training it: waiting for that one"]
     assert watcher.steps == 6
 
 
-def test_a_training_begun_elsewhere_is_begun_anew(where: Where, tmp_path: Path) -> None:
-    tuning, watcher = planned(tmp_path / "model", where), Watcher()
+def test_a_training_begun_elsewhere_is_begun_anew(location: DataLocation, tmp_path: Path) -> None:
+    tuning, watcher = planned(tmp_path / "model", location), Watcher()
     work = tuning.folder / ".training"
     work.mkdir(parents=True)
     (work / "settings.json").write_text('{"device": "cuda"}')
-    assert tuned(tuning, where, watcher).has_qa_head
+    assert tuned(tuning, location, watcher).has_qa_head
     assert watcher.steps == 6
 
 
@@ -205,26 +208,26 @@ def test_what_is_to_be_downloaded_is_said_without_a_connection(
     monkeypatch.setattr("socket.socket.connect", refuse)
     recipe = recipe_of("xquad")
     assert recipe is not None
-    (download,) = planned_downloads(recipe, Where(None, tmp_path))
+    (download,) = planned_downloads(recipe, DataLocation(None, tmp_path))
     assert download.what.endswith("/train-v1.1.json")
     assert download.size == 30_288_272
-    assert planned_downloads(recipe, Where(None, tmp_path, offline=True)) == []
+    assert planned_downloads(recipe, DataLocation(None, tmp_path, offline=True)) == []
     found = plan_tunings(
-        resolve(str(build("bert", tmp_path / "model"))), [recipe], seed=0, dtype="float32",
-        device="cpu", where=Where(None, tmp_path), download=False,
+        resolve(str(build("bert", tmp_path / "model"))), [recipe], TuningSettings(),
+        DataLocation(None, tmp_path), download=False,
     )  # fmt: skip
     assert found.downloads == {"squad_v1": [download]}
     assert not found.planned
 
 
-def test_what_cannot_have_a_head_is_refused_for_it_alone(where: Where, tmp_path: Path) -> None:
+def test_what_cannot_have_a_head_is_refused_for_it_alone(
+    location: DataLocation, tmp_path: Path
+) -> None:
     checkpoint = resolve(str(build("mt5", tmp_path / "mt5")))
     recipes = read_target_recipes()
     assert "span head" in no_head(checkpoint, recipes["demo_span"])
     assert no_head(checkpoint, recipes["demo_pairs"]) == ""
-    found = plan_tunings(
-        checkpoint, [recipes["demo_span"], recipes["demo_pairs"]], seed=0, dtype="float32",
-        device="cpu", where=where,
-    )  # fmt: skip
+    both = [recipes["demo_span"], recipes["demo_pairs"]]
+    found = plan_tunings(checkpoint, both, TuningSettings(), location)
     assert list(found.planned) == ["demo_pairs"]
     assert list(found.refused) == ["demo_span"]

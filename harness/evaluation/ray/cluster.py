@@ -15,7 +15,8 @@ from uuid import uuid4
 
 from harness.errors import IncompleteError, UsageError
 from harness.evaluation.pool import Event
-from harness.evaluation.shards import Shard, ShardResult, TaskContext, Tune
+from harness.evaluation.run import TaskContext
+from harness.evaluation.shards import Shard, ShardResult, Tune
 from harness.evaluation.worker import Worker
 from harness.io.environment import harness_version, libraries
 
@@ -186,8 +187,8 @@ def _wanted(context: TaskContext | None, shard: Shard) -> list[Path]:
     """The folders of checkpoints and data that a shard needs."""
     if isinstance(shard, Tune):
         wanted = [shard.tuning.checkpoint.folder, shard.tuning.checkpoint.base_folder]
-        return [path for path in (*wanted, shard.where.data) if path is not None]
-    checkpoint = context.checkpoint if context is not None else None
+        return [path for path in (*wanted, shard.location.data) if path is not None]
+    checkpoint = context.measured if context is not None else None
     wanted = [checkpoint.folder, checkpoint.base_folder] if checkpoint is not None else []
     return [path for path in wanted if path is not None]
 

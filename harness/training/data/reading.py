@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 
 from harness.cards.training import IntermediateCard
-from harness.data.load import Where
+from harness.data.load import DataLocation
 from harness.errors import DataError, one_line
 from harness.io.strict_json import has_half_pair
 from harness.training.data.deal import choose, deal
@@ -32,13 +32,13 @@ READERS: Mapping[str, Reader] = {
 }
 
 
-def read(card: IntermediateCard, where: Where, most: int | None = None) -> TrainingSet:
+def read(card: IntermediateCard, location: DataLocation, most: int | None = None) -> TrainingSet:
     """A task's examples, read, dealt out over its languages, and cut to ``most``.
 
     Raises:
         IncompleteError: no files. DataError: not the official schema, or no examples at all.
     """
-    files = fetch(card, where)
+    files = fetch(card, location)
     notes: list[str] = []
     labels = list(card.labels)
     found = READERS[card.source.format](card, files, labels, notes)

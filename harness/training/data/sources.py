@@ -10,7 +10,7 @@ from harness.cards.training import Columns, IntermediateCard, TrainingHub
 from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.formats import LocalFile
-from harness.data.load import Fetched, Where
+from harness.data.load import DataLocation, Fetched
 from harness.errors import DataError, IncompleteError
 from harness.io.download import reason
 
@@ -29,7 +29,7 @@ class Files:
     revision: str | None = None
 
 
-def fetch(card: IntermediateCard, where: Where) -> Files:
+def fetch(card: IntermediateCard, location: DataLocation) -> Files:
     """The files of a card.
 
     Raises:
@@ -41,22 +41,22 @@ def fetch(card: IntermediateCard, where: Where) -> Files:
     if card.source.package:
         found = folder.find(card, card.split, card.languages, task_root(), "package")
         return _whole(card, found, own, "")
-    if where.data is not None:
-        found = folder.find(card, card.split, card.languages, where.data, "folder")
+    if location.data is not None:
+        found = folder.find(card, card.split, card.languages, location.data, "folder")
         return _whole(card, found, own, _first(found))
-    found = official.cached(card, card.split, card.languages, where)
-    if found.failures and not where.offline:
-        found = official.fetch(card, card.split, card.languages, where)
+    found = official.cached(card, card.split, card.languages, location)
+    if found.failures and not location.offline:
+        found = official.fetch(card, card.split, card.languages, location)
     if not found.failures:
         return _whole(card, found, own, "")
-    why = "not in the cache: run it once without --offline" if where.offline else _first(found)
+    why = "not in the cache: run it once without --offline" if location.offline else _first(found)
     if part.hub is None:
         return _whole(card, found, own, why)
-    revision, failure = _revision(part.hub, where)
+    revision, failure = _revision(part.hub, location)
     if revision is None:
         return _whole(card, found, own, f"{why}; hub: {failure}")
     pinned = Hub(id=part.hub.id, revision=revision, files=part.hub.files)
-    mirrored = hub.fetch(card, pinned, card.split, card.languages, where, where.offline)
+    mirrored = hub.fetch(card, pinned, card.split, card.languages, location, location.offline)
     if mirrored.failures:
         return _whole(card, found, own, f"{why}; hub: {_first(mirrored)}")
     columns = {role: part.hub.columns.get(role, own.get(role, {})) for role in part.hub.files}
@@ -87,12 +87,12 @@ def _whole(
     return Files(found.route, files, columns, dict(sorted(found.digests.items())), revision)
 
 
-def _revision(source: TrainingHub, where: Where) -> tuple[str | None, str]:
+def _revision(source: TrainingHub, location: DataLocation) -> tuple[str | None, str]:
     """The card's commit, else that of the newest version: from the cache when offline."""
     if source.revision is not None:
         return source.revision, ""
-    kept = where.cache / "hub" / f"datasets--{source.id.replace('/', '--')}" / "refs" / "main"
-    if where.offline:
+    kept = location.cache / "hub" / f"datasets--{source.id.replace('/', '--')}" / "refs" / "main"
+    if location.offline:
         known = kept.read_text().strip() if kept.is_file() else ""
         return known or None, f"{source.id}: not in the cache"
     from huggingface_hub import HfApi

@@ -1,0 +1,105 @@
+"""A plan in words: what will run, line by line, with rich's markup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from harness.evaluation.summary import PlanSummary
+from harness.terminal.console import megabytes
+
+if TYPE_CHECKING:
+    from harness.evaluation.summary import DownloadSummary, TaskSummary, TuningSummary, Waiting
+
+
+def describe(summary: PlanSummary | DownloadSummary, *, verbose: bool = False) -> list[str]:
+    """What will run, or what is to be downloaded first."""
+    if isinstance(summary, PlanSummary):
+        return describe_plan(summary, verbose=verbose)
+    return _describe_downloads(summary)
+
+
+def describe_plan(plan: PlanSummary, *, verbose: bool = False) -> list[str]:
+    """What will run; ``verbose``: of several layers too, why they are not ranked."""
+    lines = [
+        f"[bold]{escape(plan.model)}[/] at {escape(plan.revision)}"
+        f" ({escape(plan.model_type)}, {plan.parameters / 1e6:,.1f}M parameters)",
+        f"  protocol {plan.protocol}, dtype {plan.dtype}, device {plan.device}",
+    ]
+    if plan.base is not None:
+        base, _, revision = plan.base.rpartition("@")
+        lines.append(f"  adapter on {escape(base)} at {escape(revision)}")
+    lines += [_tuning_line(tuning) for tuning in plan.tunings]
+    for task in plan.tasks:
+        lines.append(_task_line(task))
+        lines += [f"    [yellow]note[/] {escape(note)}" for note in task.notes]
+        if verbose or len(task.signatures) == 1:
+            reasons = [why for every in task.unranked_reasons.values() for why in every]
+            lines += [f"    [yellow]not ranked[/] {escape(why)}" for why in reasons]
+    lines += [f"  [yellow]note[/] {escape(remark)}" for remark in plan.remarks]
+    lines += [f"  {name}: {_download(waiting)}" for name, waiting in plan.downloads.items()]
+    lines += [
+        f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
+    ]
+    lines += [f"  [red]{task} missing[/]: {escape(why)}" for task, why in plan.missing.items()]
+    lines += [f"  [red]{task} broken[/]: {escape(why)}" for task, why in plan.broken.items()]
+    lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
+    return lines
+
+
+def _describe_downloads(summary: DownloadSummary) -> list[str]:
+    lines = [
+        f"{summary.model} at {summary.revision}: {_download(summary.waiting)}; its layer and "
+        "signatures are known when it is there"
+    ]
+    lines += [f"  left out: {why}" for why in summary.left_out.values()]
+    for task in summary.tasks:
+        languages = _count(len(task.languages), "language")
+        lines.append(f"  {task.task}: {languages}, {_download(task.waiting)}")
+        lines += [
+            f"    tuned by {recipe} on {train}: {_download(waiting)}"
+            for recipe, (train, waiting) in task.recipes.items()
+        ]
+    return lines
+
+
+def _task_line(task: TaskSummary) -> str:
+    several = len(task.signatures) > 1
+    signature = f"{len(task.signatures)} layers" if several else task.signatures[0]
+    layer = "" if task.layer is None else f", layer {task.layer}"
+    done, all_of_them = len(task.finished), len(task.languages)
+    state = "done already" if done == all_of_them else f"{task.texts_to_do:,} texts to do"
+    if 0 < done < all_of_them:
+        state += f", {done} of {all_of_them} languages done"
+    tuned = f", tuned on {task.tuned_on}" if task.tuned_on else ""
+    return (
+        f"  {task.task} [dim]{signature}[/]: {_count(all_of_them, 'language')}{layer}"
+        f"{tuned}, {task.texts:,} distinct texts, {state}"
+    )
+
+
+def _tuning_line(tuning: TuningSummary) -> str:
+    windows = " or more" if tuning.kind == "span" else ""  # of a long context several
+    size = (
+        f"{tuning.examples:,} examples, {tuning.epochs:g} epochs, {tuning.steps:,} steps{windows}"
+    )
+    if tuning.done:
+        state = f"trained already ({tuning.folder})"
+    else:
+        saved = f", goes on after step {tuning.saved:,}" if tuning.saved else ""
+        state = f"to train into {tuning.folder}{saved}"
+    head = "fresh QA head" if tuning.kind == "span" else "dual encoder"
+    by = f"{head} by {tuning.recipe} on {tuning.train}, seed {tuning.seed}"
+    return f"  {by}: {size}, {escape(state)}"
+
+
+def _download(waiting: Waiting) -> str:
+    if not waiting.files:
+        return "data there"
+    more = "" if waiting.sizes_known else " or more"
+    return f"to download, {_count(waiting.files, 'file')}, {megabytes(waiting.bytes)}{more}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
