@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import paired
-from paired import Row, gemm_rate, in_turn_seconds
+from bench_startup import own
+from paired import Row, flags, gemm_rate, in_turn_seconds
 
 LANGUAGES = ("de", "hi", "ja", "sw", "tr", "zh")
 GOAL = 1.8  # from one worker to two
@@ -35,12 +36,12 @@ def scaling(given: Namespace) -> Iterator[Row]:
 
         def timed(workers: int, threads: int, tables: dict[int, Any] = tables) -> float:
             with tempfile.TemporaryDirectory() as work:
-                took = paired.command([
-                    sys.executable, "-m", "harness", "eval", str(given.model), "--task", "tatoeba",
-                    *(word for lang in languages for word in ("--lang", lang)),
-                    "--workers", str(workers), "--data", str(given.data), "--device", "cpu",
-                    "--out", f"{work}/out", "--cache-dir", f"{work}/cache", "--offline", "-q",
-                ], env={"OMP_NUM_THREADS": str(threads)})  # fmt: skip
+                ours = own("eval", str(given.model), *flags({
+                    "task": "tatoeba", "workers": workers, "data": given.data, "device": "cpu",
+                    "out": f"{work}/out", "cache-dir": f"{work}/cache", "offline": True,
+                }))  # fmt: skip
+                ours += [word for lang in languages for word in ("--lang", lang)]
+                took = paired.command(ours, env={"OMP_NUM_THREADS": str(threads)})
                 tables[workers] = pq.read_table(next(Path(work, "out").rglob("*.parquet")))
             return took.wall
 

@@ -233,16 +233,17 @@ def lareqa_examples(data: Path) -> Any:
 
     card = read_card("lareqa")
     with patch("harness.data.folder.verified", lambda path, *_: path.name):
-        return load(card, "test", tuple(card.languages), DataLocation(data=data, cache=data)).examples
+        location = DataLocation(data=data, cache=data)
+        return load(card, "test", tuple(card.languages), location).examples
 
 
 def first_paragraphs(data: Path, out: Path) -> Path:
     """Each language's first paragraphs as one article, in the official layout."""
     from harness.cards.task import read_card
-    from harness.data.layout import pieces
+    from harness.data.layout import data_files
 
     card = read_card("lareqa")
-    for piece in pieces(card, "test", tuple(card.languages)):
+    for piece in data_files(card, "test", tuple(card.languages)):
         whole = json.loads((data / piece.path).read_text(encoding="utf-8"))
         every = [paragraph for article in whole["data"] for paragraph in article["paragraphs"]]
         whole["data"] = [{"paragraphs": every[:PARAGRAPHS]}]

@@ -15,15 +15,14 @@ import statistics
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paired
-from paired import Pairs, Row, in_turn_seconds
-from shapes import flop
+from paired import Pairs, Row, flags, in_turn_seconds
 
 HERE = Path(__file__).resolve().parent
 CARD = "squad_v1_tenth"
@@ -43,6 +42,11 @@ source:
   remedy: the benchmark writes it
   splits: {part: {files: {questions: {path: ordered.json}}}}
 """
+RUN_QA = {
+    "output_dir": "OUT", "max_seq_length": MAX_LENGTH, "doc_stride": 128, "use_cpu": True,
+    "report_to": "none", "disable_tqdm": True, "log_level": "error", "save_strategy": "no",
+}  # fmt: skip
+OURS = {"out": "OUT", "device": "cpu", "offline": True, "quiet": True}
 Json = dict[str, Any]
 
 
@@ -67,38 +71,31 @@ class Sides:
         used = paired.command([*timed, *given], env=env)
         return {**json.loads((folder / "timed.json").read_text()), "wall": used.wall}
 
-    def theirs(self, name: str, *options: str) -> Json:
+    def theirs(self, name: str, options: Mapping[str, object]) -> Json:
         """run_qa.py, with its output in the run's folder."""
-        return self.run(
-            name, str(self.given.run_qa.resolve() / "run_qa.py"), "--output_dir", "OUT",
-            "--max_seq_length", str(MAX_LENGTH), "--doc_stride", "128", "--use_cpu",
-            "--report_to", "none", "--disable_tqdm", "true", "--log_level", "error",
-            "--save_strategy", "no", *options,
-        )  # fmt: skip
+        script = str(self.given.run_qa.resolve() / "run_qa.py")
+        return self.run(name, script, *flags({**RUN_QA, **options}))
 
-    def they_train(
-        self, name: str, model: Path, file: Path, seed: int, by: Any, total: int, *more: str
-    ) -> Json:
-        """run_qa.py by a recipe of so many steps."""
-        from harness.training.trainer import warmup_steps
+    def ours(self, name: str, what: str, model: Path, options: Mapping[str, object]) -> Json:
+        """A command of ours, with its output in the run's folder."""
+        return self.run(name, "-m", "harness", what, str(model), *flags({**OURS, **options}))
 
-        return self.theirs(
-            name, "--do_train", "--model_name_or_path", str(model), "--train_file", str(file),
-            "--seed", str(seed), "--learning_rate", str(by.lr),
-            "--per_device_train_batch_size", str(by.batch_size),
-            "--weight_decay", str(by.weight_decay), "--adam_epsilon", str(by.eps),
-            "--max_grad_norm", str(by.clip), "--lr_scheduler_type", "linear",
-            "--warmup_steps", str(warmup_steps(by, total)), "--max_steps", str(total),
-            "--logging_steps", "1", *more,
-        )  # fmt: skip
 
-    def we_train(self, name: str, model: Path, seed: int, by: Any, *more: str) -> Json:
-        """`xharness train` by the same recipe."""
-        return self.run(
-            name, "-m", "harness", "train", str(model), "--out", "OUT", "--seed", str(seed),
-            "--lr", str(by.lr), "--batch-size", str(by.batch_size), "--device", "cpu",
-            "--offline", "-q", *more,
-        )  # fmt: skip
+def our_recipe(by: Any, seed: int) -> dict[str, object]:
+    """Options of `xharness train`."""
+    return {"seed": seed, "lr": by.lr, "batch-size": by.batch_size}
+
+
+def their_recipe(by: Any, seed: int, total: int) -> dict[str, object]:
+    """Options of run_qa.py for the same recipe, over so many steps."""
+    from harness.training.trainer import warmup_steps
+
+    return {
+        "do_train": True, "seed": seed, "learning_rate": by.lr, "weight_decay": by.weight_decay,
+        "per_device_train_batch_size": by.batch_size, "adam_epsilon": by.eps,
+        "max_grad_norm": by.clip, "lr_scheduler_type": "linear", "max_steps": total,
+        "warmup_steps": warmup_steps(by, total), "logging_steps": 1,
+    }  # fmt: skip
 
 
 def recipe(**overrides: float) -> Any:
@@ -182,13 +179,13 @@ def same_loss(given: Namespace) -> Iterator[Row]:
                 shutil.copyfile(base / name, first / name)
         rows = [asked_of(chosen[int(row)]) for step in schedule for row in step.rows]
         card, file = own_card(chosen, work), flat(rows, work / "ordered/train.json")
-        left = sides.we_train(
-            "ours", base, seed, by, "-i", card, "--data", str(work), "--epochs", "1"
-        )["steps"]
-        right = sides.they_train(
-            "theirs", first, file, seed, by, count,
-            "--train_sampling_strategy", "sequential", "--pad_to_max_length", "false",
-        )["steps"]  # fmt: skip
+        left = sides.ours("ours", "train", base, {
+            **our_recipe(by, seed), "intermediate": card, "data": work, "epochs": 1,
+        })["steps"]  # fmt: skip
+        right = sides.theirs("theirs", {
+            **their_recipe(by, seed, count), "model_name_or_path": first, "train_file": file,
+            "train_sampling_strategy": "sequential", "pad_to_max_length": "false",
+        })["steps"]  # fmt: skip
     if [step["tokens"] for step in left] != [step["tokens"] for step in right]:
         raise SystemExit("the two sides did not have the same batches")
     ratios = tuple(a["loss"] / b["loss"] for a, b in zip(left, right, strict=True))
@@ -213,10 +210,12 @@ def training(given: Namespace) -> Iterator[Row]:
         def timed(side: str) -> float:
             seed = len(took[side])
             if side == "theirs":
-                run = sides.they_train(f"{side}-{seed}", given.base, file, seed, by, steps)
+                more: dict[str, object] = {"model_name_or_path": given.base, "train_file": file}
+                run = sides.theirs(f"{side}-{seed}", {**their_recipe(by, seed, steps), **more})
             else:
-                more = ("--max-steps", str(steps), "-i", CARD, "--data", str(given.data))
-                run = sides.we_train(f"{side}-{seed}", given.base, seed, by, *more)
+                more = {"max-steps": steps, "intermediate": CARD, "data": given.data}
+                more |= our_recipe(by, seed)
+                run = sides.ours(f"{side}-{seed}", "train", given.base, more)
             took[side].append(run["steps"])
             return float(sum(step["seconds"] for step in run["steps"]))
 
@@ -230,10 +229,10 @@ def training(given: Namespace) -> Iterator[Row]:
     yield pairs.row(
         "training, float32", "xharness train", "run_qa --do_train",
         target=0.95 * MAX_LENGTH / mean,
-        equal=f"{steps} steps of {BATCH} windows a run, drawn from the same examples; loss step for "
-        "step as above.",
-        note=f"Windows have {mean:.0f} tokens on average and run_qa pads to {MAX_LENGTH}; of what "
-        f"we compute {1 - tokens / cells:.1%} is padding. Seconds within the steps as both "
+        equal=f"{steps} steps of {BATCH} windows a run, drawn from the same examples; loss step "
+        "for step as above.",
+        note=f"Windows have {mean:.0f} tokens on average and run_qa pads to {MAX_LENGTH}; of "
+        f"what we compute {1 - tokens / cells:.1%} is padding. Seconds within the steps as both "
         "Trainers tell them.",
     )  # fmt: skip
 
@@ -253,16 +252,15 @@ def reading(given: Namespace) -> Iterator[Row]:
                       sides: Sides = sides) -> float:  # fmt: skip
                 name = f"{side}-{len(runs[side])}"
                 if side == "ours":
-                    run = sides.run(
-                        name, "-m", "harness", "eval", str(given.reader), "--task", "xquad",
-                        "--lang", lang, "--limit", str(most), "--data", str(given.data),
-                        "--out", "OUT", "--device", "cpu", "--offline", "--fresh", "-q",
-                    )  # fmt: skip
+                    run = sides.ours(name, "eval", given.reader, {
+                        "task": "xquad", "lang": lang, "limit": most, "data": given.data,
+                        "fresh": True,
+                    })  # fmt: skip
                 else:
-                    run = sides.theirs(
-                        name, "--do_eval", "--model_name_or_path", str(given.reader),
-                        "--validation_file", str(file), "--overwrite_cache", "true",
-                    )  # fmt: skip
+                    run = sides.theirs(name, {
+                        "do_eval": True, "model_name_or_path": given.reader,
+                        "validation_file": file, "overwrite_cache": True,
+                    })  # fmt: skip
                 runs[side].append(run)
                 return float(run["wall"])
 
@@ -287,8 +285,8 @@ def reading(given: Namespace) -> Iterator[Row]:
             equal=f"{same} of {len(answers)} answers are the same text; F1 "
             f"{100 * statistics.mean(row['f1'] for row in table):.2f} beside "
             f"{scores['eval_f1']:.2f}.",
-            note=f"Seconds within the model's forward; {asked['rows']} windows of {mean:.0f} tokens "
-            f"on average, which run_qa pads to {MAX_LENGTH}.",
+            note=f"Seconds within the model's forward; {asked['rows']} windows of {mean:.0f} "
+            f"tokens on average, which run_qa pads to {MAX_LENGTH}.",
         )  # fmt: skip
         yield whole.row(f"XQuAD {lang}, whole process", "xharness eval", "run_qa --do_eval")
 

@@ -213,9 +213,7 @@ def apart(cache: Path, candidates: int, queries: int, units: int) -> dict[str, A
     with watched() as peak:
         data, model = examples(candidates, queries, units), encoder(cache)
         job: Any = SimpleNamespace(layer=next(iter(model.encodings)), limit=None)
-        found["prepare"] = seconds(
-            lambda: found.update(pool=kind.prepare(job, data, model))
-        )
+        found["prepare"] = seconds(lambda: found.update(pool=kind.prepare(job, data, model)))
         pool = found.pop("pool")
         for unit in data.queries:
             run = partial(kind.run, job, data, unit, model, pool)

@@ -203,6 +203,14 @@ def command(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Usa
     return Usage(wall, processor, peak * (1 if sys.platform == "darwin" else 1024))
 
 
+def flags(options: Mapping[str, object]) -> list[str]:
+    """Options as words of a command line; True is an option without a value."""
+    words = []
+    for name, value in options.items():
+        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return words
+
+
 def output(argv: Sequence[str]) -> str:
     """What a command says on its standard output."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
@@ -273,9 +281,7 @@ def save(benchmark: Benchmark, rows: Iterable[Row], *, keep: bool = True) -> Pat
     stamped = []
     for row in rows:
         about = row.about or benchmark.about
-        stamped.append(
-            replace(row, about=about, measured=today, commit=commit(about), under=under)
-        )
+        stamped.append(replace(row, about=about, measured=today, commit=commit(about), under=under))
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{benchmark.name}.json"
     before = saved(benchmark.name) if keep and path.exists() else []
