@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paired
@@ -75,19 +76,14 @@ def read(runs: int, questions: int = 80) -> paired.Row:
     rng = np.random.default_rng(0)
     pairs = [(words(rng, 12), words(rng, int(n))) for n in rng.integers(60, 320, questions)]
     reader = Reader(model, ours)
+    cut: dict[str, Any] = {"truncation": "only_second", "max_length": 384, "return_tensors": "pt"}
+    cut["padding"] = "max_length"
 
     def padded() -> None:
         with torch.inference_mode():
             for start in range(0, len(pairs), 8):
                 asked, contexts = zip(*pairs[start : start + 8], strict=True)
-                batch = tokenizer(
-                    list(asked),
-                    list(contexts),
-                    padding="max_length",
-                    truncation="only_second",
-                    max_length=384,
-                    return_tensors="pt",
-                )
+                batch = tokenizer(list(asked), list(contexts), **cut)
                 model(**batch)
 
     found = paired.in_turn(lambda: reader.read(pairs, lang="en"), padded, runs=runs)
