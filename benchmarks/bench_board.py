@@ -91,7 +91,7 @@ def write_outcomes(root: Path, checkpoints: int, first: int = 0) -> int:
         (root / f"submissions/model-{number:03d}.yaml").write_text("\n".join(lines) + "\n")
         rng = np.random.default_rng(number)
         for task, of_task in shared.items():
-            write(root, task, of_task, model, revision, rng, 0.2 + 0.6 * rng.random())
+            write(root, task, of_task, model, revision, rng)
     return sum(len(table) for of_task in shared.values() for _, table, _ in of_task)
 
 
@@ -118,22 +118,14 @@ def units(task: str) -> Iterator[Unit]:
         yield unit, pa.table(table), 11 if task == "lareqa" else 1
 
 
-def write(
-    root: Path,
-    task: str,
-    of_task: list[Unit],
-    model: str,
-    revision: str,
-    rng: np.random.Generator,
-    skill: float,
-) -> None:
+def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str, rng: Any) -> None:
     """One outcome file: ranks at random, the better the more skill."""
     from harness.cards.task import read_card
     from harness.inference.protocol import PROTOCOL_VERSION
     from harness.kinds.retrieval import SCHEMA
     from harness.results.outcomes import FORMAT, KEY, outcome_file
 
-    card = read_card(task)
+    card, skill = read_card(task), 0.2 + 0.6 * rng.random()
     names = [unit for unit, _, _ in of_task]
     meta = {
         "format": FORMAT, "model": model, "revision": revision, "base": None, "parameters": 1,
