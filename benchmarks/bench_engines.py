@@ -51,11 +51,14 @@ def scaling(given: Namespace) -> Iterator[Row]:
             runs=given.runs,
             warm=0,
         )
-        assert tables[1].equals(tables[2]), "rows differ"
+        one, two = (tables[workers].to_pylist() for workers in (1, 2))
+        same = sum(a == b for a, b in zip(one, two, strict=True))
+        # Another number of threads adds in another order: last bits may differ, and with them ranks.
+        assert threads > 1 or same == len(one), f"only {same} of {len(one)} rows are equal"
         yield pairs.row(
             f"two workers beside one process of {threads} thread{'s' * (threads > 1)}",
             "`--workers 2`, a thread each", "`--workers 1`", target=target,
-            equal=f"Rows of {len(languages)} languages of Tatoeba are equal to the last bit.",
+            equal=f"{same:,} of {len(one):,} rows of Tatoeba in {len(languages)} languages are equal.",
             note=f"Two matrix products at once, a thread each, were {together:.2f} times as fast "
             "together as one alone.",
         )  # fmt: skip

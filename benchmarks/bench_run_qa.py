@@ -44,7 +44,7 @@ source:
 """
 RUN_QA = {
     "output_dir": "OUT", "max_seq_length": MAX_LENGTH, "doc_stride": 128, "use_cpu": True,
-    "report_to": "none", "disable_tqdm": True, "log_level": "error", "save_strategy": "no",
+    "report_to": "none", "disable_tqdm": "true", "log_level": "error", "save_strategy": "no",
 }  # fmt: skip
 OURS = {"out": "OUT", "device": "cpu", "offline": True, "quiet": True}
 Json = dict[str, Any]
@@ -259,7 +259,7 @@ def reading(given: Namespace) -> Iterator[Row]:
                 else:
                     run = sides.theirs(name, {
                         "do_eval": True, "model_name_or_path": given.reader,
-                        "validation_file": file, "overwrite_cache": True,
+                        "validation_file": file, "overwrite_cache": "true",
                     })  # fmt: skip
                 runs[side].append(run)
                 return float(run["wall"])
