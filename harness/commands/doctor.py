@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
 from harness.cards.task import read_card, read_cards
 from harness.data.folders import cache_folder
 from harness.errors import HarnessError
 from harness.evaluation.models import find_checkpoint
 from harness.io.environment import libraries
+from harness.version import __version__
 
 Facts = dict[str, Any]
 

@@ -97,7 +97,7 @@ def test_it_has_no_network() -> None:
     code = (
         "import socket, sys\n"
         "from harness import cli\n"
-        "from harness.commands import worker_main\n"
+        "from harness import worker_main\n"
         "from harness.submissions.sandbox import leave_network\n"
         "def reach():\n"
         "    try:\n        socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)\n"
