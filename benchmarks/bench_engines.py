@@ -53,12 +53,12 @@ def scaling(given: Namespace) -> Iterator[Row]:
         )
         one, two = (tables[workers].to_pylist() for workers in (1, 2))
         same = sum(a == b for a, b in zip(one, two, strict=True))
-        # Another number of threads adds in another order: last bits may differ, and with them ranks.
+        # Another number of threads adds in another order: ranks may differ where scores nearly tie.
         assert threads > 1 or same == len(one), f"only {same} of {len(one)} rows are equal"
         yield pairs.row(
             f"two workers beside one process of {threads} thread{'s' * (threads > 1)}",
             "`--workers 2`, a thread each", "`--workers 1`", target=target,
-            equal=f"{same:,} of {len(one):,} rows of Tatoeba in {len(languages)} languages are equal.",
+            equal=f"{same:,} of {len(one):,} rows of {len(languages)} languages are equal.",
             note=f"Two matrix products at once, a thread each, were {together:.2f} times as fast "
             "together as one alone.",
         )  # fmt: skip
