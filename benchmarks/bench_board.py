@@ -123,7 +123,8 @@ def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str,
     from harness.cards.task import read_card
     from harness.inference.protocol import PROTOCOL_VERSION
     from harness.kinds.retrieval import SCHEMA
-    from harness.results.outcomes import FORMAT, KEY, outcome_file
+    from harness.results.metadata import FORMAT
+    from harness.results.outcomes import KEY, outcome_file
 
     card, skill = read_card(task), 0.2 + 0.6 * rng.random()
     names = [unit for unit, _, _ in of_task]

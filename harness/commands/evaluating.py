@@ -19,7 +19,7 @@ from harness.commands.options import (
     Verbose,
     with_options,
 )
-from harness.commands.outputs import errors, print_json, print_notes, print_scores
+from harness.commands.outputs import errors, print_json, print_notes, print_scores, show_found
 from harness.evaluation.options import Options
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ def show(
     with errors():
         from harness.results.scores import scores
 
-        print_scores(scores(path).to_pylist(), format, headed=True)
+        show_found(
+            lambda: scores(path),
+            lambda table: print_scores(table.to_pylist(), format, headed=True),
+        )
 
 
 def score(

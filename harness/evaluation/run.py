@@ -26,7 +26,7 @@ from harness.inference.reader import Reader, SpanProtocol
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitResult
-from harness.results.outcomes import FORMAT
+from harness.results.metadata import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
 
@@ -75,7 +75,10 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     for tuning, tasks in groups(plan):
         checkpoint, tuning_provenance = None, None
         if tuning is not None and not all(task.finished for task in tasks):
-            with reporter.tuning(tuning) as watcher:
+            with (
+                reporter.tuning(tuning) as watcher,
+                refusing(plan.checkpoint, "cannot be tuned"),
+            ):
                 checkpoint = tuned(tuning, plan.request.location, watcher)
             tuning_provenance = provenance(tuning, checkpoint)
         contexts = [
@@ -258,7 +261,15 @@ class LazyReader:
         return (*notes, READS_PADDING) if one_length else notes
 
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
-        """As ``Reader.read``."""
+        """As ``Reader.read``; whatever the model raises over it is a refusal.
+
+        Raises:
+            RefusedError: it cannot be loaded or read with.
+        """
+        with refusing(self._checkpoint, "cannot answer questions"):
+            return self._read(pairs, lang)
+
+    def _read(self, pairs: Sequence[tuple[str, str]], lang: str) -> Any:
         if self._reader is None:
             request = self._request
             model, tokenizer = load_reader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +78,7 @@ def test_one_more_checkpoint_folds_only_that_one(
         return whole(file)
 
     monkeypatch.setitem(fold.__globals__, "_fold", counting)
-    assert len(fold_all(root / "leaderboard/results", tmp_path / "kept")) == 4
+    assert len(fold_all(root / "leaderboard/results", tmp_path / "kept").folded) == 4
     assert [path.parent.parent.name for path in folded] == ["hand__more"]
 
 
@@ -168,7 +169,7 @@ def test_damaged_outcomes_are_named(root: Path) -> None:
 
 
 def test_columns_of_scores(root: Path) -> None:
-    table = read_scores(hand_worked(root))
+    table, _ = read_scores(hand_worked(root))
     assert table.schema.equals(SCHEMA)
     rows = [r for r in table.to_pylist() if r["model"] == ENGLISH and r["metric"] == "recall@10"]
     german = next(r for r in rows if r["direction"] == "en-de")
@@ -324,6 +325,22 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
 
 
+def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
+    hand_worked(root)
+    submit(
+        root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"],
+        overlap="{demo_bitext: {test: {de: 0.25}}, xquad: {test: {}}}",
+    )  # fmt: skip
+    board = read_board(root)
+    page = unescape(render(board)["leaderboard/checkpoints/english-qa.md"].decode())
+    assert "| contaminated | demo_bitext |" in page
+    assert "| contaminated, as declared | none |" in page
+    assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
+    assert "trained on this task's data: not ranked, not contrasted" in page
+    named = {one.name: one for one in board.contrasts if one.track == "frozen"}
+    assert "trained on its data" in named["English QA − base"].left_out[0]
+
+
 def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
     """100 candidates: ten hits are chance. German 50 → 80, Swahili 5 → 12, both of them chance."""
     found = {BASE: {"de": 50, "sw": 5}, ENGLISH: {"de": 80, "sw": 12}}
@@ -437,9 +454,9 @@ def test_several_processes_fold_as_one(tmp_path: Path, monkeypatch: pytest.Monke
         rows = {"en": answers("en", [1.0, 0.5, number / 4])}
         measure(tmp_path, f"hand/{number}", rows, task="demo_qa", layer=None)
     results = tmp_path / "leaderboard/results"
-    alone = fold_all(results)
+    alone = fold_all(results).folded
     monkeypatch.setattr(gather, "FEW", 1)
     monkeypatch.setattr(gather.os, "cpu_count", lambda: 2)
-    several = fold_all(results)
+    several = fold_all(results).folded
     assert [name for _, name in several] == [name for _, name in alone]
     assert all(a.table.equals(b.table) for (a, _), (b, _) in zip(alone, several, strict=True))

@@ -188,6 +188,9 @@ def test_json_must_be_utf8_and_bounded(tmp_path: Path) -> None:
         ({"model_type": None}, "model_type"),
         ({"architectures": "BertModel"}, "architectures"),
         ({"architectures": [1]}, "architectures"),
+        ({"auto_map": None}, "auto_map = null, not an object of classes: take the key out"),
+        ({"model_type": "eurobert", "auto_map": 7}, "auto_map = 7, not an object"),
+        ({"model_type": "eurobert", "auto_map": "m.M"}, 'auto_map = "m.M", not an object'),
     ],
 )
 def test_config_refused(tmp_path: Path, change: dict[str, Any], word: str) -> None:
@@ -416,7 +419,7 @@ def test_a_tokenizer_that_names_other_files(
         ({"r": 100_000}, "1 to 4,096"),
         ({"base_model_name_or_path": None}, "base_model_name_or_path"),
         ({"megatron_config": {}, "megatron_core": "os"}, ""),
-        ({"megatron_config": {"a": 1}, "megatron_core": "os"}, "module by name"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "os"}, "megatron_config"),
         ({"init_lora_weights": "pissa"}, "changed base weights"),
     ],
 )
