@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from paired import Row, in_turn, seconds
 
+sys.path.append(str(paired.ROOT))  # of the tests' own metadata
 MOST_SECONDS, MOST_GIB = 60.0, 4.0  # targets of a rebuild
 CHECKPOINTS, BASES = 500, 5  # every other checkpoint goes back to one of the bases
 TASKS = ("tatoeba", "lareqa", "mewsli_x")
@@ -121,25 +122,20 @@ def units(task: str) -> Iterator[Unit]:
 def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str, rng: Any) -> None:
     """One outcome file: ranks at random, the better the more skill."""
     from harness.cards.task import read_card
-    from harness.inference.protocol import PROTOCOL_VERSION
     from harness.kinds.retrieval import SCHEMA
-    from harness.results.metadata import FORMAT
     from harness.results.outcomes import KEY, outcome_file
+    from tests.metadata import metadata
 
     card, skill = read_card(task), 0.2 + 0.6 * rng.random()
     names = [unit for unit, _, _ in of_task]
-    meta = {
-        "format": FORMAT, "model": model, "revision": revision, "base": None, "parameters": 1,
-        "model_type": "bert", "task": task, "task_version": card.version, "card_hash": card.hash,
-        "track": "frozen", "protocol": "standard", "protocol_version": PROTOCOL_VERSION,
-        "signature": "00000000",
-        "resolved": {"layer": 8}, "languages": names, "split": "test", "limit": None, "seed": 0,
-        "dtype": "float32", "device": "cpu", "custom": [], "degenerate": [], "notes": [],
-        "mixed": [], "data_complete": True, "route": "folder", "data": {}, "harness": {},
-        "libraries": {}, "timing": {name: {} for name in names},
-    }  # fmt: skip
+    notes = ["synthetic"]  # otherwise the rows would have to be those of the official examples
+    meta = metadata(card, names, model=model, revision=revision, notes=notes)
     path = outcome_file(
-        root / "leaderboard/results", model.replace("/", "__"), revision[:12], task, "00000000"
+        root / "leaderboard/results",
+        model.replace("/", "__"),
+        revision[:12],
+        task,
+        meta["signature"],
     ).path
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = SCHEMA.with_metadata({KEY: json.dumps(meta).encode()})
@@ -153,18 +149,26 @@ def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str,
             offsets = pa.array(np.arange(0, size * relevant + 1, relevant), pa.int32())
             columns = {name: table.column(name) for name in table.column_names}
             columns["ranks"] = pa.ListArray.from_arrays(offsets, pa.array(ranks))
-            # Ten others, and the example itself first where its rank is 1.
-            examples = pa.array(table.column("example_id").to_pylist()).dictionary_encode()
-            own = examples.indices.to_numpy()
-            top = rng.integers(0, len(examples.dictionary), (size, 10))
-            top[:, 0] = np.where(first == 1, own, (own + 1) % len(examples.dictionary))
+            # Ten others, of which those at its ranks are relevant.
+            rows, number = np.nonzero(ranks.reshape(size, relevant) <= 10)
+            places = ranks.reshape(size, relevant)[rows, number] - 1
+            top = np.tile(np.arange(10), (size, 1))
+            top[rows, places] = 10 + rows * relevant + number
+            known = [f"other:x:{place}" for place in range(10)]
+            of_row = "example_id" if card.kind == "bitext" else "cluster"
+            for name in table.column(of_row).to_pylist():
+                key = name.partition(":")[2]
+                known += [
+                    name if card.kind == "bitext" else f"gold:{key}:{one}"
+                    for one in range(relevant)
+                ]
             columns["top_ids"] = pa.ListArray.from_arrays(
                 pa.array(np.arange(0, 10 * size + 1, 10), pa.int32()),
-                examples.dictionary.take(pa.array(top.reshape(-1))),
+                pa.array(known).take(pa.array(top.reshape(-1))),
             )
             columns["relevant"] = pa.array(np.full(size, relevant, np.int32))
-            rows = pa.table({name: columns[name] for name in SCHEMA.names}).cast(schema)
-            writer.write_table(rows, row_group_size=max(size, 1))
+            made = pa.table({name: columns[name] for name in SCHEMA.names}).cast(schema)
+            writer.write_table(made, row_group_size=max(size, 1))
 
 
 def read_all(root: Path) -> None:
