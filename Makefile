@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval demo refresh board-check test test-slow bench bench-peers bench-check study house lint types wheel-check clean
+.PHONY: install install-validate eval demo refresh board-check site test test-slow fuzz bench bench-peers bench-check study house lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -41,11 +41,19 @@ board-check: install
 	! test -e leaderboard/scores.parquet || $(BIN)/xharness leaderboard --check
 	! test -e leaderboard/scores.parquet || $(BIN)/xharness verify
 
+# The site in build/site: the board and the documentation. Nothing is downloaded for it.
+site: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 test: install
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# 10,000 files changed at random, from a seed; the first hundredth is in the tests.
+fuzz: install
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an
 # hour on a machine at rest, 4 GB of disk. The page that shows them is made anew.

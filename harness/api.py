@@ -181,7 +181,7 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
         for one in () if failures else plans:
             check_complete(one, None)
     except HarnessError as error:
-        failures.append(error)
+        failures += [error, *error.also]
     if failures:
         raise together(failures, pa.concat_tables(tables) if tables else None)
     folders = [

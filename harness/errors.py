@@ -81,7 +81,7 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     matches = get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.5)
     near = [lowered[match] for match in matches]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
-    return UsageError(f"unknown {what} {name!r}: {hint}")
+    return UsageError(f"unknown {what} {one_line(name, 80)!r}: {hint}")
 
 
 # What torch, its libraries and the system say, in errors that have no class of their own. "memory"

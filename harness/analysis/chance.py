@@ -54,6 +54,28 @@ def draws_of(result: Result, lang: str) -> RandomDraws | None:
     return random_draws(result.metric, queries, candidates, result.relevant.get(lang, 1))
 
 
+def expected(result: Result) -> float | None:
+    """The mean over languages of what a random order of the candidates scores; None without a rule.
+
+    Exact for recall@k, hit@k and accuracy: the probability of a hit, see `statistics.chance`.
+    """
+    rates = [
+        None if (draws := draws_of(result, lang)) is None else draws.rate for lang in result.values
+    ]
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) / len(known) if known and len(known) == len(rates) else None
+
+
+def ceiling(result: Result) -> float:
+    """The most that a metric can be, as the mean over languages: 1, and for recall@k no more than
+    k of the relevant candidates of a query."""
+    name, _, depth = result.metric.partition("@")
+    if name != "recall" or not depth.isdecimal():
+        return 1.0
+    most = [min(1.0, int(depth) / result.relevant.get(lang, 1)) for lang in result.values]
+    return sum(most) / len(most)
+
+
 def _runs(result: Result) -> Iterator[Result]:
     if not result.seeds:
         yield result

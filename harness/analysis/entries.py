@@ -157,7 +157,8 @@ class Entry:
     """A checkpoint on the board, or a submission without outcomes yet.
 
     ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
-    ``attempt``: what the last refresh made of it, where something is not measured.
+    ``attempt``: what the last refresh made of it, where something is not measured. ``title``: the
+    name that people read, see `variants.titled`.
     """
 
     slug: str
@@ -169,6 +170,7 @@ class Entry:
     results: tuple[Result, ...]
     members: tuple[Entry, ...] = ()
     attempt: Attempt | None = None
+    title: str = ""
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import erfc, sqrt
 from pathlib import Path
@@ -51,6 +51,17 @@ class Gain:
     def label(self) -> str:
         """What it is a difference of."""
         return f"{self.metric} of {', '.join(self.tasks)}"
+
+
+def widest(found: Iterable[Gain], track: str, tasks: Collection[str]) -> dict[str, Gain]:
+    """Slug → a checkpoint's difference to its base over as many of some tasks as there are."""
+    best: dict[str, Gain] = {}
+    for gain in found:
+        before = best.get(gain.entry.slug)
+        fits = gain.track == track and set(gain.tasks) <= set(tasks)
+        if fits and (before is None or len(gain.tasks) > len(before.tasks)):
+            best[gain.entry.slug] = gain
+    return best
 
 
 @dataclass(frozen=True, eq=False)

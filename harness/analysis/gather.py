@@ -17,7 +17,7 @@ from harness.analysis.fold import Folded, fold, kept_fold, score_rows
 from harness.analysis.gains import Gain, gains
 from harness.analysis.published import Figure, read_figures
 from harness.analysis.standings import Standing, standing
-from harness.analysis.variants import variants
+from harness.analysis.variants import titled, variants
 from harness.cards.task import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
@@ -96,8 +96,8 @@ def read_board(
         raise NotFoundError(
             f"no outcomes under {root / RESULTS} and no submissions: run `xharness eval` first"
         )
-    entries = make_entries(folded, submissions, attempts)
-    shown = variants(entries)
+    entries = titled(make_entries(folded, submissions, attempts))
+    shown = titled(variants(entries))
     results = root / RESULTS
     contrasts = named_contrasts(entries, results, cache)
     against_base = tuple(gains(shown, entries, contrasts, results, cache))

@@ -10,6 +10,7 @@ from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import adjusted_p, figures, plain, size, word
+from harness.cards.task import read_card
 
 FIRST = "English QA − base"
 AGAINST = {
@@ -21,37 +22,49 @@ AGAINST = {
 
 def answer(board: Board) -> list[str]:
     """Lines of Markdown: the answer, what stands beside it, and how far all of it carries."""
-    frozen = [one for one in board.contrasts if one.track == "frozen"]
-    bases = list(dict.fromkeys(one.base for one in frozen))
-    answered = {
-        base: [one for one in frozen if one.base == base and one.difference is not None]
-        for base in bases
-    }
-    # The base with the most answers that are evidence, then with the most answers.
-    bases.sort(key=lambda b: (-sum(not one.stand_ins for one in answered[b]), -len(answered[b]), b))
-    if not bases or not answered[bases[0]]:
-        return _not_yet(frozen)
-    base = bases[0]
-    found = {one.name: one for one in answered[base]}
-    lead = found.get(FIRST) or next(iter(found.values()))
+    lead = lead_contrast(board)
+    if lead is None:
+        return _not_yet([one for one in board.contrasts if one.track == "frozen"])
     assert lead.difference is not None  # it is among the answered
+    found = {one.name: one for one in _answered(board).get(lead.base, [])}
     a, b = lead.name.split(" − ")
     against = "no intermediate training" if b == "base" else cell(b)
     first = (
-        f"On {cell(board.entry(base).model)}, {_claim(lead, a)}: {_size(lead)}, against {against}."
-        f" (recall@10, frozen vectors, {cell(_over(lead))}.)"
+        f"On {cell(board.entry(lead.base).title)}, {_claim(lead, a)}: {_size(lead)}, against"
+        f" {against}. (recall@10, frozen vectors, {cell(_over(lead))}.)"
     )
     beside = [
-        f"{what}: **{word(found[key].verdict)}**, {_size(found[key])}"
+        f"{what}: **{word(found[key].verdict)}**, {figures(found[key].verdict)}"
         for key, what in AGAINST.items()
         if key in found and found[key] is not lead
     ]
-    beside += _other_kinds(board, base, {part.task for part in lead.difference.languages})
-    missing = [f"{one.name} ({one.why})" for one in frozen
-               if one.base == base and one.difference is None]  # fmt: skip
-    if missing:
-        beside.append(f"not answered yet: {cell('; '.join(missing))}")
+    beside += _other_kinds(board, lead.base, {part.task for part in lead.difference.languages})
     return [first, "", *(f"- {line}" for line in beside), "", _reach(list(found.values()))]
+
+
+def lead_contrast(board: Board) -> Contrast | None:
+    """The contrast that answers the project's question: of the base with the most answers that are
+    evidence, then with the most answers. None where no base has an answer."""
+    answered = _answered(board)
+    if not answered:
+        return None
+    bases = sorted(
+        answered,
+        key=lambda base: (
+            -sum(not one.stand_ins for one in answered[base]), -len(answered[base]), base
+        ),
+    )  # fmt: skip
+    found = {one.name: one for one in answered[bases[0]]}
+    return found.get(FIRST) or next(iter(found.values()))
+
+
+def _answered(board: Board) -> dict[str, list[Contrast]]:
+    """Base → its contrasts of frozen vectors that have an answer."""
+    found: dict[str, list[Contrast]] = {}
+    for one in board.contrasts:
+        if one.track == "frozen" and one.difference is not None:
+            found.setdefault(one.base, []).append(one)
+    return found
 
 
 def _subject(lead: Contrast, kind: str) -> str:
@@ -85,8 +98,8 @@ def _not_yet(frozen: list[Contrast]) -> list[str]:
     why = sorted({one.why for one in frozen if one.name == FIRST})
     reason = cell("; ".join(why)) if why else "no variant with its base is on the board"
     return [
-        "To what extent intermediate training on English QA generalises to cross-lingual retrieval"
-        f" cannot be answered yet: {reason}.",
+        "**Not known.** To what extent intermediate training on English QA generalises to"
+        f" cross-lingual retrieval cannot be answered yet: {reason}.",
         "It takes a base and a checkpoint trained from it on English QA, both measured whole under"
         " the standard protocol; what is there so far follows.",
     ]
@@ -119,7 +132,9 @@ def _size(one: Contrast) -> str:
 def _over(one: Contrast) -> str:
     assert one.difference is not None
     counts = Counter(task for task, _ in one.difference.columns)
-    return ", ".join(f"{task} in {count} languages" for task, count in counts.items())
+    return ", ".join(
+        f"{read_card(task).title} in {count} languages" for task, count in counts.items()
+    )
 
 
 def _other_kinds(board: Board, base: str, tasks: set[str]) -> list[str]:

@@ -11,13 +11,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.analysis.gather import Board, read_board, read_scores
-from harness.board import figures, page, pages, readme
+from harness.board import (
+    contrasts,
+    coverage,
+    figures,
+    page,
+    pages,
+    publications,
+    rankings,
+    readme,
+)
 from harness.errors import CheckFailed, DataError, HarnessError, NotFoundError, together
 from harness.io.files import write_whole
 from harness.results.outcomes import DAMAGE
 from harness.submissions.submission import Submission
 
 SCORES = "leaderboard/scores.parquet"
+PAGES = (
+    "README.md",
+    "contrasts.md",
+    "rankings.md",
+    "coverage.md",
+    "pending.md",
+    "published.md",
+    "reproduce.md",
+    "index.html",
+)
 WITHOUT_OUTCOMES = "has no outcomes"
 
 
@@ -105,7 +124,14 @@ def _differing(kept: pa.Table, computed: pa.Table, damaged: Sequence[DataError])
 def render(board: Board) -> dict[str, bytes]:
     """Path under the root → content, of everything that is generated."""
     files: dict[str, bytes] = {SCORES: parquet_bytes(board.scores)}
-    texts = {"README.md": readme.write(board), "index.html": page.write(board)}
+    texts = {
+        "README.md": readme.write(board),
+        "contrasts.md": contrasts.write(board),
+        "rankings.md": rankings.write(board),
+        "published.md": publications.write(board),
+        "index.html": page.write(board),
+        **coverage.write(board),
+    }
     for name, text in (figures.draw(board) | pages.write(board) | texts).items():
         files[f"leaderboard/{name}"] = text.encode()
     return dict(sorted(files.items()))
@@ -137,7 +163,7 @@ def _same(path: Path, content: bytes) -> bool:
 def _generated(root: Path) -> Iterator[Path]:
     """What an earlier build may have left."""
     folder = root / "leaderboard"
-    for pattern in ("README.md", "index.html", "checkpoints/*.md", "figures/*.svg"):
+    for pattern in (*PAGES, "checkpoints/*.md", "figures/*.svg"):
         yield from sorted(folder.glob(pattern))
     yield from (path for path in [root / SCORES] if path.exists())
 

@@ -3,16 +3,21 @@ who do not see them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import Entry, Result
+from harness.analysis.gains import Gain, widest
 from harness.analysis.gather import Board
 from harness.analysis.standings import Standing
-from harness.board.words import adjusted_p, plain, size, told, word
-from harness.cards.languages import read_languages
+from harness.board.answer import lead_contrast
+from harness.board.words import plain, size, told, word
+from harness.cards.languages import Language, read_languages
+from harness.cards.task import read_card
+from harness.statistics.verdict import Verdict
 
 if TYPE_CHECKING:
     from harness.alignment.align import Alignment
@@ -21,34 +26,74 @@ if TYPE_CHECKING:
 STYLE = """
 svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 .ground{fill:#fff;stroke:#d0d7de}.text{fill:#1f2328}.faint{fill:#59636e}
-.grid{stroke:#d0d7de}.zero{stroke:#59636e}.mark{fill:#0969da}.hollow{fill:#fff;stroke:#0969da;stroke-width:2}.bar{stroke:#0969da}
-.none{fill:#eaeef2}.dim{opacity:.55}.ramp{fill:#0969da}
+.grid{stroke:#d0d7de}.zero{stroke:#59636e}.none{fill:#f6f8fa}.dim{opacity:.5}
+.above{--way:#0969da}.below{--way:#bc4c00}.mark{fill:var(--way)}.bar{stroke:var(--way)}
+.hollow{fill:#fff;stroke:var(--way);stroke-width:2}
 @media(prefers-color-scheme:dark){.ground{fill:#0d1117;stroke:#3d444d}.text{fill:#f0f6fc}
-.faint{fill:#9198a1}.grid{stroke:#3d444d}.zero{stroke:#9198a1}.mark{fill:#4493f8}.hollow{fill:#0d1117;stroke:#4493f8}
-.bar{stroke:#4493f8}.none{fill:#212830}.ramp{fill:#4493f8}}
+.faint{fill:#9198a1}.grid{stroke:#3d444d}.zero{stroke:#9198a1}.none{fill:#151b23}
+.above{--way:#4493f8}.below{--way:#f0883e}.hollow{fill:#0d1117}}
 """
 LINES = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#0a7ea4", "#cf222e")
 LINES_SHOWN = len(LINES)
-ROWS_SHOWN = 60
+WIDE, NARROW = 430, 410  # of figures, in pixels: text stays readable on a phone
+CONTRASTS_SHOWN = 12  # in the README's forest plot
+FAINTEST = 0.005  # of the largest effect in a map: below half a point no colour is a full one
+COLUMNS_SHOWN = 8  # variants in a map of effects
 
 
 def draw(board: Board) -> dict[str, str]:
     """Name under `leaderboard/` → SVG, of every figure that there is something to show in."""
     files: dict[str, str] = {}
-    if answered := [one for one in board.contrasts if one.difference is not None]:
-        files["figures/contrasts.svg"] = forest(answered)
+    names = {entry.slug: entry.title for entry in board.entries}
+    answered = [one for one in board.contrasts if one.difference is not None]
+    if answered:
+        lead = lead_contrast(board)
+        first = [one for one in answered if lead is None or one.base == lead.base]
+        others = [one for one in answered if one not in first]
+        files["figures/contrasts.svg"] = forest([*first, *others][:CONTRASTS_SHOWN], names)
+    for base in dict.fromkeys(one.base for one in answered):
+        files[forest_name(base)] = forest([one for one in answered if one.base == base], names)
+    for one in answered:
+        for task in drawn_tasks(one):
+            files[effects_name(one, task)] = effects(one, task, names[one.base])
     for standing in board.standings:
         for task in standing.tasks:
-            files[f"figures/{standing.track}-{task}.svg"] = heat_map(standing, task)
-    if curves := layer_curves(board.entries):
-        for task, lines in curves.items():
-            files[f"figures/layers-{task}.svg"] = curve_chart(task, lines)
+            if columns := effect_columns(board, standing, task):
+                files[effect_map_name(standing, task)] = effect_map(standing, task, columns)
+    for task, lines in layer_curves(board.entries).items():
+        files[f"figures/layers-{task}.svg"] = curve_chart(task, lines)
     return files
 
 
-def forest(contrasts: Sequence[Contrast]) -> str:
+def forest_name(base: str) -> str:
+    """The file of a base's forest plot."""
+    return f"figures/contrasts-{base}.svg"
+
+
+def effects_name(one: Contrast, task: str) -> str:
+    """The file of a contrast's effects in the languages of a task."""
+    what = re.sub(r"[^A-Za-z0-9]+", "-", one.name).strip("-").lower()
+    return f"figures/effects-{one.base}-{what}-{one.track}-{task}.svg"
+
+
+def effect_map_name(standing: Standing, task: str) -> str:
+    """The file of a map of effects."""
+    return f"figures/effects-{standing.track}-{task}.svg"
+
+
+def drawn_tasks(one: Contrast) -> list[str]:
+    """The tasks of a contrast, one figure for each."""
+    return [] if one.difference is None else list(
+        dict.fromkeys(part.task for part in one.difference.languages)
+    )  # fmt: skip
+
+
+def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
     """A line per contrast: the difference in points, its 95 % interval (thick) and its simultaneous
-    one (thin); a hollow mark where the verdict is neither *helps* nor *hurts*."""
+    one (thin); a hollow mark where the verdict is neither *helps* nor *hurts*.
+
+    ``names``: slug of a base → the name that people read.
+    """
     rows = [(one, one.verdict) for one in contrasts if one.difference is not None]
     bounds = [
         100 * end
@@ -58,77 +103,196 @@ def forest(contrasts: Sequence[Contrast]) -> str:
         if end is not None
     ]  # fmt: skip
     ticks = _ticks(min(0.0, *bounds), max(0.0, *bounds))
-    left, width, top, step = 340, 300, 46, 58
+    left, width, top, step = 20, WIDE - 40, 62, 66
     bottom = top + step * len(rows)
 
     def x(at: float) -> float:
         return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
 
-    title = "Difference in points; thick: 95 % interval, thin: simultaneous; hollow: not clear"
-    body = [_text(16, 26, title, "text", weight=600)]
-    for tick in ticks:
-        kind = "zero" if tick == 0 else "grid"
-        body.append(f'<path class="{kind}" d="M{x(tick):.1f} {top - 8}V{bottom}"/>')
-        label = f"{tick:+g}".replace("-", "−") if tick else "0"
-        body.append(_text(x(tick), bottom + 18, label, "faint", "middle"))
+    body = [
+        _text(16, 26, "Difference A − B in points", "text", weight=600),
+        _text(16, 44, "thick: 95 % interval · thin: simultaneous · hollow: not clear", "faint",
+              size=12),
+    ]  # fmt: skip
     said = []
     for index, (one, verdict) in enumerate(rows):
         y = top + step * index + 16
-        body.append(_text(16, y + 1, _short(one.name, 48), "text"))
-        where = f"{one.base} · {one.track} · {one.metric}{' · stand-ins' * one.stand_ins}"
-        body.append(_text(16, y + 17, _short(where, 56), "faint", size=11))
-        for low, high, thick in (
-            (verdict.family_low, verdict.family_high, 1),
-            (verdict.low, verdict.high, 3),
-        ):
-            if low is not None and high is not None:
-                ends = f"M{x(100 * low):.1f} {y}H{x(100 * high):.1f}"
-                body.append(f'<path class="bar" stroke-width="{thick}" d="{ends}"/>')
-        mark = "mark" if verdict.word in ("helps", "hurts") else "hollow"
-        middle = x(100 * (verdict.estimate or 0.0))
-        body.append(f'<circle class="{mark}" cx="{middle:.1f}" cy="{y}" r="4.5"/>')
-        at = left + width + 16
-        body.append(_text(at, y - 4, word(verdict), "text", weight=600, size=12))
-        body.append(_text(at, y + 11, f"{size(verdict)} {plain(verdict)}", "text", size=12))
-        body.append(_text(at, y + 26, f"{adjusted_p(verdict)}", "faint", size=11))
-        said.append(f"{one.name} on {one.base}: {told(verdict)}")
-    return _svg(left + width + 250, bottom + 34, "Contrasts between intermediate tasks", said, body)
+        frozen = one.track == "frozen"
+        where = f"{names[one.base]} · {one.metric}{f' · {one.track}' * (not frozen)}"
+        where += " · stand-ins" * one.stand_ins
+        figure = f"{size(verdict)} {plain(verdict)}"
+        body.append(_text(16, y, _short(one.name, 34), "text", weight=600))
+        body.append(_text(WIDE - 16, y, word(verdict), "text", "end", 12, 600))
+        body.append(_text(16, y + 16, _short(where, 66 - len(figure)), "faint", size=11))
+        body.append(_text(WIDE - 16, y + 16, figure, "text", "end", 11))
+        middle = y + 32
+        for tick in ticks:
+            kind = "zero" if tick == 0 else "grid"
+            body.append(f'<path class="{kind}" d="M{x(tick):.1f} {middle - 10}v20"/>')
+        body += _interval(verdict, x, middle)
+        said.append(f"{one.name} on {names[one.base]}: {told(verdict)}")
+    body += _axis(ticks, x, bottom + 18)
+    return _svg(WIDE, bottom + 30, "Contrasts between intermediate tasks", said, body)
 
 
-def heat_map(standing: Standing, task: str) -> str:
-    """Checkpoints × languages of one task: the darker, the higher."""
-    rows = [row for row in standing.rows if task in row.tasks][:ROWS_SHOWN]
-    langs = list(rows[0].tasks[task].values)
+def effects(one: Contrast, task: str, base: str) -> str:
+    """A line per language of a task, the largest effect first: the difference in points with its
+    plain interval; hollow where it is not clear, faint where the language is at chance."""
+    assert one.difference is not None  # it has tasks
     names = read_languages()
-    cell, left, top = 22, 210, 58
-    width = max(left + cell * len(langs) + 70, 560)
-    metric = rows[0].tasks[task].metric
-    most = max(v.value for row in rows for v in row.tasks[task].values.values()) or 1.0
-    title = f"{task}, {metric} in percent, {standing.track} (full colour: {100 * most:.0f})"
-    body = [_text(16, 26, title, "text", weight=600)]
-    for column, lang in enumerate(langs):
-        body.append(_text(left + cell * (column + 0.5), top - 8, lang, "faint", "middle", 11))
-    body.append(_text(left + cell * len(langs) + 36, top - 8, "mean", "faint", "middle", 11))
-    told = []
-    for index, row in enumerate(rows):
-        y = top + cell * index
-        result = row.tasks[task]
-        body.append(_text(16, y + 15, _short(row.entry.slug, 28), "text", size=12))
-        for column, lang in enumerate(langs):
-            value = result.values[lang].value
-            where = f'x="{left + cell * column}" y="{y}" width="{cell - 2}" height="{cell - 2}"'
-            full = names[lang.split("-")[0]].name
+    lines = [
+        (part, one.difference.line_verdict(part))
+        for part in one.difference.languages
+        if part.task == task
+    ]
+    lines.sort(key=lambda line: -line[0].estimate.difference)
+    bounds = [
+        100 * end
+        for _, verdict in lines
+        for end in (verdict.estimate, verdict.low, verdict.high)
+        if end is not None
+    ]
+    ticks = _ticks(min(0.0, *bounds), max(0.0, *bounds))
+    left, width, top, step = 132, NARROW - 132 - 70, 62, 16
+    bottom = top + step * len(lines)
+
+    def x(at: float) -> float:
+        return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
+
+    title = f"{read_card(task).title}: {one.name}"
+    what = f"{base} · {one.metric} · points"
+    body = [
+        _text(16, 24, _short(title, 52), "text", weight=600),
+        _text(16, 42, _short(what, 60), "faint", size=11),
+    ]
+    for tick in ticks:
+        kind = "zero" if tick == 0 else "grid"
+        body.append(f'<path class="{kind}" d="M{x(tick):.1f} {top - 6}V{bottom + 2}"/>')
+    said = []
+    for index, (part, verdict) in enumerate(lines):
+        y = top + step * index + 8
+        said.append(f"{(name := language_words(part.name, names))}: {told(verdict)}")
+        chance = verdict.why == "at chance"
+        body.append(f'<g class="{"dim" if chance else "shown"}">')
+        body.append(_text(left - 10, y + 4, _short(name, 19), "text", "end", 12))
+        body += _interval(verdict, x, y, simultaneous=False)
+        text = "at chance" if chance else size(verdict)
+        body.append(_text(NARROW - 14, y + 4, text, "text", "end", 11))
+        body.append("</g>")
+    body += _axis(ticks, x, bottom + 18)
+    key = "bar: 95 % interval, unadjusted · hollow: not clear (q by task)"
+    body.append(_text(16, bottom + 38, key, "faint", size=11))
+    return _svg(NARROW, bottom + 50, f"{title}, {what}", said, body)
+
+
+def _interval(
+    verdict: Verdict, x: Callable[[float], float], y: float, *, simultaneous: bool = True
+) -> list[str]:
+    """The intervals and the mark of a verdict, on a line at ``y``; ``x``: points → place."""
+    way = "below" if (verdict.estimate or 0.0) < 0 else "above"
+    body = []
+    for low, high, thick in (
+        (verdict.family_low, verdict.family_high, 1),
+        (verdict.low, verdict.high, 3 if simultaneous else 1.5),
+    ):
+        if low is not None and high is not None:
+            ends = f"M{x(100 * low):.1f} {y}H{x(100 * high):.1f}"
+            body.append(f'<path class="bar {way}" stroke-width="{thick}" d="{ends}"/>')
+    mark = "mark" if verdict.word in ("helps", "hurts") else "hollow"
+    middle = x(100 * (verdict.estimate or 0.0))
+    body.append(f'<circle class="{mark} {way}" cx="{middle:.1f}" cy="{y}" r="4"/>')
+    return body
+
+
+def _axis(ticks: Sequence[float], x: Callable[[float], float], y: float) -> list[str]:
+    labels = [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks]
+    return [
+        _text(x(tick), y, label, "faint", "middle", 11)
+        for tick, label in zip(ticks, labels, strict=True)
+    ]
+
+
+def language_words(unit: str, names: Mapping[str, Language]) -> str:
+    """`German`; of a context in German and a question in Hindi, `German, question Hindi`."""
+    return ", question ".join(names[code].name for code in unit.split("-"))
+
+
+def effect_columns(
+    board: Board, standing: Standing, task: str
+) -> list[tuple[Gain, dict[str, Verdict]]]:
+    """The variants of a ranking with the verdict in each language of a task, the best ones first.
+
+    None of them where the board has too many variants to work the languages out.
+    """
+    gains = widest(board.gains, standing.track, standing.tasks)
+    found = []
+    for row in standing.rows:
+        gain = gains.get(row.entry.slug)
+        if gain is None or gain.difference is None:
+            continue
+        lines = {
+            part.name: gain.difference.line_verdict(part)
+            for part in gain.difference.languages
+            if part.task == task
+        }
+        if lines:
+            found.append((gain, lines))
+    return found[:COLUMNS_SHOWN]
+
+
+def effect_map(
+    standing: Standing, task: str, columns: Sequence[tuple[Gain, Mapping[str, Verdict]]]
+) -> str:
+    """Languages × variants: each variant's difference to its base in points, written and coloured.
+
+    Blue is more and orange less; bold where the verdict is *helps* or *hurts*.
+    """
+    names = read_languages()
+    langs = list(dict.fromkeys(lang for _, lines in columns for lang in lines))
+
+    def mean(lang: str) -> float:
+        known = [v.estimate for _, lines in columns if (v := lines.get(lang)) and v.estimate]
+        return sum(known) / len(columns)
+
+    langs.sort(key=lambda lang: -mean(lang))
+    wide, high, left = 58, 19, 138
+    top = 62 + 17 * len(columns) + 26
+    sizes = [abs(v.estimate or 0.0) for _, lines in columns for v in lines.values()]
+    most = max([FAINTEST, *sizes])
+    title = f"{read_card(task).title}: against the base, in points of {standing.metric}"
+    body = [
+        _text(16, 24, _short(title, 58), "text", weight=600),
+        _text(16, 42, "bold: clear (q by task) · faint: at chance", "faint", size=11),
+    ]
+    said = []
+    for at, (gain, lines) in enumerate(columns):
+        letter = chr(ord("A") + at)
+        key = f"{letter}: {gain.entry.title}"
+        body.append(_text(16, 64 + 17 * at, _short(key, 66), "text", size=12))
+        place = left + wide * (at + 0.5)
+        body.append(_text(place, top - 8, letter, "faint", "middle", 12, 600))
+        for index, lang in enumerate(langs):
+            if (verdict := lines.get(lang)) is None or verdict.estimate is None:
+                continue
+            y = top + high * index
+            way = "below" if verdict.estimate < 0 else "above"
+            share = 0.55 * abs(verdict.estimate) / most
+            chance = verdict.why == "at chance"
+            where = f'x="{left + wide * at}" y="{y}" width="{wide - 2}" height="{high - 2}"'
             body.append(
                 f'<rect class="none" {where} rx="3"/>'
-                f'<rect class="ramp" {where} rx="3" fill-opacity="{value / most:.3f}">'
-                f"<title>{escape(row.entry.slug)}, {escape(full)}: {100 * value:.1f}</title></rect>"
+                f'<rect class="mark {way}" {where} rx="3" fill-opacity="{share:.3f}"/>'
             )
-        if result.macro is not None:
-            mean = f"{100 * result.macro.value:.1f}"
-            body.append(_text(left + cell * len(langs) + 36, y + 15, mean, "text", "middle", 12))
-            told.append(f"{row.entry.slug}: mean {mean}")
-    height = top + cell * len(rows) + 16
-    return _svg(width, height, title, told, body)
+            bold = 700 if verdict.word in ("helps", "hurts") else 400
+            kind = "faint" if chance else "text"
+            body.append(_text(place - 1, y + 13, size(verdict), kind, "middle", 11, bold))
+            words = language_words(lang, names)
+            said.append(f"{gain.entry.title}, {words}: {size(verdict)}, {word(verdict)}")
+    for index, lang in enumerate(langs):
+        name = _short(language_words(lang, names), 20)
+        body.append(_text(left - 8, top + high * index + 13, name, "text", "end", 12))
+    width = max(left + wide * len(columns) + 14, NARROW)
+    return _svg(width, top + high * len(langs) + 14, title, said, body)
 
 
 def layer_curves(entries: Sequence[Entry]) -> dict[str, list[tuple[Entry, list[Result]]]]:
@@ -153,7 +317,7 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
     deepest = max(result.layer or 0 for _, results in lines for result in results)
     most = max(r.macro.value for _, results in lines for r in results if r.macro)
     ticks = _ticks(0.0, 100 * most)
-    left, width, top, high = 56, 480, 46, 220
+    left, width, top, high = 56, NARROW - 86, 46, 220
 
     def at(layer: int, value: float) -> tuple[float, float]:
         return left + width * layer / max(deepest, 1), top + high * (1 - 100 * value / ticks[-1])
@@ -179,10 +343,10 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
                 body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {ring}/>')
         y = top + high + 44 + 18 * index
         body.append(f'<path stroke="{colour}" stroke-width="3"{dash} d="M{left} {y - 4}h24"/>')
-        body.append(_text(left + 32, y, _short(entry.slug, 60), "text", size=12))
+        body.append(_text(left + 32, y, _short(entry.title, 60), "text", size=12))
         best = max((r for r in results if r.macro), key=lambda r: r.macro.value if r.macro else 0)
         value = best.macro.value if best.macro else 0.0
-        told.append(f"{entry.slug}: best at layer {best.layer} with {100 * value:.1f}")
+        told.append(f"{entry.title}: best at layer {best.layer} with {100 * value:.1f}")
     return _svg(left + width + 30, top + high + 44 + 18 * len(lines) + 4, title, told, body)
 
 

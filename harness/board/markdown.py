@@ -59,6 +59,17 @@ def picture(text: str, target: str) -> Raw:
     return Raw(f"!{link(text, target)}")
 
 
+def floating(text: str, target: str, side: str) -> Raw:
+    """A figure at the left or the right, beside what there is room for, with words for it."""
+    said = escape(cell(text), quote=True).replace("&amp;", "&")
+    return Raw(f'<img align="{side}" alt="{said}" src="{quote(target)}">')
+
+
+def unbroken(text: str) -> Raw:
+    """An interval: brackets around numbers are no link, and no line is broken in it."""
+    return Raw(text.replace(" ", "&nbsp;"))
+
+
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1, tail: int = 0
 ) -> Raw:

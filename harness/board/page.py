@@ -13,6 +13,7 @@ from harness.analysis.chance import at_chance
 from harness.analysis.differences import Difference
 from harness.analysis.entries import TRACKS, Entry, Result
 from harness.analysis.gather import Board
+from harness.board.waiting import waiting
 from harness.board.words import plain, size, told, word
 from harness.cards.languages import read_languages
 from harness.statistics.hierarchy import ENOUGH
@@ -67,6 +68,7 @@ def page_data(board: Board) -> dict[str, Any]:
         checkpoints.append(
             {
                 "slug": entry.slug,
+                "title": entry.title,
                 "model": entry.model,
                 "kind": entry.kind,
                 "base": entry.base or (entry.submission and entry.submission.base) or "",
@@ -94,8 +96,23 @@ def page_data(board: Board) -> dict[str, Any]:
             for code in sorted(codes)
         },
         "checkpoints": checkpoints,
+        "waiting": [_waiting(entry) for entry in waiting(board.entries)],
         "verdicts": _verdicts(board),
         "averaged": {s.track: list(s.tasks) for s in board.standings},
+    }
+
+
+def _waiting(entry: Entry) -> dict[str, str]:
+    """A submission without rows: what it is, why there are none, and since when that is known."""
+    attempt = entry.attempt
+    return {
+        "slug": entry.slug,
+        "title": entry.title,
+        "kind": entry.kind,
+        "base": (entry.submission and entry.submission.base) or "",
+        "state": "failed" if attempt is not None and attempt.status == "failed" else "pending",
+        "why": entry.why or "not tried yet",
+        "since": attempt.since[:10] if attempt is not None else "",
     }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import Any
 
 from harness.analysis.cells import official
 from harness.analysis.entries import TRACKS, Entry, Result, Value, board_units
 from harness.analysis.gather import Board
-from harness.analysis.variants import training_seed
-from harness.board.markdown import Raw, code, environment, link, table
+from harness.analysis.variants import on_base, training_seed
+from harness.board.markdown import Raw, cell, code, environment, link, table
 from harness.board.words import percent
 from harness.cards.target_recipes import suite_of
 from harness.results.scores import MACRO, indistinct_words
@@ -39,10 +40,18 @@ def write(board: Board) -> dict[str, str]:
 
 
 def name(entry: Entry, folder: str = "checkpoints/") -> Raw:
-    text = link(entry.model, f"{folder}{entry.slug}.md")
-    if entry.members:
-        text = Raw(f"{text} ({len(entry.members)} seeds)")
+    text = link(entry.title, f"{folder}{entry.slug}.md")
     return Raw(f"{text} *(stand-in)*") if entry.stand_in else text
+
+
+def named(entry: Entry) -> Raw:
+    """Its name, and what it is made of where the name does not say it."""
+    if entry.submission is None or entry.kind == "none":
+        return name(entry)
+    on = on_base(entry)
+    if entry.submission.recipe is not None:
+        return Raw(f"{name(replace(entry, title=entry.title.replace(on, '', 1)))} {cell(on)}")
+    return Raw(f"{name(entry)}, {cell(entry.kind + on)}")
 
 
 def scored(value: Value | None) -> Raw:
@@ -99,7 +108,7 @@ def _variant_facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
 
 def _seed_table(entry: Entry) -> Raw:
     rows = [
-        (link(member.slug, f"{member.slug}.md"), training_seed(member), result.task, result.track,
+        (link(member.title, f"{member.slug}.md"), training_seed(member), result.task, result.track,
          result.metric, scored(result.macro))
         for track in TRACKS
         for task in entry.tasks(track)

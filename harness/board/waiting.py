@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.entries import Entry
-from harness.board.markdown import Raw, code, table
+from harness.board.markdown import Raw, table
 from harness.board.pages import name
 from harness.submissions.submission import Submission
 
 
-def waiting_table(entries: Sequence[Entry]) -> Raw | None:
+def waiting(entries: Sequence[Entry]) -> list[Entry]:
     """What is still to be measured, by base and kind; a base comes before what started from it."""
-    waiting = [entry for entry in entries if not entry.results]
-    waiting.sort(key=lambda e: (_origin(e.submission).lower(), e.kind != "none", e.kind))
+    found = [entry for entry in entries if not entry.results]
+    return sorted(found, key=lambda e: (_origin(e.submission).lower(), e.kind != "none", e.kind))
+
+
+def waiting_table(entries: Sequence[Entry]) -> Raw | None:
+    """These, with the reason why."""
     rows = [
         (_origin(entry.submission), entry.kind, name(entry),
          ", ".join(entry.submission.datasets if entry.submission else ()) or "—",
-         ", ".join(sorted(entry.contaminated)) or "—", code((entry.revision or "pending")[:18]),
-         entry.why or "not tried yet")
-        for entry in waiting
+         ", ".join(sorted(entry.contaminated)) or "—",
+         entry.why or "not tried yet", (entry.attempt.since[:10] if entry.attempt else "") or "—")
+        for entry in waiting(entries)
     ]  # fmt: skip
     headers = (
-        "base", "kind", "checkpoint", "data sets", "trained on targets", "revision", "why not"
+        "base", "kind", "checkpoint", "data sets", "trained on targets", "why not", "since"
     )  # fmt: skip
     return table(headers, rows, left=len(headers)) if rows else None
 

@@ -43,6 +43,7 @@ LARGEST_RATIO = 4
 # Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
 ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
 SMALLEST_SUSPECT = 50_000_000  # parameters
+PANIC = "PanicException"
 MOST_PARTS = 200_000  # modules and parameters of a model: the largest have some tens of thousands
 # What safetensors calls the types that weights are loaded in.
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
@@ -163,9 +164,10 @@ def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Itera
         if str(error).startswith(checkpoint.label):
             raise
         raise type(error)(f"{checkpoint.label}: {error}") from error
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:  # a panic of a library in Rust is no Exception
+    except BaseException as error:
+        # A panic of a library in Rust is no Exception; all others of that kind end the command.
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
         reason = one_line(error, 200) or type(error).__name__
         if is_out_of_memory(error):
             raise IncompleteError(f"no memory: {checkpoint.label} {failing}: {reason}") from error

@@ -64,10 +64,13 @@ def _read(path: Path, size: int, changed: int) -> dict[str, Any]:
 
 def _before_model(data: bytes) -> dict[str, Any] | None:
     """The entries before ``"model"``; None where something that decides may come after it."""
-    if ESCAPED.search(data) or any(data.count(b'"%s"' % key.encode()) > 1 for key in DECIDING):
+    if ESCAPED.search(data):
         return None
     starts = (_parsed_start(data[:size].decode("utf-8", errors="ignore")) for size in STARTS)
-    return next((start for start in starts if start is not None), None)
+    found = next((start for start in starts if start is not None), None)
+    if found is None or any(data.count(b'"%s"' % k.encode()) != (k in found) for k in DECIDING):
+        return None
+    return found
 
 
 def _parsed_start(text: str) -> dict[str, Any] | None:

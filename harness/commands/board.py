@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks
+from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks, with_options
 from harness.commands.outputs import errors, print_json, show_found
+from harness.evaluation.options import Options
 
 if TYPE_CHECKING:
     from harness.analysis.compare import Compared
@@ -40,12 +41,39 @@ def leaderboard(
         show_found(lambda: rebuilt(root, check=check, cache=cache, submissions=known), show)
 
 
-def verify(root: BoardRoot = Path(".")) -> None:
-    """Recompute every score of the leaderboard from its outcomes; exit 1 where one differs."""
+@with_options(only=("seed", "data", "cache_dir", "device", "offline"))
+def verify(
+    options: Options,
+    root: BoardRoot = Path("."),
+    replay: Annotated[
+        int | None,
+        typer.Option(help="Measure so many languages again, drawn by --seed.", metavar="N"),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw from rows of this id or folder alone; repeat for several."),
+    ] = None,
+) -> None:
+    """Recompute every score of the leaderboard from its outcomes; exit 1 where one differs.
+
+    Rows that are forged and consistent are found by --replay alone, which measures a sample of them
+    again: at least 99 % of a language's rows must be alike, its metrics within 0.1 points.
+    """
     with errors():
+        from harness.analysis.gather import RESULTS
         from harness.board.build import verify as verified
 
         typer.echo(f"{verified(root):,} scores are what the outcomes give")
+        if replay is None:
+            return
+        from harness.evaluation.replay import failed
+        from harness.evaluation.replay import replay as replayed
+
+        found = []
+        for one in replayed(root / RESULTS, replay, models=model or (), options=options):
+            typer.echo(str(one))
+            found.append(one)
+        failed(found)
 
 
 def compare(

@@ -337,27 +337,16 @@ class Encoder:
         lang: str,
         share: tuple[int, int],
     ) -> None:
-        with refusing(self.checkpoint, UNENCODED):
-            self._encode_batches(texts, keys, missing, role, lang, share)
-
-    def _encode_batches(
-        self,
-        texts: Sequence[str],
-        keys: Sequence[bytes],
-        missing: npt.NDArray[np.bool_],
-        role: Role,
-        lang: str,
-        share: tuple[int, int],
-    ) -> None:
         stores = {layer: self._store(layer, role) for layer in self.encodings}
         model, tokenizer = self._backbone.load()
         encoding = next(iter(self.encodings.values()))
-        if self._steps is None:
-            self._steps = build_steps(encoding.steps, self.device)
-        if all(key in self._ids for key in keys):
-            ids = [self._ids[key] for key in keys]
-        else:
-            ids = tokenize(tokenizer, texts, encoding, role)
+        with refusing(self.checkpoint, UNENCODED):
+            if self._steps is None:
+                self._steps = build_steps(encoding.steps, self.device)
+            if all(key in self._ids for key in keys):
+                ids = [self._ids[key] for key in keys]
+            else:
+                ids = tokenize(tokenizer, texts, encoding, role)
         self._ids = {}
         first, step = share
         lengths = [len(row) for row in ids]
@@ -366,10 +355,11 @@ class Encoder:
             # A batch is computed whole or not at all: its make-up decides the last bits.
             if missing[batch].any():
                 forward = partial(self._forward, model, tokenizer, ids)
-                for rows, vectors in halving(batch, forward):
-                    for layer, store in stores.items():
-                        _check_finite(vectors[layer], self.checkpoint, lang, encoding.dtype)
-                        store.append([keys[row] for row in rows], vectors[layer])
+                with refusing(self.checkpoint, UNENCODED):
+                    for rows, vectors in halving(batch, forward):
+                        for layer, store in stores.items():
+                            _check_finite(vectors[layer], self.checkpoint, lang, encoding.dtype)
+                            store.append([keys[row] for row in rows], vectors[layer])
             self._progress(len(batch), sum(len(texts[row]) for row in batch))
 
     def _forward(

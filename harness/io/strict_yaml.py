@@ -108,6 +108,8 @@ def parse(data: bytes, name: str) -> Document:
 def scan_file(path: Path, name: str | None = None) -> Document:
     """Parse a file, collecting problems. DataError where reading cannot go on to its end."""
     name = name or path.name
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise DataError(f"{name}: not a file: remove it")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -253,5 +255,5 @@ def _problems(
         if one["type"] == "literal_error" and isinstance(one["input"], str):
             known = re.findall(r"'([^']+)'", one["ctx"]["expected"])
             what = str(unknown_name("value", one["input"][:80], known))
-        found.append((path, f"{document.place(path)}: {key}: {' '.join(what.split())}"))
+        found.append((path, f"{document.place(path)}: {key}: {one_line(what)}"))
     return found

@@ -79,7 +79,7 @@ def consistent(file: OutcomeFile) -> Iterator[None]:
         yield
     except CONTRADICTIONS as error:
         raise DataError(
-            f"{file.path} contradicts itself ({one_line(error, 200)}): {REMEDY}"
+            f"{file.path} contradicts itself ({one_line(error, 150)}): {REMEDY}"
         ) from error
 
 

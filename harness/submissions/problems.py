@@ -21,6 +21,8 @@ from harness.submissions.submission import (
     target_data,
 )
 
+MOST = 50  # problems of one file that are listed
+
 
 def problems(paths: Iterable[Path]) -> list[str]:
     """``file:line: problem`` of every problem in the files, alone and among those beside them.
@@ -43,7 +45,10 @@ def problems(paths: Iterable[Path]) -> list[str]:
         for path in sorted({*inside, *folder.glob("*.yaml")}):
             lines, document = _alone(path)
             if path in inside:
-                found += lines
+                found += lines[:MOST]
+                if len(lines) > MOST:
+                    rest = len(lines) - MOST
+                    found.append(f"{one_line(path.as_posix())}: and {rest} more problems")
             if document is not None:
                 documents[path] = document
                 if not lines:

@@ -16,12 +16,13 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.cards.languages import canonical
 from harness.cards.objectives import MULTILINGUAL, WITHOUT_CARD, Objective
 from harness.cards.task import card_names
-from harness.errors import DataError, UsageError, unknown_name
+from harness.errors import DataError, UsageError, one_line, unknown_name
 from harness.io.strict_yaml import Strict, read_model
 
 CONVERT = "xharness convert"  # where safetensors come from that are nowhere published
 CONTAMINATED = 0.01  # the largest share of a language that is put down to chance
-SLUG = re.compile(r"[A-Za-z0-9][\w.-]*")
+SLUG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+_PART = r"\w(?:[\w.-]*\w)?"  # of an id: no dot or hyphen at its ends
 # Training on the first shows the second too: the same questions, or the same text.
 SAME_DATA: Mapping[str, tuple[str, ...]] = {
     "xquad": ("lareqa",),
@@ -31,10 +32,25 @@ SAME_DATA: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def _model(name: str) -> str:
+    """An id that can exist on the Hub, or the name of a folder."""
+    hub = "/" in name
+    if (
+        not re.fullmatch(f"{_PART}(?:/{_PART})?", name, re.ASCII)
+        or ".." in name
+        or (hub and ("--" in name or name.endswith(".git")))
+    ):
+        raise ValueError(
+            f"{one_line(name, 60)!r} cannot be an id: ASCII letters, digits, _ and single . or -"
+            " between them, as in org/name"
+        )
+    return name
+
+
 def _revision(revision: str | None) -> str | None:
     if revision is not None and not re.fullmatch(r"[0-9a-f]{40}|local:[0-9a-f]{64}", revision):
         raise ValueError(
-            f"{revision!r} is neither a commit of 40 hex digits nor local:<sha256>;"
+            f"{one_line(revision, 80)!r} is neither a commit of 40 hex digits nor local:<sha256>;"
             " leave it out for a submission that is pending"
         )
     return revision
@@ -61,6 +77,7 @@ def targets() -> tuple[str, ...]:
     return (*card_names(), *WITHOUT_CARD)
 
 
+ModelName = Annotated[str, Field(max_length=200), AfterValidator(_model)]
 Revision = Annotated[str | None, AfterValidator(_revision)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Overlap = dict[Annotated[str, AfterValidator(_target)], dict[str, dict[str, Share]]]
@@ -83,9 +100,9 @@ class Submission(Strict):
     the languages of their data, and are contrasted with each other alone.
     """
 
-    model: str = Field(min_length=1, max_length=200, pattern=r"^[\w.-]+(/[\w.-]+)?$")
+    model: ModelName
     revision: Revision = None
-    base: str | None = Field(default=None, max_length=200, pattern=r"^[\w.-]+(/[\w.-]+)?$")
+    base: ModelName | None = None
     base_revision: Revision = None
     objective: Objective
     languages: list[Annotated[str, AfterValidator(_language)]] = Field(default_factory=list)

@@ -18,9 +18,10 @@ import pytest
 from harness.analysis.compare import compare
 from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
+from harness.analysis.variants import titled
 from harness.board.build import leaderboard
 from harness.statistics.multiplicity import benjamini_hochberg, holm
-from harness.submissions.submission import read_submissions
+from harness.submissions.submission import Submission, read_submissions
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
 
 FOUND = {"en": (1, 2, 3), "many": (4, 5, 6)}
@@ -269,7 +270,7 @@ def test_the_answer_is_about_recipes(seeded: Path) -> None:
     text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
     assert "one recipe of intermediate training on English QA (3 seeds)" in text
     assert "this is about these recipes on this base, in these languages" in text
-    assert "what follows from them](STUDY.md)" in text
+    assert "[the study behind it](STUDY.md)" in text
     leaderboard(seeded, check=True)
     (seeded / "leaderboard/STUDY.md").unlink()
     leaderboard(seeded)
@@ -312,7 +313,7 @@ def test_seen_less_unseen_is_a_family_of_its_own(seeded: Path) -> None:
     )
     assert found["English QA − base"].seen_holm is None
     leaderboard(seeded)
-    text = (seeded / "leaderboard/README.md").read_text(encoding="utf-8")
+    text = (seeded / "leaderboard/contrasts.md").read_text(encoding="utf-8")
     assert "], Holm p " in text
 
 
@@ -321,8 +322,55 @@ def test_pages_of_a_variant_and_its_seeds(seeded: Path) -> None:
     folder = seeded / "leaderboard"
     page = (folder / "checkpoints/many.md").read_text(encoding="utf-8")
     assert "trained with 3 seeds" in page
-    rows = [line for line in page.splitlines() if line.startswith("| [many-")]
+    start = "| [Multilingual QA (many), seed "
+    rows = [line for line in page.splitlines() if line.startswith(start)]
     assert [row.split("**")[1] for row in rows] == ["50.0", "62.5", "75.0"]
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    assert "[many](checkpoints/many.md) (3 seeds)" in readme
-    assert "recipe: 3 seeds against 3 seeds; demo&#95;bitext" in readme
+    assert "[Multilingual QA (many), 3 seeds](checkpoints/many.md) on base |" in readme
+    contrasts = (folder / "contrasts.md").read_text(encoding="utf-8")
+    assert "recipe: 3 seeds against 3 seeds; demo&#95;bitext" in contrasts
+
+
+def _entry(slug: str, **fields: Any) -> Entry:
+    made = {"recipe": "en-1a", "datasets": ["MLQA dev, English"], "base": "org/one", "seed": 1}
+    submission = Submission(
+        model=slug, objective="extractive-qa", languages=["en"], revision="a" * 40, **made | fields
+    )
+    return Entry(slug, slug, None, submission, None, frozenset(), ())
+
+
+@pytest.mark.parametrize(
+    ("second", "names"),
+    [
+        ({"seed": 2}, ["English QA (MLQA dev), seed 1", "English QA (MLQA dev), seed 2"]),
+        (
+            {"base": "org/two"},
+            ["English QA (MLQA dev) on one, seed 1", "English QA (MLQA dev) on two, seed 1"],
+        ),
+        (
+            {"datasets": ["MLQA dev, a half"]},
+            ["English QA (MLQA dev, English) on one, seed 1",
+             "English QA (MLQA dev, a half) on one, seed 1"],
+        ),
+        (
+            {"recipe": "en-2b"},
+            ["English QA (MLQA dev, English; en-1a) on one, seed 1",
+             "English QA (MLQA dev, English; en-2b) on one, seed 1"],
+        ),
+        (
+            {},
+            ["English QA (MLQA dev, English; a) on one, seed 1",
+             "English QA (MLQA dev, English; b) on one, seed 1"],
+        ),
+    ],
+    ids=["seed", "base", "data", "recipe", "nothing"],
+)  # fmt: skip
+def test_a_name_is_the_shortest_that_is_no_others(second: dict[str, Any], names: list[str]) -> None:
+    assert [one.title for one in titled([_entry("a"), _entry("b", **second)])] == names
+
+
+def test_a_checkpoint_without_a_recipe_has_its_models_name() -> None:
+    hub = Entry("org__x", "org/x", None, None, None, frozenset(), ())
+    one, other = (Entry(slug, "local", None, None, None, frozenset(), ()) for slug in "ab")
+    assert [e.title for e in titled([hub, one])] == ["org/x", "local"]
+    assert [e.title for e in titled([one, other])] == ["local (a)", "local (b)"]

@@ -16,7 +16,7 @@ from harness.analysis import gather
 from harness.analysis.fold import fold, fold_key
 from harness.analysis.gather import fold_all, read_board, read_scores
 from harness.board.build import leaderboard, render, verify
-from harness.board.readme import _above_chance
+from harness.board.contrasts import _above_chance
 from harness.errors import CheckFailed, DataError, NotFoundError
 from harness.results.outcomes import OutcomeFile
 from harness.results.scores import SCHEMA
@@ -200,8 +200,8 @@ def test_listed_apart_and_never_ranked(root: Path, change: dict[str, Any]) -> No
     measure(root, "hand/other", bitext(MANY), **change)
     assert set(ranked(root)) == {"base", "english-qa", "multilingual-qa"}
     leaderboard(root)
-    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
-    apart = text[text.index("## Listed apart") : text.index("## Coverage")]
+    text = (root / "leaderboard/coverage.md").read_text(encoding="utf-8")
+    apart = text[text.index("## Listed apart") :]
     assert "hand/other" in apart
 
 
@@ -212,12 +212,13 @@ def test_languages_with_candidates_of_equal_ids_are_named(root: Path) -> None:
     submit(root, "hand/tied", base=BASE, objective="extractive-qa", languages=["en"])
     assert "tied" in ranked(root)  # said, and no reason not to rank it
     leaderboard(root)
-    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
-    named = text[text.index("## Indistinct candidates") : text.index("## Coverage")]
+    text = (root / "leaderboard/coverage.md").read_text(encoding="utf-8")
+    named = text[text.index("## Indistinct candidates") :]
     assert "hand/tied" in named
     assert "sw 96 %" in named
     assert "de " not in named.rpartition("|--")[2]  # 5 % is not more than 5 %
     assert named.count("hand/") == 1
+    text = (root / "leaderboard/contrasts.md").read_text(encoding="utf-8")
     marked = [
         line for line in text.splitlines() if line.endswith("| not known (at chance), indistinct |")
     ]
@@ -259,7 +260,7 @@ def test_a_mean_over_missing_languages_is_refused(root: Path) -> None:
     assert (result.macro, result.missing) == (None, ("sw",))
     assert entry.slug not in ranked(root)
     leaderboard(root)
-    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
+    text = (root / "leaderboard/coverage.md").read_text(encoding="utf-8")
     assert "no mean, missing: sw" in text
 
 
@@ -356,10 +357,11 @@ def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
     assert one.difference.at_chance == 1
     assert one.difference.above_chance is not None
     assert one.difference.above_chance.estimate.difference == pytest.approx(0.30)
-    text = render(board)["leaderboard/README.md"].decode()
+    files = render(board)
+    text = files["leaderboard/contrasts.md"].decode()
     assert "| +30.0" in text
     assert "1 of 2 | n/a |" in text
-    assert "where not at chance, 1 of 2, against" in text
+    assert "where not at chance, 1 of 2, against" in files["leaderboard/README.md"].decode()
 
 
 def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> None:
@@ -374,12 +376,14 @@ def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> No
         submit(root, f"hand/{name}", revision=None)
         submit(root, f"hand/{name}-qa", base=f"hand/{name}", objective="extractive-qa",
                languages=["en"], revision=None)  # fmt: skip
-    text = render(read_board(root))["leaderboard/README.md"].decode()
+    files = render(read_board(root))
+    text = files["leaderboard/README.md"].decode()
     assert (
         "On hand/base, one recipe of intermediate training on English QA (3 seeds) **hurts**"
         " cross-lingual retrieval: −50.0" in text
     )
-    assert "- all of hand/one, hand/two: the base is not measured" in text
+    waiting = files["leaderboard/contrasts.md"].decode()
+    assert "- all of hand/one, hand/two: the base is not measured" in waiting
 
 
 def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
@@ -388,13 +392,14 @@ def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
     assert published
     assert not published & {row.entry.model for s in board.standings for row in s.rows}
     assert not published & set(board.scores.column("model").to_pylist())
-    text = render(board)["leaderboard/README.md"].decode()
-    before, _, after = text.partition("## Published figures")
-    assert not any(model in before for model in published)
+    files = {name: content.decode() for name, content in render(board).items()
+             if name.endswith(".md")}  # fmt: skip
+    after = files["leaderboard/published.md"]
     assert all(model in after for model in published)
+    assert not any(model in files["leaderboard/rankings.md"] for model in published)
     # A figure of another metric, split or protocol says so.
     assert "mAP without a cut" in after
-    assert "### mGTE, Table 1 (XTREME-R)" in after
+    assert "## mGTE, Table 1 (XTREME-R)" in after
     assert (
         "| lareqa | map@20 | 11 | 75.26 | 63.43 | 72.13 | 71.54 | paragraphs are retrieved, not"
         in after
@@ -417,9 +422,11 @@ def test_without_variants_the_answer_says_what_is_missing(root: Path) -> None:
     text = render(read_board(root))["leaderboard/README.md"].decode()
     assert "cannot be answered yet: no variant with its base is on the board" in text
     submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"])
-    text = render(read_board(root))["leaderboard/README.md"].decode()
+    files = render(read_board(root))
+    text = files["leaderboard/README.md"].decode()
     assert "cannot be answered yet: English QA: not measured whole (frozen)" in text
-    assert "not measured" in text[text.index("## Coverage") :]
+    assert "[1 submission is not measured yet](pending.md)" in text
+    assert "hand/english-qa" in files["leaderboard/pending.md"].decode()
 
 
 def test_seeds_are_averaged(root: Path) -> None:
@@ -439,7 +446,7 @@ def test_broken_subset_is_flagged(root: Path) -> None:
     units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
     for name, line in (("a", rows(12)), ("b", rows(14)), ("c", rows(13, "hi")), ("d", rows(11))):
         measure(root, f"hand/{name}", {u: line(u) for u in units}, task="demo_qa", layer=None)
-    text = render(read_board(root))["leaderboard/README.md"].decode()
+    text = render(read_board(root))["leaderboard/coverage.md"].decode()
     (line,) = [
         line
         for line in text[text.index("## To look into") :].splitlines()

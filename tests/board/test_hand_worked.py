@@ -40,12 +40,17 @@ def readme(root: Path) -> str:
     return (root / "leaderboard" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def contrasts(readme: str, root: Path) -> str:
+    return (root / "leaderboard" / "contrasts.md").read_text(encoding="utf-8")
+
+
 def test_answer(readme: str) -> None:
     (first,) = lines(readme, "intermediate training on English QA", "On hand/base")
     # One checkpoint a side is descriptive, and of 4 candidates all are among the first ten.
     said = "what intermediate training on English QA does to cross-lingual retrieval is **not known"
     assert f"{said} (at chance)**: +50.00 points, 95 % interval [+50.00, +50.00], sim" in first
-    assert "demo&#95;bitext in 2 languages" in first
+    assert "in 2 languages.)" in first
     assert "Holm p = 1.000, at chance in 2 of 2, against no intermediate training." in first
     for what, figures in (
         ("no intermediate training", "+75.00 points, 95 % interval [+50.00, +100.00]"),
@@ -53,25 +58,27 @@ def test_answer(readme: str) -> None:
     ):
         (line,) = lines(readme, f"- multilingual QA against {what}: ")
         assert f": **not known (at chance)**, {figures}, " in line
-    assert lines(readme, "- not answered yet: English NLI − base (English NLI: no checkpoint")
+    (missing,) = lines(readme, "**Missing:** ")
+    assert "[5 of 8 questions on hand/base](contrasts.md#not-answered-yet)" in missing
     assert lines(readme, "describes these checkpoints in these languages")
 
 
-def test_contrast_table(readme: str) -> None:
+def test_contrast_tables(contrasts: str) -> None:
     found = [
         [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in lines(readme, "recall@10, frozen |")
+        for line in lines(contrasts, "recall@10, frozen |")
     ]
     verdict = "**not known (at chance)**"
-    assert [row[1:2] + row[3:6] for row in found] == [
+    assert [row[0:1] + row[2:5] for row in found] == [
         ["English QA − base", verdict, "**+50.00**", "[+50.00,&nbsp;+50.00]"],
         ["multilingual QA − base", verdict, "**+75.00**", "[+50.00,&nbsp;+100.00]"],
         ["multilingual QA − English QA", verdict, "**+25.00**", "[0.00,&nbsp;+50.00]"],
     ]
-    assert [row[8] for row in found] == ["Holm p = 1.000"] * 3
-    assert [row[9] for row in found] == ["none"] * 3  # of 4 candidates all are in the first ten
-    assert [row[10] for row in found] == ["n/a"] * 3  # no language is seen in one and none unseen
-    assert all(row[11].startswith("descriptive: 1 checkpoint against 1") for row in found)
+    assert [row[7] for row in found] == ["Holm p = 1.000"] * 3
+    rests = [line.split(" | ") for line in lines(contrasts, "| frozen | ", "descriptive: ")]
+    assert [row[2] for row in rests] == ["none"] * 3  # of 4 candidates all are in the first ten
+    assert [row[3] for row in rests] == ["n/a"] * 3  # no language is seen in one and none unseen
+    assert all(row[4].startswith("descriptive: 1 checkpoint against 1") for row in rests)
 
 
 def test_ranking(readme: str) -> None:
@@ -82,6 +89,10 @@ def test_ranking(readme: str) -> None:
     assert "**75.0** [" in ranking[0]
     assert "**50.0** [50.0, 50.0]" in ranking[1]
     assert "**0.0** [0.0, 0.0]" in ranking[2]
+    # Of four candidates all are among the first ten, whatever the order.
+    assert "|  | *chance* | 100.0 | — |" in readme
+    assert "|  | *ceiling* | 100.0 | — |" in readme
+    assert "+75.00 [+50.00,&nbsp;+100.00], **not known (at chance)**" in ranking[0]
 
 
 def test_p_values(root: Path) -> None:
@@ -95,14 +106,19 @@ def test_p_values(root: Path) -> None:
     assert all(one.why and one.holm is None for one in tuned)
 
 
-def test_heat_map_tells_the_numbers(root: Path) -> None:
+def test_figures_tell_the_numbers(root: Path) -> None:
     leaderboard(hand_worked(root))
-    svg = (root / "leaderboard/figures/frozen-demo_bitext.svg").read_text(encoding="utf-8")
-    assert "<title>multilingual-qa, Swahili: 50.0</title>" in svg
-    assert "english-qa: mean 50.0" in svg
-    forest = (root / "leaderboard/figures/contrasts.svg").read_text(encoding="utf-8")
-    said = "multilingual QA − base on base: not known (at chance): +75.00 points, 95 % interval"
+    figures = root / "leaderboard/figures"
+    by_language = (figures / "effects-frozen-demo_bitext.svg").read_text(encoding="utf-8")
+    assert "hand/multilingual-qa, Swahili: +50.00, not known (at chance)" in by_language
+    assert ">+100.00</text>" in by_language  # German, in the cell itself
+    forest = (figures / "contrasts.svg").read_text(encoding="utf-8")
+    said = (
+        "multilingual QA − base on hand/base: not known (at chance): +75.00 points, 95 % interval"
+    )
     assert f"{said} [+50.00, +100.00]" in forest
+    lines_of = (figures / "effects-base-english-qa-base-frozen-demo_bitext.svg").read_text("utf-8")
+    assert lines_of.index("German: ") < lines_of.index("Swahili: ")  # the largest effect first
 
 
 def test_page_of_a_checkpoint(root: Path) -> None:

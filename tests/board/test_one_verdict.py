@@ -46,8 +46,8 @@ def seeds(root: Path) -> Path:
     return root
 
 
-def readme(root: Path) -> str:
-    text = (root / "leaderboard/README.md").read_text(encoding="utf-8")
+def readme(root: Path, name: str = "README.md") -> str:
+    text = (root / "leaderboard" / name).read_text(encoding="utf-8")
     return unescape(text.replace("&nbsp;", " "))
 
 
@@ -71,6 +71,7 @@ def verdict_of(root: Path, name: str) -> Verdict:
     return found[name].verdict
 
 
+NAMES_OF = {"de": "German", "sw": "Swahili"}
 NAMES = {
     "English QA − base": ("en", "base"),
     "multilingual QA − base": ("many", "base"),
@@ -88,21 +89,22 @@ def test_every_place_says_the_same(seeds: Path, name: str, sides: tuple[str, str
     # The answer, or what stands beside it.
     assert figures(verdict) in text
     # The table of contrasts.
-    (row,) = [one for one in text.splitlines() if f"| {name} | recall@10, frozen |" in one]
+    whole = readme(seeds, "contrasts.md")
+    (row,) = [one for one in whole.splitlines() if f"| {name} | recall@10, frozen |" in one]
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells[4:10] == [
+    assert cells[3:9] == [
         f"**{word(verdict)}**", f"**{size(verdict)}**", plain(verdict), simultaneous(verdict),
         p_value(verdict.p), adjusted_p(verdict),
     ]  # fmt: skip
     if sides[1] == "base":
         # Every checkpoint against its base, and the ranking.
-        (row,) = [one for one in text.splitlines() if one.startswith(f"| [{sides[0]}](")
+        (row,) = [one for one in whole.splitlines() if f"](checkpoints/{sides[0]}.md)" in one
                   and "recall@10 of demo" in one]  # fmt: skip
         cells = [cell.strip() for cell in row.split("|")]
-        assert cells[6:11] == [
+        assert cells[3:8] == [
             word(verdict), size(verdict), plain(verdict), p_value(verdict.p), adjusted_p(verdict),
         ]  # fmt: skip
-        assert f"| {size(verdict)} {plain(verdict)}, {word(verdict)} |" in text
+        assert f"| {size(verdict)} {plain(verdict)}, **{word(verdict)}** |" in text
     # The page, in both orders.
     (said,) = [one["said"] for one in page(seeds)["verdicts"] if (one["a"], one["b"]) == sides]
     assert said == [line, told(verdict.mirrored())]
@@ -116,7 +118,7 @@ def test_every_place_says_the_same(seeds: Path, name: str, sides: tuple[str, str
     assert shown["verdict"]["adjusted"]["p"] == verdict.adjusted.p
     # The figure.
     forest = (seeds / "leaderboard/figures/contrasts.svg").read_text(encoding="utf-8")
-    assert f"{name} on base: {line}" in unescape(forest)
+    assert f"{name} on {BASE}: {line}" in unescape(forest)
 
 
 def test_a_contrast_of_a_single_seed_is_descriptive(seeds: Path) -> None:
@@ -144,14 +146,17 @@ def test_the_languages_say_the_same(seeds: Path) -> None:
         one["lines"] for one in page(seeds)["verdicts"] if (one["a"], one["b"]) == ("many", "base")
     ]
     text, printed = (
-        readme(seeds),
+        readme(seeds, "contrasts.md"),
         run(seeds, "compare", "many", "base", "--by-language", "--root", seeds),
     )
     for part in one.difference.languages:
         verdict = one.difference.line_verdict(part)
         cells = [size(verdict), plain(verdict), word(verdict)]
         assert lines[f"{part.task} {part.name}"][0][3:] == cells
-        assert f"| {part.name} | {cells[0]} | {cells[1]} | {p_value(part.q)} | {cells[2]} |" in text
+        assert (
+            f"| {NAMES_OF[part.name]} | {cells[0]} | {cells[1]} | {p_value(part.q)} | {cells[2]} |"
+            in text
+        )
         (row,) = [row for row in printed.splitlines() if row.startswith(f"{part.name} ")]
         assert " ".join(row.split()).endswith(f"{cells[0]} {cells[1]} {p_value(part.q)} {cells[2]}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.board.build import leaderboard
+from harness.submissions.attempts import Attempt, write_attempts
 from tests.board.boards import BASE, MANY, answers, hand_worked, hits, measure, submit
 from tests.board.chromium import Browser, find
 
@@ -184,7 +187,8 @@ def test_controls_have_names(browser: Browser, url: str) -> None:
     browser.open(url)
     unnamed = "[...document.querySelectorAll('select,input')].filter(c => !c.labels.length).length"
     assert browser.run(unnamed) == 0
-    assert browser.run("document.querySelectorAll('table caption').length") == 2
+    assert browser.run("document.querySelectorAll('table caption').length") == 3
+    assert browser.run("document.querySelectorAll('table').length") == 3
 
 
 def test_hostile_name_does_nothing(browser: Browser, root: Path) -> None:
@@ -196,3 +200,53 @@ def test_hostile_name_does_nothing(browser: Browser, root: Path) -> None:
     assert browser.run("document.title") == "xharness leaderboard"
     assert browser.run("document.querySelectorAll('img').length") == 0
     assert evil in cells(browser, "scores", 1)
+
+
+def test_what_waits_is_listed_with_the_reason_and_since_when(
+    browser: Browser, root: Path, tmp_path: Path
+) -> None:
+    hand_worked(root)
+    submit(root, "hand/gated", base=BASE, objective="nli", languages=["en"], revision=None)
+    submit(root, "hand/new", revision=None)
+    failed = Attempt(
+        model="hand/gated", status="failed", reason="gated: ask for access", exit_code=3,
+        since="2026-01-02T03:04:05+00:00",
+    )  # fmt: skip
+    write_attempts(root, {"gated": failed})
+    leaderboard(root)
+    browser.open((root / "leaderboard/index.html").as_uri())
+    assert browser.run("document.querySelector('#waiting-list summary').textContent") == (
+        "2 submissions without scores, 1 of them failed"
+    )
+    rows = browser.run(
+        "[...document.querySelectorAll('#waiting tbody tr')]"
+        ".map(r => [...r.cells].slice(3).map(c => c.textContent))"
+    )
+    assert sorted(rows) == [
+        ["failed", "gated: ask for access", "2026-01-02"],
+        ["pending", "not tried yet", "—"],
+    ]
+    text = (root / "leaderboard/pending.md").read_text(encoding="utf-8")
+    assert "| gated: ask for access | 2026-01-02 |" in text
+
+
+def test_csv_is_the_visible_table(browser: Browser, url: str) -> None:
+    browser.open(url)
+    lines = list(csv.reader(io.StringIO(browser.run("csv($('scores'))"))))
+    assert lines[0][:2] == ["rank", "checkpoint"]
+    assert len({len(line) for line in lines}) == 1
+    assert len(lines) == 1 + browser.run("document.querySelectorAll('#scores tbody tr').length")
+    assert "hand/english-qa" in [line[1] for line in lines]
+    browser.open(url, width=390)  # what a phone hides is not in it
+    narrow = list(csv.reader(io.StringIO(browser.run("csv($('scores'))"))))
+    assert len(narrow[0]) < len(lines[0])
+
+
+@pytest.mark.parametrize(("text", "cell"), [("=1+1", "'=1+1"), ("@x", "'@x"), ("-3.1", "-3.1")])
+def test_csv_holds_no_formulas(browser: Browser, url: str, text: str, cell: str) -> None:
+    browser.open(url)
+    made = (
+        "(() => { const t = document.createElement('table'); t.insertRow().insertCell().textContent"
+        f" = {text!r}; document.body.append(t); return csv(t); }})()"
+    )
+    assert next(csv.reader(io.StringIO(browser.run(made)))) == [cell]

@@ -253,14 +253,19 @@ def test_the_declared_zoo(sound: Path, tmp_path: Path, edit: Edit, code: int, wo
 
 
 # What breaks only when the model runs: what it then raises, and what is said.
-class Panic(BaseException):
-    """As a library in Rust raises one."""
+class PanicException(BaseException):
+    """As a library in Rust raises one, under this name."""
 
 
 RUNNING: tuple[tuple[str, BaseException, int, str], ...] = (
     ("index", IndexError("index out of range in self"), 4, "cannot encode: index out of range"),
     ("lines", RuntimeError("two\nlines"), 4, "cannot encode: two lines"),
-    ("panic", Panic("range end index 7 out of range"), 4, "cannot encode: range end index 7"),
+    (
+        "panic",
+        PanicException("range end index 7 out of range"),
+        4,
+        "cannot encode: range end index 7",
+    ),
     ("silent", KeyError(), 4, "cannot encode: KeyError"),
     ("memory", MemoryError(), 5, "no memory"),
     ("disk", OSError(28, "No space left on device"), 5, "on this machine"),
@@ -278,7 +283,8 @@ def test_what_breaks_when_it_runs_costs_one_model(
     whole = copied(sound, "native", tmp_path / "whole")
 
     def breaking(batch: Any, forward: Any) -> Any:
-        if forward.func.__self__.checkpoint.id == "broken":
+        tried = "masked" in forward.keywords  # the few texts on which a model is tried first
+        if forward.func.__self__.checkpoint.id == "broken" and not tried:
             raise raised
         return halving(batch, forward)
 
@@ -302,13 +308,15 @@ def test_a_model_that_is_refused_costs_no_other(sound: Path, tmp_path: Path) -> 
             offline=True,
         )  # fmt: skip
     check(caught.value, 4, "num_labels = 1000000000")
-    assert "absent does not exist" in str(caught.value)
+    assert [str(one) for one in caught.value.also] == [
+        f"{tmp_path / 'absent'} does not exist: give a folder, or a Hub id (org/name)"
+    ]
     assert set(caught.value.scores.column("model").to_pylist()) == {"bert"}
 
 
 def test_a_reader_that_breaks(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def logits(*_: Any) -> Any:
-        raise Panic("called `Option::unwrap()` on a `None` value")
+        raise PanicException("called `Option::unwrap()` on a `None` value")
 
     monkeypatch.setattr(Reader, "_logits", logits)
     folder = copied(sound, "reader", tmp_path / "m")

@@ -478,6 +478,38 @@ def test_a_whole_file_that_differs_is_a_difference(run: Run, board: Path) -> Non
     assert "demo_qa" in ran.stderr
 
 
+def test_what_is_forged_and_consistent_is_found_by_measuring_again(run: Run, board: Path) -> None:
+    path = file_of(board, "demo_bitext")
+    words = ("verify", "--root", board, "--replay", 99, "--model", "xharness/demo")
+    honest = run(*words)
+    assert honest.code == 0, honest.stderr
+    assert honest.stdout.count("holds, 100.0 % of the rows are alike") == 18
+
+    def edit(rows: Rows, meta: Meta) -> None:
+        for one in rows:
+            if one["lang"] == "sw":
+                tops = [name for name in one["top_ids"] if name != one["example_id"]]
+                one.update(ranks=[1], top_ids=[one["example_id"], *tops][:10])
+
+    rewrite(path, edit)
+    assert run("leaderboard", "--root", board).code == 0
+    assert run("verify", "--root", board).code == 0
+    ran = run(*words)
+    assert ran.code == 1
+    assert f"{path.name} sw" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert ran.stdout.count("differs") == 1
+
+
+def test_a_sample_is_the_same_for_a_seed(run: Run, board: Path) -> None:
+    words = ("verify", "--root", board, "--replay", 2, "--model", "xharness/demo", "--seed", 3)
+    one, other = run(*words), run(*words)
+    assert one.code == 0, one.stderr
+    assert one.stdout.count("holds") == 2
+    assert one.stdout == other.stdout
+    assert run(*words[:3], "--replay", 0).code == 2
+
+
 def test_the_order_of_languages_does_not_matter(run: Run, board: Path) -> None:
     path = file_of(board, "demo_bitext")
     rewrite(path, lambda rows, meta: meta["languages"].reverse())

@@ -143,14 +143,12 @@ def test_refresh_from_evaluation_to_push(runner: Runner, tmp_path: Path) -> None
 
 
 def test_pages(runner: Runner) -> None:
-    board = runner.work / "leaderboard"
-    board.mkdir(exist_ok=True)
-    for name in ("index.html", "README.md", "scores.parquet"):
-        (board / name).write_text(name)
     runner.run("pages.yml", "build")
+    assert runner.calls == ["site"]
     (upload,) = [s for s in steps() if (s.workflow, s.job) == ("pages.yml", "build")
                  and "upload" in s.content.get("uses", "")]  # fmt: skip
-    assert (runner.work / upload.content["with"]["path"] / "index.html").exists()
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert f"site_dir: {upload.content['with']['path']}\n" in config
 
 
 def test_release(runner: Runner) -> None:

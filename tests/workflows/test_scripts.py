@@ -253,17 +253,6 @@ def test_failed_evaluations_do_not_stop_the_refresh(
     assert ("::warning::" in done.stdout) == (code == 5 and wanted == 0)
 
 
-def test_pages_has_the_board_and_nothing_else(origin: Path, tmp_path: Path) -> None:
-    board = clone(origin, "work") / "leaderboard"
-    for name in ("index.html", "scores.parquet", "figures/a.svg", "results/x/y.parquet"):
-        (board / name).parent.mkdir(parents=True, exist_ok=True)
-        (board / name).write_text(name)
-    assert bash(tmp_path / "work", ".ci/pages _site").returncode == 0
-    site = tmp_path / "work" / "_site"
-    found = sorted(p.relative_to(site).as_posix() for p in site.rglob("*") if p.is_file())
-    assert found == ["README.md", "figures/a.svg", "index.html", "scores.parquet"]
-
-
 def test_scripts_can_be_run() -> None:
     for path in sorted((ROOT / ".ci").iterdir()):
         assert path.read_text().startswith("#!/usr/bin/env bash\n"), path.name

@@ -1,0 +1,158 @@
+"""A sample of rows, measured again: what finds rows that are forged and consistent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from harness.cards.task import TaskCard, card_of
+from harness.errors import CheckFailed, DataError, NotFoundError, UsageError
+from harness.evaluation.models import find_checkpoint
+from harness.evaluation.options import Options, make_request
+from harness.kinds import KINDS
+from harness.kinds.kind import Kind
+from harness.results.checks import check
+from harness.results.outcomes import OutcomeFile, find
+
+EQUAL = 0.99  # share of rows with the same ranks, answer or pair: rounding may swap neighbours
+WITHIN = 0.001  # a tenth of a point, of every metric
+
+
+class Replayed(NamedTuple):
+    """A language measured again. ``equal``: share of rows alike; ``off``: of the worst metric."""
+
+    path: Path
+    unit: str
+    equal: float
+    off: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the rows are what was measured."""
+        return self.equal >= EQUAL and self.off <= WITHIN
+
+    def __str__(self) -> str:
+        word = "holds" if self.holds else "differs"
+        alike = f"{100 * self.equal:.1f} % of the rows are alike"
+        return (
+            f"{self.path} {self.unit}: {word}, {alike}, metrics within {100 * self.off:.2f} points"
+        )
+
+
+def replay(
+    results: Path, number: int, *, models: Sequence[str] = (), options: Options
+) -> Iterator[Replayed]:
+    """Measure languages again, drawn from all rows by ``options.seed``; one after another.
+
+    ``models``: only rows of these, which is the way to name the folder of a local checkpoint;
+    without any, those of checkpoints on the Hub. Rows of tuned checkpoints, of objects and of cards
+    outside the package are left out: what they were measured on is not at hand. The options say
+    where data, cache and device are, and no more.
+
+    Raises:
+        UsageError: ``number`` is not positive. NotFoundError: there is nothing to measure again.
+        CheckFailed: rows would be measured under another signature now. HarnessError: as of eval.
+    """
+    if number < 1:
+        raise UsageError(f"--replay {number}: give a whole number from 1")
+    request = make_request(options)
+    names = {}
+    for model in models:
+        found = find_checkpoint(model, request.runtime.cache, offline=options.offline)
+        names[found.revision] = model
+    files = {file: meta for file, meta in _whole(results) if _source(meta, names, models)}
+    pairs = [(file, unit) for file, meta in files.items() for unit in meta["languages"]]
+    if not pairs:
+        what = " or ".join(models) or "a checkpoint on the Hub: give --model for a folder"
+        raise NotFoundError(f"{results} has no rows to measure again of {what}")
+    drawn: dict[OutcomeFile, list[str]] = {}
+    for file, unit in Random(options.seed).sample(pairs, min(number, len(pairs))):
+        drawn.setdefault(file, []).append(unit)
+    for file, units in drawn.items():
+        meta = files[file]
+        yield from _again(file, meta, units, _source(meta, names, models), options)
+
+
+def _whole(results: Path) -> Iterator[tuple[OutcomeFile, dict[str, Any]]]:
+    """The files whose rows can be measured again; of damaged ones `verify` speaks."""
+    for file in find(results) if results.is_dir() else []:
+        try:
+            meta = check(file)
+        except DataError:
+            continue
+        if meta["track"] not in ("tuned", "custom") and not meta.get("card"):
+            yield file, meta
+
+
+def _source(meta: Mapping[str, Any], names: Mapping[str, str], models: Sequence[str]) -> str:
+    """What names the checkpoint to `eval`; empty where nothing does."""
+    if models or meta["revision"].startswith("local:"):
+        return names.get(meta["revision"], "")
+    return f"{meta['model']}@{meta['revision']}"
+
+
+def _again(
+    file: OutcomeFile, meta: Mapping[str, Any], units: Sequence[str], model: str, options: Options
+) -> Iterator[Replayed]:
+    from harness.api import evaluate
+
+    resolved = meta["resolved"]
+    prompts = resolved.get("prompts") or {}
+    with TemporaryDirectory() as out:
+        asked = replace(
+            options, tasks=[meta["task"]], suite=None, languages=units, split=meta["split"],
+            protocol="native" if meta["track"] == "native" else "standard",
+            pooling=resolved.get("pooling"), dtype=meta["dtype"], limit=meta["limit"],
+            layer="auto" if resolved.get("layer") is None else resolved["layer"],
+            prompt_query=prompts.get("query"), prompt_document=prompts.get("document"),
+            seed=meta["seed"], out=out, fresh=True, finetune=False,
+        )  # fmt: skip
+        evaluate(model, **vars(asked))
+        measured = [found for found in find(Path(out)) if found.path.name == file.path.name]
+        if not measured:
+            raise CheckFailed(
+                f"{file.path} would be measured under another signature now: run `xharness eval`"
+                f" on {model} again"
+            )
+        card = card_of(meta)
+        for unit in units:
+            yield _compared(file, measured[0], unit, card, str(meta["split"]))
+
+
+def _compared(
+    file: OutcomeFile, again: OutcomeFile, unit: str, card: TaskCard, split: str
+) -> Replayed:
+    kind = KINDS[card.kind]
+    before, now = file.read(unit), again.read(unit)
+    kept, found = _results(kind, before), _results(kind, now)
+    alike = sum(found.get(key) == value for key, value in kept.items())
+    scores = [kind.fold(rows, card.metrics, split) for rows in (before, now)]
+    off = max(abs(one.value - other.value) for one, other in zip(*scores, strict=True))
+    return Replayed(file.path, unit, alike / max(len(kept), len(found)), off)
+
+
+def _results(kind: Kind, rows: pa.Table) -> dict[tuple[str, ...], Any]:
+    """Row → what was measured of it: its ranks, its answer, or whether the pair is kept."""
+    names = set(rows.column_names)
+    by = [kind.example(rows).to_pylist()]
+    by += [rows.column(name).to_pylist() for name in ("direction", "split") if name in names]
+    what = next(name for name in ("ranks", "prediction", "kept") if name in names)
+    return dict(zip(zip(*by, strict=True), rows.column(what).to_pylist(), strict=True))
+
+
+def failed(replayed: Iterable[Replayed]) -> None:
+    """CheckFailed where rows are not what was measured again; names them."""
+    differing = [one for one in replayed if not one.holds]
+    if differing:
+        names = "; ".join(f"{one.path} {one.unit}" for one in differing[:5])
+        more = f" (and {len(differing) - 5} more)" if len(differing) > 5 else ""
+        raise CheckFailed(
+            f"measured again, these rows differ: {names}{more}; remove the files, or run"
+            " `xharness eval` on their checkpoints again"
+        )
