@@ -56,10 +56,9 @@ fuzz: install
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an
-# hour on a machine at rest, 14 GB of disk. The page that shows them is made anew.
+# hour on a machine at rest, 4 GB of disk. The page that shows them is made anew.
 bench: install
 	$(BIN)/python benchmarks/bench_search.py
-	$(BIN)/python benchmarks/bench_scale.py
 	$(BIN)/python benchmarks/bench_board.py
 	$(BIN)/python benchmarks/bench_startup.py
 	$(BIN)/python benchmarks/report.py

@@ -1,424 +1,327 @@
 """Training and question answering beside transformers' own example, `run_qa.py`.
 
-    python benchmarks/bench_run_qa.py --run-qa DIR --data DIR --reader MODEL BASE
+    python benchmarks/bench_run_qa.py BASE --run-qa DIR --data DIR --reader MODEL
 
 DIR of --run-qa is examples/pytorch/question-answering of huggingface/transformers, at the tag of
 the installed version. BASE is a small encoder; --reader a checkpoint with a question answering
 head, such as `xharness train BASE -i squad_v1_tenth` makes. --data holds squad/ and xquad/.
-
-Every run keeps its times in --work and is not repeated: a benchmark that was stopped goes on, and
-parts (--part) can be measured at different hours. `same` needs half an hour for three seeds.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from curves import binned, inside, least, permuted
-from paired import Pairs, Row, in_turn_seconds, save, show
-from run_qa_runs import (
-    CARD,
-    MAX_LENGTH,
-    Bench,
-    Json,
-    answers,
-    examples,
-    features,
-    flat,
-    flat_spans,
-    flop_per_token,
-    own_card,
-    recipe,
-    xquad,
-)
+import paired
+from paired import Pairs, Row, flags, in_turn_seconds
 
-from harness.cards.training import Recipe
-from harness.checkpoint.loading import load_encoder, load_reader
-from harness.checkpoint.resolve import resolve
-from harness.checkpoint.vet import TOKENIZER_FILES
-from harness.inference.batching import pad_id
-from harness.inference.windows import cut_questions, make_windows, window_shape
-from harness.training.data.features import Codec, encode
-from harness.training.heads import HeadSpec, make_model
-from harness.training.schedule import Share, make_schedule
-
-PARTS = ("features", "steps", "same", "speed", "eval")
-LANGUAGES = ("en", "de")
+HERE = Path(__file__).resolve().parent
+CARD = "squad_v1_tenth"
+MAX_LENGTH = 384  # to which run_qa pads every window
+BATCH = 8
+# A card of our own, for questions in an order of our own.
+ORDERED = """name: ordered
+title: Questions that are one window each
+kind: span
+objective: extractive-qa
+languages: [en]
+recipe: {max_length: 384}
+licence: as the questions
+citation: a part of another card's questions
+source:
+  format: squad
+  remedy: the benchmark writes it
+  splits: {part: {files: {questions: {path: ordered.json}}}}
+"""
+RUN_QA = {
+    "output_dir": "OUT", "max_seq_length": MAX_LENGTH, "doc_stride": 128, "use_cpu": True,
+    "report_to": "none", "disable_tqdm": "true", "log_level": "error", "save_strategy": "no",
+}  # fmt: skip
+OURS = {"out": "OUT", "device": "cpu", "offline": True, "quiet": True}
+Json = dict[str, Any]
 
 
-def same_features(bench: Bench, threads: int) -> Row:
-    """Are the windows and labels of all examples those that run_qa.py prepares?"""
-    by, chosen = recipe(), examples(bench.data)
-    file = flat_spans(chosen, bench.work / "all.json")
-    run = bench.run("features", bench.theirs(bench.base, file, 0, recipe(batch_size=1), 1), threads)
-    theirs = np.load(Path(run["folder"]) / "timed.npz")
-    ours = features(bench, chosen, by)
-    (windows,) = ours.sides
-    count = len(theirs["begin"]) - 1
-    if count != len(ours):
-        raise SystemExit(f"{len(ours)} windows, run_qa has {count}")
-    equal = np.ones(count, dtype=bool)
-    for name, label in ours.labels.items():
-        equal &= label == theirs[name]
-    equal &= windows.lengths == np.diff(theirs["begin"])
-    if equal.all():
-        for name in ("tokens", "types"):
-            same = np.add.reduceat(getattr(windows, name) != theirs[name], windows.begin[:-1]) == 0
-            equal &= same
-    lengths = windows.lengths
-    mean = float(lengths.mean())
-    return Row(
-        name="training windows and labels",
-        ours="windows that are the same",
-        theirs="run_qa prepare_train_features",
-        meaning="of run_qa's windows are ours, token for token, with the same labels",
-        ratio=(float(equal.mean()),),
-        target=1.0,
-        equal=f"{int(equal.sum()):,} of {count:,} windows of {len(chosen):,} questions.",
-        note=f"A window has {mean:.0f} tokens on average: padding to {MAX_LENGTH} is "
-        f"{MAX_LENGTH / mean:.2f} times the tokens.",
-    )
+@dataclass(frozen=True)
+class Sides:
+    """How either side is run, and where; every run has a folder of its own under ``work``."""
+
+    given: Namespace
+    work: Path
+
+    def run(self, name: str, *argv: str) -> Json:
+        """A process under timed.py: what it wrote, and its whole time as ``wall``."""
+        folder = self.work / name
+        folder.mkdir(parents=True)
+        env = {
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_CACHE": str(self.work / "cache"),
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        }
+        timed = [sys.executable, str(HERE / "timed.py"), str(folder / "timed.json")]
+        given = [str(folder / "out") if one == "OUT" else one for one in argv]
+        used = paired.command([*timed, *given], env=env)
+        return {**json.loads((folder / "timed.json").read_text()), "wall": used.wall}
+
+    def theirs(self, name: str, options: Mapping[str, object]) -> Json:
+        """run_qa.py, with its output in the run's folder."""
+        script = str(self.given.run_qa.resolve() / "run_qa.py")
+        return self.run(name, script, *flags({**RUN_QA, **options}))
+
+    def ours(self, name: str, what: str, model: Path, options: Mapping[str, object]) -> Json:
+        """A command of ours, with its output in the run's folder."""
+        return self.run(name, "-m", "harness", what, str(model), *flags({**OURS, **options}))
 
 
-def same_steps(bench: Bench, threads: int, count: int = 20, batch: int = 8) -> Iterator[Row]:
-    """The same batches from the same weights without dropout: the same loss at every step?"""
-    by = recipe(batch_size=batch, lr=2e-4, epochs=1)
-    pool = examples(bench.data, 3 * count * batch)
-    whole = features(bench, pool, by)
-    alone = np.flatnonzero(np.bincount(whole.sources, minlength=len(pool)) == 1)
-    chosen = [pool[at] for at in alone[: count * batch]]
-    base = bench.work / "steady" / bench.base.name
-    seed = 0
-    if not base.is_dir():
-        shutil.copytree(bench.base, base)
-        path = base / "config.json"
-        off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        path.write_text(json.dumps({**json.loads(path.read_text()), **off}))
-    card = own_card(chosen, base.parent)
-    # The order that our training takes them in, and the head that it begins with.
-    encoder, tokenizer = load_encoder(resolve(str(base)), dtype="float32", device="cpu")
-    ours = encode("span", chosen, Codec(tokenizer, encoder, by))
-    share = Share("ordered", ours.lengths, batch, by.epochs, len(ours))
-    schedule = make_schedule([share], seed=seed, max_steps=None)
-    order = [int(row) for step in schedule for row in step.rows]
-    heads, pad = [HeadSpec("ordered", "span")], pad_id(tokenizer)
-    model: Any = make_model(encoder, heads, {}, pad=pad, seed=seed)
-    first = base.parent / "first"
-    model.tasks["ordered"].save_pretrained(first)
-    for name in TOKENIZER_FILES:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, first / name)
-    file = flat_spans([chosen[at] for at in order], base.parent / "ordered/train.json")
-    given = ("-i", card, "--data", str(base.parent), "--epochs", "1")
-    left = bench.run("steady/ours", bench.ours(base, seed, by, *given), threads)
-    losses = [step["loss"] for step in left["steps"]]
-    # run_qa's loss is over all positions of a row, padding too: at first it is the logarithm of
-    # the width. So the exact comparison is with run_qa that pads as we do.
-    for name, padding in (("unpadded", "false"), ("padded", "true")):
-        argv = bench.theirs(
-            first, file, seed, by, count,
-            "--train_sampling_strategy", "sequential", "--pad_to_max_length", padding,
-        )  # fmt: skip
-        right = bench.run(f"steady/{name}", argv, threads)
-        other = [step["loss"] for step in right["steps"]]
-        if [s["tokens"] for s in left["steps"]] != [s["tokens"] for s in right["steps"]]:
-            raise SystemExit("the two sides did not have the same batches")
-        ratios = tuple(a / b for a, b in zip(losses, other, strict=True))
-        yield same_steps_row(losses, other, ratios, name == "padded")
+def our_recipe(by: Any, seed: int) -> dict[str, object]:
+    """Options of `xharness train`."""
+    return {"seed": seed, "lr": by.lr, "batch-size": by.batch_size}
 
 
-def same_steps_row(
-    ours: Sequence[float], theirs: Sequence[float], ratios: tuple[float, ...], padded: bool
-) -> Row:
-    """What two loss curves on the same batches say."""
-    apart, half = [abs(ratio - 1) for ratio in ratios], len(ratios) // 2
-    alike = f"{len(ours)} steps on the same batches, from the same head, without dropout. "
-    if padded:
-        return Row(
-            name="loss step for step, run_qa's default padding",
-            ours="xharness train",
-            theirs="run_qa --pad_to_max_length true",
-            meaning="ours ÷ theirs, step by step",
-            ratio=ratios,
-            equal=f"{alike}From {theirs[0]:.4f} to {theirs[-1]:.4f}: apart by "
-            f"{statistics.mean(apart[:half]):.1%} of the loss in the first half of the steps, by "
-            f"{statistics.mean(apart[half:]):.1%} in the second.",
-            note=f"run_qa's loss is over all positions of a row, padding too: it begins at ln "
-            f"{MAX_LENGTH} = {np.log(MAX_LENGTH):.2f}, ours at the logarithm of a batch's longest "
-            "window. Once it is learnt that padding holds no answer, it matters ever less.",
-        )
-    return Row(
-        name="loss step for step",
-        ours="xharness train",
-        theirs="run_qa --pad_to_max_length false",
-        meaning="ours ÷ theirs, step by step",
-        ratio=ratios,
-        target=1.0,
-        equal=f"{alike}From {ours[0]:.4f} to {ours[-1]:.4f}; apart by at most {max(apart):.1e} of "
-        f"the loss, at the first step by {apart[0]:.1e}.",
-        note="run_qa gets its file in the order of our schedule.",
-    )
+def their_recipe(by: Any, seed: int, total: int) -> dict[str, object]:
+    """Options of run_qa.py for the same recipe, over so many steps."""
+    from harness.training.trainer import warmup_steps
+
+    return {
+        "do_train": True, "seed": seed, "learning_rate": by.lr, "weight_decay": by.weight_decay,
+        "per_device_train_batch_size": by.batch_size, "adam_epsilon": by.eps,
+        "max_grad_norm": by.clip, "lr_scheduler_type": "linear", "max_steps": total,
+        "warmup_steps": warmup_steps(by, total), "logging_steps": 1,
+    }  # fmt: skip
 
 
-def same_curve(
-    bench: Bench, threads: int, seeds: Sequence[int], most: int, batch: int = 8
-) -> Iterator[Row]:
-    """With dropout and each side's own shuffling: is the loss curve the same within the seeds?
+def recipe(**overrides: float) -> Any:
+    """The card's recipe with overrides."""
+    from harness.cards.training import Recipe, read_intermediate
 
-    Our batches are of windows of like length. run_qa's are not unless it is told to, so it is asked
-    both ways.
+    return Recipe.model_validate({**read_intermediate(CARD).recipe.model_dump(), **overrides})
+
+
+def examples(data: Path, most: int | None = None) -> list[Any]:
+    """The card's examples, in the order of its file."""
+    from harness.cards.training import read_intermediate
+    from harness.data.layout import DataLocation
+    from harness.training.data.reading import read
+
+    return list(read(read_intermediate(CARD), DataLocation(data, data), most).examples)
+
+
+def flat(rows: Sequence[Json], path: Path) -> Path:
+    """A file as run_qa.py reads it: one question a row under ``data``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"data": list(rows)}, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def asked_of(one: Any) -> Json:
+    """A training example as run_qa.py reads it."""
+    answers = {"text": [one.answer], "answer_start": [one.start]}
+    return {"id": one.item, "context": one.context, "question": one.question, "answers": answers}
+
+
+def own_card(chosen: Sequence[Any], folder: Path) -> str:
+    """Examples as a card of ours with its file beside it."""
+    paragraphs = []
+    for one in chosen:
+        answers = [{"text": one.answer, "answer_start": one.start}]
+        asked = {"id": one.item, "question": one.question, "answers": answers}
+        paragraphs.append({"context": one.context, "qas": [asked]})
+    document = {"version": "1.1", "data": [{"title": "", "paragraphs": paragraphs}]}
+    (folder / "ordered.json").write_text(json.dumps(document, ensure_ascii=False))
+    (folder / "ordered.yaml").write_text(ORDERED)
+    return str(folder / "ordered.yaml")
+
+
+def same_loss(given: Namespace) -> Iterator[Row]:
+    """The same batches from the same weights without dropout: the same loss at every step?
+
+    run_qa pads to the longest window of a batch here, as we do: its loss is over all positions of
+    a row, padding too, so that with its default it begins at the logarithm of 384.
     """
-    by = recipe(batch_size=batch, lr=2e-4, epochs=1)
-    chosen = examples(bench.data, most)
-    total = -(-len(features(bench, chosen, by)) // batch)
-    file = flat_spans(chosen, bench.work / "curve/train.json")
+    from harness.checkpoint.loading import load_encoder
+    from harness.checkpoint.resolve import resolve
+    from harness.checkpoint.vet import TOKENIZER_FILES
+    from harness.inference.batching import pad_id
+    from harness.training.data.features import Codec, encode
+    from harness.training.heads import HeadSpec, make_model
+    from harness.training.schedule import Share, make_schedule
 
-    def trained(side: str, argv: Callable[[int], Any]) -> tuple[Any, list[float]]:
-        """Loss in tens of steps, float64[seeds, tens], and F1 afterwards in percent."""
-        curves, f1 = [], []
-        for seed in seeds:
-            run = bench.run(f"curve/{side}-{seed}", argv(seed), threads)
-            curves.append(binned([step["loss"] for step in run["steps"]]))
-            left = bench.answering(Path(run["folder"]) / "out", "en", 100)
-            asked = bench.run(f"curve/{side}-{seed}-f1", left, threads)
-            f1.append(100 * statistics.mean(row["f1"] for row in answers(asked)))
-        return np.array(curves), f1
-
-    def lengths_of(side: str) -> str:
-        """Tokens of a window by tens of steps, over the seeds."""
-        runs = [bench.run(f"curve/{side}-{seed}", list, threads)["steps"] for seed in seeds]
-        each = [binned([step["tokens"] / step["rows"] for step in steps]) for steps in runs]
-        return ", ".join(f"{tokens:.0f}" for tokens in np.mean(each, axis=0))
-
-    given = ("--epochs", "1", "--max-examples", str(most))
-    ours, our_f1 = trained("ours", lambda seed: bench.ours(bench.base, seed, by, *given))
-    for side, strategy in (("grouped", "group_by_length"), ("theirs", "random")):
-        options = ("--pad_to_max_length", "false", "--train_sampling_strategy", strategy)
-        theirs, their_f1 = trained(
-            side,
-            lambda seed, options=options: bench.theirs(  # type: ignore[misc]
-                bench.base, file, seed, by, total, *options
-            ),
-        )
-        means = [curves.mean(axis=1) for curves in (ours, theirs)]
-        tens = ", ".join(
-            f"{mine:.2f} beside {other:.2f}"
-            for mine, other in zip(ours.mean(axis=0), theirs.mean(axis=0), strict=True)
-        )
-        yield Row(
-            name=f"loss curve, run_qa's batches {strategy.replace('_', ' ')}",
-            ours="xharness train",
-            theirs=f"run_qa {' '.join(options)}",
-            meaning="mean loss, ours ÷ theirs, seed by seed",
-            ratio=tuple(float(a / b) for a, b in zip(*means, strict=True)),
-            equal=f"{total} steps of {batch} windows, {len(seeds)} seeds a side, lr 2e-4, warm-up "
-            f"and linear decay, dropout, each side's own order: mean loss {spread(means[0])} "
-            f"beside {spread(means[1])} (standard deviation over seeds); by tens of steps {tens}. "
-            f"Our mean lies within the range of run_qa's seeds in {inside(ours, theirs)} of "
-            f"{ours.shape[1]} tens; exact permutation test of the curves over seeds: p = "
-            f"{permuted(ours, theirs):.2f} (no less than {least(len(seeds)):.2f} is possible). "
-            f"F1 afterwards, on XQuAD's first 100 English questions: {spread(our_f1)} beside "
-            f"{spread(their_f1)}, p = {permuted(column(our_f1), column(their_f1)):.2f}.",
-            note=f"One epoch of {most} questions: enough for noise, too few for a reader. The tens "
-            "of steps are not of windows of one length on all sides: ours have "
-            f"{lengths_of('ours')} tokens on average, run_qa's {lengths_of(side)}.",
-        )
+    count, seed = 3 if given.small else 20, 0
+    by = recipe(batch_size=BATCH, lr=2e-4, epochs=1)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        sides, base, first = Sides(given, work), work / given.base.name, work / "first"
+        shutil.copytree(given.base, base)
+        config = json.loads((base / "config.json").read_text())
+        config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        (base / "config.json").write_text(json.dumps(config))
+        encoder, tokenizer = load_encoder(resolve(str(base)), dtype="float32", device="cpu")
+        codec, pool = Codec(tokenizer, encoder, by), examples(given.data, 3 * count * BATCH)
+        windows = np.bincount(encode("span", pool, codec).sources, minlength=len(pool))
+        chosen = [pool[at] for at in np.flatnonzero(windows == 1)[: count * BATCH]]
+        # The order that our training takes them in, and the head that it begins with.
+        ours = encode("span", chosen, codec)
+        share = Share("ordered", ours.lengths, BATCH, by.epochs, len(ours))
+        schedule = make_schedule([share], seed=seed, max_steps=None)
+        heads, pad = [HeadSpec("ordered", "span")], pad_id(tokenizer)
+        model: Any = make_model(encoder, heads, {}, pad=pad, seed=seed)
+        model.tasks["ordered"].save_pretrained(first)
+        for name in TOKENIZER_FILES:
+            if (base / name).is_file():
+                shutil.copyfile(base / name, first / name)
+        rows = [asked_of(chosen[int(row)]) for step in schedule for row in step.rows]
+        card, file = own_card(chosen, work), flat(rows, work / "ordered/train.json")
+        left = sides.ours("ours", "train", base, {
+            **our_recipe(by, seed), "intermediate": card, "data": work, "epochs": 1,
+        })["steps"]  # fmt: skip
+        right = sides.theirs("theirs", {
+            **their_recipe(by, seed, count), "model_name_or_path": first, "train_file": file,
+            "train_sampling_strategy": "sequential", "pad_to_max_length": "false",
+        })["steps"]  # fmt: skip
+    if [step["tokens"] for step in left] != [step["tokens"] for step in right]:
+        raise SystemExit("the two sides did not have the same batches")
+    ratios = tuple(a["loss"] / b["loss"] for a, b in zip(left, right, strict=True))
+    yield Row(
+        "loss step for step", "xharness train", "run_qa --pad_to_max_length false",
+        "ours ÷ theirs, step by step", ratios, target=1.0,
+        equal=f"{count} steps on the same batches, from the same head, without dropout, from "
+        f"{left[0]['loss']:.4f} to {left[-1]['loss']:.4f}; apart by at most "
+        f"{max(abs(ratio - 1) for ratio in ratios):.1e} of the loss.",
+    )  # fmt: skip
 
 
-def column(values: Sequence[float]) -> Any:
-    """float64[seeds, 1]."""
-    return np.array(values)[:, None]
-
-
-def spread(values: Any) -> str:
-    """Mean and standard deviation."""
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
-
-
-def speed(bench: Bench, threads: int, pairs: int, steps: int, batch: int) -> Row:
+def training(given: Namespace) -> Iterator[Row]:
     """Seconds of the same number of steps over windows drawn from all examples."""
-    by, chosen = recipe(batch_size=batch), examples(bench.data)
-    file = flat_spans(chosen, bench.work / "all.json")
-    took: dict[str, list[Json]] = {"ours": [], "theirs": []}
+    by, steps = recipe(batch_size=BATCH), 2 if given.small else 12
+    took: dict[str, list[Any]] = {"ours": [], "theirs": []}
+    with tempfile.TemporaryDirectory() as folder:
+        sides = Sides(given, Path(folder))
+        most = 500 if given.small else None
+        file = flat([asked_of(one) for one in examples(given.data, most)], sides.work / "all.json")
 
-    def seconds(side: str) -> float:
-        seed = len(took[side])
-        argv = (
-            bench.ours(bench.base, seed, by, "--max-steps", str(steps))
-            if side == "ours"
-            else bench.theirs(bench.base, file, seed, by, steps)
+        def timed(side: str) -> float:
+            seed = len(took[side])
+            if side == "theirs":
+                more: dict[str, object] = {"model_name_or_path": given.base, "train_file": file}
+                run = sides.theirs(f"{side}-{seed}", {**their_recipe(by, seed, steps), **more})
+            else:
+                more = {"max-steps": steps, "intermediate": CARD, "data": given.data}
+                more |= our_recipe(by, seed)
+                run = sides.ours(f"{side}-{seed}", "train", given.base, more)
+            took[side].append(run["steps"])
+            return float(sum(step["seconds"] for step in run["steps"]))
+
+        pairs = in_turn_seconds(
+            lambda: timed("ours"), lambda: timed("theirs"), runs=given.runs, warm=0
         )
-        run = bench.at_rest(f"speed/{side}-{seed}", argv, threads)
-        took[side].append(run)
-        return float(sum(step["seconds"] for step in run["steps"]))
-
-    found = in_turn_seconds(lambda: seconds("ours"), lambda: seconds("theirs"), runs=pairs, warm=0)
-    tokens = [sum(step["tokens"] for step in run["steps"]) for run in took["ours"]]
-    every = [step for run in took["ours"] for step in run["steps"]]
+    every = [step for run in took["ours"] for step in run]
+    tokens = sum(step["tokens"] for step in every)
+    mean = tokens / sum(step["rows"] for step in every)
     cells = sum(step["rows"] * step["width"] for step in every)
-    mean = sum(tokens) / sum(step["rows"] for step in every)
-    lengths = features(bench, chosen, by).lengths  # of all windows
-    flop = flop_per_token(bench.base, training=True)
-    rate = bench.gemm()
-    share = [n * flop / s / rate for n, s in zip(tokens, found.ours, strict=True)]
-    return found.row(
-        name="training, float32",
-        ours="xharness train",
-        theirs="run_qa --do_train",
-        target=1.5,
-        equal=f"{steps} steps of {batch} windows a run on {threads} threads, drawn from the same "
-        f"examples; another seed each pair.",
-        limit=f"Windows have {mean:.0f} tokens on average, so padding to {MAX_LENGTH} is "
-        f"{MAX_LENGTH / mean:.2f} times the tokens; of what we compute "
-        f"{1 - sum(tokens) / cells:.1%} is padding ({wasted(by, lengths):.1%} in a whole epoch, "
-        f"whose batches are sorted in larger pools). The real tokens' {flop / 1e6:.0f} MFLOP each "
-        f"(forward and backward, attention scores left out) are {statistics.median(share):.0%} "
-        "of the rate of a bare matrix product.",
-        note="Seconds within the steps as both Trainers tell them (forward, backward, optimiser); "
-        "loading, tokenising, fetching a batch and saving are left out.",
-    )
+    yield pairs.row(
+        "training, float32", "xharness train", "run_qa --do_train",
+        target=0.95 * MAX_LENGTH / mean,
+        equal=f"{steps} steps of {BATCH} windows a run, drawn from the same examples; loss step "
+        "for step as above.",
+        note=f"Windows have {mean:.0f} tokens on average and run_qa pads to {MAX_LENGTH}; of "
+        f"what we compute {1 - tokens / cells:.1%} is padding. Seconds within the steps as both "
+        "Trainers tell them.",
+    )  # fmt: skip
 
 
-def wasted(by: Recipe, lengths: Any) -> float:
-    """The share of padding in the batches of a whole epoch."""
-    share = Share(CARD, lengths, by.batch_size, 1.0, len(lengths))
-    batches = [lengths[step.rows] for step in make_schedule([share], seed=0, max_steps=None)]
-    return float(1 - lengths.sum() / sum(len(batch) * batch.max() for batch in batches))
-
-
-def reading(
-    bench: Bench, threads: int, pairs: int, languages: Sequence[str], most: int
-) -> Iterator[Row]:
+def reading(given: Namespace) -> Iterator[Row]:
     """Own-head question answering, language by language."""
-    assert bench.reader is not None
-    model, tokenizer = load_reader(resolve(str(bench.reader)), dtype="float32", device="cpu")
-    for lang in languages:
-        asked = xquad(bench.data, lang)[:most]
-        file = flat(asked, bench.work / f"eval/{lang}.json")
-        shape = window_shape(model, tokenizer, max_length=384, question_length=64, stride=128)
-        questions = cut_questions(tokenizer, [one["question"] for one in asked], shape)
-        made = make_windows(
-            tokenizer, list(zip(questions, (one["context"] for one in asked), strict=True)), shape
-        )
-        mean = float(made.lengths.mean())
-        runs: dict[str, list[Json]] = {"ours": [], "theirs": []}
-        theirs = bench.script(
-            "--do_eval", "--model_name_or_path", str(bench.reader), "--validation_file", str(file),
-            "--overwrite_cache", "true",
-        )  # fmt: skip
+    import pyarrow.parquet as pq
 
-        ours = bench.answering(bench.reader, lang, most)
+    most = 8 if given.small else 100
+    for lang in ("en", "de") if given.reader else ():
+        with tempfile.TemporaryDirectory() as folder:
+            sides = Sides(given, Path(folder))
+            file = flat(xquad(given.data, lang)[:most], sides.work / "asked.json")
+            runs: dict[str, list[Json]] = {"ours": [], "theirs": []}
 
-        def seconds(side: str, argv: Any, lang: str = lang, runs: Any = runs) -> float:
-            run = bench.at_rest(f"eval/{lang}-{side}-{len(runs[side])}", argv, threads)
-            runs[side].append(run)
-            return float(run["wall"])
+            def timed(side: str, lang: str = lang, file: Path = file, runs: Any = runs,
+                      sides: Sides = sides) -> float:  # fmt: skip
+                name = f"{side}-{len(runs[side])}"
+                if side == "ours":
+                    run = sides.ours(name, "eval", given.reader, {
+                        "task": "xquad", "lang": lang, "limit": most, "data": given.data,
+                        "fresh": True,
+                    })  # fmt: skip
+                else:
+                    run = sides.theirs(name, {
+                        "do_eval": True, "model_name_or_path": given.reader,
+                        "validation_file": file, "overwrite_cache": "true",
+                    })  # fmt: skip
+                runs[side].append(run)
+                return float(run["wall"])
 
-        whole = in_turn_seconds(
-            lambda seconds=seconds, ours=ours: seconds("ours", ours),
-            lambda seconds=seconds, theirs=theirs: seconds("theirs", theirs),
-            runs=pairs,
-            warm=0,
-        )
-        forward = Pairs(*(tuple(run["forward"]["seconds"] for run in runs[side]) for side in runs))
-        rows = answers(runs["ours"][-1])
-        mine = {row["example_id"]: row["prediction"] for row in rows}
-        out = Path(runs["theirs"][-1]["folder"]) / "out"
-        other = json.loads((out / "eval_predictions.json").read_text())
-        scores = json.loads((out / "eval_results.json").read_text())
-        differ = [key for key in other if mine.get(key) != other[key]]
-        f1 = 100 * statistics.mean(row["f1"] for row in rows)
-        target = 0.95 * MAX_LENGTH / mean
-        flop, rate = flop_per_token(bench.reader, training=False), bench.gemm()
-        tokens = int(made.lengths.sum())
-        share = statistics.median(tokens * flop / took / rate for took in forward.ours)
-        equal = (
-            f"{len(other) - len(differ)} of {len(other)} answers are the same text; F1 {f1:.2f} "
-            f"beside {scores['eval_f1']:.2f}."
-        )
-        for name, pair, goal, told in (
-            (
-                "forward",
-                forward,
-                target,
-                "Seconds within the model's forward. The target is 0.95 of the tokens that padding"
-                " adds.",
-            ),
-            ("whole process", whole, None, "Imports, loading and tokenising included."),
-        ):
-            yield pair.row(
-                name=f"XQuAD {lang}, {name}",
-                ours="xharness eval",
-                theirs="run_qa --do_eval",
-                target=goal,
-                equal=equal if name == "forward" else "",
-                limit=f"{len(made.lengths)} windows of {mean:.0f} tokens on average: padding to "
-                f"{MAX_LENGTH} is {MAX_LENGTH / mean:.2f} times the tokens. The real tokens' "
-                f"{flop / 1e6:.0f} MFLOP each are {share:.0%} of the rate of a bare matrix product."
-                if name == "forward"
-                else "",
-                note=told,
+            whole = in_turn_seconds(
+                lambda timed=timed: timed("ours"),  # type: ignore[misc]
+                lambda timed=timed: timed("theirs"),  # type: ignore[misc]
+                runs=given.runs,
+                warm=0,
             )
-        for key in differ:
-            print(f"{lang} {key}: {mine.get(key)!r} beside {other[key]!r}", file=sys.stderr)
+            table = pq.read_table(next((sides.work / "ours-0").rglob("*.parquet"))).to_pylist()
+            answers = json.loads((sides.work / "theirs-0/out/eval_predictions.json").read_text())
+            scores = json.loads((sides.work / "theirs-0/out/eval_results.json").read_text())
+        mine = {row["example_id"]: row["prediction"] for row in table}
+        same = sum(mine.get(key) == answer for key, answer in answers.items())
+        forward = Pairs(*(tuple(run["forward"]["seconds"] for run in some)
+                          for some in runs.values()))  # fmt: skip
+        asked = runs["theirs"][0]["forward"]
+        mean = asked["tokens"] / asked["rows"]
+        yield forward.row(
+            f"XQuAD {lang}, forward", "xharness eval", "run_qa --do_eval",
+            target=0.95 * MAX_LENGTH / mean,
+            equal=f"{same} of {len(answers)} answers are the same text; F1 "
+            f"{100 * statistics.mean(row['f1'] for row in table):.2f} beside "
+            f"{scores['eval_f1']:.2f}.",
+            note=f"Seconds within the model's forward; {asked['rows']} windows of {mean:.0f} "
+            f"tokens on average, which run_qa pads to {MAX_LENGTH}.",
+        )  # fmt: skip
+        yield whole.row(f"XQuAD {lang}, whole process", "xharness eval", "run_qa --do_eval")
 
 
-def main() -> None:
-    """Measure the parts asked for, and keep their rows beside those of other parts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base", type=Path, metavar="BASE")
-    parser.add_argument("--run-qa", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--reader", type=Path, metavar="MODEL")
-    parser.add_argument("--work", type=Path, default=Path("bench_run_qa"), metavar="DIR")
-    parser.add_argument("--part", action="append", choices=PARTS)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--questions", type=int, default=320, help="of the loss curves")
-    parser.add_argument("--limit", type=int, default=100, help="questions of a language")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--note", default="", help="what must be known to read the rows")
-    chosen = parser.parse_args()
-    bench = Bench(
-        chosen.base.resolve(),
-        chosen.reader.resolve() if chosen.reader else None,
-        chosen.run_qa.resolve(),
-        chosen.data.resolve(),
-        chosen.work.resolve(),
-    )
-    rows: list[Row] = []
-    for part in chosen.part or PARTS:
-        if part == "features":
-            rows.append(same_features(bench, chosen.threads))
-        elif part == "steps":
-            rows += same_steps(bench, chosen.threads)
-        elif part == "same":
-            rows += same_curve(bench, chosen.threads, range(chosen.seeds), chosen.questions)
-        elif part == "speed":
-            rows.append(speed(bench, chosen.threads, chosen.pairs, chosen.steps, chosen.batch_size))
-        elif bench.reader is not None:
-            rows += reading(bench, chosen.threads, chosen.pairs, LANGUAGES, chosen.limit)
-    if chosen.note:
-        rows = [replace(row, note=f"{row.note} {chosen.note}".strip()) for row in rows]
-    for row in rows:
-        print(show(row))
-    how = "python benchmarks/bench_run_qa.py --run-qa DIR --data DIR --reader MODEL BASE"
-    title = "Training and question answering beside transformers' run_qa"
-    packages = ("transformers", "torch", "datasets")
-    print(save("run_qa", title, how, rows, packages, keep=chosen.part is not None))
+def xquad(data: Path, lang: str) -> list[Json]:
+    """XQuAD's questions in the order of the file, as run_qa.py reads them."""
+    document = json.loads((data / f"xquad/xquad.{lang}.json").read_text(encoding="utf-8"))
+    rows = []
+    for article in document["data"]:
+        for paragraph in article["paragraphs"]:
+            for asked in paragraph["qas"]:
+                answers = {
+                    name: [answer[name] for answer in asked["answers"]]
+                    for name in ("text", "answer_start")
+                }
+                row = {name: asked[name] for name in ("id", "question")}
+                rows.append({**row, "context": paragraph["context"], "answers": answers})
+    return rows
 
+
+BENCHMARK = paired.Benchmark(
+    "run_qa",
+    "Training and question answering beside transformers' run_qa",
+    "python benchmarks/bench_run_qa.py BASE --run-qa DIR --data DIR --reader MODEL",
+    ("transformers", "torch", "datasets"),
+    ("harness/training", "harness/inference/reader.py", "harness/inference/windows.py",
+     "harness/inference/spans.py", "harness/checkpoint", "harness/kinds/span_qa.py"),
+    {"steps": same_loss, "training": training, "reading": reading},
+    {
+        "base": paired.MODEL,
+        "--run-qa": {"required": True, **paired.FOLDER},
+        "--data": {"required": True, **paired.FOLDER},
+        "--reader": paired.MODEL,
+    },
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    sys.exit(paired.run(BENCHMARK))

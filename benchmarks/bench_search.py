@@ -1,26 +1,38 @@
-"""Exact search and mining beside the matrix product alone, a plain product with top-k, and FAISS.
+"""Exact search and mining beside the matrix product and FAISS; a million candidates in files.
 
     python benchmarks/bench_search.py
 
 Random unit vectors: 2,000 queries over 100,000 candidates, and two corpora of 12,000 sentences.
+Then Mewsli-X in size: 1,003,893 candidates × 768 and five languages of 1,329 queries, which a run
+finds in its store: they go through the kind, the encoder, the store and the search that an
+evaluation goes through. That takes 3.4 GB of disk.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+import json
+import sys
+import tempfile
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from paired import Row, in_turn, save, show
-
-from harness.inference.search import mine, top_k
+import paired
+from paired import Row, in_turn, seconds
 
 Vectors = npt.NDArray[np.float32]
 K = 100  # as passages are ranked
 ROWS, COLUMNS = 1_024, 65_536  # of a block of the product alone: the fastest of those tried
-TARGET = 0.7  # of the product's rate
+SHARE, MEMORY = 0.7, 2.0  # targets: of the product's rate; GiB above the mapped vectors
+DIM, CANDIDATES, QUERIES, UNITS = 768, 1_003_893, 1_329, 5
+TEXTS = 16_384  # written to the store at a time
 
 
 def unit_vectors(n: int, dim: int, seed: int) -> Vectors:
@@ -40,148 +52,198 @@ def product(left: Vectors, right: Vectors) -> None:
             np.matmul(asked, block, out=out[: len(asked), : block.shape[1]])
 
 
-def plain(queries: Vectors, candidates: Vectors, k: int) -> npt.NDArray[np.int64]:
-    """A matrix product and torch's top-k, 256 queries at a time."""
-    import torch
-
-    right = torch.from_numpy(candidates).T
-    return np.concatenate(
-        [
-            torch.topk(torch.from_numpy(queries[start : start + 256]) @ right, k)[1].numpy()
-            for start in range(0, len(queries), 256)
-        ]
-    )
-
-
-def indexed(queries: Vectors, candidates: Vectors, k: int) -> npt.NDArray[np.int64]:
-    """FAISS's flat index, made and searched."""
+def search(given: Namespace) -> Iterator[Row]:
+    """`top_k` beside the product alone, and beside FAISS's flat index."""
     import faiss
 
-    index = faiss.IndexFlatIP(candidates.shape[1])
-    index.add(candidates)
-    found: npt.NDArray[np.int64] = index.search(queries, k)[1]
+    from harness.inference.search import top_k
+
+    n, pool = (200, 5_000) if given.small else (2_000, 100_000)
+
+    def indexed() -> npt.NDArray[np.int64]:
+        index = faiss.IndexFlatIP(candidates.shape[1])
+        index.add(candidates)
+        found: npt.NDArray[np.int64] = index.search(queries, K)[1]
+        return found
+
+    for dim in (384, 768):
+        queries, candidates = unit_vectors(n, dim, 1), unit_vectors(pool, dim, 2)
+        ours, shape = partial(top_k, queries, candidates, K), f"search {n:,} × {pool:,} × {dim}"
+        found, other = ours()[1], indexed()
+        both = sum(len(np.intersect1d(a, b)) for a, b in zip(found, other, strict=True))
+        alone = in_turn(ours, partial(product, queries, candidates), runs=given.runs)
+        rate = 2 * n * pool * dim / float(np.median(alone.theirs)) / 1e9
+        yield alone.row(
+            f"{shape}, share of the matrix product", f"top_k, k = {K}", "the product alone (numpy)",
+            "of its rate", target=SHARE, note=f"The product alone runs at {rate:.0f} GFLOP/s.",
+        )  # fmt: skip
+        yield in_turn(ours, indexed, runs=given.runs).row(
+            f"{shape}, beside FAISS's flat index", f"top_k, k = {K}",
+            "IndexFlatIP, made and searched",
+            equal=f"{both:,} of {found.size:,} neighbours are the same.",
+        )  # fmt: skip
+
+
+def mining(given: Namespace) -> Iterator[Row]:
+    """Margin mining in both directions beside the two products."""
+    from harness.inference.search import mine
+
+    n = 1_000 if given.small else 12_000
+    for dim in (384, 768):
+        source, target = unit_vectors(n, dim, 3), unit_vectors(n, dim, 4)
+
+        def products(source: Vectors = source, target: Vectors = target) -> None:
+            product(source, target)
+            product(target, source)
+
+        yield in_turn(partial(mine, source, target), products, runs=given.runs).row(
+            f"mining {n:,} × {n:,} × {dim}, share of the matrix product",
+            "mine, 4 neighbours, both directions", "the two products alone (numpy)",
+            "of its rate", target=SHARE,
+        )  # fmt: skip
+
+
+def million(given: Namespace) -> Iterator[Row]:
+    """The search in a pool of Mewsli-X's size, in a process of its own."""
+    candidates, queries, units = (110_000, 100, 2) if given.small else (CANDIDATES, QUERIES, UNITS)
+    with tempfile.TemporaryDirectory() as work:
+        fill(Path(work), examples(candidates, queries, units))
+        out = Path(work) / "found.json"
+        paired.command([
+            sys.executable, __file__, "--apart", work, str(out),
+            str(candidates), str(queries), str(units),
+        ])  # fmt: skip
+        found = json.loads(out.read_text())
+    name, gib = f"{candidates:,} candidates × {DIM}", 1 << 30
+    pairs = paired.Pairs(tuple(found["ours"]), tuple(found["theirs"]))
+    yield pairs.row(
+        f"a language of {queries:,} queries, {name}", "kind, encoder, store, search",
+        "the product alone (numpy)", "of its rate", target=SHARE,
+        note=f"{units} of Mewsli-X's 11 languages, each with reading the vectors from their files; "
+        f"before them once {found['prepare']:.0f} s to check and index the store.",
+    )  # fmt: skip
+    yield Row(
+        f"memory, {name}", "anonymous memory of the whole process",
+        f"the vectors: {candidates * DIM * 4 / gib:.2f} GiB, mapped",
+        "GiB at most, all but mapped pages", (found["peak"] / gib,), target=MEMORY,
+        note="One run, in samples of 20 ms.",
+    )  # fmt: skip
+
+
+def examples(candidates: int, queries: int, units: int) -> Any:
+    """A pool of short texts, all distinct, and each unit's queries."""
+    from harness.data.examples import Query, Retrieval
+
+    texts = tuple(f"candidate {number}" for number in range(candidates))
+    asked = {
+        f"l{unit}": tuple(
+            Query(f"{unit}:{n}", f"query {unit} {n}", f"c{n}", (unit * queries + n,))
+            for n in range(queries)
+        )
+        for unit in range(units)
+    }
+    return Retrieval(texts, texts, ("en",) * candidates, asked)
+
+
+def encoder(cache: Path) -> Any:
+    """An encoder that finds all its vectors in the store; its checkpoint cannot be loaded."""
+    from harness.inference.encoder import Encoder
+    from harness.inference.protocol import Protocol, resolve_encodings
+
+    checkpoint: Any = SimpleNamespace(local=False, id="org/model", revision="0" * 40, base=None)
+    backbone: Any = SimpleNamespace(checkpoint=checkpoint, device="cpu")
+    encodings = resolve_encodings(
+        Protocol(),
+        task_lengths={"query": 64, "document": 64},
+        depth=12,
+        max_positions=512,
+        native=None,
+        bitext=False,
+    )
+    return Encoder(backbone, encodings, cache=cache)
+
+
+def fill(cache: Path, data: Any) -> None:
+    """Write every vector, in an order like that of batches by length."""
+    from harness.inference.batching import token_batches
+    from harness.inference.vector_store import KEY_BYTES, text_key
+
+    filled = encoder(cache)
+    layer, rng = next(iter(filled.encodings)), np.random.default_rng(0)
+    groups = [("query", [q.text for of in data.queries.values() for q in of])]
+    groups.append(("document", list(data.candidates)))
+    for role, texts in groups:
+        store, tokens = filled._store(layer, role), filled._token_store(role)
+        for start in range(0, len(texts), TEXTS):
+            part = texts[start : start + TEXTS]
+            vectors = unit_vectors(len(part), DIM, start + len(role))
+            keys = [text_key(text) for text in part]  # stand for the keys of its ids too
+            tokens.append(keys, np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES))
+            for rows in token_batches(rng.integers(5, 64, len(part)), 1_024 * 16):
+                store.append([keys[row] for row in rows], vectors[rows])
+        store.flush()
+        tokens.flush()
+
+
+@contextmanager
+def watched() -> Iterator[list[int]]:
+    """A list whose one number becomes the most anonymous memory meanwhile, in bytes."""
+    done, peak = threading.Event(), [0]
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            (told,) = (line for line in lines if line.startswith("RssAnon"))
+            peak[0] = max(peak[0], int(told.split()[1]) << 10)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def apart(cache: Path, candidates: int, queries: int, units: int) -> dict[str, Any]:
+    """Evaluate each unit, and time the product of its shape over one block again and again."""
+    from harness.kinds import KINDS
+
+    kind, found = KINDS["passages"], dict[str, Any](ours=[], theirs=[])
+    with watched() as peak:
+        data, model = examples(candidates, queries, units), encoder(cache)
+        job: Any = SimpleNamespace(layer=next(iter(model.encodings)), limit=None)
+        found["prepare"] = seconds(lambda: found.update(pool=kind.prepare(job, data, model)))
+        pool = found.pop("pool")
+        for unit in data.queries:
+            run = partial(kind.run, job, data, unit, model, pool)
+            found["ours"].append(seconds(run))
+            found["peak"] = max(found.get("peak", 0), peak[0])
+            left, right = unit_vectors(queries, DIM, 1), unit_vectors(COLUMNS, DIM, 2)
+            found["theirs"].append(seconds(partial(blocks, left, right, len(pool.vectors))))
+            del left, right
+            peak[0] = 0
     return found
 
 
-def same(ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64]) -> str:
-    """How many neighbours both found: rounding may exchange two at the last place."""
-    both = sum(len(np.intersect1d(a, b)) for a, b in zip(ours, theirs, strict=True))
-    return f"{both:,} of {ours.size:,} neighbours are the same."
+def blocks(left: Vectors, right: Vectors, candidates: int) -> None:
+    """The product with so many candidates, which one block stands for again and again."""
+    for start in range(0, candidates, len(right)):
+        product(left, right[: candidates - start])
 
 
-def plain_mining(source: Vectors, target: Vectors, k: int = 4) -> set[tuple[int, int]]:
-    """Ratio margins from the whole matrix of scores, as its definition says."""
-    import torch
-
-    scores = torch.from_numpy(source) @ torch.from_numpy(target).T
-    (ahead, to), (back, fro) = torch.topk(scores, k, dim=1), torch.topk(scores, k, dim=0)
-    means = ahead.mean(1, keepdim=True), back.mean(0, keepdim=True)
-    forward = 2 * ahead / (means[0] + means[1][0][to])
-    backward = 2 * back / (means[1] + means[0][:, 0][fro])
-    best, best_back = forward.argmax(1), backward.argmax(0)
-    rows, columns = range(len(source)), range(len(target))
-    return {(i, int(to[i, best[i]])) for i in rows} | {
-        (int(fro[best_back[j], j]), j) for j in columns
-    }
-
-
-def search_rows(n: int, pool: int, dim: int, runs: int) -> list[Row]:
-    """The search of one shape beside three others."""
-    queries, candidates = unit_vectors(n, dim, 1), unit_vectors(pool, dim, 2)
-    found = top_k(queries, candidates, K)[1]
-    ours = partial(top_k, queries, candidates, K)
-    shape = f"{n:,} × {pool:,} × {dim}"
-    others: list[tuple[str, str, float | None, Callable[[], object], str]] = [
-        (
-            "share of the matrix product",
-            "the product alone (numpy)",
-            TARGET,
-            partial(product, queries, candidates),
-            "",
-        ),
-        (
-            "beside a plain product and top-k",
-            "torch product, topk",
-            None,
-            partial(plain, queries, candidates, K),
-            same(found, plain(queries, candidates, K)),
-        ),
-        (
-            "beside FAISS's flat index",
-            "IndexFlatIP, made and searched",
-            None,
-            partial(indexed, queries, candidates, K),
-            same(found, indexed(queries, candidates, K)) + " Both go through FAISS's kernel; ours "
-            "streams the pool and orders ties.",
-        ),
-    ]
-    rows = []
-    for what, name, target, other, equal in others:
-        pairs = in_turn(ours, other, runs=runs)
-        rate = 2 * n * pool * dim / float(np.median(pairs.theirs)) / 1e9
-        rows.append(
-            pairs.row(
-                name=f"search {shape}, {what}",
-                ours=f"top_k, k = {K}",
-                theirs=name,
-                meaning="of its rate" if target else "times as fast",
-                target=target,
-                equal=equal,
-                limit=f"The product alone runs at {rate:.0f} GFLOP/s." if target else "",
-            )
-        )
-    return rows
-
-
-def mining_rows(n: int, dim: int, runs: int) -> list[Row]:
-    """Margin mining in both directions beside the two products, and from the whole matrix."""
-    source, target = unit_vectors(n, dim, 3), unit_vectors(n, dim, 4)
-    source_rows, target_rows, _ = mine(source, target)
-    ours = set(zip(source_rows.tolist(), target_rows.tolist(), strict=True))
-    theirs = plain_mining(source, target)
-
-    def products() -> None:
-        product(source, target)
-        product(target, source)
-
-    shares = in_turn(lambda: mine(source, target), products, runs=runs)
-    whole = in_turn(lambda: mine(source, target), lambda: plain_mining(source, target), runs=runs)
-    shape = f"{n:,} × {n:,} × {dim}"
-    return [
-        shares.row(
-            name=f"mining {shape}, share of the matrix product",
-            ours="mine, 4 neighbours, both directions",
-            theirs="the two products alone (numpy)",
-            meaning="of its rate",
-            target=TARGET,
-        ),
-        whole.row(
-            name=f"mining {shape}, beside the whole matrix of scores",
-            ours="mine",
-            theirs="torch: one product, top-k of rows and columns",
-            equal=f"{len(ours & theirs):,} of {len(theirs):,} pairs are the same.",
-            note="The whole matrix takes one product instead of two, but does not fit into memory "
-            "at BUCC's sizes (400,000 × 400,000 scores are 596 GiB).",
-        ),
-    ]
-
-
-def main() -> None:
-    """Measure and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="try it in seconds; nothing is kept")
-    small = parser.parse_args().small
-    n, pool, sentences, runs = (200, 5_000, 1_000, 1) if small else (2_000, 100_000, 12_000, 5)
-    rows: list[Row] = []
-    for dim in (384, 768):
-        rows += search_rows(n, pool, dim, runs)
-        rows += mining_rows(sentences, dim, runs)
-    for row in rows:
-        print(show(row))
-    if not small:
-        how = "python benchmarks/bench_search.py"
-        save("search", "Exact search and mining", how, rows, ("faiss-cpu", "numpy", "torch"))
-
+BENCHMARK = paired.Benchmark(
+    "search",
+    "Exact search and mining",
+    "python benchmarks/bench_search.py",
+    ("faiss-cpu", "numpy", "torch"),
+    ("harness/inference/search.py", "harness/inference/vector_store.py", "harness/kinds"),
+    {"search": search, "mining": mining, "million": million},
+)
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--apart"]:
+        folder, file, *sizes = sys.argv[2:]
+        Path(file).write_text(json.dumps(apart(Path(folder), *map(int, sizes))))
+    else:
+        sys.exit(paired.run(BENCHMARK))

@@ -19,24 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import paired
+from bench_board import contrast as one_contrast
+from bench_board import plain, synthetic
+from bench_search import unit_vectors
+from bench_startup import BARE, own, python
+from shapes import Model, flop, random_bert, words
 
-ROOT = Path(__file__).resolve().parent.parent
 LEAST, MOST = 0.20, 0.40  # of the committed median
-NAME = "check"
-WIDTH, LAYERS, PIECES = 384, 6, 2_000  # all-MiniLM-L6-v2's shape, with a small vocabulary
+WIDTH = 384  # all-MiniLM-L6-v2's
 
 
 def encode(runs: int, texts: int = 1_200) -> paired.Row:
     """The encoder's share of the matrix product, over texts of 5 to 45 tokens."""
-    from limits import Model
-
     with tempfile.TemporaryDirectory() as temporary:
         model = Model(random_bert(Path(temporary) / "model"))
         rng = np.random.default_rng(0)
         sentences = [words(rng, int(n)) for n in rng.geometric(1 / 14, texts).clip(3, 43)]
-        work = model.work(model.lengths(sentences))
+        work = flop(model.folder, model.lengths(sentences))
         shares, taken = [], []
         for run in range(runs + 1):
             limit = paired.gemm_rate()
@@ -50,10 +50,7 @@ def search(runs: int, candidates: int = 200_000) -> paired.Row:
     """Exact search's share of the matrix product."""
     from harness.inference.search import top_k
 
-    rng = np.random.default_rng(0)
-    queries, pool = (
-        rng.standard_normal((rows, WIDTH), dtype=np.float32) for rows in (1_024, candidates)
-    )
+    queries, pool = unit_vectors(1_024, WIDTH, 0), unit_vectors(candidates, WIDTH, 1)
     shares, taken = [], []
     for _ in range(runs + 1):
         limit = paired.gemm_rate()
@@ -79,19 +76,14 @@ def read(runs: int, questions: int = 80) -> paired.Row:
     rng = np.random.default_rng(0)
     pairs = [(words(rng, 12), words(rng, int(n))) for n in rng.integers(60, 320, questions)]
     reader = Reader(model, ours)
+    cut: dict[str, Any] = {"truncation": "only_second", "max_length": 384, "return_tensors": "pt"}
+    cut["padding"] = "max_length"
 
     def padded() -> None:
         with torch.inference_mode():
             for start in range(0, len(pairs), 8):
                 asked, contexts = zip(*pairs[start : start + 8], strict=True)
-                batch = tokenizer(
-                    list(asked),
-                    list(contexts),
-                    padding="max_length",
-                    truncation="only_second",
-                    max_length=384,
-                    return_tensors="pt",
-                )
+                batch = tokenizer(list(asked), list(contexts), **cut)
                 model(**batch)
 
     found = paired.in_turn(lambda: reader.read(pairs, lang="en"), padded, runs=runs)
@@ -100,37 +92,15 @@ def read(runs: int, questions: int = 80) -> paired.Row:
 
 def help_page(runs: int) -> paired.Row:
     """`xharness --help` as a whole process, beside a bare typer page."""
-    from bench_startup import BARE
-
-    def wall(*argv: str) -> float:
-        usage = paired.command([sys.executable, *argv], env={"PYTHONPATH": str(ROOT)})
-        return usage.wall
-
-    found = paired.in_turn_seconds(
-        lambda: wall("-m", "harness", "--help"), lambda: wall("-c", BARE, "--help"), runs=runs
-    )
+    found, _ = paired.commands_in_turn(own("--help"), python(BARE, "--help"), runs=runs)
     return beside("Help", "`xharness --help`", "a bare typer page", found)
 
 
 def contrast(runs: int, clusters: int = 2_000, langs: int = 12) -> paired.Row:
     """One contrast (bootstrap and permutation) beside a plain bootstrap of the same size."""
-    from bench_contrast import contrast as ours
-    from bench_contrast import synthetic
-
-    from harness.statistics.resampling import RESAMPLES
-
-    data = synthetic(clusters, langs, clusters // 2, np.random.default_rng(0))
-
-    def plain() -> npt.NDArray[Any]:
-        rng = np.random.default_rng(0)
-        means = np.empty(RESAMPLES)
-        for draw in range(RESAMPLES):
-            chosen = rng.integers(0, clusters, clusters)
-            means[draw] = (data.sums[chosen].sum(axis=0) / data.counts[chosen].sum(axis=0)).mean()
-        return means
-
-    found = paired.in_turn(lambda: ours(data), plain, runs=runs)
-    what = f"{RESAMPLES:,} resamples, {clusters:,} clusters × {langs} languages"
+    data = synthetic(clusters, langs, clusters // 2)
+    found = paired.in_turn(lambda: one_contrast(data), lambda: plain(data), runs=runs)
+    what = f"10,000 resamples, {clusters:,} clusters × {langs} languages"
     return beside("Contrast", f"one contrast: {what}", "a plain numpy bootstrap", found)
 
 
@@ -169,53 +139,13 @@ def noise(*rows: paired.Row) -> float:
 
 def share(name: str, what: str, shares: Sequence[float], taken: Sequence[float]) -> paired.Row:
     """A share of the matrix product as a row."""
-    return paired.Row(
-        name=name,
-        ours=what,
-        theirs="`torch.matmul` of two matrices 2,048 square",
-        meaning="of its FLOP/s",
-        ratio=tuple(shares),
-        ours_seconds=tuple(taken),
-    )
+    theirs = "`torch.matmul` of two matrices 2,048 square"
+    return paired.Row(name, what, theirs, "of its FLOP/s", tuple(shares), tuple(taken))
 
 
 def beside(name: str, ours: str, theirs: str, found: paired.Pairs) -> paired.Row:
     """Two things in turn as a row."""
     return found.row(name, ours, theirs, "theirs ÷ ours, in seconds")
-
-
-def random_bert(folder: Path) -> Path:
-    """A BERT of all-MiniLM-L6-v2's shape with random weights, and a tokenizer of whole words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{n}" for n in range(PIECES))]
-    tokenizer = Tokenizer(
-        models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    special = {name.strip("[]").lower(): name for name in names[:5]}
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=512,
-        **{f"{name}_token": token for name, token in special.items()},
-    ).save_pretrained(folder)
-    BertModel(
-        BertConfig(
-            vocab_size=len(names),
-            hidden_size=WIDTH,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=12,
-            intermediate_size=4 * WIDTH,
-        )
-    ).save_pretrained(folder)
-    return folder
-
-
-def words(rng: np.random.Generator, count: int) -> str:
-    """That many words of the tokenizer's."""
-    return " ".join(f"w{n}" for n in rng.integers(0, PIECES, count))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -231,19 +161,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         spent = time.perf_counter() - started
         print(f"{paired.show(rows[-1])} ({name}: {spent:.0f} s)", file=sys.stderr, flush=True)
     if given.write:
-        paired.save(
-            NAME,
-            "What `make bench-check` compares with",
-            "make bench-check",
-            rows,
-            ("torch", "transformers", "numpy", "faiss-cpu", "typer"),
-        )
+        paired.save(BENCHMARK, rows, keep=False)
         return 0
-    found = differences(rows, paired.saved(NAME))
-    for line in found:
-        print(line)
+    found = differences(rows, paired.saved(BENCHMARK.name))
+    print(*found, sep="\n", end="\n" * bool(found))
     return 1 if found else 0
 
+
+BENCHMARK = paired.Benchmark(
+    "check",
+    "What `make bench-check` compares with",
+    "make bench-check",
+    ("torch", "transformers", "numpy", "faiss-cpu", "typer"),
+    ("harness",),
+    {},
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -100,6 +100,9 @@ def main() -> None:
     for name, count in lines.items():
         sizes[room(name)] += count
     print(f"{sum(lines.values()):,} lines of code in {len(files)} modules and {len(sizes)} rooms")
+    for folder in ("benchmarks", "tests"):
+        beside = sum(map(lines_of_code, sorted((PACKAGE.parent / folder).rglob("*.py"))))
+        print(f"{beside:,} lines of code in {folder}/")
     for name, size in sorted(sizes.items()):
         others = " ".join(f"{other}:{n}" for other, n in sorted(counted.get(name, {}).items()))
         print(f"  {name:12} {size:6,}  {others}")

@@ -1,6 +1,6 @@
 """The plan of the house holds: `make house` shows what these rules are about."""
 
-from tests.house import between_rooms, circles, imports, room
+from tests.house import PACKAGE, between_rooms, circles, imports, lines_of_code, room
 
 GROUND = {"errors", "version"}
 # They show or start what the others compute, and nothing below needs them.
@@ -24,3 +24,8 @@ def test_what_computes_does_not_know_who_shows_it() -> None:
         if room(module) not in UPSTAIRS | DOOR and room(other) in UPSTAIRS
     ]
     assert found == []
+
+
+def test_benchmarks_are_a_small_set_of_scripts() -> None:
+    scripts = (PACKAGE.parent / "benchmarks").glob("*.py")
+    assert sum(map(lines_of_code, scripts)) <= 2_000
