@@ -105,7 +105,7 @@ def unit(rows: pa.Table) -> pa.Array:
 
 
 KIND = Kind(
-    needs="reader",
+    needs="span",
     schema=SCHEMA,
     pool=no_pool,
     texts=texts,
