@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import CustomCard, TaskCard
+from harness.evaluation.request import split_of
 from harness.inference.labeller import LabelProtocol
 from harness.inference.objects import GivenModel, GivenVectors
 from harness.inference.protocol import (
@@ -158,7 +159,7 @@ def tuned_job(marked: MarkedJob, recipe: TargetRecipe, tuning: Tuning | None) ->
 def _job(card: TaskCard, request: Request, track: Track, settings: Settings) -> Job:
     return Job(
         card=card,
-        split=card.check_split(request.selection.split),
+        split=split_of(request.selection, card),
         limit=request.selection.limit,
         seed=request.seed,
         track=track,

@@ -18,7 +18,13 @@ from harness.evaluation.jobs import (
     object_job,
     tuned_job,
 )
-from harness.evaluation.request import Request, Selection, choose_cards, measured_after
+from harness.evaluation.request import (
+    Request,
+    Selection,
+    choose_cards,
+    measured_after,
+    split_of,
+)
 from harness.inference.objects import GivenModel
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
@@ -121,7 +127,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
 
     choice = choose_cards(request.selection)
     for card, _ in choice.cards:
-        card.check_split(request.selection.split)
+        split_of(request.selection, card)
     chosen = [
         (card, units, recipe)
         for card, units in choice.cards
@@ -137,7 +143,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     broken: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
     for card, units, recipe in chosen:
-        split = card.check_split(request.selection.split)
+        split = split_of(request.selection, card)
         needs = KINDS[card.kind].needs
         reads = needs != "encoder"
         if recipe is not None and recipe.name in tuned.refused:
@@ -275,7 +281,7 @@ def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset
         now = {**loaded.files}
         if tuning is not None:
             before = {**before, **meta["tuning"]["data"]}
-            now |= tuning.data
+            now |= tuning.all_data
         for path, digest in now.items():
             if before.get(path, digest) != digest:
                 raise DataError(

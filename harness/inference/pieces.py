@@ -58,7 +58,8 @@ def make_pieces(
         for words, encoding in zip(part, encoded, strict=True):
             of_word: list[list[int]] = [[] for _ in words]
             for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
-                of_word[word].append(token)
+                if word is not None:
+                    of_word[word].append(token)
             current: list[int] | None = None
             for own in of_word:
                 tokens = own if 0 < len(own) <= room else [unknown]

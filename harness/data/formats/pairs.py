@@ -110,7 +110,8 @@ def _table(file: LocalFile) -> Iterator[Row]:
                 f"{place}: not two texts and a label between tabs: put the official file with "
                 "labels there"
             )
-        yield Row(place, fields[0] if columns == 4 else "", *fields[-3:])
+        first, second, label = fields[-3:]
+        yield Row(place, fields[0] if columns == 4 else "", first, second, label)
 
 
 def _fields(file: LocalFile) -> Iterator[tuple[int, list[str]]]:
@@ -131,10 +132,10 @@ def _rows(
     def rows(file: LocalFile) -> Iterator[Row]:
         names = names_of(card, split, file, "label")
         for place, row in read_rows(file):
-            texts = [take(row, column, str, place).strip() for column in (first, second)]
-            if not all(texts):
+            one, other = (take(row, column, str, place).strip() for column in (first, second))
+            if not one or not other:
                 raise DataError(f"{place}: an empty text: download it again")
-            identifier = row.get("id", "")
-            yield Row(place, str(identifier), *texts, named(row.get("label"), names, place))
+            identifier = str(row.get("id", ""))
+            yield Row(place, identifier, one, other, named(row.get("label"), names, place))
 
     return rows

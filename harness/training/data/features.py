@@ -187,8 +187,8 @@ def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
                     dtype=np.int32,
                 )
             )
-    flat = np.concatenate(tags) if tags else np.zeros(0, dtype=np.int32)
-    return Features((flat(tokens, None),), {"labels": flat}, np.arange(len(examples)))
+    joined = np.concatenate(tags) if tags else np.zeros(0, dtype=np.int32)
+    return Features((flat(tokens, None),), {"labels": joined}, np.arange(len(examples)))
 
 
 def matched_features(examples: Sequence[Matched], codec: Codec) -> Features:
