@@ -77,9 +77,12 @@ def show(
 ) -> None:
     """Show the scores of what is on disk; nothing is run."""
     with errors():
+        from harness.results.averages import averages, in_words, of_rows
         from harness.results.scores import scores
 
-        print_scores(scores(path).to_pylist(), format, headed=True)
+        rows = scores(path).to_pylist()
+        print_scores(rows, format, headed=True)
+        print_notes([in_words(average) for average in averages(of_rows(rows))])
 
 
 def score(
@@ -101,11 +104,12 @@ def score(
 ) -> None:
     """Score predictions that are on disk by the official scorers; prints JSON, in percent.
 
-    DIR holds `<task>/test-<lang>.json|tsv`, as XTREME's own evaluate.py reads it. One file of
+    DIR holds `<task>/test-<lang>.json|jsonl|tsv`, as XTREME's own evaluate.py reads it. One file of
     answers, `{question id: answer}`, is scored against --gold.
     """
     with errors():
         from harness.data.folders import data_location
+        from harness.results.averages import averages, in_words
         from harness.results.predictions import check_scored, score_file, score_folder
 
         if gold is not None:
@@ -116,7 +120,7 @@ def score(
         found = score_folder(
             path, split=split, location=data_location(data, cache_dir, offline=offline)
         )
-        print_notes(found.notes)
+        print_notes([*found.notes, *map(in_words, averages(found.values))])
         print_json(found.values)
         check_scored(found)
 
