@@ -84,6 +84,8 @@ class TargetRecipe(Strict):
         if task in self.tasks or task in self.beside:
             return []
         own = recipe_of(task)
+        if own is not None and own.train == self.train:
+            return [f"target recipe {self.name} (protocol: {own.name})"]
         return [f"target data {self.train} (protocol: {own.train if own else 'none'})"]
 
 

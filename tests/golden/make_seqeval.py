@@ -13,7 +13,10 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 BIO = ["O", *(f"{letter}-{kind}" for letter in "BI" for kind in ("PER", "ORG", "LOC"))]
 IOBES = [*BIO, *(f"{letter}-{kind}" for letter in "ES" for kind in ("PER", "LOC"))]
-UPOS = ("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X").split()
+UPOS = [
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN"),
+    *("PUNCT", "SCONJ", "SYM", "VERB", "X"),
+]
 ODD = ["O", "B", "I", "E", "S", ".", "I-", "B-a-b", "I-a-b", "-PER"]
 HAND = [
     ([["NOUN", "NOUN", "VERB"]], [["NOUN", "NOUN", "NOUN"]]),
