@@ -73,3 +73,24 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     near = [lowered[match] for match in matches]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
     return UsageError(f"unknown {what} {name!r}: {hint}")
+
+
+# What torch, its libraries and the system say, in errors that have no class of their own. "memory"
+# alone would not do: an illegal memory access is no want of it.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "cublas_status_alloc_failed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the machine's or the device's."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in text for words in OUT_OF_MEMORY)
+    )

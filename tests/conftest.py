@@ -50,3 +50,9 @@ def oracles_dir(data_dir: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no golden values at {folder}")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, 0 too; their reasons are in the list above."""
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    terminalreporter.write_line(f"skipped: {skipped}")
