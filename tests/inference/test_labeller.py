@@ -13,30 +13,11 @@ from harness.checkpoint.loading import load_head
 from harness.checkpoint.resolve import resolve
 from harness.errors import RefusedError, UsageError
 from harness.inference.labeller import Labeller, LabelProtocol
-from tests.checkpoints import build
+from tests.checkpoints import HEAD_CLASSES, build_head
 
-KINDS = {
-    "classification": "AutoModelForSequenceClassification",
-    "multiple_choice": "AutoModelForMultipleChoice",
-    "tagging": "AutoModelForTokenClassification",
-}
 NAMES = ("contradiction", "entailment", "neutral")
 XNLI = ("entailment", "neutral", "contradiction")
 PAIRS = [("the red house", "an owl"), ("a", "b c d e f g"), ("red " * 200, "house"), ("x", "y")]
-
-
-def with_head(folder: Path, kind: str, base: str = "bert", names: tuple[str, ...] = NAMES) -> Path:
-    """A tiny checkpoint with a head, whose outputs have these names."""
-    plain = build(base, folder / "plain")
-    labels = {} if kind == "multiple_choice" else {"id2label": dict(enumerate(names))}
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = getattr(transformers, KINDS[kind]).from_pretrained(plain, **labels)
-        last = getattr(model.classifier, "out_proj", model.classifier)
-        torch.nn.init.normal_(last.weight)
-    model.save_pretrained(folder / kind)
-    transformers.AutoTokenizer.from_pretrained(plain).save_pretrained(folder / kind)
-    return folder / kind
 
 
 def labeller(folder: Path, kind: str, **options: object) -> Labeller:
@@ -52,13 +33,13 @@ def folders(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     root = tmp_path_factory.mktemp(request.param)
-    return {kind: with_head(root / kind, kind, request.param) for kind in KINDS}
+    return {kind: build_head(root / kind, kind, NAMES, base=request.param) for kind in HEAD_CLASSES}
 
 
 def theirs(folder: Path, kind: str, first: str, second: str | None) -> np.ndarray:
     """What transformers gives of one text, or one pair."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = getattr(transformers, KINDS[kind]).from_pretrained(folder).eval()
+    model = getattr(transformers, HEAD_CLASSES[kind]).from_pretrained(folder).eval()
     batch = tokenizer(
         first, second, truncation="longest_first", max_length=128, return_tensors="pt"
     )

@@ -17,7 +17,8 @@ from harness.results.predictions import check_scored, score_folder
 from tests.mini_xtreme import run_task
 
 DATA = {
-    "xnli/test-de.tsv": "A.\tB.\tneutral\nA.\tC.\tentailment\nA.\tD.\tcontradiction\nE.\tF.\tneutral\n",
+    "xnli/test-de.tsv": "A.\tB.\tneutral\nA.\tC.\tentailment\nA.\tD.\tcontradiction\n"
+    "E.\tF.\tneutral\n",
     "pawsx/test_2k.de.tsv": "A.\tB.\t1\nC.\tD.\t0\nE.\tF.\t0\n",
     "xcopa/et/test.et.jsonl": "".join(
         json.dumps(
@@ -26,7 +27,8 @@ DATA = {
         + "\n"
         for n in range(4)
     ),
-    "udpos/test-de.tsv": "Das\tDET\nHaus\tNOUN\nbrennt\tVERB\n\nUlm\tPROPN\nund\tCCONJ\nBonn\tPROPN\n",
+    "udpos/test-de.tsv": "Das\tDET\nHaus\tNOUN\nbrennt\tVERB\n\n"
+    "Ulm\tPROPN\nund\tCCONJ\nBonn\tPROPN\n",
     "panx/test-de.tsv": "Das\tO\nUlm\tB-LOC\n\nEva\tB-PER\nMay\tI-PER\n",
 }
 RIGHT = {
