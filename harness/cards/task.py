@@ -90,7 +90,8 @@ class TaskCard(Strict):
     """One task. A *unit* is a language, or ``context-question`` for pairs of languages.
 
     ``labels``: the classes, in the order of the scores in outcome rows; ``label_names``: what a
-    file calls them, where that is not their name. ``counts``: split → unit → pairs, questions,
+    file calls them, where that is not their name. ``chance``: the accuracy of always giving the
+    larger class, or one of equal ones. ``counts``: split → unit → pairs, questions,
     mentions, sentences or gold pairs, as published.
     ``candidates``: size of the one pool, as published.
     """
@@ -108,6 +109,7 @@ class TaskCard(Strict):
     scorer: Scorer | None = None
     labels: list[str] = Field(default_factory=list)
     label_names: Mapping[str, str] = Field(default_factory=dict)
+    chance: float | None = Field(default=None, gt=0, lt=1)
     counts: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
     candidates: int | None = None
     licence: str
