@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.folders import cache_folder, data_location
-from harness.errors import HarnessError, IncompleteError, UsageError, unknown_name
+from harness.errors import HarnessError, IncompleteError, UsageError, together, unknown_name
 from harness.evaluation.options import (
     Names,
     Options,
@@ -160,17 +160,30 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
     reporter = options.reporter or Silent()
     plans: list[Plan] = []
     tables: list[pa.Table] = []
+    failures: list[HarnessError] = []
+
+    def planned() -> Iterator[Plan]:
+        for one in models:
+            try:
+                found = plan_model(one, request)
+            except UsageError:
+                raise  # what was asked for, mostly of all models
+            except HarnessError as error:  # one model's: the others are measured
+                failures.append(error)
+            else:
+                yield found
+
     try:
-        planned = (plan_model(one, request) for one in models)
-        for one, table in choose(options.engine)(planned, reporter):
+        for one, table in choose(options.engine)(planned(), reporter):
             plans.append(one)
             tables.append(table)
             reporter.measured(one, table)
-        for one in plans:
+        for one in () if failures else plans:
             check_complete(one, None)
     except HarnessError as error:
-        error.scores = pa.concat_tables(tables) if tables else None
-        raise
+        failures.append(error)
+    if failures:
+        raise together(failures, pa.concat_tables(tables) if tables else None)
     folders = [
         request.runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans
     ]

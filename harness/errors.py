@@ -13,11 +13,13 @@ from typing import Any
 class HarnessError(Exception):
     """Base of every error that a user is meant to read.
 
-    ``scores``: what could be measured all the same, where something was.
+    ``scores``: what could be measured all the same, where something was. ``also``: further errors
+    of the same command, each a line of its own.
     """
 
     exit_code: int = 1
     scores: Any = None
+    also: tuple[HarnessError, ...] = ()
 
 
 class CheckFailed(HarnessError):
@@ -54,6 +56,13 @@ class DataError(HarnessError):
     """Data does not match its checksum, schema or count."""
 
     exit_code = 6
+
+
+def together(errors: Iterable[HarnessError], scores: Any = None) -> HarnessError:
+    """The first error, with the others beside it and what there is in spite of them."""
+    first, *others = (one for error in errors for one in (error, *error.also))
+    first.also, first.scores = tuple(others), scores
+    return first
 
 
 def one_line(text: object, most: int = 500) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from harness.commands.options import (
     Verbose,
     with_options,
 )
-from harness.commands.outputs import errors, print_json, print_notes, print_scores
+from harness.commands.outputs import errors, print_json, print_notes, print_scores, show_found
 from harness.evaluation.options import Options
 
 if TYPE_CHECKING:
@@ -80,9 +80,12 @@ def show(
         from harness.results.averages import averages, in_words, of_rows
         from harness.results.scores import scores
 
-        rows = scores(path).to_pylist()
-        print_scores(rows, format, headed=True)
-        print_notes([in_words(average) for average in averages(of_rows(rows))])
+        def shown(table: Any) -> None:
+            rows = table.to_pylist()
+            print_scores(rows, format, headed=True)
+            print_notes([in_words(average) for average in averages(of_rows(rows))])
+
+        show_found(lambda: scores(path), shown)
 
 
 def score(

@@ -37,27 +37,34 @@ class LazyModel:
         return (*notes, READS_PADDING) if one_length else notes
 
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
-        """As ``Reader.read``."""
-        return self._loaded(Reader).read(
-            pairs, lang=lang, progress=self._counting(len(a) + len(b) for a, b in pairs)
-        )
+        """As ``Reader.read``; whatever the model raises over it is a refusal, as below.
+
+        Raises:
+            RefusedError: it cannot be loaded or read with.
+        """
+        progress = self._counting(len(a) + len(b) for a, b in pairs)
+        with refusing(self._checkpoint, "cannot answer questions"):
+            return self._loaded(Reader).read(pairs, lang=lang, progress=progress)
 
     def classify(
         self, pairs: Sequence[tuple[str, str]], labels: Sequence[str], *, lang: str
     ) -> Any:
         """As ``Labeller.classify``."""
         progress = self._counting(len(a) + len(b) for a, b in pairs)
-        return self._loaded(Labeller).classify(pairs, labels, lang=lang, progress=progress)
+        with refusing(self._checkpoint, "cannot decide"):
+            return self._loaded(Labeller).classify(pairs, labels, lang=lang, progress=progress)
 
     def choose(self, questions: Sequence[tuple[str, Sequence[str]]], *, lang: str) -> Any:
         """As ``Labeller.choose``."""
         progress = self._counting(len(a) + len(b) for a, own in questions for b in own)
-        return self._loaded(Labeller).choose(questions, lang=lang, progress=progress)
+        with refusing(self._checkpoint, "cannot decide"):
+            return self._loaded(Labeller).choose(questions, lang=lang, progress=progress)
 
     def tag(self, sentences: Sequence[Sequence[str]], labels: Sequence[str], *, lang: str) -> Any:
         """As ``Labeller.tag``."""
         progress = self._counting(sum(map(len, words)) for words in sentences)
-        return self._loaded(Labeller).tag(sentences, labels, lang=lang, progress=progress)
+        with refusing(self._checkpoint, "cannot decide"):
+            return self._loaded(Labeller).tag(sentences, labels, lang=lang, progress=progress)
 
     def _counting(self, sizes: Any) -> Callable[[int], None]:
         """Counts texts, each as long as they are on average."""

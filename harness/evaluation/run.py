@@ -11,6 +11,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from harness.cards.task import CustomCard
+from harness.checkpoint.loading import refusing
 from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
 from harness.evaluation.lazy import LazyModel
@@ -23,7 +24,7 @@ from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitResult
-from harness.results.outcomes import FORMAT
+from harness.results.metadata import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
 
@@ -72,7 +73,10 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     for tuning, tasks in groups(plan):
         checkpoint, tuning_provenance = None, None
         if tuning is not None and not all(task.finished for task in tasks):
-            with reporter.tuning(tuning) as watcher:
+            with (
+                reporter.tuning(tuning) as watcher,
+                refusing(plan.checkpoint, "cannot be tuned"),
+            ):
                 checkpoint = tuned(tuning, plan.request.location, watcher)
             tuning_provenance = provenance(tuning, checkpoint)
         contexts = [
