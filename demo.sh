@@ -17,8 +17,8 @@ for seed in 0 1 2; do
     done
 done | xargs -L 1 -P 2 xharness train
 
-# All of them on four tasks that none was trained on, one row per example: retrieval with frozen
-# vectors, and question answering with a head that is trained alike on every checkpoint.
+# All of them on seven tasks that none was trained on, one row per example: retrieval with frozen
+# vectors, and the others with a head that is trained alike on every checkpoint.
 printf "'%s'\n" "$demo"/tiny-* | xargs -n 4 -P 2 \
     xharness eval --suite demo --finetune --out "$demo/leaderboard/results" --quiet >/dev/null
 

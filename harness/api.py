@@ -321,7 +321,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
     from harness.data.layout import DataLocation
     from harness.data.load import fetch
     from harness.evaluation.models import find_checkpoint
-    from harness.evaluation.request import choose_cards, measured_after
+    from harness.evaluation.request import choose_cards, measured_after, split_of
     from harness.training.data.sources import fetch as fetch_training
 
     chosen = choose_cards(request.selection)  # before anything is downloaded: it may not make sense
@@ -331,7 +331,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
     failed: dict[str, str] = {}
     location = DataLocation(data=None, cache=request.runtime.cache)
     for card, units in chosen.cards if with_data else ():
-        fetched = fetch(card, request.selection.split, units, location)
+        fetched = fetch(card, split_of(request.selection, card), units, location)
         if fetched.failures:
             failed[card.name] = next(iter(fetched.failures.values()))
         else:

@@ -7,7 +7,7 @@ Equal arguments give equal files. Three layers, width 32, a vocabulary of a few 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -87,6 +87,30 @@ def build(
         model.save_pretrained(folder, max_shard_size="40KB" if shards else "1GB")
     tokenizer.save_pretrained(folder)
     return folder
+
+
+HEAD_CLASSES = {
+    "classification": "AutoModelForSequenceClassification",
+    "multiple_choice": "AutoModelForMultipleChoice",
+    "tagging": "AutoModelForTokenClassification",
+}
+
+
+def build_head(folder: Path, kind: str, names: Sequence[str], *, base: str = "bert") -> Path:
+    """A checkpoint with a head (a key of ``HEAD_CLASSES``) whose outputs have these names."""
+    import torch
+    import transformers
+
+    plain = build(base, folder / "plain")
+    labels = {} if kind == "multiple_choice" else {"id2label": dict(enumerate(names))}
+    with torch.random.fork_rng(devices=[]), _no_bars():
+        torch.manual_seed(1)
+        model = getattr(transformers, HEAD_CLASSES[kind]).from_pretrained(plain, **labels)
+        last = getattr(model.classifier, "out_proj", model.classifier)
+        torch.nn.init.normal_(last.weight)
+        model.save_pretrained(folder / kind)
+    transformers.AutoTokenizer.from_pretrained(plain).save_pretrained(folder / kind)
+    return folder / kind
 
 
 def build_sentence_transformer(

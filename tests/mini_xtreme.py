@@ -135,9 +135,11 @@ def _rows(
     card: TaskCard, loaded: Loaded, units: Sequence[str], split: str, limit: int | None
 ) -> Iterator[tuple[str, Any]]:
     kind = KINDS[card.kind]
-    settings = UnitSettings(split, limit, layer=1, scorer=card.scorer or "squad")
-    model = Reader(loaded.examples) if kind.needs == "reader" else Encoder()
-    prepared = kind.prepare(settings, loaded.examples, model)  # type: ignore[arg-type]
+    settings = UnitSettings(split, limit, 1, card.scorer or "squad", tuple(card.labels))
+    model: Any = Labeller()
+    if kind.needs in ("encoder", "span"):
+        model = Reader(loaded.examples) if kind.needs == "span" else Encoder()
+    prepared = kind.prepare(settings, loaded.examples, model)
     for unit in units:
         yield unit, kind.run(settings, loaded.examples, unit, model, prepared)[0]
 
@@ -169,6 +171,25 @@ class Reader:
     def read(self, pairs: Sequence[tuple[str, str]], **options: Any) -> list[Any]:
         texts = [_near(self.gold[pair], "".join(pair)) for pair in pairs]
         return [SimpleNamespace(text=text, answered=bool(text)) for text in texts]
+
+
+class Labeller:
+    """Decides by a hash of the text."""
+
+    def classify(
+        self, pairs: Sequence[tuple[str, str]], labels: Sequence[str], **options: Any
+    ) -> npt.NDArray[np.float32]:
+        return np.array([_direction("".join(pair))[: len(labels)] for pair in pairs], np.float32)
+
+    def choose(
+        self, questions: Sequence[tuple[str, Sequence[str]]], **options: Any
+    ) -> npt.NDArray[np.float32]:
+        return np.array([_direction(prompt)[: len(own)] for prompt, own in questions], np.float32)
+
+    def tag(
+        self, sentences: Sequence[Sequence[str]], labels: Sequence[str], **options: Any
+    ) -> list[list[str]]:
+        return [[random.Random(word).choice(labels) for word in words] for words in sentences]
 
 
 def _near(answer: str, seed: str) -> str:

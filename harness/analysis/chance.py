@@ -41,9 +41,11 @@ def draws_of(result: Result, lang: str) -> RandomDraws | None:
     None without a chance rule, and where the size of the pool is not known: with --limit fewer
     queries are asked of the same pool, and not every card has its counts.
     """
+    queries = result.values[lang].n
+    if result.card.chance is not None and result.metric == "accuracy":
+        return RandomDraws(queries, result.card.chance)
     if result.card.kind not in RETRIEVAL:
         return None
-    queries = result.values[lang].n
     candidates: int | None = result.card.candidates
     if candidates is None:
         meta = result.folded.meta

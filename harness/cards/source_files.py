@@ -58,13 +58,16 @@ class Hub(Strict):
     """A data set on the Hub that carries the whole split.
 
     ``files``: role → glob template of one file, by unit or shared by all of them (a template
-    without a code). ``size``: about how many bytes one file is.
+    without a code). ``size``: about how many bytes one file is. Without a ``revision`` the newest
+    is used, and recorded. ``labels``: what whole numbers stand for, where a file does not say it
+    itself.
     """
 
     id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Commit
+    revision: Commit | None = None
     files: Mapping[Name, PlainPath] = Field(min_length=1)
     size: int | None = Field(default=None, gt=0)
+    labels: list[str] = Field(default_factory=list)
 
 
 @cache

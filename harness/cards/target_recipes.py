@@ -20,7 +20,14 @@ from harness.io.strict_yaml import Document, Name, Strict, read_document, valida
 # tuned before is then made again, and rows measured on it are stale.
 VERSION = 2
 # What a target kind needs trained.
-HEADS = {"span_qa": "span", "passages": "dual_encoder", "bitext": "dual_encoder"}
+HEADS = {
+    "span_qa": "span",
+    "passages": "dual_encoder",
+    "bitext": "dual_encoder",
+    "classification": "classification",
+    "multiple_choice": "multiple_choice",
+    "tagging": "tagging",
+}
 
 
 class TargetRecipe(Strict):
@@ -28,7 +35,8 @@ class TargetRecipe(Strict):
 
     ``tasks``: those that are ranked after it; none for a recipe that a suite names. ``beside``:
     those that are measured as they are, and after it as well. ``train``: the intermediate task
-    whose data, and kind of head, it takes. ``examples``: how many, as published.
+    whose data, and kind of head, it takes. ``after``: the recipe that the checkpoint is tuned by
+    first, whose head goes on. ``examples``: how many, as published.
     """
 
     name: Name
@@ -36,6 +44,7 @@ class TargetRecipe(Strict):
     tasks: list[Name] = Field(default_factory=list)
     beside: list[Name] = Field(default_factory=list)
     train: Name
+    after: Name | None = None
     examples: int = Field(gt=0)
     recipe: Recipe
     notes: list[str] = Field(default_factory=list)
@@ -49,8 +58,14 @@ class TargetRecipe(Strict):
     @property
     def hash(self) -> str:
         """sha256 hex over everything in the recipe that can change a weight, and no prose."""
-        text = json.dumps([VERSION, self.card.hash])
+        first = self.first
+        text = json.dumps([VERSION, self.card.hash, *([first.hash] if first else [])])
         return sha256(text.encode()).hexdigest()
+
+    @property
+    def first(self) -> TargetRecipe | None:
+        """The recipe before it, if there is one."""
+        return None if self.after is None else read_target_recipes()[self.after]
 
     @property
     def short(self) -> str:
@@ -61,13 +76,16 @@ class TargetRecipe(Strict):
     def resolved(self) -> dict[str, Any]:
         """The recipe as a part of a signature: its name, its hash, and what it says."""
         settings = self.recipe.model_dump()
-        return {"name": self.name, "hash": self.short, "train": self.train, **settings}
+        before = {"after": self.after} if self.after else {}
+        return {"name": self.name, "hash": self.short, "train": self.train, **before, **settings}
 
     def unranked_reasons(self, task: str) -> list[str]:
         """Why rows of a task under this recipe are never ranked; nothing where it is its own."""
         if task in self.tasks or task in self.beside:
             return []
         own = recipe_of(task)
+        if own is not None and own.train == self.train:
+            return [f"target recipe {self.name} (protocol: {own.name})"]
         return [f"target data {self.train} (protocol: {own.train if own else 'none'})"]
 
 
@@ -119,6 +137,9 @@ def _problems(document: Document, recipes: list[TargetRecipe]) -> Iterable[str]:
         names.add(recipe.name)
         if recipe.train not in intermediate_names():
             yield f"{place}: no intermediate task {recipe.train}"
+        first = next((one for one in recipes[:number] if one.name == recipe.after), None)
+        if recipe.after is not None and (first is None or first.card.kind != recipe.card.kind):
+            yield f"{place}: no recipe {recipe.after} before it that trains a head of its kind"
         for task in (*recipe.tasks, *recipe.beside):
             if task in tasks:
                 yield f"{place}: {task} has another recipe"

@@ -26,7 +26,9 @@ from harness.io.strict_yaml import (
     validated,
 )
 
-Kind = Literal["bitext", "mining", "passages", "span_qa"]
+Kind = Literal[
+    "bitext", "mining", "passages", "span_qa", "classification", "multiple_choice", "tagging"
+]
 Scorer = Literal["squad", "mlqa"]
 Format = Literal[
     "tatoeba",
@@ -36,19 +38,32 @@ Format = Literal[
     "xquad",
     "mlqa",
     "tydiqa",
+    "xnli",
+    "pawsx",
+    "xcopa",
+    "xcopa_corrected",
+    "udpos",
+    "panx",
     "demo_bitext",
     "demo_mining",
     "demo_passages",
     "demo_qa",
 ]
+RETRIEVAL = ("bitext", "mining", "passages")  # kinds that are searched in vectors
+LABELLED = ("classification", "tagging")  # kinds whose classes have names
 
 
 class SplitSource(Strict):
-    """The files of one split by role. ``needs``: splits that must be read with it."""
+    """The files of one split by role. ``needs``: splits that must be read with it.
+
+    ``half``: languages of which only the second half is read (`harness.data.halves`), since a
+    recipe trains on the first.
+    """
 
     files: Mapping[Name, SourceFile] = Field(min_length=1)
     hub: Hub | None = None
     needs: list[str] = Field(default_factory=list)
+    half: list[str] = Field(default_factory=list)
 
 
 class Source(Strict):
@@ -74,7 +89,10 @@ class Lengths(Strict):
 class TaskCard(Strict):
     """One task. A *unit* is a language, or ``context-question`` for pairs of languages.
 
-    ``counts``: split → unit → pairs, questions, mentions or gold pairs, as published.
+    ``labels``: the classes, in the order of the scores in outcome rows; ``label_names``: what a
+    file calls them, where that is not their name. ``chance``: the accuracy of always giving the
+    larger class, or one of equal ones. ``counts``: split → unit → pairs, questions,
+    mentions, sentences or gold pairs, as published.
     ``candidates``: size of the one pool, as published.
     """
 
@@ -89,6 +107,9 @@ class TaskCard(Strict):
     official: str
     lengths: Lengths | None = None
     scorer: Scorer | None = None
+    labels: list[str] = Field(default_factory=list)
+    label_names: Mapping[str, str] = Field(default_factory=dict)
+    chance: float | None = Field(default=None, gt=0, lt=1)
     counts: Mapping[str, Mapping[str, int]] = Field(default_factory=dict)
     candidates: int | None = None
     licence: str
@@ -121,6 +142,7 @@ class TaskCard(Strict):
                 "files": {
                     role: [file.path, file.url, file.member] for role, file in part.files.items()
                 },
+                **({"half": part.half} if part.half else {}),
             }
             for split, part in self.source.splits.items()
         }
@@ -142,6 +164,9 @@ class TaskCard(Strict):
             "codes": dict(self.source.codes),
             "splits": splits,
             "checksums": {path: checksums[path] for path in paths & checksums.keys()},
+            # Absent where there is nothing to say: cards from before them keep their hashes.
+            **({"labels": self.labels} if self.labels else {}),
+            **({"label_names": dict(self.label_names)} if self.label_names else {}),
         }
         text = json.dumps(deciding, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()
@@ -222,12 +247,14 @@ class CustomCard(TaskCard):
 class SuiteEntry(Strict):
     """A task of a suite, with its languages where they are not all of the card's.
 
-    ``recipe``: the target recipe that it is tuned by, where it is not the task's own.
+    ``recipe``: the target recipe that it is tuned by, where it is not the task's own. ``split``:
+    what is measured, where it is not the card's own split.
     """
 
     task: Name
     languages: list[str] | None = None
     recipe: Name | None = None
+    split: str | None = None
 
 
 class Suites(RootModel[Mapping[str, Annotated[list[SuiteEntry], Field(min_length=1)]]]):
@@ -319,6 +346,10 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
     if card.split not in card.source.splits:
         yield Misfit(("split",), f"split {card.split} has no files under source.splits")
     for split, part in card.source.splits.items():
+        for lang in part.half:
+            if lang not in card.languages:
+                problem = f"split {split} halves {lang}, which is not among languages"
+                yield Misfit(("source", "splits", split, "half"), problem)
         for needed in part.needs:
             if needed not in card.source.splits:
                 problem = f"split {split} needs {needed}, which has no files"
@@ -327,8 +358,15 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
     if (card.kind == "span_qa") != (card.scorer is not None):
         known = " or ".join(get_args(Scorer))
         yield Misfit(("scorer",), f"scorer ({known}) is for span_qa tasks, and needed there")
-    if (card.kind != "span_qa") != (card.lengths is not None):
+    if (card.kind in RETRIEVAL) != (card.lengths is not None):
         yield Misfit(("lengths",), "lengths are for retrieval tasks, and needed there")
+    if (card.kind in LABELLED) != (len(card.labels) > 1):
+        known = " and ".join(LABELLED)
+        yield Misfit(("labels",), f"two labels or more are for {known} tasks, and needed there")
+    for value, label in card.label_names.items():
+        if label not in card.labels:
+            problem = f"label_names: {value} stands for {label}, which is not among labels"
+            yield Misfit(("label_names", value), problem)
 
 
 def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:

@@ -27,12 +27,13 @@ Format = Literal[
     "parallel_lines",
     "mention_pairs",
     "conll",
+    "copa",
     "lines",
 ]
 FORMATS: Mapping[Head, frozenset[str]] = {
     "span": frozenset(["squad", "tydiqa", "demo_qa"]),
     "classification": frozenset(["records"]),
-    "multiple_choice": frozenset(["records"]),
+    "multiple_choice": frozenset(["records", "copa"]),
     "tagging": frozenset(["conll"]),
     "dual_encoder": frozenset(
         ["squad", "tydiqa", "parallel_records", "parallel_lines", "mention_pairs"]
@@ -163,8 +164,9 @@ class IntermediateCard(Strict):
 
     ``cap``: the most examples that count for its share of a multi-task run. ``labels``: the
     classes in the order of their ids; ``label_names``: what a file calls them; ``skip_labels``:
-    values of examples that are left out. ``unanswerable``: questions without an answer are
-    examples too. ``symmetric``: the loss of a dual encoder is over both directions.
+    values of examples that are left out. ``half``: only the first half is trained on, whose second
+    half a target task is measured on (`harness.data.halves`). ``unanswerable``: questions without
+    an answer are examples too. ``symmetric``: the loss of a dual encoder is over both directions.
     ``design``: cards of one design differ in the languages of their data alone.
     ``contaminates``: target tasks whose data this is. ``stand_in``: too small to be evidence about
     any objective; a submission of what is trained on it says so.
@@ -184,6 +186,7 @@ class IntermediateCard(Strict):
     labels: list[str] = Field(default_factory=list)
     label_names: Mapping[str, str] = Field(default_factory=dict)
     skip_labels: list[str] = Field(default_factory=list)
+    half: bool = False
     unanswerable: bool = False
     symmetric: bool = False
     design: Name | None = None
@@ -231,6 +234,7 @@ class IntermediateCard(Strict):
             # Absent where there is nothing to say: cards from before them keep their hashes.
             **({"header": header} if header else {}),
             **({"quoted": quoted} if quoted else {}),
+            **({"half": True} if self.half else {}),
         }  # fmt: skip
         text = json.dumps(deciding, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return sha256(text.encode()).hexdigest()

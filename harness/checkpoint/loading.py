@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.coverage import check_coverage, check_finite, check_unambiguous
+from harness.checkpoint.heads import CLASSES, lacking
 from harness.checkpoint.layers import depth as depth
 from harness.checkpoint.layers import encoder_layers as encoder_layers
 from harness.checkpoint.layers import layers_name
@@ -138,6 +139,31 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
         prefix = "" if checkpoint.model_type in QA_HEADS else head_prefix(vetted)
         renamed = {f"{prefix}{name}": name for name in QA_HEAD} if prefix else {}
         model = _loaded(kind, config, vetted, dtype, (), renamed)
+        model = _with_adapter(model, checkpoint)
+        tokenizer = _tokenizer(checkpoint, model)
+    return placed(model, checkpoint.label, device), tokenizer
+
+
+def load_head(
+    checkpoint: Checkpoint, kind: str, *, dtype: str, device: str
+) -> tuple[Any, Tokenizer]:
+    """The model with the head of a kind that it brings (eval mode), and its tokenizer.
+
+    ``kind``: one of `checkpoint.heads`.
+
+    Raises:
+        RefusedError: no such head, or as for ``load_encoder``; here no weight at all may miss.
+        IncompleteError: as for ``load_encoder``.
+    """
+    if why := lacking(checkpoint.head, kind):
+        raise RefusedError(f"{checkpoint.label}: {why}")
+    vetted = _vetted(checkpoint)
+    with refusing(checkpoint), quiet():
+        import transformers
+
+        config = _config(checkpoint.weights_folder)
+        auto = getattr(transformers, CLASSES[kind])
+        model = _loaded(type(_skeleton(auto, config, vetted)), config, vetted, dtype, (), {})
         model = _with_adapter(model, checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
     return placed(model, checkpoint.label, device), tokenizer

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.checkpoint.heads import OUTPUTS, Head, read_head
 from harness.checkpoint.native import Native, read_native
 from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
@@ -51,7 +52,8 @@ class Checkpoint:
 
     ``revision`` is a 40-hex commit, or ``local:`` and a sha256 over the files that count.
     ``parameters`` counts the values in the weights (of the base, for an adapter).
-    ``head_note`` says why there is no QA head, or is empty. ``base_folder`` holds the base's
+    ``head_note`` says why there is no QA head, or is empty. ``head``: another head, with the names
+    of its classes. ``base_folder`` holds the base's
     weights where this is an adapter. ``remarks``: what a user of its results is to know.
     """
 
@@ -68,6 +70,7 @@ class Checkpoint:
     base: Base | None
     base_folder: Path | None
     remarks: tuple[str, ...] = ()
+    head: Head | None = None
 
     @property
     def slug(self) -> str:
@@ -235,6 +238,7 @@ def _described(
         base=None,
         base_folder=None,
         remarks=tuple(filter(None, [own_code_note(vetted.config)])),
+        head=read_head(vetted),
     )
     return found if is_base else _tried(found)
 
@@ -299,6 +303,10 @@ def _adapter(
         base=Base(base.id, base.revision),
         base_folder=base.weights_folder,
         remarks=base.remarks,
+        # The adapter's own head is not loaded, and the base's is not the one that it was tuned for.
+        head=None
+        if any(f".{one}" in name for name in adapter.tensors for one in OUTPUTS)
+        else base.head,
     )
     return _tried(adapted)
 

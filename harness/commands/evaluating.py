@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,12 +77,15 @@ def show(
 ) -> None:
     """Show the scores of what is on disk; nothing is run."""
     with errors():
+        from harness.results.averages import averages, in_words, of_rows
         from harness.results.scores import scores
 
-        show_found(
-            lambda: scores(path),
-            lambda table: print_scores(table.to_pylist(), format, headed=True),
-        )
+        def shown(table: Any) -> None:
+            rows = table.to_pylist()
+            print_scores(rows, format, headed=True)
+            print_notes([in_words(average) for average in averages(of_rows(rows))])
+
+        show_found(lambda: scores(path), shown)
 
 
 def score(
@@ -104,11 +107,12 @@ def score(
 ) -> None:
     """Score predictions that are on disk by the official scorers; prints JSON, in percent.
 
-    DIR holds `<task>/test-<lang>.json|tsv`, as XTREME's own evaluate.py reads it. One file of
+    DIR holds `<task>/test-<lang>.json|jsonl|tsv`, as XTREME's own evaluate.py reads it. One file of
     answers, `{question id: answer}`, is scored against --gold.
     """
     with errors():
         from harness.data.folders import data_location
+        from harness.results.averages import averages, in_words
         from harness.results.predictions import check_scored, score_file, score_folder
 
         if gold is not None:
@@ -119,7 +123,7 @@ def score(
         found = score_folder(
             path, split=split, location=data_location(data, cache_dir, offline=offline)
         )
-        print_notes(found.notes)
+        print_notes([*found.notes, *map(in_words, averages(found.values))])
         print_json(found.values)
         check_scored(found)
 

@@ -69,11 +69,52 @@ class QuestionSet:
     questions: tuple[Question, ...]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A pair of texts and the name of their class."""
+
+    id: str
+    first: str
+    second: str
+    label: str
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """A prompt, its continuations, and the place of the right one among them, from 0."""
+
+    id: str
+    prompt: str
+    choices: tuple[str, ...]
+    label: int
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """The words of a sentence and the tag of each one."""
+
+    id: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    cluster: str
+
+
+@dataclass(frozen=True)
+class ItemSet:
+    """The labelled examples of one language: of one of the three types above."""
+
+    lang: str
+    items: tuple[Pair | Alternatives | Sentence, ...]
+
+
 Examples = (
     Mapping[str, Bitext]
     | Mapping[str, Mapping[str, Mining]]  # language → split
     | Retrieval
     | Mapping[str, QuestionSet]
+    | Mapping[str, ItemSet]
 )
 
 

@@ -28,13 +28,43 @@ def fetch(
     """One snapshot at the card's commit. Offline, no connection is tried."""
     wanted = templates(card, hub, split, units)
     try:
-        folder = _snapshot(hub, sorted(set(wanted.values())), location, offline)
+        revision = commit(hub, location, offline=offline)
+        folder = _snapshot(hub, revision, sorted(set(wanted.values())), location, offline)
     except Unavailable as error:
         return Fetched("hub", {}, {}, dict.fromkeys(wanted, str(error)))
-    return _matched(hub, wanted, folder)
+    return _matched(f"{hub.id}@{revision[:12]}", wanted, folder)
 
 
-def _snapshot(hub: Hub, patterns: list[str], location: DataLocation, offline: bool) -> Path:
+def commit(hub: Hub, location: DataLocation, *, offline: bool) -> str:
+    """The card's commit, else that of the newest version: from the cache when offline.
+
+    Raises:
+        Unavailable: it names none, or cannot be asked.
+    """
+    if hub.revision is not None:
+        return hub.revision
+    kept = location.cache / "hub" / f"datasets--{hub.id.replace('/', '--')}" / "refs" / "main"
+    if offline:
+        known = kept.read_text().strip() if kept.is_file() else ""
+        if not known:
+            raise Unavailable(f"{hub.id}: not in the cache")
+        return known
+    from huggingface_hub import HfApi
+
+    try:
+        newest = HfApi().dataset_info(hub.id).sha
+    except Exception as error:  # whatever its HTTP library raises: the route does not lead there
+        raise Unavailable(f"{hub.id}: {reason(error)}") from None
+    if newest is None:
+        raise Unavailable(f"{hub.id}: it names no commit")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(newest)  # as the Hub's own client does, for a later run offline
+    return newest
+
+
+def _snapshot(
+    hub: Hub, revision: str, patterns: list[str], location: DataLocation, offline: bool
+) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -43,7 +73,7 @@ def _snapshot(hub: Hub, patterns: list[str], location: DataLocation, offline: bo
             snapshot_download(
                 hub.id,
                 repo_type="dataset",
-                revision=hub.revision,
+                revision=revision,
                 allow_patterns=patterns,
                 cache_dir=location.cache / "hub",
                 local_files_only=offline,
@@ -56,7 +86,7 @@ def _snapshot(hub: Hub, patterns: list[str], location: DataLocation, offline: bo
         raise Unavailable(f"{hub.id}: {reason(error)}") from None
 
 
-def _matched(hub: Hub, wanted: Mapping[Key, str], folder: Path) -> Fetched:
+def _matched(source: str, wanted: Mapping[Key, str], folder: Path) -> Fetched:
     """The one file that each glob stands for."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     files: dict[Key, LocalFile] = {}
@@ -65,9 +95,9 @@ def _matched(hub: Hub, wanted: Mapping[Key, str], folder: Path) -> Fetched:
     for key, pattern in wanted.items():
         matches = [name for name in names if fnmatchcase(name, pattern)]
         if len(matches) != 1:
-            failures[key] = f"{hub.id}@{hub.revision[:12]}: {len(matches)} files match {pattern}"
+            failures[key] = f"{source}: {len(matches)} files match {pattern}"
             continue
-        name = f"{hub.id}@{hub.revision[:12]}/{matches[0]}"
+        name = f"{source}/{matches[0]}"
         files[key] = LocalFile(folder / matches[0], name, mixed=not key.unit)
         if name not in digests:
             digests[name] = digest(folder / matches[0])

@@ -21,7 +21,15 @@ from harness.errors import DataError
 
 __all__ = ["DataLocation", "Download", "Fetched", "fetch", "load", "planned_downloads"]
 
-COUNTED = {"bitext": "pairs", "mining": "gold pairs", "passages": "queries", "span_qa": "questions"}
+COUNTED = {
+    "bitext": "pairs",
+    "mining": "gold pairs",
+    "passages": "queries",
+    "span_qa": "questions",
+    "classification": "pairs",
+    "multiple_choice": "questions",
+    "tagging": "sentences",
+}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from harness.data.examples import Bitext, Examples, Mining, QuestionSet, Retrieval
+from harness.data.examples import (
+    Alternatives,
+    Bitext,
+    Examples,
+    ItemSet,
+    Mining,
+    Pair,
+    QuestionSet,
+    Retrieval,
+    Sentence,
+)
 from harness.errors import one_line
 from harness.io.strict_json import has_half_pair
 
@@ -53,6 +63,10 @@ def _of_unit(examples: Any) -> Iterator[Named]:
         for one in examples.questions:
             for text in (one.id, one.question, one.context, one.cluster, *one.answers):
                 yield text, f"the question {one.id}"
+    elif isinstance(examples, ItemSet):
+        for item in examples.items:
+            for text in (item.id, item.cluster, *_of_item(item)):
+                yield text, f"the example {item.id}"
     else:
         for corpora in examples.values():
             assert isinstance(corpora, Mining)
@@ -60,3 +74,9 @@ def _of_unit(examples: Any) -> Iterator[Named]:
                 for identifier, text in sentences.items():
                     yield identifier, f"the sentence id {identifier}"
                     yield text, f"the sentence {identifier}"
+
+
+def _of_item(item: Pair | Alternatives | Sentence) -> tuple[str, ...]:
+    if isinstance(item, Pair):
+        return item.first, item.second
+    return (item.prompt, *item.choices) if isinstance(item, Alternatives) else item.words

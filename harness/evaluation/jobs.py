@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import CustomCard, TaskCard
+from harness.evaluation.request import split_of
+from harness.inference.labeller import LabelProtocol
 from harness.inference.objects import GivenModel, GivenVectors
 from harness.inference.protocol import (
     Dtype,
@@ -18,6 +20,7 @@ from harness.inference.protocol import (
     signature,
 )
 from harness.inference.reader import SpanProtocol
+from harness.kinds import KINDS
 from harness.kinds.kind import UnitSettings
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from harness.training.target import Tuning
 
 
-Settings = Encoding | SpanProtocol | GivenVectors
+Settings = Encoding | SpanProtocol | LabelProtocol | GivenVectors
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ class Job:
     @property
     def unit_settings(self) -> UnitSettings:
         """What the task's kind is told of it."""
-        return UnitSettings(self.split, self.limit, self.layer, self.card.scorer or "squad")
+        card = self.card
+        return UnitSettings(
+            self.split, self.limit, self.layer, card.scorer or "squad", tuple(card.labels)
+        )
 
 
 class MarkedJob(NamedTuple):
@@ -124,9 +130,10 @@ def encoding_jobs(
     ]
 
 
-def reading_job(card: TaskCard, request: Request) -> MarkedJob:
-    """The job of a QA task: one protocol, whatever the retrieval tasks are asked to do."""
-    return _marked(_job(card, request, "own-head", SpanProtocol()), SpanProtocol())
+def head_job(card: TaskCard, request: Request) -> MarkedJob:
+    """The job of a task with a head: one protocol, whatever the retrieval tasks are asked to do."""
+    protocol = SpanProtocol() if KINDS[card.kind].needs == "span" else LabelProtocol()
+    return _marked(_job(card, request, "own-head", protocol), protocol)
 
 
 def object_job(given: GivenModel, card: TaskCard, request: Request) -> MarkedJob:
@@ -152,7 +159,7 @@ def tuned_job(marked: MarkedJob, recipe: TargetRecipe, tuning: Tuning | None) ->
 def _job(card: TaskCard, request: Request, track: Track, settings: Settings) -> Job:
     return Job(
         card=card,
-        split=card.check_split(request.selection.split),
+        split=split_of(request.selection, card),
         limit=request.selection.limit,
         seed=request.seed,
         track=track,
@@ -168,15 +175,17 @@ def _marked(job: Job, protocol_default: Settings) -> MarkedJob:
 
 def signed_parts(settings: Settings, dtype: str) -> dict[str, Any]:
     """What encoding or reading contributes to a signature; a reader pools nothing."""
-    if not isinstance(settings, SpanProtocol):
+    if not isinstance(settings, (SpanProtocol, LabelProtocol)):
         return settings.signed()
-    lengths = {
-        "max_length": settings.max_length,
-        "stride": settings.stride,
-        "question": settings.question_length,
-        "n_best": settings.n_best,
-        "answer": settings.max_answer_tokens,
-    }
+    lengths = asdict(settings)
+    if isinstance(settings, SpanProtocol):
+        lengths = {
+            "max_length": settings.max_length,
+            "stride": settings.stride,
+            "question": settings.question_length,
+            "n_best": settings.n_best,
+            "answer": settings.max_answer_tokens,
+        }
     return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
 
 

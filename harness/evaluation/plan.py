@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import TaskCard
-from harness.errors import DataError, UsageError
+from harness.checkpoint.heads import label_order, lacking
+from harness.errors import DataError, RefusedError, UsageError
 from harness.evaluation.jobs import (
     Job,
     MarkedJob,
     encoding_jobs,
+    head_job,
     object_job,
-    reading_job,
     tuned_job,
 )
-from harness.evaluation.request import Request, choose_cards, measured_after
+from harness.evaluation.request import (
+    Request,
+    Selection,
+    choose_cards,
+    measured_after,
+    split_of,
+)
 from harness.inference.objects import GivenModel
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
@@ -64,8 +71,13 @@ class PlannedTask:
 
     @property
     def reads(self) -> bool:
-        """Whether a reader answers it; else it is searched in an encoder's vectors."""
-        return KINDS[self.card.kind].needs == "reader"
+        """Whether a head answers it; else it is searched in an encoder's vectors."""
+        return self.head != "encoder"
+
+    @property
+    def head(self) -> str:
+        """Which head it needs, or ``encoder`` for none."""
+        return KINDS[self.card.kind].needs
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -115,14 +127,14 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
 
     choice = choose_cards(request.selection)
     for card, _ in choice.cards:
-        card.check_split(request.selection.split)
+        split_of(request.selection, card)
     chosen = [
         (card, units, recipe)
         for card, units in choice.cards
         for recipe in measured_after(request, card.name)
     ]
-    # Retrieval first: the encoder is given back before a reader is loaded.
-    chosen.sort(key=lambda one: KINDS[one[0].kind].needs == "reader")
+    # Retrieval first: the encoder is given back before a head is loaded.
+    chosen.sort(key=lambda one: KINDS[one[0].kind].needs != "encoder")
     tuned = _tunings(checkpoint, request, chosen, download)
     shape = None
     tasks: list[PlannedTask] = []
@@ -131,8 +143,9 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     broken: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
     for card, units, recipe in chosen:
-        split = card.check_split(request.selection.split)
-        reads = KINDS[card.kind].needs == "reader"
+        split = split_of(request.selection, card)
+        needs = KINDS[card.kind].needs
+        reads = needs != "encoder"
         if recipe is not None and recipe.name in tuned.refused:
             inapplicable[card.name] = f"cannot be tuned: {tuned.refused[recipe.name]}"
             continue
@@ -142,14 +155,14 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         if reads and isinstance(checkpoint, GivenModel):
             inapplicable[card.name] = checkpoint.head_note
             continue
-        if recipe is None and reads and not checkpoint.has_qa_head:
+        if recipe is None and reads and (why := _no_head(checkpoint, card, request.selection)):
             remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
-            inapplicable[card.name] = f"{checkpoint.head_note}: {remedy}"
+            inapplicable[card.name] = f"{why}: {remedy}"
             continue
         if isinstance(checkpoint, GivenModel):
             jobs = [object_job(checkpoint, card, request)]
         elif reads:
-            jobs = [reading_job(card, request)]
+            jobs = [head_job(card, request)]
         else:
             shape = shape or describe(checkpoint)
             jobs = encoding_jobs(card, request, checkpoint.native, shape, recipe)
@@ -188,6 +201,27 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         broken,
         choice.left_out,
     )
+
+
+def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> str:
+    """Why the head that the checkpoint brings, if any, cannot do the task; or nothing.
+
+    Raises:
+        RefusedError: the task is named, and the head has other labels.
+    """
+    needs = KINDS[card.kind].needs
+    if needs == "span":
+        return "" if checkpoint.has_qa_head else checkpoint.head_note
+    if why := lacking(checkpoint.head, needs):
+        return why
+    if card.labels and checkpoint.head is not None:
+        try:
+            label_order(checkpoint.head.labels, card.labels)
+        except RefusedError as error:
+            if card.argument in selection.tasks:
+                raise RefusedError(f"{checkpoint.label} {card.name}: {error}") from error
+            return str(error)
+    return ""
 
 
 def _tunings(
@@ -247,7 +281,7 @@ def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset
         now = {**loaded.files}
         if tuning is not None:
             before = {**before, **meta["tuning"]["data"]}
-            now |= tuning.data
+            now |= tuning.all_data
         for path, digest in now.items():
             if before.get(path, digest) != digest:
                 raise DataError(

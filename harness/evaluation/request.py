@@ -116,6 +116,16 @@ def choose_cards(selection: Selection) -> Choice:
     return _with_languages(list(cards.values()), selection)
 
 
+def split_of(selection: Selection, card: TaskCard) -> str:
+    """The split of a task: the one asked for, else the suite's, else the card's own.
+
+    UsageError for one that the card has not.
+    """
+    entries = read_suites().get(selection.suite or DEFAULT_SUITE, ())
+    own = next((entry.split for entry in entries if entry.task == card.name), None)
+    return card.check_split(selection.split or own)
+
+
 def _with_languages(cards: Sequence[TaskCard], selection: Selection) -> Choice:
     chosen: list[tuple[TaskCard, tuple[str, ...]]] = []
     left_out: dict[str, str] = {}

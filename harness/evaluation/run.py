@@ -11,18 +11,16 @@ from uuid import uuid4
 import pyarrow as pa
 
 from harness.cards.task import CustomCard
-from harness.checkpoint.loading import load_reader, refusing
-from harness.checkpoint.tokenizer import load_tokenizer
+from harness.checkpoint.loading import refusing
 from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
+from harness.evaluation.lazy import LazyModel
 from harness.evaluation.plan import Plan, PlannedJob, PlannedTask
 from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
 from harness.inference.encoder import Backbone, Encoder
 from harness.inference.objects import GivenModel, ObjectEncoder
-from harness.inference.probe import READS_PADDING, UNTRIED
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
-from harness.inference.reader import Reader, SpanProtocol
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitResult
@@ -59,7 +57,7 @@ class TaskContext:
 class Prepared(NamedTuple):
     """A model, and what the kind's ``prepare`` gave for it."""
 
-    model: Encoder | ObjectEncoder | LazyReader
+    model: Encoder | ObjectEncoder | LazyModel
     shared: Any
 
 
@@ -126,9 +124,10 @@ def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Tab
                 context, make_encoder(context, backbone, reporter.advance), reporter
             )
         del backbone
-    if reading:
-        reader = LazyReader(reading[0], reporter.advance)
-        for context in reading:
+    for head in dict.fromkeys(context.task.head for context in reading):
+        of_head = [context for context in reading if context.task.head == head]
+        reader = LazyModel(of_head[0], reporter.advance)
+        for context in of_head:
             tables += _run_task(context, reader, reporter)
     return tables
 
@@ -157,7 +156,7 @@ def check_complete(plan: Plan, table: pa.Table | None) -> None:
 
 
 def _run_task(
-    context: TaskContext, model: Encoder | ObjectEncoder | LazyReader, reporter: Reporter
+    context: TaskContext, model: Encoder | ObjectEncoder | LazyModel, reporter: Reporter
 ) -> list[pa.Table]:
     task = context.task
     tables = []
@@ -176,7 +175,7 @@ def _run_task(
 
 
 def prepare(
-    context: TaskContext, planned: PlannedJob, model: Encoder | ObjectEncoder | LazyReader
+    context: TaskContext, planned: PlannedJob, model: Encoder | ObjectEncoder | LazyModel
 ) -> Prepared:
     """What all units of a job share, such as the vectors of the candidates; computed once."""
     task = context.task
@@ -210,7 +209,7 @@ def close_job(task: PlannedTask, planned: PlannedJob, reporter: Reporter) -> pa.
 
 
 def _announce(
-    task: PlannedTask, job: Job, unit: str, model: Encoder | ObjectEncoder | LazyReader
+    task: PlannedTask, job: Job, unit: str, model: Encoder | ObjectEncoder | LazyModel
 ) -> None:
     # Batches are formed as if the finished units ran before: see Encoder.announce.
     if isinstance(model, Encoder):
@@ -242,52 +241,6 @@ def make_encoder(context: TaskContext, backbone: Backbone, advance: Advance) -> 
         since=context.since,
         progress=advance,
     )
-
-
-class LazyReader:
-    """A checkpoint's reader, loaded when the first question is read."""
-
-    def __init__(self, context: TaskContext, advance: Advance) -> None:
-        self._request = context.request
-        self._checkpoint = context.measured
-        self._progress = advance
-        self._reader: Reader | None = None
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What is to be said beside the scores of these answers."""
-        notes = load_tokenizer(self._checkpoint).notes
-        one_length = self._reader is not None and self._reader.one_length
-        return (*notes, READS_PADDING) if one_length else notes
-
-    def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
-        """As ``Reader.read``; whatever the model raises over it is a refusal.
-
-        Raises:
-            RefusedError: it cannot be loaded or read with.
-        """
-        with refusing(self._checkpoint, "cannot answer questions"):
-            return self._read(pairs, lang)
-
-    def _read(self, pairs: Sequence[tuple[str, str]], lang: str) -> Any:
-        if self._reader is None:
-            request = self._request
-            model, tokenizer = load_reader(
-                self._checkpoint, dtype=request.protocol.dtype, device=request.runtime.device
-            )
-            self._reader = Reader(
-                model,
-                tokenizer,
-                protocol=SpanProtocol(),
-                device=request.runtime.device,
-                batch_tokens=request.runtime.batch_tokens,
-            )
-            with refusing(self._checkpoint, UNTRIED):
-                self._reader.probe()
-        mean = sum(len(question) + len(context) for question, context in pairs) // len(pairs)
-        return self._reader.read(
-            pairs, lang=lang, progress=lambda read: self._progress(read, read * mean)
-        )
 
 
 def _meta(context: TaskContext, planned: PlannedJob) -> dict[str, Any]:
@@ -336,7 +289,7 @@ def _unit_meta(unit: str, measured: UnitResult) -> dict[str, Any]:
 
 
 def _notes(
-    context: TaskContext, model: Encoder | ObjectEncoder | LazyReader
+    context: TaskContext, model: Encoder | ObjectEncoder | LazyModel
 ) -> dict[str, list[str]]:
     """Of the notes, remarks are those that rows are ranked with."""
     remarks = [*context.checkpoint.remarks, *model.remarks]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data.folders import hub_cache
 from harness.evaluation.models import DEMO_MODEL, plan_model
 from harness.evaluation.plan import Plan, PlannedTask
-from harness.evaluation.request import Request, choose_cards, measured_after
+from harness.evaluation.request import Request, choose_cards, measured_after, split_of
 
 if TYPE_CHECKING:
     from harness.data.load import Download
@@ -201,7 +201,7 @@ def _task_downloads(request: Request, card: Any, units: tuple[str, ...]) -> Task
     from harness.data.load import planned_downloads
     from harness.training.target import planned_downloads as training_downloads
 
-    split, location = request.selection.split, request.location
+    split, location = split_of(request.selection, card), request.location
     return TaskDownloads(
         card.name,
         units,

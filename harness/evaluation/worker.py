@@ -9,8 +9,8 @@ from uuid import uuid4
 import numpy as np
 
 from harness.errors import HarnessError, is_out_of_memory, one_line
+from harness.evaluation.lazy import LazyModel
 from harness.evaluation.run import (
-    LazyReader,
     Prepared,
     TaskContext,
     make_backbone,
@@ -98,8 +98,8 @@ class Worker:
         encoder: Encoder = self._encoder[1]
         return encoder
 
-    def _reader(self, context: TaskContext) -> LazyReader:
-        reader: LazyReader = self._loaded(context, lambda: LazyReader(context, self._advance))
+    def _reader(self, context: TaskContext) -> LazyModel:
+        reader: LazyModel = self._loaded(context, lambda: LazyModel(context, self._advance))
         return reader
 
     def _loaded(self, context: TaskContext, make: Callable[[], Any]) -> Any:
@@ -107,6 +107,7 @@ class Worker:
         key = (
             str(context.measured.folder),
             context.measured.revision,
+            context.task.head,
             tuple(sorted({planned.job.layer for planned in jobs})),
         )
         if self._model[0] != key:

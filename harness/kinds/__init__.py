@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from harness.kinds import bitext, mining, passages, span_qa
+from harness.kinds import (
+    bitext,
+    classification,
+    mining,
+    multiple_choice,
+    passages,
+    span_qa,
+    tagging,
+)
 from harness.kinds.kind import Kind
 
 KINDS: dict[str, Kind] = {
@@ -10,4 +18,7 @@ KINDS: dict[str, Kind] = {
     "mining": mining.KIND,
     "passages": passages.KIND,
     "span_qa": span_qa.KIND,
+    "classification": classification.KIND,
+    "multiple_choice": multiple_choice.KIND,
+    "tagging": tagging.KIND,
 }

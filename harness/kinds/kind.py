@@ -27,13 +27,18 @@ class UnitSettings:
     """What decides the rows of a unit besides the examples and the model.
 
     ``layer``: the one that is pooled. ``limit``: only the first queries (or questions) of a
-    language are asked. ``scorer``: of the answers to questions.
+    language are asked. ``scorer``: of the answers to questions. ``labels``: the classes.
     """
 
     split: str = "test"
     limit: int | None = None
     layer: int = 0
     scorer: Literal["squad", "mlqa"] = "squad"
+    labels: tuple[str, ...] = ()
+
+
+# Which head a kind needs; an encoder has none.
+Needs = Literal["encoder", "span", "classification", "multiple_choice", "tagging"]
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class Kind:
     - ``texts(examples, unit, limit)``: the unit's texts by role, in the order they are encoded.
     - ``prepare(settings, examples, model)``: what all units share, computed once.
     - ``run(settings, examples, unit, model, prepared)``: what the unit gave. ``model`` is an
-      Encoder or a Reader.
+      Encoder, or by the head that it ``needs`` a Reader or a Labeller.
     - ``unscored(examples, split, limit)``: unit → why it would have no score.
 
     From rows to scores:
@@ -143,7 +148,7 @@ class Kind:
       the kind's schema, no null but in ``nullable``, and are of that unit.
     """
 
-    needs: Literal["encoder", "reader"]
+    needs: Needs
     schema: pa.Schema
     pool: Callable[[Any], Sequence[str]]
     texts: Callable[[Any, str, int | None], Sequence[tuple[Role, Sequence[str]]]]

@@ -132,7 +132,7 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
 
 
 KIND = Kind(
-    needs="reader",
+    needs="span",
     schema=SCHEMA,
     pool=no_pool,
     texts=texts,

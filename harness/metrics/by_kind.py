@@ -1,6 +1,6 @@
 """The metrics of each task kind: the one place where a metric has its name.
 
-A function takes what the kind makes of outcome rows (`Ranks`, `Pairs`, `Answers`) and returns
+A function takes what the kind makes of outcome rows (`Ranks`, `Pairs`, `Answers`, …) and returns
 float64[n], a value per row, whose mean is the score; or `PerExample`, where the score is a ratio of
 sums. Everything else (cards, scores, intervals, differences) goes by these tables.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics import bitext, mining, ranking, span_qa
+from harness.metrics import bitext, labels, mining, ranking, span_qa
 from harness.metrics.per_example import Floats, PerExample, mean
 
 Metric = Callable[[Any], Floats | PerExample]
@@ -43,6 +43,13 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "other_language_recall@10": partial(ranking.other_language_recall, k=10),
     },
     "span_qa": {"exact_match": span_qa.exact_match, "f1": span_qa.f1},
+    "classification": {"accuracy": labels.accuracy},
+    "multiple_choice": {"accuracy": labels.accuracy},
+    "tagging": {
+        "accuracy": labels.word_accuracy,
+        "f1_span": labels.f1_spans,
+        "f1_pos": labels.f1_spans,  # of tags without a prefix; the official one of UDPOS
+    },
 }
 
 # Metrics that two runs are not compared by: a term of the first depends on the other predictions

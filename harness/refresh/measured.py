@@ -103,7 +103,7 @@ def pending_units(submission: Submission, wanted: Wanted, results: Path) -> Pend
 
 def track(card: TaskCard, submission: Submission) -> str:
     """The track that a task's outcomes are of, under the submission's protocol."""
-    if KINDS[card.kind].needs == "reader":
+    if KINDS[card.kind].needs != "encoder":
         return "own-head"
     return "frozen" if submission.protocol == "standard" else "native"
 

@@ -57,6 +57,8 @@ def export(run: Path, folder: Path, *, location: DataLocation) -> Exported:
     - Mewsli-X: the 10 best entities, which are what outcomes keep. Of ranks 11 to 20 they keep
       only whether the gold entity is there: then it is put at its rank after ``?`` for those
       that are not known, so that the official mAP@20 is that of the run.
+    - XNLI, PAWS-X: a label a line, of PAWS-X 0 or 1; XCOPA: ``{"label": 0}`` a line; UDPOS, PAN-X:
+      a tag a line and a blank line between sentences; in the order of the task's file.
     - LAReQA has no official prediction file and is left out, with a note.
 
     Raises:
@@ -74,7 +76,7 @@ def export(run: Path, folder: Path, *, location: DataLocation) -> Exported:
         units = tuple(one.meta["languages"])
         needed = _loaded(one, units, location) if one.card.kind == "bitext" else None
         for unit in units:
-            text = _WRITERS[one.card.kind](one.file.read(unit), unit, one.meta["split"], needed)
+            text = _WRITERS[one.card.kind](one.file.read(unit), unit, one, needed)
             # A pair of MLQA in one language is in the run of mlqa too, which comes first.
             contents.setdefault(folder / _name(one.card, unit, one.meta["split"]), text)
     for path, text in contents.items():
@@ -163,12 +165,12 @@ def _name(card: TaskCard, unit: str, split: str) -> Path:
 # What stands in a file
 
 
-def _answers(rows: pa.Table, unit: str, split: str, examples: Any) -> str:
+def _answers(rows: pa.Table, unit: str, run: Run, examples: Any) -> str:
     ids, answers = (rows.column(name).to_pylist() for name in ("example_id", "prediction"))
     return _json(dict(zip(ids, answers, strict=True)))
 
 
-def _lines(rows: pa.Table, unit: str, split: str, examples: dict[str, Bitext]) -> str:
+def _lines(rows: pa.Table, unit: str, run: Run, examples: dict[str, Bitext]) -> str:
     english = examples[unit].english
     official = rows.filter(pc.field("direction") == f"en-{unit}")
     best = {
@@ -192,15 +194,15 @@ def _line(identifier: str) -> int:
     return int(identifier.rpartition(":")[2])
 
 
-def _pairs(rows: pa.Table, unit: str, split: str, examples: Any) -> str:
-    kept = rows.filter((pc.field("split") == split) & pc.field("kept"))
+def _pairs(rows: pa.Table, unit: str, run: Run, examples: Any) -> str:
+    kept = rows.filter((pc.field("split") == run.meta["split"]) & pc.field("kept"))
     return "".join(
         f"{row['source_id']}\t{row['target_id']}\n"
         for row in kept.select(["source_id", "target_id"]).to_pylist()
     )
 
 
-def _rankings(rows: pa.Table, unit: str, split: str, examples: Any) -> str:
+def _rankings(rows: pa.Table, unit: str, run: Run, examples: Any) -> str:
     ranked = {}
     for row in rows.to_pylist():
         top = row["top_ids"]
@@ -212,11 +214,28 @@ def _rankings(rows: pa.Table, unit: str, split: str, examples: Any) -> str:
     return _json(ranked)
 
 
-_WRITERS: dict[str, Callable[[pa.Table, str, str, Any], str]] = {
+def _labels(rows: pa.Table, unit: str, run: Run, examples: Any) -> str:
+    names = {label: name for name, label in run.card.label_names.items()}  # as the files have it
+    return "".join(f"{names.get(one, one)}\n" for one in rows.column("prediction").to_pylist())
+
+
+def _choices(rows: pa.Table, unit: str, run: Run, examples: Any) -> str:
+    return "".join(f'{{"label": {one}}}\n' for one in rows.column("prediction").to_pylist())
+
+
+def _tags(rows: pa.Table, unit: str, run: Run, examples: Any) -> str:
+    sentences = rows.column("prediction").to_pylist()
+    return "\n\n".join("\n".join(tags) for tags in sentences) + "\n"
+
+
+_WRITERS: dict[str, Callable[[pa.Table, str, Run, Any], str]] = {
     "bitext": _lines,
     "mining": _pairs,
     "span_qa": _answers,
     "passages": _rankings,
+    "classification": _labels,
+    "multiple_choice": _choices,
+    "tagging": _tags,
 }
 
 

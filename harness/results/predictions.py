@@ -6,6 +6,9 @@
   sort the English side by text; the value is the 0-based line of the other side, ``17`` or as
   XTREME-R's script writes it ``[17]``.
 - BUCC (tsv): ``xx-id<TAB>en-id``, one pair a line; a pair of unknown ids counts as wrong.
+- XNLI, PAWS-X (tsv): one label a line, in the order of the file; of PAWS-X 0 or 1.
+- XCOPA (jsonl): ``{"label": 0}`` or ``{"label": 1}`` a line.
+- UDPOS, PAN-X (tsv): one tag a line, a blank line between sentences.
 - Mewsli-X (json, ``mewslix/``): ``{mention id: [entity ids, best first]}``, of which 20 count.
 
 Files named ``dev-…`` are those of ``--split dev``. Every score is in percent.
@@ -18,24 +21,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.cards.languages import canonical
 from harness.cards.task import TaskCard
-from harness.data.examples import Bitext, Mining, QuestionSet, Retrieval
+from harness.data.examples import Bitext, ItemSet, Mining, QuestionSet, Retrieval, Sentence
 from harness.data.load import DataLocation, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError, unknown_name
 from harness.kinds.span_qa import score_answer
 from harness.metrics import mlqa
 from harness.metrics.by_kind import METRICS, per_example
+from harness.metrics.labels import Decisions, TaggedSentences
 from harness.metrics.ranking import Ranks
 from harness.results.xtreme_layout import (
     Answers,
     find_files,
     find_task,
     read_answers,
+    read_choices,
     read_gold,
+    read_labels,
     read_lines,
     read_pairs,
     read_rankings,
+    read_tag_lists,
     sorted_order,
 )
 
@@ -73,7 +82,8 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
     a task has none of those, its ``test-<lang>`` files.
 
     QA gives exact_match and f1 as the official scripts do, Tatoeba accuracy (English → language),
-    BUCC precision, recall and f1 of the pairs, Mewsli-X map@20 and recall@10.
+    BUCC precision, recall and f1 of the pairs, Mewsli-X map@20 and recall@10, XNLI, PAWS-X and
+    XCOPA accuracy, UDPOS accuracy and f1_pos, PAN-X f1_span and accuracy.
 
     Raises:
         NotFoundError: no such folder, or no file in it that could be scored.
@@ -198,6 +208,48 @@ def _score_mining(
     return FileScores(values, (note,) if unknown else ())
 
 
+def _score_decisions(
+    card: TaskCard, examples: Mapping[str, ItemSet], unit: str, split: str, path: Path
+) -> FileScores:
+    items = examples[unit].items
+    predicted: Sequence[str | int]
+    predicted = read_labels(path, card) if card.kind == "classification" else read_choices(path)
+    _check_number(path, len(predicted), len(items), f"examples of {card.name} {unit}")
+    right = [
+        not isinstance(one, Sentence) and label == one.label
+        for label, one in zip(predicted, items, strict=True)
+    ]
+    decisions = Decisions(np.asarray(right, dtype=np.float64))
+    return FileScores(_percent(card, decisions), ())
+
+
+def _score_tags(
+    card: TaskCard, examples: Mapping[str, ItemSet], unit: str, split: str, path: Path
+) -> FileScores:
+    gold = [one.tags for one in examples[unit].items if isinstance(one, Sentence)]
+    predicted = read_tag_lists(path, card)
+    _check_number(path, len(predicted), len(gold), f"sentences of {card.name} {unit}")
+    for number, (tags, own) in enumerate(zip(gold, predicted, strict=True), start=1):
+        if len(tags) != len(own):
+            raise DataError(
+                f"{path}: sentence {number} has {len(own)} tags, expected {len(tags)}: give one "
+                "for every word"
+            )
+    return FileScores(_percent(card, TaggedSentences(gold, predicted)), ())
+
+
+def _check_number(path: Path, found: int, expected: int, what: str) -> None:
+    if found != expected:
+        raise DataError(
+            f"{path}: {found} predictions, expected {expected}: one for each of the {what}"
+        )
+
+
+def _percent(card: TaskCard, examples: Any) -> Values:
+    known = METRICS[card.kind]
+    return {metric: 100 * per_example(known, metric, examples).score for metric in card.metrics}
+
+
 def _score_questions(
     card: TaskCard, examples: Mapping[str, QuestionSet], unit: str, split: str, path: Path
 ) -> FileScores:
@@ -260,6 +312,9 @@ _SCORERS: dict[str, Scorer] = {
     "mining": _score_mining,
     "span_qa": _score_questions,
     "passages": _score_passages,
+    "classification": _score_decisions,
+    "multiple_choice": _score_decisions,
+    "tagging": _score_tags,
 }
 
 

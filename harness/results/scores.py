@@ -200,7 +200,7 @@ def is_complete(card: TaskCard, meta: dict[str, Any]) -> bool:
         set(entry.languages or card.languages)
         for entries in read_suites().values()
         for entry in entries
-        if entry.task == card.name
+        if entry.task == card.name and (entry.split or card.split) == meta["split"]
     ] or [set(card.languages)]
     whole = meta["limit"] is None and meta["data_complete"]
     return whole and any(languages <= set(meta["languages"]) for languages in wanted)

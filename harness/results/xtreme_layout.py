@@ -14,7 +14,15 @@ from harness.errors import DataError, NotFoundError, UsageError, one_line
 from harness.io import strict_json
 
 FOLDERS = {"mewsli_x": "mewslix"}  # XTREME-R's name of a task, where it is not ours
-SUFFIXES = {"bitext": "tsv", "mining": "tsv", "span_qa": "json", "passages": "json"}
+SUFFIXES = {
+    "bitext": "tsv",
+    "mining": "tsv",
+    "span_qa": "json",
+    "passages": "json",
+    "classification": "tsv",
+    "multiple_choice": "jsonl",
+    "tagging": "tsv",
+}
 
 Answers = Sequence[tuple[str, Sequence[str]]]  # question id and accepted answers, in file order
 
@@ -131,6 +139,56 @@ def read_pairs(path: Path) -> set[tuple[str, str]]:
         if line:
             pairs.add((fields[0], fields[1]))
     return pairs
+
+
+def read_labels(path: Path, card: TaskCard) -> list[str]:
+    """The card's label a line, by its name or by what the files call it. DataError for another."""
+    labels = []
+    for number, line in enumerate(_lines(path), start=1):
+        label = card.label_names.get(line, line)
+        if label not in card.labels:
+            known = ", ".join((*card.label_names, *card.labels))
+            raise DataError(
+                f"{path}:{number}: {one_line(repr(line[:40]))} is not one of {known}: give one "
+                "label a line"
+            )
+        labels.append(label)
+    return labels
+
+
+def read_choices(path: Path) -> list[int]:
+    """``{"label": 0}`` or ``{"label": 1}`` a line. DataError for any other."""
+    choices = []
+    for number, line in enumerate(_lines(path), start=1):
+        place = f"{path}:{number}"
+        try:
+            label = take(strict_json.parse(line), "label", int, place)
+        except ValueError as error:
+            raise DataError(f"{place}: not JSON: {one_line(error, 200)}") from None
+        if label not in (0, 1):
+            raise DataError(f"{place}: label {label} is none of the 2 choices, 0 and 1")
+        choices.append(label)
+    return choices
+
+
+def read_tag_lists(path: Path, card: TaskCard) -> list[list[str]]:
+    """A tag a line and a blank line behind each sentence, as XTREME's script reads them.
+
+    A blank line too many is a sentence without words. Of tags that the card has not, only ``O`` is
+    taken, which XTREME's own heads have beside those of UDPOS. DataError for another.
+    """
+    sentences: list[list[str]] = []
+    tags: list[str] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line:
+            sentences.append(tags)
+            tags = []
+        elif line in card.labels or line == "O":
+            tags.append(line)
+        else:
+            shown = one_line(repr(line[:40]))
+            raise DataError(f"{path}:{number}: {shown} is no tag of {card.name}: give one a line")
+    return [*sentences, tags] if tags else sentences
 
 
 def read_gold(path: Path) -> tuple[Answers, int]:

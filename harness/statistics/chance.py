@@ -1,11 +1,13 @@
 """At chance: a language in which no run does better than random draws tells nothing.
 
 One rule, for the board, its page, `compare` and the statistics. A metric has a chance rule where it
-counts hits: recall@k, hit@k and accuracy of retrieval. MRR, MAP, nDCG and the scores of question
+counts hits: recall@k, hit@k and accuracy. MRR, MAP, nDCG and the scores of question
 answering have none, and no language is called at chance by them.
 
 - accuracy (k = 1) and hit@k: a hit is a query with a relevant candidate among the first k; there
   are as many draws as queries, each a hit with probability 1 − C(n − g, k) / C(n, k).
+- accuracy of classification and multiple choice: a hit is a right answer, with the probability that
+  the task's card gives for chance, the share of the larger class.
 - recall@k: a hit is a relevant candidate among the first k; there are queries × g draws, each a hit
   with probability k / n.
 

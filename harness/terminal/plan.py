@@ -12,6 +12,15 @@ from harness.terminal.console import megabytes
 if TYPE_CHECKING:
     from harness.evaluation.summary import DownloadSummary, TaskSummary, TuningSummary, Waiting
 
+# What a recipe trains, in words.
+HEADS = {
+    "span": "fresh QA head",
+    "dual_encoder": "dual encoder",
+    "classification": "fresh classification head",
+    "multiple_choice": "fresh multiple choice head",
+    "tagging": "fresh tagging head",
+}
+
 
 def describe(summary: PlanSummary | DownloadSummary, *, verbose: bool = False) -> list[str]:
     """What will run, or what is to be downloaded first."""
@@ -89,7 +98,7 @@ def _tuning_line(tuning: TuningSummary) -> str:
     else:
         saved = f", goes on after step {tuning.saved:,}" if tuning.saved else ""
         state = f"to train into {tuning.folder}{saved}"
-    head = "fresh QA head" if tuning.kind == "span" else "dual encoder"
+    head = HEADS[tuning.kind]
     by = f"{head} by {tuning.recipe} on {tuning.train}, seed {tuning.seed}"
     return f"  {by}: {size}, {escape(state)}"
 

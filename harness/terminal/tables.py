@@ -25,6 +25,7 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
     "passages": ("hit@10", "map@20"),
     "mining": ("precision", "recall", "f1_oracle"),
     "span_qa": ("exact_match",),
+    "tagging": ("accuracy", "f1_pos"),
 }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checkpoint.tokenizer import Tokenizer
-from harness.training.data.features import IGNORED, Codec, Features, Sequences
+from harness.inference.sequences import Sequences, padded, places
+from harness.training.data.features import IGNORED, Codec, Features
 from harness.training.schedule import Step
 
 if TYPE_CHECKING:
@@ -101,29 +102,10 @@ def _names(kind: str) -> tuple[str, ...]:
     return ("query_", "text_") if kind == "dual_encoder" else ("",)
 
 
-def padded(
-    sequences: Sequences, rows: npt.NDArray[np.int64], pad: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids, token types and attention mask, each int64[rows, longest], padded on the right."""
-    source, mask = _places(sequences, rows)
-    ids = np.where(mask, sequences.tokens[source], pad).astype(np.int64)
-    types = np.where(mask, sequences.types[source], 0).astype(np.int64)
-    return ids, types, mask.astype(np.int64)
-
-
-def _places(
-    sequences: Sequences, rows: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    lengths = sequences.lengths[rows]
-    columns = np.arange(lengths.max(initial=1))
-    mask = columns < lengths[:, None]
-    return np.where(mask, sequences.begin[rows][:, None] + columns, 0), mask
-
-
 def _padded_tags(
     sequences: Sequences, tags: npt.NDArray[Any], rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    source, mask = _places(sequences, rows)
+    source, mask = places(sequences, rows)
     return np.where(mask, tags[source], IGNORED).astype(np.int64)
 
 

@@ -30,12 +30,16 @@ SCALE = 100.0  # where XTREME-R's dual encoder starts the factor on its cosines
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """A task's head. ``labels``: its classes. ``symmetric``: of a dual encoder's loss."""
+    """A task's head. ``labels``: its classes. ``symmetric``: of a dual encoder's loss.
+
+    ``kept``: it goes on from the checkpoint's weights of it.
+    """
 
     task: str
     kind: str
     labels: tuple[str, ...] = ()
     symmetric: bool = False
+    kept: bool = False
 
 
 def make_model(
@@ -55,7 +59,8 @@ def make_model(
     that names none. ``notes``: task → what is there in part only, and is left; added to.
 
     Raises:
-        RefusedError: transformers has no such head for the architecture.
+        RefusedError: transformers has no such head for the architecture; a head that is to be
+            kept is not there.
     """
     import torch
 
@@ -130,6 +135,11 @@ def _with_head(
         model.tie_weights()  # what is the encoder's is no part of the head
         head = _own_parameters(model, "", without=encoder)
         left.append(_take(head, own, "masked language model head"))
+    if spec.kept:
+        head = _own_parameters(model, "", without=encoder)
+        if absent := [names[0] for _, names in head if not any(name in own for name in names)]:
+            raise RefusedError(f"its head is to go on, but {absent[0]} is not in its weights")
+        left.append(_take(head, own, f"{spec.kind.replace('_', ' ')} head"))
     return model, [note for note in left if note]
 
 

@@ -20,7 +20,10 @@ DTYPES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be trained. ``recipes``: task → its recipe with what was overridden."""
+    """What is to be trained. ``recipes``: task → its recipe with what was overridden.
+
+    ``keep_head``: the head that the base brings goes on, in place of a fresh one.
+    """
 
     base: Checkpoint
     cards: Sequence[IntermediateCard]
@@ -33,6 +36,7 @@ class Order:
     max_examples: int | None = None
     max_steps: int | None = None
     fresh: bool = False
+    keep_head: bool = False
     command: str = "harness.train"
 
 
@@ -91,6 +95,7 @@ def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
         "lora": None if lora is None else lora.model_dump(mode="json"),
         "max_examples": order.max_examples,
         "max_steps": order.max_steps,
+        **({"keep_head": True} if order.keep_head else {}),
         **order.recipes[order.cards[0].name].model_dump(),
         "tasks": tasks,
     }

@@ -139,7 +139,7 @@ def _features(
 
 def _heads(order: Order, sets: Mapping[str, TrainingSet]) -> list[HeadSpec]:
     return [
-        HeadSpec(card.name, card.kind, sets[card.name].labels, card.symmetric)
+        HeadSpec(card.name, card.kind, sets[card.name].labels, card.symmetric, order.keep_head)
         for card in order.cards
     ]
 

@@ -41,7 +41,8 @@ class Tuning:
     """A checkpoint tuned by one recipe with one seed, there or to be made.
 
     ``data``: training file → sha256. ``examples``: how many there are. ``folder``: where the tuned
-    checkpoint lies. The device decides no more than the last bits and is left out of its name.
+    checkpoint lies. ``first``: the tuning that it goes on from, where its recipe has two stages.
+    The device decides no more than the last bits and is left out of its name.
     """
 
     checkpoint: Checkpoint
@@ -52,6 +53,12 @@ class Tuning:
     data: Mapping[str, str]
     examples: int
     folder: Path
+    first: Tuning | None = None
+
+    @property
+    def all_data(self) -> dict[str, str]:
+        """Training file → sha256, of both stages."""
+        return {**(self.first.all_data if self.first else {}), **self.data}
 
     @property
     def done(self) -> bool:
@@ -77,9 +84,13 @@ class Tuning:
         A reader leaves out up to MOST_MISPLACED of the published questions.
         """
         published = self.recipe.examples
+        before = self.first.unranked_reasons if self.first else []
         if published * (1 - MOST_MISPLACED) <= self.examples <= published:
-            return []
-        return [f"target data {self.recipe.train} has {self.examples} of {published} examples"]
+            return before
+        return [
+            *before,
+            f"target data {self.recipe.train} has {self.examples} of {published} examples",
+        ]
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -132,9 +143,9 @@ def plan_tunings(
         if why := no_head(checkpoint, recipe):
             refused[recipe.name] = why
             continue
-        pending = [] if download else planned_downloads(recipe, location)
-        if pending:
-            downloads[recipe.train] = pending
+        waiting = {} if download else _waiting(recipe, location)
+        if waiting:
+            downloads |= waiting
             continue
         try:
             planned[recipe.name] = plan_tuning(checkpoint, recipe, settings, location)
@@ -152,7 +163,8 @@ def plan_tuning(
         IncompleteError: the data cannot be had.
         DataError: it is not the official data.
     """
-    card = recipe.card
+    card, before = recipe.card, recipe.first
+    first = plan_tuning(checkpoint, before, settings, location) if before else None
     data = fetch(card, location).digests
     trained = "bfloat16" if settings.dtype == "bfloat16" else "float32"
     key = {
@@ -162,6 +174,7 @@ def plan_tuning(
         "data": data,
         "seed": settings.seed,
         "dtype": trained,
+        **({"first": first.folder.name} if first else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = location.cache / FOLDER / name
@@ -170,8 +183,15 @@ def plan_tuning(
     else:
         examples = len(read(card, location).examples)
     return Tuning(
-        checkpoint, recipe, settings.seed, trained, settings.device, data, examples, folder
+        checkpoint, recipe, settings.seed, trained, settings.device, data, examples, folder, first
     )
+
+
+def _waiting(recipe: TargetRecipe, location: DataLocation) -> dict[str, list[Download]]:
+    """Intermediate task → what training would have to download first, of both stages."""
+    stages = [stage for stage in (recipe.first, recipe) if stage is not None]
+    found = {stage.train: planned_downloads(stage, location) for stage in stages}
+    return {task: pending for task, pending in found.items() if pending}
 
 
 def planned_downloads(recipe: TargetRecipe, location: DataLocation) -> list[Download]:
@@ -201,7 +221,8 @@ def no_head(checkpoint: Checkpoint, recipe: TargetRecipe) -> str:
     encoder.config._attn_implementation = "eager"
     try:
         with quiet(), torch.device("meta"):
-            make_model(encoder, [HeadSpec("target", recipe.card.kind)], {}, pad=0, seed=0)
+            head = HeadSpec("target", recipe.card.kind, labels=("first", "second"))
+            make_model(encoder, [head], {}, pad=0, seed=0)
     except RefusedError as error:
         return str(error).partition(":")[0]
     return ""
@@ -237,7 +258,7 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
         "revision": checkpoint.revision,
         "recipe": tuning.recipe.name,
         "head": tuning.recipe.card.kind,
-        "data": dict(tuning.data),
+        "data": tuning.all_data,
         "examples": tuning.examples,
         "steps": record["steps"],
         "device": record["settings"]["device"],
@@ -247,9 +268,11 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _train(tuning: Tuning, location: DataLocation, told: Told) -> None:
     checkpoint, card = tuning.checkpoint, tuning.recipe.card
+    base = tuned(tuning.first, location, told) if tuning.first else checkpoint
     model = checkpoint.id if checkpoint.local else f"{checkpoint.id}@{checkpoint.revision}"
     order = Order(
-        base=checkpoint,
+        base=base,
+        keep_head=tuning.first is not None,
         cards=[card],
         recipes={card.name: card.recipe},
         out=tuning.folder,

@@ -123,3 +123,25 @@ def test_what_a_random_order_scores(
 )
 def test_the_most_there_is(metric: str, relevant: float, most: float) -> None:
     assert ceiling(a_result(metric, relevant)) == pytest.approx(most)
+
+
+def test_the_larger_class_is_what_chance_is(root: Path) -> None:
+    """Of 12 pairs in three classes, 4 are right by chance, and up to 7 by luck."""
+    submit(root, BASE)
+    for model, right in ((BASE, 7), ("hand/above", 8)):
+        rows = [
+            {
+                "example_id": f"test:{n}", "lang": "de", "cluster": f"demo_pairs:test:{n // 3}",
+                "gold": "neutral", "prediction": "neutral" if n < right else "entailment",
+                "correct": n < right, "scores": [0.0, 1.0, 0.0],
+            }
+            for n in range(12)
+        ]  # fmt: skip
+        measure(root, model, {"de": rows}, task="demo_pairs")
+    submit(root, "hand/above")
+    low, above = (result(root, slug, "demo_pairs") for slug in ("base", "above"))
+    random = draws_of(low, "de")
+    assert random is not None
+    assert (random.draws, random.rate, random.most()) == (12, 0.3333, 7)
+    assert at_chance([low], "de")
+    assert not at_chance([above], "de")

@@ -93,8 +93,14 @@ def mining() -> dict[str, dict[str, dict[str, Any]]]:
 def test_files_stay_small_and_end_lines_as_on_unix() -> None:
     files = sorted(path for path in DEMO.iterdir() if path.is_file())
     assert [path.name for path in files] == [
-        "bitext.tsv", "mining.json", "passages.json", "training.json",
-    ]  # fmt: skip
+        "bitext.tsv",
+        *("choices.de.jsonl", "choices.en.jsonl", "choices.train.en.jsonl"),
+        "mining.json",
+        *("pairs.de.tsv", "pairs.en.tsv", "pairs.train.en.tsv"),
+        "passages.json",
+        *("tags.de.tsv", "tags.en.tsv", "tags.train.en.tsv"),
+        "training.json",
+    ]
     assert sum(path.stat().st_size for path in files) < 400_000
     for path in files:
         raw = path.read_bytes()
@@ -248,3 +254,36 @@ class TestMining:
         groups = [paired, mined, *(texts_of(read_passages(n)) for n in ("passages", "training"))]
         for one, other in combinations(groups, 2):
             assert one & other == set()
+
+
+def test_labelled_files_are_parallel_and_nothing_is_trained_on_that_is_measured() -> None:
+    def lines(name: str) -> list[str]:
+        return (DEMO / name).read_text(encoding="utf-8").splitlines()
+
+    def words(name: str) -> list[str]:
+        sentences = "\n".join(lines(name)).split("\n\n")
+        return [" ".join(row.split("\t")[0] for row in one.split("\n")) for one in sentences]
+
+    def column(name: str, number: int) -> list[str]:
+        return [line.split("\t")[number] for line in lines(name)]
+
+    def dilemmas(name: str, *keys: str) -> list[list[Any]]:
+        return [[json.loads(line)[key] for key in keys] for line in lines(name)]
+
+    assert column("pairs.en.tsv", 2) == column("pairs.de.tsv", 2)
+    same = ("question", "label", "idx")
+    assert dilemmas("choices.en.jsonl", *same) == dilemmas("choices.de.jsonl", *same)
+    assert column_of_tags("en") == column_of_tags("de")
+    assert not {*column("pairs.en.tsv", 0)} & {*column("pairs.train.en.tsv", 0)}
+    assert not {*words("tags.en.tsv")} & {*words("tags.train.en.tsv")}
+    measured, trained = (
+        {text for (text,) in dilemmas(f"choices.{name}.jsonl", "premise")}
+        for name in ("en", "train.en")
+    )
+    assert not measured & trained
+
+
+def column_of_tags(lang: str) -> list[str]:
+    """The tags of every word, with the ends of sentences."""
+    text = (DEMO / f"tags.{lang}.tsv").read_text(encoding="utf-8")
+    return [line.partition("\t")[2] for line in text.splitlines()]

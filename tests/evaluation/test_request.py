@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cards.task import CustomCard, read_card
+from harness.cards.task import CustomCard, read_card, read_suites
 from harness.errors import DataError, NotFoundError, UsageError
-from harness.evaluation.request import Selection, choose_cards
+from harness.evaluation.request import Selection, choose_cards, split_of
 
 CARD = (Path(__file__).parents[2] / "tasks/target/demo_bitext.yaml").read_text(encoding="utf-8")
 
@@ -49,11 +49,31 @@ def test_tasks_of_a_suite_that_lack_a_language_are_left_out_and_named() -> None:
     assert [(card.name, units) for card, units in choice.cards] == [
         ("demo_bitext", ("de", "sw")), ("demo_mining", ("de",)),
         ("demo_passages", ("de", "sw")), ("demo_qa", ("de", "sw")),
+        ("demo_pairs", ("de",)), ("demo_choices", ("de",)), ("demo_tags", ("de",)),
     ]  # fmt: skip
-    assert dict(choice.left_out) == {"demo_mining": "demo_mining has no sw"}
+    lacking = ("demo_mining", "demo_pairs", "demo_choices", "demo_tags")
+    assert dict(choice.left_out) == {task: f"{task} has no sw" for task in lacking}
     assert "demo_mining" not in [
         card.name for card, _ in choose_cards(Selection(suite="demo", languages=("sw",))).cards
     ]
+
+
+def test_a_suite_names_the_split_of_a_task_unless_one_is_asked_for() -> None:
+    pawsx, xnli = read_card("pawsx"), read_card("xnli")
+    assert split_of(Selection(suite="xtreme-small"), pawsx) == "half"
+    assert split_of(Selection(suite="xtreme-small"), xnli) == "test"
+    assert split_of(Selection(suite="xtreme-small", split="dev"), pawsx) == "dev"
+    assert split_of(Selection(tasks=("pawsx",)), pawsx) == "test"
+    with pytest.raises(UsageError, match="xnli has no split 'half'"):
+        split_of(Selection(split="half"), xnli)
+
+
+def test_every_split_and_language_of_a_suite_is_its_cards() -> None:
+    for suite, entries in read_suites().items():
+        for entry in entries:
+            card = read_card(entry.task)
+            assert set(entry.languages or ()) <= set(card.languages)
+            assert split_of(Selection(suite=suite), card) in card.source.splits
 
 
 def test_any_code_of_a_language_will_do_and_names_may_repeat() -> None:

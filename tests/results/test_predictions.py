@@ -349,18 +349,18 @@ def test_what_cannot_be_scored_is_told(tmp_path: Path, data: Path) -> None:
     put(tmp_path / "tatoeba/dev-fr.tsv", "0\n")
     put(tmp_path / "tatoeba/.DS_Store", "")
     put(tmp_path / "tatoeba/readme.md", "")
-    put(tmp_path / "xnli/test-de.tsv", "")
+    put(tmp_path / "cola/test-de.tsv", "")
     put(tmp_path / "lareqa/test-de.json", {})
     scores = score(tmp_path, data)
     assert list(scores.values["tatoeba"]) == ["de"]
     ignored = sorted(note for note in scores.notes if "ignored" in note)
     assert [note.split(" ignored: ")[0] for note in ignored] == [
+        "cola/",
         "lareqa/",
         "tatoeba/dev-fr.tsv",
         "tatoeba/readme.md",
         "tatoeba/test-en.tsv",
         "tatoeba/test-fr.json",
-        "xnli/",
     ]
     check_scored(scores)
 
@@ -412,10 +412,10 @@ def test_missing_gold_is_incomplete_and_what_there_is_is_scored(tmp_path: Path, 
 def test_folders_with_nothing_to_score(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no folder"):
         score(tmp_path / "absent", None)
-    put(tmp_path / "udpos/test-de.tsv", "")
+    put(tmp_path / "cola/test-de.tsv", "")
     with pytest.raises(NotFoundError) as raised:
         score(tmp_path, None)
-    assert "udpos/ ignored" in one_line(raised)
+    assert "cola/ ignored" in one_line(raised)
 
 
 # The official files with made-up predictions
@@ -451,7 +451,10 @@ def exported(run: Path, folder: Path, data: Path | None = None) -> set[str]:
 
 
 def test_the_demo_comes_back_with_its_scores(tmp_path: Path) -> None:
-    tasks = ["demo_bitext", "demo_mining", "demo_qa"]
+    tasks = [
+        *("demo_bitext", "demo_mining", "demo_qa"),
+        *("demo_pairs", "demo_choices", "demo_tags"),
+    ]
     run = {task: run_task(read_card(task), None, None, tmp_path / "run") for task in tasks}
     run_task(read_card("demo_passages"), None, None, tmp_path / "run")
     location = DataLocation(None, tmp_path / "cache", offline=True)

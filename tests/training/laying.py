@@ -106,9 +106,25 @@ def _text(card: IntermediateCard, file: TrainingFile, lang: str, suffix: str) ->
     if card.source.format == "mention_pairs":
         return "".join(json.dumps(mention_pair(text)) + "\n" for text in texts)
     if card.source.format == "conll":
+        upper, lower = card.labels[:2] or ("N", "X/N")
         return "\n\n".join(
-            "\n".join(f"{word}\t{'N' if word[0].isupper() else 'X/N'}" for word in text.split())
+            "\n".join(f"{word}\t{upper if word[0].isupper() else lower}" for word in text.split())
             for text in texts
+        )
+    if card.source.format == "copa":
+        return "".join(
+            json.dumps(
+                {
+                    "premise": text,
+                    "choice1": "An owl.",
+                    "choice2": "A red house.",
+                    "question": "cause",
+                    "label": number % 2,
+                    "idx": number,
+                }
+            )
+            + "\n"
+            for number, text in enumerate(texts)
         )
     if card.source.format in ("lines", "parallel_lines"):
         return "\n".join(texts) + "\n"

@@ -44,7 +44,10 @@ def test_every_card_reads_files_in_its_layout(name: str, tmp_path: Path) -> None
     made = read(one, DataLocation(tmp_path, tmp_path / "cache", offline=True))
     dealt = one.deal is not None
     files = 1 if dealt else len(one.languages) * len(one.source.splits[one.split].files)
-    assert len(made.examples) == 6 * files
+    if one.half:
+        assert 0 < len(made.examples) < 6 * files
+    else:
+        assert len(made.examples) == 6 * files
     assert set(made.languages) <= set(one.languages)
     assert made.route == "folder"
     assert len(made.files) == len(one.languages) * len(one.source.splits[one.split].files)
@@ -248,7 +251,7 @@ def test_tagged_words(tmp_path: Path) -> None:
         Tagged("1", "en", ("sleeps",), (2,)),
     ]
     write(tmp_path / "ccg/train.tsv", "The NP/N\n")
-    with pytest.raises(DataError, match=r"ccg/train\.tsv:1: not `token<TAB>tag`"):
+    with pytest.raises(DataError, match=r"ccg/train\.tsv:1: not a word, a tab and a tag"):
         found(one, tmp_path)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from harness.cards.training import LoraRecipe
 from harness.checkpoint.loading import load_encoder
@@ -17,7 +18,7 @@ from harness.checkpoint.resolve import resolve
 from harness.errors import RefusedError, UsageError
 from harness.training.heads import SCALE, HeadSpec, _dual_encoder, in_batch_loss, make_model
 from harness.training.lora import adapted, merge, parse_layers
-from tests.checkpoints import build
+from tests.checkpoints import build, build_head
 
 
 def loss(
@@ -302,3 +303,26 @@ def test_layers_that_are_not_there(tmp_path: Path) -> None:
     for text in ("3-1", "a", "", "1-2-3", "-1"):
         with pytest.raises(UsageError, match="--lora-layers"):
             parse_layers(text)
+
+
+@pytest.mark.parametrize("kind", ["multiple_choice", "classification"])
+def test_a_kept_head_goes_on_from_the_checkpoints(kind: str, tmp_path: Path) -> None:
+    folder = build_head(tmp_path, kind, ("first", "second"), base="xlm-roberta")
+    checkpoint = resolve(str(folder), offline=True)
+    own = load_file(folder / "model.safetensors")
+    for kept in (True, False):
+        encoder, _ = load_encoder(checkpoint, dtype="float32", device="cpu")
+        spec = HeadSpec("task", kind, ("first", "second"), kept=kept)
+        made = make_model(encoder, [spec], own, pad=0, seed=3)
+        weights = made.tasks["task"].state_dict()
+        head = {name: own[name] for name in own if name.startswith(("classifier.", "pooler."))}
+        assert head
+        same = {torch.equal(weights[name], tensor) for name, tensor in head.items()}
+        assert same == {True} if kept else False in same
+
+
+def test_a_head_that_is_not_there_cannot_be_kept(tmp_path: Path) -> None:
+    folder = build("bert", tmp_path / "bert")
+    encoder, _ = load_encoder(resolve(str(folder), offline=True), dtype="float32", device="cpu")
+    with pytest.raises(RefusedError, match="its head is to go on, but"):
+        make_model(encoder, [HeadSpec("t", "multiple_choice", kept=True)], {}, pad=0, seed=0)

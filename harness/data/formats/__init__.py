@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.cards.task import TaskCard
-from harness.data.formats import demo, entities, passages, questions, sentences
+from harness.data.formats import (
+    choices,
+    demo,
+    entities,
+    pairs,
+    passages,
+    questions,
+    sentences,
+    tags,
+)
 from harness.data.formats.files import Files, Key, LocalFile, Parsed
 
 __all__ = ["HUB_READERS", "READERS", "Files", "Key", "LocalFile", "Parsed", "Reader"]
@@ -20,6 +29,12 @@ READERS: dict[str, Reader] = {
     "xquad": questions.read_xquad,
     "mlqa": questions.read_mlqa,
     "tydiqa": questions.read_tydiqa,
+    "xnli": pairs.read_xnli,
+    "pawsx": pairs.read_pawsx,
+    "xcopa": choices.read_xcopa,
+    "xcopa_corrected": choices.read_xcopa_corrected,
+    "udpos": tags.read_tags,
+    "panx": tags.read_tags,
     "demo_bitext": demo.read_demo_bitext,
     "demo_mining": demo.read_demo_mining,
     "demo_passages": demo.read_demo_passages,
@@ -31,4 +46,10 @@ HUB_READERS: dict[str, Reader] = {
     "xquad": questions.read_xquad,
     "mlqa": questions.read_mlqa,
     "tydiqa": questions.read_tydiqa,
+    "xnli": pairs.read_xnli_rows,
+    "pawsx": pairs.read_pawsx_rows,
+    "xcopa": choices.read_xcopa,
+    "xcopa_corrected": choices.read_xcopa_corrected,
+    "udpos": tags.read_udpos_rows,
+    "panx": tags.read_panx_rows,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -151,6 +152,23 @@ def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
     except UnicodeDecodeError:
         rows = _rows_one_by_one(table, file)
     yield from ((f"{file.name}: row {number}", row) for number, row in enumerate(rows))
+
+
+def class_names(file: LocalFile, column: str) -> list[str]:
+    """What the whole numbers of a column stand for, as its Parquet file says it; or nothing."""
+    if not file.name.endswith(".parquet"):
+        return []
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        features = json.loads((pq.read_schema(file.path).metadata or {})[b"huggingface"])
+        feature = features["info"]["features"][column]
+        while "names" not in feature:  # of a list, what its items are
+            feature = feature.get("feature") or feature["_item"]
+        return [str(name) for name in feature["names"]]
+    except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError):
+        return []
 
 
 def _rows_one_by_one(table: Any, file: LocalFile) -> list[Any]:

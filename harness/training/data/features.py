@@ -15,28 +15,11 @@ from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import DataError, RefusedError
 from harness.inference.batching import pad_id
 from harness.inference.reader import takes_token_types
+from harness.inference.sequences import TEXTS_PER_CALL, Sequences, encoded, flat
 from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
 from harness.training.data.examples import Choice, Classified, Example, Matched, Span, Tagged, Text
 
 IGNORED = -100  # a label that takes no part in the loss, as in torch
-TEXTS_PER_CALL = 1024
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Token sequences end to end; ``tokens[begin[i]:begin[i + 1]]`` is sequence ``i``.
-
-    ``tokens``: int32[total]; ``types``: int8[total]; ``begin``: int64[sequences + 1].
-    """
-
-    tokens: npt.NDArray[np.int32]
-    types: npt.NDArray[np.int8]
-    begin: npt.NDArray[np.int64]
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens per sequence, int64[sequences]."""
-        return np.diff(self.begin)
 
 
 @dataclass(frozen=True)
@@ -187,10 +170,10 @@ def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
     tags: list[npt.NDArray[np.int32]] = []
     for begin in range(0, len(examples), TEXTS_PER_CALL):
         part = examples[begin : begin + TEXTS_PER_CALL]
-        encoded = codec.tokenizer.encode(
+        found = codec.tokenizer.encode(
             [list(one.words) for one in part], max_length=limit, words=True
         )
-        for encoding, one in zip(encoded, part, strict=True):
+        for encoding, one in zip(found, part, strict=True):
             words = encoding.word_ids
             tokens.append(np.asarray(encoding.ids, dtype=np.int32))
             tags.append(
@@ -204,8 +187,8 @@ def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
                     dtype=np.int32,
                 )
             )
-    flat = np.concatenate(tags) if tags else np.zeros(0, dtype=np.int32)
-    return Features((_flat(tokens, None),), {"labels": flat}, np.arange(len(examples)))
+    joined = np.concatenate(tags) if tags else np.zeros(0, dtype=np.int32)
+    return Features((flat(tokens, None),), {"labels": joined}, np.arange(len(examples)))
 
 
 def matched_features(examples: Sequence[Matched], codec: Codec) -> Features:
@@ -231,46 +214,22 @@ def text_features(examples: Sequence[Text], codec: Codec) -> Features:
     tokens: list[npt.NDArray[np.int32]] = []
     sources: list[int] = []
     for begin in range(0, len(examples), TEXTS_PER_CALL):
-        encoded = codec.tokenizer.encode(
+        found = codec.tokenizer.encode(
             [one.text for one in examples[begin : begin + TEXTS_PER_CALL]],
             max_length=limit,
             whole=True,
         )
-        for number, whole in enumerate(encoded, start=begin):
+        for number, whole in enumerate(found, start=begin):
             for piece in (whole, *whole.overflowing):
                 tokens.append(np.asarray(piece.ids, dtype=np.int32))
                 sources.append(number)
-    return Features((_flat(tokens, None),), {}, np.asarray(sources, dtype=np.int64))
+    return Features((flat(tokens, None),), {}, np.asarray(sources, dtype=np.int64))
 
 
 def _sequences(
     codec: Codec, firsts: Sequence[str], seconds: Sequence[str] | None, most: int | None = None
 ) -> Sequences:
-    limit = codec.length(most or codec.recipe.max_length)
-    tokens: list[npt.NDArray[np.int32]] = []
-    types: list[npt.NDArray[np.int8]] = []
-    for begin in range(0, len(firsts), TEXTS_PER_CALL):
-        stop = begin + TEXTS_PER_CALL
-        encoded = codec.tokenizer.encode(
-            firsts[begin:stop]
-            if seconds is None
-            else list(zip(firsts[begin:stop], seconds[begin:stop], strict=True)),
-            max_length=limit,
-        )
-        tokens += [np.asarray(encoding.ids, dtype=np.int32) for encoding in encoded]
-        types += [np.asarray(encoding.type_ids, dtype=np.int8) for encoding in encoded]
-    return _flat(tokens, types)
-
-
-def _flat(
-    tokens: Sequence[npt.NDArray[np.int32]], types: Sequence[npt.NDArray[np.int8]] | None
-) -> Sequences:
-    flat = np.concatenate([np.empty(0, dtype=np.int32), *tokens])
-    return Sequences(
-        flat,
-        np.zeros(len(flat), dtype=np.int8) if types is None else np.concatenate(types),
-        np.concatenate([[0], np.cumsum([len(ids) for ids in tokens], dtype=np.int64)]),
-    )
+    return encoded(codec.tokenizer, firsts, seconds, codec.length(most or codec.recipe.max_length))
 
 
 def _numbers(texts: Sequence[str]) -> npt.NDArray[np.int64]:

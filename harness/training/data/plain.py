@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from harness.cards.training import IntermediateCard
-from harness.data.formats import LocalFile
 from harness.data.formats.files import read_text
+from harness.data.formats.tags import read_sentences
 from harness.errors import DataError
 from harness.training.data.examples import Example, Found, Tagged, Text
 from harness.training.data.sources import Files, file_of
@@ -17,7 +15,7 @@ def read_conll(card: IntermediateCard, files: Files, labels: list[str], notes: l
     del notes
     roles = sorted({role for _, role in files.files})
     sentences = {
-        lang: [s for role in roles for s in _sentences(file_of(files, lang, role))]
+        lang: [s for role in roles for s in read_sentences(file_of(files, lang, role), lang)]
         for lang in card.languages
     }
     if not labels:
@@ -33,22 +31,6 @@ def read_conll(card: IntermediateCard, files: Files, labels: list[str], notes: l
             examples.append(Tagged(str(number), lang, words, tuple(ids[tag] for tag in tags)))
         found[lang] = examples
     return found
-
-
-def _sentences(file: LocalFile) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    words: list[str] = []
-    tags: list[str] = []
-    for number, line in enumerate([*read_text(file).split("\n"), ""], start=1):
-        fields = line.strip().split("\t")
-        if fields == [""]:
-            if words:
-                yield f"{file.name}:{number}", tuple(words), tuple(tags)
-            words, tags = [], []
-            continue
-        if len(fields) < 2 or not fields[0] or not fields[-1]:
-            raise DataError(f"{file.name}:{number}: not `token<TAB>tag`: not the official schema")
-        words.append(fields[0])
-        tags.append(fields[-1])
 
 
 def read_plain_lines(

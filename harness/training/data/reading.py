@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 
 from harness.cards.training import IntermediateCard
+from harness.data.formats.tags import sentence_text
+from harness.data.halves import in_second_half
 from harness.data.load import DataLocation
 from harness.errors import DataError, one_line
 from harness.io.strict_json import has_half_pair
 from harness.training.data.deal import choose, deal
-from harness.training.data.examples import Example, Found, TrainingSet
+from harness.training.data.dilemmas import read_copa
+from harness.training.data.examples import Example, Found, Tagged, TrainingSet
 from harness.training.data.mentions import read_mention_pairs
 from harness.training.data.plain import read_conll, read_plain_lines
 from harness.training.data.questions import read_squad
@@ -28,6 +31,7 @@ READERS: Mapping[str, Reader] = {
     "parallel_lines": read_parallel_lines,
     "mention_pairs": read_mention_pairs,
     "conll": read_conll,
+    "copa": read_copa,
     "lines": read_plain_lines,
 }
 
@@ -42,6 +46,10 @@ def read(card: IntermediateCard, location: DataLocation, most: int | None = None
     notes: list[str] = []
     labels = list(card.labels)
     found = READERS[card.source.format](card, files, labels, notes)
+    if card.half:
+        found = {
+            lang: [e for e in own if not in_second_half(_key(e))] for lang, own in found.items()
+        }
     examples = _dealt(card, found) if card.deal else [e for group in found.values() for e in group]
     examples = [examples[at] for at in choose([e.item for e in examples], most)]
     if not examples:
@@ -58,6 +66,13 @@ def read(card: IntermediateCard, location: DataLocation, most: int | None = None
     return TrainingSet(
         examples, tuple(labels), files.route, files.digests, files.revision, tuple(notes)
     )
+
+
+def _key(example: Example) -> str:
+    """What says which half an example is in: its words, or the number of its row."""
+    if isinstance(example, Tagged):
+        return sentence_text(example.words)
+    return example.item.rpartition(":")[2]
 
 
 def _texts(example: Example) -> Iterator[str]:

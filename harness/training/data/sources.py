@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from harness.cards.languages import task_root
 from harness.cards.source_files import Hub
-from harness.cards.training import Columns, IntermediateCard, TrainingHub
+from harness.cards.training import Columns, IntermediateCard
 from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.formats import LocalFile
 from harness.data.load import DataLocation, Fetched
 from harness.errors import DataError, IncompleteError
-from harness.io.download import reason
+from harness.io.download import Unavailable
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,12 @@ def fetch(card: IntermediateCard, location: DataLocation) -> Files:
     why = "not in the cache: run it once without --offline" if location.offline else _first(found)
     if part.hub is None:
         return _whole(card, found, own, why)
-    revision, failure = _revision(part.hub, location)
-    if revision is None:
-        return _whole(card, found, own, f"{why}; hub: {failure}")
-    pinned = Hub(id=part.hub.id, revision=revision, files=part.hub.files)
+    source = Hub(id=part.hub.id, revision=part.hub.revision, files=part.hub.files)
+    try:
+        revision = hub.commit(source, location, offline=location.offline)
+    except Unavailable as error:
+        return _whole(card, found, own, f"{why}; hub: {error}")
+    pinned = source.model_copy(update={"revision": revision})
     mirrored = hub.fetch(card, pinned, card.split, card.languages, location, location.offline)
     if mirrored.failures:
         return _whole(card, found, own, f"{why}; hub: {_first(mirrored)}")
@@ -85,27 +87,6 @@ def _whole(
         raise IncompleteError(f"no data for {card.name}: {found.route}: {why}: {remedy}")
     files = {(key.unit, key.role): file for key, file in found.files.items()}
     return Files(found.route, files, columns, dict(sorted(found.digests.items())), revision)
-
-
-def _revision(source: TrainingHub, location: DataLocation) -> tuple[str | None, str]:
-    """The card's commit, else that of the newest version: from the cache when offline."""
-    if source.revision is not None:
-        return source.revision, ""
-    kept = location.cache / "hub" / f"datasets--{source.id.replace('/', '--')}" / "refs" / "main"
-    if location.offline:
-        known = kept.read_text().strip() if kept.is_file() else ""
-        return known or None, f"{source.id}: not in the cache"
-    from huggingface_hub import HfApi
-
-    try:
-        commit = HfApi().dataset_info(source.id).sha
-    except Exception as error:  # whatever its HTTP library raises: the route does not lead there
-        return None, f"{source.id}: {reason(error)}"
-    if commit is None:
-        return None, f"{source.id}: it names no commit"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(commit)  # as the Hub's own client does, for a later run offline
-    return commit, ""
 
 
 def file_of(files: Files, lang: str, role: str) -> LocalFile:

@@ -1,0 +1,128 @@
+"""Sentences with a tag for each word (UDPOS, PAN-X): one word a line, or rows of the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from harness.cards.task import TaskCard
+from harness.data.examples import ItemSet, Sentence
+from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_rows, read_text, take
+from harness.data.formats.labels import label_of, named, names_of
+from harness.data.halves import in_second_half
+from harness.errors import DataError
+
+# The two Chinese treebanks GSD and GSDSimp are one text in two scripts: their tags tell the pairs.
+TWINS = ("udpos", "udpos_hub")
+
+
+class Tagged(NamedTuple):
+    """A sentence as its file has it. ``place``: its first line, for errors."""
+
+    place: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def read_tags(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """``word<TAB>tag`` a line, a blank line between sentences; clusters: equal sentences."""
+    return _read(card, split, units, files, lambda unit, file: read_sentences(file, unit))
+
+
+def read_udpos_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Rows of the Hub with ``tokens`` and ``pos_tags``."""
+    return _read(card, split, units, files, _rows(card, split, "pos_tags"))
+
+
+def read_panx_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Rows of the Hub with ``tokens`` and ``ner_tags``."""
+    return _read(card, split, units, files, _rows(card, split, "ner_tags"))
+
+
+def _read(
+    card: TaskCard,
+    split: str,
+    units: tuple[str, ...],
+    files: Files,
+    sentences: Callable[[str, LocalFile], Iterator[Tagged]],
+) -> Parsed:
+    part = card.source.splits[split]
+    examples = {}
+    counts = {}
+    for unit in units:
+        file = files[Key(unit, split, "tokens")]
+        found = list(sentences(unit, file))
+        if not found:
+            raise DataError(f"{file.name}: no sentences: download it again")
+        counts[unit] = len(found)
+        examples[unit] = ItemSet(
+            unit,
+            tuple(
+                Sentence(
+                    f"{split}:{number}",
+                    one.words,
+                    tuple(label_of(card, tag, one.place) for tag in one.tags),
+                    f"{card.name}:{unit}:{_cluster(card, unit, one)}",
+                )
+                for number, one in enumerate(found)
+                if unit not in part.half or in_second_half(sentence_text(one.words))
+            ),
+        )
+    return Parsed(examples, {split: counts})
+
+
+def sentence_text(words: Sequence[str]) -> str:
+    """What equal sentences have in common."""
+    return " ".join(words)
+
+
+def _cluster(card: TaskCard, unit: str, one: Tagged) -> str:
+    twins = card.name in TWINS and unit == "zh"
+    text = sentence_text(one.tags if twins else one.words)
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
+    """The sentences of a file; of words that all begin with ``<lang>:``, that is taken off.
+
+    DataError for a line that is not a word, a tab and a tag.
+    """
+    lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
+    prefix = f"{lang}:"
+    prefixed = all(line.startswith(prefix) for line in lines if line.strip())
+    words: list[str] = []
+    tags: list[str] = []
+    first = 1
+    for number, line in enumerate([*lines, ""], start=1):
+        if not line.strip():
+            if words:
+                yield Tagged(f"{file.name}:{first}", tuple(words), tuple(tags))
+            words, tags, first = [], [], number + 1
+            continue
+        fields = line.split("\t")
+        word = fields[0].removeprefix(prefix) if prefixed else fields[0]
+        if len(fields) != 2 or not word.strip() or not fields[1].strip():
+            raise DataError(
+                f"{file.name}:{number}: not a word, a tab and a tag: put the official file with "
+                "tags there"
+            )
+        words.append(word.strip())
+        tags.append(fields[1].strip())
+
+
+def _rows(card: TaskCard, split: str, column: str) -> Callable[[str, LocalFile], Iterator[Tagged]]:
+    def rows(unit: str, file: LocalFile) -> Iterator[Tagged]:
+        del unit
+        names = names_of(card, split, file, column)
+        for place, row in read_rows(file):
+            words, tags = (take(row, key, list, place) for key in ("tokens", column))
+            if len(words) != len(tags):
+                raise DataError(f"{place}: {len(words)} words and {len(tags)} tags")
+            if not all(isinstance(word, str) and word.strip() for word in words):
+                raise DataError(f"{place}: an empty word, or one that is no text")
+            if words:
+                known = tuple(named(tag, names, place) for tag in tags)
+                yield Tagged(place, tuple(word.strip() for word in words), known)
+
+    return rows

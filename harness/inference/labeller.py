@@ -1,0 +1,201 @@
+"""Labeller: texts to the outputs of a head that decides between classes, choices or tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.checkpoint.heads import label_order
+from harness.checkpoint.layers import max_positions
+from harness.checkpoint.tokenizer import Tokenizer
+from harness.errors import RefusedError, UsageError
+from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
+from harness.inference.pieces import make_pieces
+from harness.inference.probe import logits_need_one_length, probe_pairs
+from harness.inference.reader import takes_token_types
+from harness.inference.sequences import Sequences, encoded, padded
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class LabelProtocol:
+    """How texts are cut before a head decides. ``max_length``: tokens, special ones included."""
+
+    max_length: int = 128
+
+
+class Labeller:
+    """A model with a head, and how it decides.
+
+    Args:
+        model: a transformers model of one of the kinds in `checkpoint.heads`, in eval mode.
+        tokenizer: its tokenizer.
+        kind: which kind of head it is.
+        device: where the model lies.
+        batch_tokens: most tokens of a batch, padding included; halved when memory runs out.
+
+    Raises:
+        UsageError: ``batch_tokens`` is not positive.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        kind: str,
+        *,
+        protocol: LabelProtocol = LabelProtocol(),
+        device: str = "cpu",
+        batch_tokens: int | None = None,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.kind = kind
+        self.device = device
+        self.batch_tokens = budget(device) if batch_tokens is None else batch_tokens
+        if self.batch_tokens < 1:
+            raise UsageError(f"batch_tokens is {batch_tokens}: use 1 or more")
+        positions = max_positions(model, tokenizer) or protocol.max_length
+        self.max_length = min(protocol.max_length, positions)
+        self.one_length = False
+        self._pad = pad_id(tokenizer)
+        self._typed = takes_token_types(model, tokenizer)
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = self._pad  # where some heads look for the last token
+
+    def probe(self) -> None:
+        """Try once what company does to a text; a model that reads padding gets none.
+
+        Raises:
+            RefusedError: a text has other outputs even among texts of as many tokens.
+        """
+        firsts, seconds = zip(*probe_pairs(), strict=True)
+        sequences = encoded(self.tokenizer, firsts, seconds, self.max_length)
+        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+        def compute(rows: Integers) -> Floats:
+            found = self._outputs(sequences, rows, "")
+            if self.kind != "tagging":
+                found = found[:, None, :]
+            return np.moveaxis(found, 2, 0)
+
+        self.one_length = logits_need_one_length(compute, sequences.lengths, dtype)
+
+    def classify(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        labels: Sequence[str],
+        *,
+        lang: str,
+        progress: Progress | None = None,
+    ) -> Floats:
+        """float32[n, labels]: the head's output for each label, in the order of ``labels``.
+
+        Raises:
+            RefusedError: the head has other labels; outputs that are not finite.
+            IncompleteError: a single pair does not fit into memory.
+        """
+        order = self._order(labels)
+        firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
+        sequences = encoded(self.tokenizer, firsts, seconds, self.max_length)
+        return self._all(sequences, lang, progress)[:, order]
+
+    def choose(
+        self,
+        questions: Sequence[tuple[str, Sequence[str]]],
+        *,
+        lang: str,
+        progress: Progress | None = None,
+    ) -> Floats:
+        """float32[n, choices]: the head's output for each choice behind its prompt.
+
+        The choices are scored one by one, as the head does it. All questions have equally many.
+        Raises as `classify` does.
+        """
+        firsts = [prompt for prompt, choices in questions for _ in choices]
+        seconds = [choice for _, choices in questions for choice in choices]
+        sequences = encoded(self.tokenizer, firsts, seconds, self.max_length)
+        return self._all(sequences, lang, progress).reshape(len(questions), -1)
+
+    def tag(
+        self,
+        sentences: Sequence[Sequence[str]],
+        labels: Sequence[str],
+        *,
+        lang: str,
+        progress: Progress | None = None,
+    ) -> list[list[str]]:
+        """A label for every word: that of its first token. Long sentences are read in pieces.
+
+        Raises as `classify` does.
+        """
+        order = self._order(labels)
+        pieces = make_pieces(self.tokenizer, sentences, self.max_length)
+        sequences = pieces.sequences
+        best = np.zeros(len(sequences.tokens), dtype=np.int64)  # for every token, the label
+        last = pieces.piece[pieces.begin[1:] - 1]  # a sentence is read when its last piece is
+        ends = np.bincount(last, minlength=len(sequences.lengths))
+        for rows, outputs in self._batches(sequences, lang):
+            for row, own in zip(rows, outputs, strict=True):
+                begin, stop = sequences.begin[row], sequences.begin[row + 1]
+                best[begin:stop] = np.argmax(own[: stop - begin][:, order], axis=1)
+            if progress is not None:
+                progress(int(ends[rows].sum()))
+        numbers = best[sequences.begin[pieces.piece] + pieces.place]
+        bounds = pieces.begin
+        return [
+            [labels[number] for number in numbers[bounds[at] : bounds[at + 1]]]
+            for at in range(len(sentences))
+        ]
+
+    def _order(self, labels: Sequence[str]) -> list[int]:
+        named: Mapping[int, str] = self.model.config.id2label
+        return label_order([named[at] for at in range(len(named))], labels)
+
+    def _all(self, sequences: Sequences, lang: str, progress: Progress | None) -> Floats:
+        """float32[sequences, outputs]."""
+        found: Floats | None = None
+        for rows, outputs in self._batches(sequences, lang):
+            if found is None:
+                found = np.zeros((len(sequences.lengths), outputs.shape[1]), dtype=np.float32)
+            found[rows] = outputs
+            if progress is not None:
+                progress(len(rows))
+        return np.zeros((0, 0), dtype=np.float32) if found is None else found
+
+    def _batches(self, sequences: Sequences, lang: str) -> Any:
+        """(rows, outputs) of all sequences, longest first."""
+        for batch in token_batches(
+            sequences.lengths, self.batch_tokens, one_length=self.one_length
+        ):
+            yield from halving(batch, lambda rows: self._outputs(sequences, rows, lang))
+
+    def _outputs(self, sequences: Sequences, rows: Integers, lang: str) -> Floats:
+        """float32[rows, outputs], or [rows, tokens, outputs] of a tagging head."""
+        import torch
+
+        ids, types, mask = padded(sequences, rows, self._pad)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._typed:
+            inputs["token_type_ids"] = types
+        tensors = {name: on_device(array, self.device) for name, array in inputs.items()}
+        if self.kind == "multiple_choice":  # one choice at a time: its head scores each alone
+            tensors = {name: tensor.unsqueeze(1) for name, tensor in tensors.items()}
+        with torch.inference_mode():
+            outputs = self.model(**tensors).logits.float().cpu().numpy()
+        real = outputs[mask.astype(np.bool_)] if self.kind == "tagging" else outputs
+        if not np.isfinite(real).all():
+            raise RefusedError(
+                "the head gives outputs that are not finite (NaN or infinite)"
+                f"{f' on language {lang}' if lang else ''}: the checkpoint is broken, or its "
+                "values overflow in float16; use dtype float32"
+            )
+        found: Floats = outputs
+        return found

@@ -1,0 +1,62 @@
+"""Checkpoints that bring a trained head: rows in the track own-head, by the labels' names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import harness
+from harness.errors import RefusedError
+from harness.results.outcomes import find, read_meta
+from tests.checkpoints import build_head
+
+XNLI = ("contradiction", "entailment", "neutral")
+UPOS = ("VERB", "PUNCT", "PROPN", "PRON", "NOUN", "DET", "ADP", "ADJ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "task"),
+    [
+        ("classification", XNLI, "demo_pairs"),
+        ("multiple_choice", (), "demo_choices"),
+        ("tagging", UPOS, "demo_tags"),
+    ],
+)
+def test_a_trained_head_is_measured_as_it_is(
+    kind: str, names: tuple[str, ...], task: str, tmp_path: Path
+) -> None:
+    model = build_head(tmp_path / "model", kind, names)
+    found = harness.evaluate(
+        str(model), tasks=[task], languages=["de"], out=tmp_path / "out", cache_dir=tmp_path / "c"
+    )
+    (file,) = find(tmp_path / "out")
+    assert read_meta(file.path)["track"] == "own-head"
+    rows = pq.read_table(file.path).to_pylist()
+    scored = {row["metric"]: row["value"] for row in found.to_arrow().to_pylist()}
+    if kind == "tagging":
+        right = [
+            a == b for row in rows for a, b in zip(row["gold"], row["prediction"], strict=True)
+        ]
+    else:
+        right = [row["correct"] for row in rows]
+    assert scored["accuracy"] == pytest.approx(np.mean(right))
+
+
+@pytest.mark.parametrize(
+    "names", [("LABEL_0", "LABEL_1", "LABEL_2"), ("entailment", "not_entailment")]
+)
+def test_other_labels_are_refused_or_a_row(names: tuple[str, ...], tmp_path: Path) -> None:
+    model = str(build_head(tmp_path / "model", "classification", names))
+    options = {"out": tmp_path / "out", "cache_dir": tmp_path / "c"}
+    with pytest.raises(RefusedError, match=f"its head has the {len(names)} labels") as raised:
+        harness.evaluate(model, tasks=["demo_pairs"], **options)
+    assert "\n" not in str(raised.value)
+    # Of a suite, it is a row that says so.
+    found = harness.evaluate(model, suite="demo", languages=["de"], **options)
+    notes = {row["task"]: row["note"] for row in found.to_arrow().to_pylist() if not row["metric"]}
+    assert "labels are matched by name" in notes["demo_pairs"]
+    assert notes["demo_choices"].startswith("a classification head, no multiple choice head: ")
+    assert notes["demo_tags"].startswith("a classification head, no tagging head: --finetune")
