@@ -141,7 +141,7 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
     import pyarrow as pa
 
     from harness.evaluation.engines import choose
-    from harness.evaluation.models import listed_models, plan_model
+    from harness.evaluation.models import listed_models, plan_models
     from harness.evaluation.reporting import Silent
     from harness.evaluation.run import check_complete
 
@@ -161,7 +161,7 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
     plans: list[Plan] = []
     tables: list[pa.Table] = []
     try:
-        planned = (plan_model(one, request) for one in models)
+        planned = plan_models(models, request)
         for one, table in choose(options.engine)(planned, reporter):
             plans.append(one)
             tables.append(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,14 @@ from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
 from harness.checkpoint.vet import (
     ADAPTER_CONFIG,
-    MODULE_FOLDER,
+    FOREIGN,
     Vetted,
     counted,
     has_tokenizer,
     vet,
     vet_adapter,
     vet_listing,
+    vet_pointers,
     vet_tokenizer,
 )
 from harness.checkpoint.weights import INDEX, WEIGHTS
@@ -119,6 +121,11 @@ def parse_model(text: str) -> tuple[str, str | None]:
     return name, revision
 
 
+def is_folder(name: str) -> bool:
+    """Whether a name (without a revision) means a folder: it exists, or can be no Hub id."""
+    return _path(name).exists() or name.startswith((".", "/", "~")) or name.endswith("/")
+
+
 def _path(name: str) -> Path:
     try:
         return Path(name).expanduser()
@@ -156,7 +163,7 @@ def resolve(
     revision = revision or pinned
     fetch = fetch or partial(snapshot, cache=cache, offline=offline)
     path = _path(name)
-    if path.exists() or name.startswith((".", "/", "~")) or name.endswith("/"):
+    if is_folder(name):
         if revision:
             raise UsageError(f"{name} is a folder, which has no revision {revision!r}")
         return _local(name, path, fetch)
@@ -168,20 +175,26 @@ def _local(name: str, path: Path, fetch: Fetch) -> Checkpoint:
     if not path.exists():
         raise NotFoundError(f"{name} does not exist: give a folder, or a Hub id (org/name)")
     if not path.is_dir():
+        if path.suffix in FOREIGN:
+            vet_listing(name, [path.name], local=True)
         raise UsageError(f"{name} is a file: give the folder that holds config.json and weights")
     folder = path.resolve()
     names = file_names(folder)
     vet_listing(name, names, local=True)
+    vet_pointers(folder, counted(names))
     return _described(folder.name, f"local:{_digest(folder, names)}", folder, fetch)
 
 
 def file_names(folder: Path) -> list[str]:
-    """Files of a folder and of its module folders, as a repository lists them."""
+    """Files of a folder and of the folders in it, as a repository lists them.
+
+    ``counted`` chooses those of a checkpoint; the others say what the folder is, where it is none.
+    """
     names = []
     for path in folder.iterdir():
         if path.is_file():
             names.append(path.name)
-        elif path.is_dir() and MODULE_FOLDER.fullmatch(path.name):
+        elif path.is_dir() and not path.name.startswith(".") and os.access(path, os.R_OK | os.X_OK):
             names.extend(f"{path.name}/{inner.name}" for inner in path.iterdir() if inner.is_file())
     return names
 

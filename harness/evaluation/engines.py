@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from harness.errors import HarnessError, IncompleteError, UsageError, unknown_name
-from harness.evaluation.plan import Plan
+from harness.evaluation.plan import Plan, by_task
 from harness.evaluation.pool import Pool, Workers
 from harness.evaluation.processes import local_workers
 from harness.evaluation.ray.cluster import RayWorkers, connected, marks
@@ -87,7 +87,7 @@ def pooled(
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
     if broken is not None and not failures:
         raise broken
-    missing = ", ".join(dict.fromkeys(task for plan in planned for task in plan.missing))
+    missing = ", ".join(dict.fromkeys(task for plan in planned for task in by_task(plan.missing)))
     if failures:
         raise IncompleteError(
             f"incomplete, {len(failures)} failed: {', '.join(failures[:5])}"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.data.folders import hub_cache
-from harness.errors import UsageError, one_line
+from harness.errors import RefusedError, UsageError, one_line
 from harness.evaluation.options import check_text
-from harness.evaluation.plan import Plan, make_plan
+from harness.evaluation.plan import Plan, check_applies, make_plan
 from harness.evaluation.request import Request
 
 if TYPE_CHECKING:
@@ -34,16 +34,64 @@ def plan_model(model: Model, request: Request, *, download: bool = True) -> Plan
 
     ``download``: whether data that is not on disk is fetched; the checkpoint always is.
     """
+    return make_plan(find_model(model, request), request, download=download)
+
+
+def plan_models(models: Sequence[Model], request: Request) -> Iterator[Plan]:
+    """The plan of each model, one after another; all models are resolved and vetted before.
+
+    Of several, none is downloaded before it is known that all of them exist and fit on the disk,
+    and that the protocol applies to each.
+
+    Raises:
+        HarnessError: one of its subclasses, as ``xharness eval`` says. Before the first plan: of
+            any model. Later: of the data of one, or where the vectors of one do not fit.
+    """
+    from harness.evaluation.space import check_folder, check_space
+
+    check_folder("--out", request.runtime.out)
+    check_folder("--cache-dir", request.runtime.cache)
+    if len(models) > 1:
+        _look_up([one for one in models if isinstance(one, str)], request)
+    checkpoints = [find_model(one, request) for one in models]
+    for checkpoint in checkpoints if len(models) > 1 else ():
+        try:
+            check_applies(checkpoint, request)
+        except RefusedError as error:  # of several models, this one
+            raise RefusedError(f"{checkpoint.label}: {error}") from error
+
+    def plans() -> Iterator[Plan]:
+        for checkpoint in checkpoints:
+            plan = make_plan(checkpoint, request)
+            check_space(plan)
+            yield plan
+
+    return plans()
+
+
+def _look_up(names: Sequence[str], request: Request) -> None:
+    """Ask the Hub for all models, and whether there is room for what is not on disk yet."""
+    from harness.checkpoint.resolve import is_folder, parse_model
+    from harness.checkpoint.snapshot import check_room, pending
+
+    if request.location.offline:
+        return
+    cache = hub_cache(request.runtime.cache)
+    asked = [parse_model(name) for name in names if name != DEMO_MODEL and not is_folder(name)]
+    found = [pending(name, revision, cache=cache) for name, revision in asked]
+    check_room(", ".join(one.id for one in found if one.missing), found, cache=cache)
+
+
+def find_model(model: Model, request: Request) -> Checkpoint:
+    """A checkpoint, resolved and vetted, or what stands for an object with ``encode``."""
     if isinstance(model, (str, os.PathLike)):
-        checkpoint = find_checkpoint(
+        return find_checkpoint(
             os.fspath(model), request.runtime.cache, offline=request.location.offline
         )
-    else:
-        from harness.inference.objects import given_model
+    from harness.inference.objects import given_model
 
-        _check_object_options(request)
-        checkpoint = given_model(model)
-    return make_plan(checkpoint, request, download=download)
+    _check_object_options(request)
+    return given_model(model)
 
 
 def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from harness.evaluation.plan import by_task
 from harness.evaluation.summary import PlanSummary
 from harness.terminal.console import megabytes
 
@@ -42,8 +43,8 @@ def describe_plan(plan: PlanSummary, *, verbose: bool = False) -> list[str]:
     lines += [
         f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
     ]
-    lines += [f"  [red]{task} missing[/]: {escape(why)}" for task, why in plan.missing.items()]
-    lines += [f"  [red]{task} broken[/]: {escape(why)}" for task, why in plan.broken.items()]
+    for what, reasons in (("missing", plan.missing), ("broken", plan.broken)):
+        lines += [f"  [red]{task} {what}[/]: {escape(why)}" for task, why in by_task(reasons).items()]
     lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
     return lines
 

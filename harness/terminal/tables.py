@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.io.cache import Entry
 
 Row = Mapping[str, Any]
+MOST_NOTES = 4  # of one task in a table
 
 # Metrics that are shown beside the headline: recall@10 of LAReQA alone would mislead, since 11
 # relevant candidates bound it by 10/11.
@@ -65,7 +66,7 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
         "beside": means,
         "indistinct": {row["lang"]: row["indistinct"] for row in languages},
         "complete": first["complete"],
-        "note": "; ".join(dict.fromkeys(row["note"] for row in members if row["note"])),
+        "note": _joined([row["note"] for row in members if row["note"]]),
     }
     if languages:
         best = max(languages, key=lambda row: row["value"])
@@ -73,6 +74,14 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
         entry["best"] = (best["lang"], best["value"])
         entry["worst"] = (worst["lang"], worst["value"])
     return entry
+
+
+def _joined(notes: Iterable[str]) -> str:
+    """The distinct notes; of many, as of forty languages without a file, the first and how many."""
+    distinct = list(dict.fromkeys(notes))
+    if len(distinct) > MOST_NOTES:
+        return f"{distinct[0]}; and {len(distinct) - 1} more"
+    return "; ".join(distinct)
 
 
 def headline_of(rows: Sequence[Row]) -> tuple[str, str]:
