@@ -10,6 +10,7 @@ from harness.cards.source_files import Hub
 from harness.data.formats import Key, LocalFile
 from harness.data.layout import DataLocation, Fetched, Sourced
 from harness.io.download import Unavailable, reason
+from harness.io.hub import quiet
 from harness.io.files import digest
 
 
@@ -39,8 +40,8 @@ def _snapshot(hub: Hub, patterns: list[str], location: DataLocation, offline: bo
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:  # the library itself retries, and waits as long as an overloaded Hub asks
-        return Path(
-            snapshot_download(
+        with quiet():
+            found = snapshot_download(
                 hub.id,
                 repo_type="dataset",
                 revision=hub.revision,
@@ -48,7 +49,7 @@ def _snapshot(hub: Hub, patterns: list[str], location: DataLocation, offline: bo
                 cache_dir=location.cache / "hub",
                 local_files_only=offline,
             )
-        )
+        return Path(found)
     except LocalEntryNotFoundError as error:
         why = "not in the cache" if offline else reason(error.__cause__ or error)
         raise Unavailable(f"{hub.id}: {why}") from None
