@@ -309,6 +309,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
     from harness.data.load import fetch
     from harness.evaluation.models import find_checkpoint
     from harness.evaluation.request import choose_cards, measured_after
+    from harness.terminal.console import counted
     from harness.training.data.sources import fetch as fetch_training
 
     chosen = choose_cards(request.selection)  # before anything is downloaded: it may not make sense
@@ -322,7 +323,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         if fetched.failures:
             failed[card.name] = next(iter(fetched.failures.values()))
         else:
-            yield f"{card.name}: {len(fetched.digests)} files ({fetched.route})"
+            yield f"{card.name}: {counted(len(fetched.digests), 'file')} ({fetched.route})"
     recipes = {
         recipe.train: recipe
         for card, _ in (chosen.cards if with_data else ())
@@ -334,7 +335,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         except IncompleteError as error:
             failed[name] = str(error)
         else:
-            yield f"{name}: {len(files.digests)} files ({files.route})"
+            yield f"{name}: {counted(len(files.digests), 'file')} ({files.route})"
     if with_data:
         yield from (f"left out: {why}" for why in chosen.left_out.values())
     if failed:

@@ -9,6 +9,7 @@ import typer
 
 from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks
 from harness.commands.outputs import errors, print_json
+from harness.evaluation.options import listed
 
 
 def leaderboard(
@@ -64,7 +65,7 @@ def compare(
         from harness.terminal.console import stdout
 
         found = compared(
-            a, b, results=root / out, only=task or (), metric=metric,
+            a, b, results=root / out, only=listed(task), metric=metric,
             submissions=read_submissions(root / "submissions"),
             cache=cache_folder(cache_dir) / "board",
         )  # fmt: skip

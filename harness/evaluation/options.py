@@ -35,6 +35,14 @@ PathName = str | Path
 Names = str | Iterable[str] | None
 EngineName = Literal["local", "ray"]
 
+# What else devices are called.
+OTHER_DEVICES: Mapping[str, str] = {
+    **dict.fromkeys(("gpu", "gpus", "nvidia", "rocm", "hip"), "cuda"),
+    **dict.fromkeys(("metal", "apple", "m1"), "mps"),
+    "cuda": "cuda",
+    "cpus": "cpu",
+}
+
 Declared = ParamSpec("Declared")
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -56,11 +64,11 @@ class Options:
     """
 
     tasks: Annotated[
-        Names, Option("A task, or the path of a card (./task.yaml); repeat for several.", "--task")
+        Names, Option("A task, or the path of a card (./task.yaml); repeat it, or a,b for several.", "--task")
     ] = None
     _: KW_ONLY
     suite: Annotated[str | None, Option("A suite of tasks. Default: xtreme-r.")] = None
-    languages: Annotated[Names, Option("A language; repeat for several.", "--lang")] = None
+    languages: Annotated[Names, Option("A language code, such as de; repeat it, or de,fr for several.", "--lang")] = None
     split: Annotated[str | None, Option("Split to evaluate (default: the task's).")] = None
     protocol: Annotated[ProtocolName, Option("How texts become vectors.")] = "standard"
     pooling: Annotated[Pooling | None, Option("Pooling (default: the protocol's).")] = None
@@ -84,7 +92,7 @@ class Options:
         int | None,
         Option("Token budget per batch, padding included; halved on out-of-memory."),
     ] = None
-    limit: Annotated[int | None, Option("First N queries of each language.")] = None
+    limit: Annotated[int | None, Option("Only the first N queries of each language; they are searched in the whole pool.")] = None
     seed: Annotated[int, Option("Of --finetune; recorded with the results.")] = 0
     data: Annotated[
         PathName | None,
@@ -151,10 +159,16 @@ def shown_options() -> Mapping[str, Option]:
 
 
 def listed(names: Names) -> tuple[str, ...]:
-    """One name, several or none, as a tuple."""
+    """One name, several or none, as a tuple; ``de,fr`` is two. A path may hold a comma."""
     if names is None:
         return ()
-    return (names,) if isinstance(names, str) else tuple(names)
+    given = (names,) if isinstance(names, str) else tuple(names)
+    found: list[str] = []
+    for name in given:
+        path = "/" in name or name.endswith((".yaml", ".yml"))
+        parts = [part.strip() for part in name.split(",") if part.strip()]
+        found += parts if parts and not path else [name]
+    return tuple(found)
 
 
 def make_request(options: Options) -> Request:
@@ -306,6 +320,9 @@ def choose_device(device: str | None) -> str:
     }
     kind, colon, index = device.partition(":")
     if kind not in there:
+        if kind.lower() in OTHER_DEVICES:
+            meant = OTHER_DEVICES[kind.lower()] + colon + index
+            raise UsageError(f"unknown device {device!r}: did you mean {meant}?")
         raise unknown_name("device", device, there)
     count = there[kind]()
     if not count or (colon and index not in map(str, range(count))):
