@@ -17,6 +17,7 @@ from harness.commands import (
     looking,
     planning,
     publishing,
+    showing,
     training,
 )
 from harness.commands.parsing import Command
@@ -42,7 +43,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
         "xharness eval sentence-transformers/all-MiniLM-L6-v2 --task tatoeba --lang de"
     ),
     planning.plan: "xharness plan org/name --suite retrieval --format jsonl",
-    evaluating.show: "xharness show leaderboard/results",
+    showing.show: "xharness show leaderboard/results --by-language --lang de,sw",
     evaluating.score: "xharness score predictions/",
     evaluating.export: "xharness export leaderboard/results/org__name/0123456789ab predictions/",
     training.train: "xharness train FacebookAI/xlm-roberta-base --intermediate squad_v1 --out ./x",

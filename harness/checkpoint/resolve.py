@@ -38,7 +38,9 @@ QA_HEADS: Mapping[str, tuple[str, ...]] = {
 }
 # Addresses of the Hub: hosts, pages of a model, those of them that name a revision, and what else
 # than models there is.
-ADDRESS = re.compile(r"^(?:https?://|hf://|(?=(?:www\.)?(?:huggingface\.co|hf\.co)/))", re.IGNORECASE)
+ADDRESS = re.compile(
+    r"^(?:https?://|hf://|(?=(?:www\.)?(?:huggingface\.co|hf\.co)/))", re.IGNORECASE
+)
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
 REVISION_PAGES = ("tree", "blob", "resolve", "raw", "commit", "commits")
 MODEL_PAGES = (*REVISION_PAGES, "discussions", "settings", "edit")

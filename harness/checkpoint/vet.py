@@ -68,7 +68,7 @@ MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
 PICKLE, ADAPTER_PICKLE = "pytorch_model.bin", "adapter_model.bin"
 SHARDED = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-# Weights that nothing here reads, by what people call them. The first format that is there is named.
+# Weights that nothing here reads, by what people call them; the first that is there is named.
 FOREIGN: Mapping[str, str] = {
     ".gguf": "GGUF, of llama.cpp",
     ".onnx": "ONNX",
@@ -181,7 +181,9 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
     """
     chosen = [name for name in counted(names) if "/" not in name or name.startswith("0_")]
     if not any(name.endswith(".safetensors") for name in chosen):
-        pickles = sorted(name for name in names if name.endswith(PICKLES) and not _is_ir(name, names))
+        pickles = sorted(
+            name for name in names if name.endswith(PICKLES) and not _is_ir(name, names)
+        )
         elsewhere = sorted(name for name in names if name.endswith(".safetensors"))
         foreign = [name for suffix in FOREIGN for name in sorted(names) if name.endswith(suffix)]
         if pickles:

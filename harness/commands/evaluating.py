@@ -71,17 +71,6 @@ def _print_previews(models: list[str], options: Options, format: str) -> None:
     stdout().print("\n".join(lines), soft_wrap=True)
 
 
-def show(
-    path: Annotated[Path, typer.Argument(metavar="DIR|RUN", help="A results folder or file.")],
-    format: Format = "table",
-) -> None:
-    """Show the scores of what is on disk; nothing is run."""
-    with errors():
-        from harness.results.scores import scores
-
-        print_scores(scores(path).to_pylist(), format, headed=True)
-
-
 def score(
     path: Annotated[
         Path,

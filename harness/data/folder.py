@@ -10,7 +10,6 @@ from harness.data.layout import Fetched, Sourced, data_files
 from harness.errors import DataError
 from harness.io.files import verified
 
-
 LEVELS = 3  # of folders above the one that was given: no path of a layout is deeper
 
 

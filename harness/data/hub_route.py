@@ -10,8 +10,8 @@ from harness.cards.source_files import Hub
 from harness.data.formats import Key, LocalFile
 from harness.data.layout import DataLocation, Fetched, Sourced
 from harness.io.download import Unavailable, reason
-from harness.io.hub import quiet
 from harness.io.files import digest
+from harness.io.hub import quiet
 
 
 def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict[Key, str]:

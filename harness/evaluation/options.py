@@ -64,11 +64,16 @@ class Options:
     """
 
     tasks: Annotated[
-        Names, Option("A task, or the path of a card (./task.yaml); repeat it, or a,b for several.", "--task")
+        Names,
+        Option(
+            "A task, or the path of a card (./task.yaml); repeat it, or a,b for several.", "--task"
+        ),
     ] = None
     _: KW_ONLY
     suite: Annotated[str | None, Option("A suite of tasks. Default: xtreme-r.")] = None
-    languages: Annotated[Names, Option("A language code, such as de; repeat it, or de,fr for several.", "--lang")] = None
+    languages: Annotated[
+        Names, Option("A language code, such as de; repeat it, or de,fr for several.", "--lang")
+    ] = None
     split: Annotated[str | None, Option("Split to evaluate (default: the task's).")] = None
     protocol: Annotated[ProtocolName, Option("How texts become vectors.")] = "standard"
     pooling: Annotated[Pooling | None, Option("Pooling (default: the protocol's).")] = None
@@ -92,7 +97,10 @@ class Options:
         int | None,
         Option("Token budget per batch, padding included; halved on out-of-memory."),
     ] = None
-    limit: Annotated[int | None, Option("Only the first N queries of each language; they are searched in the whole pool.")] = None
+    limit: Annotated[
+        int | None,
+        Option("Only the first N queries of each language; they are searched in the whole pool."),
+    ] = None
     seed: Annotated[int, Option("Of --finetune; recorded with the results.")] = 0
     data: Annotated[
         PathName | None,

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
 from typing import IO
+from urllib.parse import urlsplit
 
 from harness.errors import DataError, one_line
 from harness.io.files import BLOCK, digest, replacing

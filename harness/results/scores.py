@@ -88,9 +88,20 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     for unit in meta["languages"]:
         with consistent(file):
             per_language += kind.fold(file.read(unit), metrics, meta["split"])
-    note = "; ".join([*unranked_reasons(meta, card), *meta.get("remarks", ())])
+    common = described(meta, card, complete=file.path.exists() and is_complete(card, meta))
     tied = indistinct_shares(meta)
-    common = {
+    rows = []
+    for score in [*per_language, *macro(per_language)]:
+        fields = score._asdict()
+        del fields["group"]
+        rows.append(common | fields | {"indistinct": tied.get(score.lang)})
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def described(meta: Mapping[str, Any], card: TaskCard, *, complete: bool) -> dict[str, Any]:
+    """What all scores of one outcome file have in common, by the columns of `SCHEMA`."""
+    note = "; ".join([*unranked_reasons(dict(meta), card), *meta.get("remarks", ())])
+    return {
         "model": meta["model"],
         "revision": meta["revision"],
         "base": meta["base"],
@@ -102,15 +113,9 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         "seed": meta["seed"],
         "signature": meta["signature"],
         "provenance": "measured",
-        "complete": file.path.exists() and is_complete(card, meta),
+        "complete": complete,
         "note": note,
     }
-    rows = []
-    for score in [*per_language, *macro(per_language)]:
-        fields = score._asdict()
-        del fields["group"]
-        rows.append(common | fields | {"indistinct": tied.get(score.lang)})
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 @contextmanager

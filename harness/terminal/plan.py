@@ -44,7 +44,9 @@ def describe_plan(plan: PlanSummary, *, verbose: bool = False) -> list[str]:
         f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
     ]
     for what, reasons in (("missing", plan.missing), ("broken", plan.broken)):
-        lines += [f"  [red]{task} {what}[/]: {escape(why)}" for task, why in by_task(reasons).items()]
+        lines += [
+            f"  [red]{task} {what}[/]: {escape(why)}" for task, why in by_task(reasons).items()
+        ]
     lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
     return lines
 
@@ -101,4 +103,3 @@ def _download(waiting: Waiting) -> str:
         return "data there"
     more = "" if waiting.sizes_known else " or more"
     return f"to download, {counted(waiting.files, 'file')}, {megabytes(waiting.bytes)}{more}"
-

@@ -61,6 +61,9 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
         "metric": metric,
         "languages": len(languages),
         "mean": next((row["value"] for row in of_metric if row["lang"] == MACRO), None),
+        "interval": next(
+            ((row["low"], row["high"]) for row in of_metric if row["lang"] == MACRO), None
+        ),
         "best": None,
         "worst": None,
         "beside": means,
@@ -142,12 +145,19 @@ def _cells(entry: Row, tracks: bool) -> list[str]:
     return [
         name,
         entry["metric"],
-        f"[bold]{percent(entry['mean'])}[/]",
+        _mean(entry),
         _place(entry["best"]),
         _place(entry["worst"]),
         str(entry["languages"]),
         " ".join(part for part in (beside, note) if part),
     ]
+
+
+def _mean(entry: Row) -> str:
+    """The mean, with its interval where the rows have one."""
+    low, high = entry["interval"] or (None, None)
+    shown = "" if low is None or high is None else f" \\[{percent(low)}, {percent(high)}]"
+    return f"[bold]{percent(entry['mean'])}[/]{shown}"
 
 
 def _place(pair: tuple[str, float] | None) -> str:

@@ -173,7 +173,9 @@ class _nothing:
         return None
 
 
-@pytest.mark.parametrize(("name", "meant"), [("gpu", "cuda"), ("gpu:1", "cuda:1"), ("Metal", "mps")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("gpu", "cuda"), ("gpu:1", "cuda:1"), ("Metal", "mps")]
+)
 def test_the_name_of_a_device(name: str, meant: str) -> None:
     with pytest.raises(UsageError, match=rf"did you mean {meant}\?"):
         choose_device(name)

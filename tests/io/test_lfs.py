@@ -42,7 +42,9 @@ def test_a_checkpoint_with_a_pointer_is_refused(whole: Path, tmp_path: Path, nam
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     (folder / name).write_text(POINTER)
-    with pytest.raises(RefusedError, match=f"^{name} is a Git LFS pointer.*`git lfs pull`") as found:
+    with pytest.raises(
+        RefusedError, match=f"^{name} is a Git LFS pointer.*`git lfs pull`"
+    ) as found:
         resolve(str(folder))
     assert found.value.exit_code == 4
 
@@ -52,7 +54,7 @@ def test_a_pickle_that_is_a_pointer_is_not_opened(whole: Path, tmp_path: Path) -
     shutil.copytree(whole, folder)
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_text(POINTER)
-    with pytest.raises(RefusedError, match="pytorch_model.bin is a Git LFS pointer"):
+    with pytest.raises(RefusedError, match=r"pytorch_model\.bin is a Git LFS pointer"):
         convert(str(folder), tmp_path / "new")
 
 
@@ -80,7 +82,7 @@ def check_data(folder: Path) -> None:
 @pytest.mark.parametrize("read", [read_outcomes, read_answers, read_data, check_data])
 def test_data_that_is_a_pointer_is_an_error_of_the_data(tmp_path: Path, read: object) -> None:
     assert callable(read)
-    with pytest.raises(HarnessError, match="is a Git LFS pointer.*git lfs pull") as found:
+    with pytest.raises(HarnessError, match=r"is a Git LFS pointer.*git lfs pull") as found:
         read(tmp_path)
     assert type(found.value) is DataError
     assert found.value.exit_code == 6

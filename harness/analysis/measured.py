@@ -1,0 +1,66 @@
+"""The scores of what is on disk with their intervals, in the long form of ``harness.scores``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.fold import fold
+from harness.errors import NotFoundError, unknown_name
+from harness.results.outcomes import OutcomeFile, find
+from harness.results.scores import SCHEMA, described, indistinct_shares
+
+Row = dict[str, Any]
+
+
+def outcome_files(paths: Iterable[str | Path]) -> list[OutcomeFile]:
+    """The outcome files under each of the paths, each once.
+
+    Raises:
+        NotFoundError: there is none under one of them.
+    """
+    found: list[OutcomeFile] = []
+    for path in paths:
+        root = Path(path)
+        files = find(root) if root.exists() else []
+        if not files:
+            raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
+        found += files
+    return list(dict.fromkeys(found))
+
+
+def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFile]:
+    """The files of some tasks; all of them where none is named.
+
+    Raises:
+        UsageError: nothing is there of a task.
+    """
+    names = [file.path.name.split(".")[0] for file in files]
+    for task in tasks:
+        if task not in names:
+            raise unknown_name("measured task", task, dict.fromkeys(names))
+    return [file for file, name in zip(files, names, strict=True) if not tasks or name in tasks]
+
+
+def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row]:
+    """One row per file, language, direction and metric, with the columns of ``harness.scores``.
+
+    ``low`` and ``high``: a 95 % interval over parallel items (the board's), values in [0, 1].
+    ``kept``: the folder of folds that were computed before, see ``analysis.fold``.
+
+    Raises:
+        DataError: an outcome file is damaged.
+    """
+    rows: list[Row] = []
+    for file in files:
+        folded = fold(file, kept)
+        common = dict.fromkeys(SCHEMA.names) | described(
+            folded.meta, folded.card, complete=folded.complete
+        )
+        tied = indistinct_shares(folded.meta)
+        numbers = folded.table.drop_columns(["draws", "keys", "parts", "group"])
+        rows += [
+            common | row | {"indistinct": tied.get(row["lang"])} for row in numbers.to_pylist()
+        ]
+    return rows
