@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.data.folders import cache_folder, data_location
@@ -98,6 +100,26 @@ class Evaluation:
             )
         return str(self.folders[0])
 
+    def plot(self, metric: str | None = None) -> Any:
+        """A figure of matplotlib: each language's score, one panel per task, models in colours.
+
+        ``metric``: None for the headline of each task. It is shown where a notebook shows figures;
+        ``figure.savefig(path)`` keeps it.
+
+        Raises:
+            UsageError: matplotlib is not installed, or nothing was measured in that metric.
+        """
+        from harness.terminal.plot import language_figure
+
+        return language_figure(self.table.to_pylist(), metric)
+
+    def _repr_html_(self) -> str:
+        """The scores as a notebook shows them."""
+        from harness.terminal.grids import html
+        from harness.terminal.scores import task_grid
+
+        return html(task_grid(self.table.to_pylist()))
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
@@ -144,6 +166,7 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
     from harness.evaluation.models import listed_models, plan_models
     from harness.evaluation.reporting import Silent
     from harness.evaluation.run import check_complete
+    from harness.terminal.display import Display
 
     models = listed_models(model)
     request = make_request(options)
@@ -157,23 +180,28 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
                 "several devices or workers take Hub ids and folders: an object stays in this "
                 "process"
             )
-    reporter = options.reporter or Silent()
     plans: list[Plan] = []
     tables: list[pa.Table] = []
-    try:
-        planned = plan_models(models, request)
-        for one, table in choose(options.engine)(planned, reporter):
-            plans.append(one)
-            tables.append(table)
-            reporter.measured(one, table)
-        for one in plans:
-            check_complete(one, None)
-    except HarnessError as error:
-        error.scores = pa.concat_tables(tables) if tables else None
-        raise
-    folders = [
-        request.runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans
-    ]
+    with ExitStack() as stack:
+        runtime = request.runtime
+        if options.smoke:  # neither results nor vectors are kept
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="xharness-smoke-")))
+            runtime = replace(runtime, out=folder / "results", cache=folder / "cache")
+        reporter = options.reporter
+        if reporter is None:
+            reporter = stack.enter_context(Display()) if options.progress else Silent()
+        try:
+            planned = plan_models(models, request, runtime)
+            for one, table in choose(options.engine)(planned, reporter):
+                plans.append(one)
+                tables.append(table)
+                reporter.measured(one, table)
+            for one in plans:
+                check_complete(one, None)
+        except HarnessError as error:
+            error.scores = pa.concat_tables(tables) if tables else None
+            raise
+    folders = [runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans]
     between = partial(compare, out=request.runtime.out, cache_dir=options.cache_dir)
     return Evaluation(pa.concat_tables(tables), tuple(dict.fromkeys(folders)), between)
 

@@ -124,7 +124,7 @@ def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
     metric = card.primary if kind.defined(card.primary, card.split) else card.metrics[0]
     part = kind.per_example(rows, metric)
     below = np.where(part.denominator > 0, part.denominator, 1.0)
-    listed = rows.to_pylist()
+    listed: list[Example] = rows.to_pylist()
     for row, score in zip(listed, (part.numerator / below).tolist(), strict=True):
         row["unit"], row["score"] = unit, score
         if row.get("ranks"):

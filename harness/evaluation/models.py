@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,7 @@ from harness.data.folders import hub_cache
 from harness.errors import RefusedError, UsageError, one_line
 from harness.evaluation.options import check_text
 from harness.evaluation.plan import Plan, check_applies, make_plan
-from harness.evaluation.request import Request
+from harness.evaluation.request import Request, Runtime
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
@@ -37,11 +38,14 @@ def plan_model(model: Model, request: Request, *, download: bool = True) -> Plan
     return make_plan(find_model(model, request), request, download=download)
 
 
-def plan_models(models: Sequence[Model], request: Request) -> Iterator[Plan]:
+def plan_models(
+    models: Sequence[Model], request: Request, runtime: Runtime | None = None
+) -> Iterator[Plan]:
     """The plan of each model, one after another; all models are resolved and vetted before.
 
     Of several, none is downloaded before it is known that all of them exist and fit on the disk,
-    and that the protocol applies to each.
+    and that the protocol applies to each. ``runtime``: where the runs take place, if it is not
+    where the request says, from which the checkpoints come.
 
     Raises:
         HarnessError: one of its subclasses, as ``xharness eval`` says. Before the first plan: of
@@ -62,7 +66,7 @@ def plan_models(models: Sequence[Model], request: Request) -> Iterator[Plan]:
 
     def plans() -> Iterator[Plan]:
         for checkpoint in checkpoints:
-            plan = make_plan(checkpoint, request)
+            plan = make_plan(checkpoint, replace(request, runtime=runtime or request.runtime))
             check_space(plan)
             yield plan
 

@@ -60,7 +60,8 @@ class Option(NamedTuple):
 class Options:
     """What may be asked of an evaluation; `None` leaves a choice to its default.
 
-    A field without an `Option` is one of Python alone: ``reporter`` receives the progress events.
+    A field without an `Option` is one of Python alone: ``progress`` says on stderr how the run
+    goes, and ``reporter`` receives the events in its place.
     """
 
     tasks: Annotated[
@@ -101,6 +102,13 @@ class Options:
         int | None,
         Option("Only the first N queries of each language; they are searched in the whole pool."),
     ] = None
+    smoke: Annotated[
+        bool,
+        Option(
+            "Try the whole path on a few texts of each task, in seconds; nothing is kept.",
+            "--smoke",
+        ),
+    ] = False
     seed: Annotated[int, Option("Of --finetune; recorded with the results.")] = 0
     data: Annotated[
         PathName | None,
@@ -127,6 +135,7 @@ class Options:
         EngineName, Option("This machine, or Ray: a cluster (RAY_ADDRESS) or all of this machine.")
     ] = "local"
     reporter: Reporter | None = None
+    progress: bool = False
 
 
 def takes_options(
@@ -210,6 +219,8 @@ def make_request(options: Options) -> Request:
         raise UsageError(
             f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
         )
+    if options.smoke and options.finetune:
+        raise UsageError("--smoke with --finetune: leave one out, a tuning has no small pool")
     if options.finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--finetune trains in one process: start it without torchrun")
     cache = cache_folder(options.cache_dir)
@@ -220,6 +231,7 @@ def make_request(options: Options) -> Request:
             languages=listed(options.languages),
             split=options.split,
             limit=options.limit,
+            smoke=options.smoke,
         ),
         Protocol(
             name=options.protocol,

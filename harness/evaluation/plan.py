@@ -18,6 +18,7 @@ from harness.evaluation.jobs import (
     tuned_job,
 )
 from harness.evaluation.request import Request, choose_cards, measured_after
+from harness.evaluation.smoke import small, small_units
 from harness.inference.objects import GivenModel
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
@@ -160,8 +161,11 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         if pending:
             downloads[card.name] = pending
             continue
+        units = small_units(units) if request.selection.smoke else units
         try:
             loaded = load(card, split, units, request.location)
+            if request.selection.smoke:
+                loaded = small(loaded)
         except DataError as error:  # costs no other task
             broken[card.name] = str(error)
             continue

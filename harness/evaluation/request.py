@@ -25,7 +25,7 @@ def _check_from(option: str, value: int | None, least: int) -> None:
 class Selection:
     """Which tasks and languages are measured. ``None`` leaves a choice to its default.
 
-    ``limit``: only the first queries (or questions) of each language.
+    ``limit``: only the first queries (or questions) of each language. ``smoke``: pools are cut too.
     """
 
     suite: str | None = None
@@ -33,6 +33,7 @@ class Selection:
     languages: tuple[str, ...] = ()
     split: str | None = None
     limit: int | None = None
+    smoke: bool = False
 
     def __post_init__(self) -> None:
         _check_from("--limit", self.limit, 1)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape as escape_html
 from typing import Any
 
 from rich.markup import escape
@@ -68,6 +69,22 @@ def latex(grid: Grid) -> str:
 def _latex_line(cells: Iterable[str]) -> str:
     shown = (" ".join("".join(LATEX.get(c, c) for c in cell).split()) for cell in cells)
     return " & ".join(shown) + r" \\"
+
+
+def html(grid: Grid) -> str:
+    """A table of HTML without any script or style sheet of its own."""
+
+    def line(cells: Iterable[str], tag: str) -> str:
+        shown = "".join(
+            f'<{tag} style="text-align:{"left" if place < grid.left else "right"}">'
+            f"{escape_html(cell)}</{tag}>"
+            for place, cell in enumerate(cells)
+        )
+        return f"<tr>{shown}</tr>"
+
+    caption = f"<caption>{escape_html(grid.caption)}</caption>" if grid.caption else ""
+    body = "".join(line(row, "td") for row in grid.rows)
+    return f"<table>{caption}<thead>{line(grid.names, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def comma_separated(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:

@@ -43,9 +43,9 @@ def describe_plan(plan: PlanSummary, *, verbose: bool = False) -> list[str]:
     lines += [
         f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
     ]
-    for what, reasons in (("missing", plan.missing), ("broken", plan.broken)):
+    for what, lacking in (("missing", plan.missing), ("broken", plan.broken)):
         lines += [
-            f"  [red]{task} {what}[/]: {escape(why)}" for task, why in by_task(reasons).items()
+            f"  [red]{task} {what}[/]: {escape(why)}" for task, why in by_task(lacking).items()
         ]
     lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
     return lines

@@ -8,7 +8,7 @@ from typing import Any
 from harness.results.scores import MACRO
 from harness.terminal.console import percent
 from harness.terminal.grids import Grid
-from harness.terminal.tables import headline_of, official_direction
+from harness.terminal.tables import headline_of, official_direction, summary
 
 Row = Mapping[str, Any]
 INTERVALS = "percent; in brackets 95 % intervals over parallel items"
@@ -61,6 +61,68 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
         for key, cells in lines.items()
     )
     return Grid((*head, *names.values()), body, left=len(head), caption=INTERVALS)
+
+
+def task_grid(rows: Sequence[Row]) -> Grid:
+    """A line per model and task: the headline's mean, best and worst language, and what is said."""
+    names = model_names(rows)
+    lines = []
+    for entry in summary(rows):
+        best, worst = (
+            f"{pair[0]} {percent(pair[1])}" if pair else ""
+            for pair in (entry["best"], entry["worst"])
+        )
+        lines.append(
+            (
+                names[entry["model"], entry["revision"]],
+                entry["task"],
+                entry["metric"],
+                percent(entry["mean"]),
+                best,
+                worst,
+                str(entry["languages"]),
+                entry["note"],
+            )
+        )
+    head = ("model", "task", "metric", "mean", "best", "worst", "languages", "note")
+    return Grid(head, tuple(lines), left=3, caption="percent")
+
+
+def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
+    """Models of one track, a column per task: those of the board and one's own, which are marked.
+
+    Best first by the mean over the tasks that all of one's own have; who lacks one stands last.
+    """
+    mine = {(row["model"], row["revision"]) for row in own}
+    rows = [row for row in (*own, *board) if row["track"] == track]
+    means: dict[tuple[str, str], dict[str, Row]] = {}
+    for of_file in _files(rows).values():
+        for row in of_file:
+            if row["lang"] == MACRO and row["value"] is not None:
+                model = (row["model"], row["revision"])
+                means.setdefault(model, {}).setdefault(f"{row['task']} {row['metric']}", row)
+    tasks = list(dict.fromkeys(name for of_model in means.values() for name in of_model))
+    shared = [name for name in tasks if all(name in means.get(model, {}) for model in mine)]
+
+    def place(model: tuple[str, str]) -> tuple[bool, float]:
+        values = [means[model][name]["value"] for name in shared if name in means[model]]
+        return len(values) < len(shared), -sum(values)
+
+    names = model_names(rows)
+    lines = tuple(
+        (
+            names[model] + " (own)" * (model in mine),
+            *(_board_cell(means[model].get(name)) for name in tasks),
+        )
+        for model in sorted(means, key=place)
+    )
+    return Grid(("model", *tasks), lines, caption=f"track {track}: {INTERVALS}; * is not ranked")
+
+
+def _board_cell(row: Row | None) -> str:
+    if row is None:
+        return "—"
+    return with_interval(row) + "*" * bool(row["note"] or not row["complete"])
 
 
 def _files(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
