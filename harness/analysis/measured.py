@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.fold import fold
+from harness.analysis.fold import fold, score_rows
 from harness.errors import NotFoundError, unknown_name
 from harness.results.outcomes import OutcomeFile, find
-from harness.results.scores import SCHEMA, described, indistinct_shares
 
 Row = dict[str, Any]
 
@@ -55,12 +54,6 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
     rows: list[Row] = []
     for file in files:
         folded = fold(file, kept)
-        common = dict.fromkeys(SCHEMA.names) | described(
-            folded.meta, folded.card, complete=folded.complete
-        )
-        tied = indistinct_shares(folded.meta)
-        numbers = folded.table.drop_columns(["draws", "keys", "parts", "group"])
-        rows += [
-            common | row | {"indistinct": tied.get(row["lang"])} for row in numbers.to_pylist()
-        ]
+        note = "; ".join([*folded.notes, *folded.meta.get("remarks", ())])
+        rows += score_rows(folded, {"note": note}).to_pylist()
     return rows

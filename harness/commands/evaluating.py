@@ -52,7 +52,7 @@ def eval(
         finally:  # also the scores of the models before one that failed
             if display.scores:
                 print_scores(display.scores, format, headed=len(set(models)) > 1)
-                if format == "table":
+                if format == "table" and not options.smoke:
                     _print_files(display)
 
 

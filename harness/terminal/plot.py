@@ -14,15 +14,19 @@ from harness.terminal.tables import headline_of, official_direction
 Row = Mapping[str, Any]
 
 
-def panels(
-    rows: Sequence[Row], metric: str | None = None
-) -> dict[str, dict[str, dict[str, float]]]:
+Panels = dict[str, dict[str, dict[str, float]]]
+
+
+Panels = dict[str, dict[str, dict[str, float]]]  # task and metric → model → language → value
+
+
+def panels(rows: Sequence[Row], metric: str | None = None) -> Panels:
     """``task, metric`` → model → language → value in [0, 1]; of several files of a model the first.
 
     Raises:
         UsageError: nothing was measured in the metric.
     """
-    names, found = model_names(rows), dict[str, dict[str, dict[str, float]]]()
+    names, found = model_names(rows), Panels()
     scored = [row for row in rows if row["metric"] is not None and row["lang"] != MACRO]
     for task in dict.fromkeys(row["task"] for row in scored):
         of_task = [row for row in scored if row["task"] == task]

@@ -17,7 +17,7 @@ from harness.analysis.single import Condition, parse_condition
 from harness.errors import UsageError
 from harness.results.outcomes import find
 from harness.terminal.grids import Grid, comma_separated, latex, markdown
-from harness.terminal.scores import model_names, score_grid
+from harness.terminal.scores import board_grid, model_names, score_grid
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 
@@ -186,7 +186,8 @@ def row(**given: Any) -> dict[str, Any]:
     usual = {
         "model": "m", "revision": "r", "task": "tatoeba", "track": "frozen", "layer": 5,
         "split": "test", "seed": 0, "signature": "s", "lang": "macro", "direction": "en-xx",
-        "metric": "recall@10", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10,
+        "metric": "recall@10", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10, "note": "",
+        "complete": True,
     }  # fmt: skip
     return usual | given
 
@@ -213,3 +214,37 @@ def test_tracks_never_share_a_line_and_layers_of_two_models_do() -> None:
 def test_two_revisions_of_a_model_are_told_apart() -> None:
     rows = [row(revision="local:" + "a" * 64), row(revision="b" * 40)]
     assert list(model_names(rows).values()) == ["m@" + "a" * 12, "m@" + "b" * 12]
+
+
+def test_ones_own_rows_beside_a_board_that_stays_as_it_is(
+    run: Run, results: Path, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    board = tmp_path / "leaderboard"
+    board.mkdir()
+    published = harness.scores(next(results.glob("*demo*")))
+    pq.write_table(published, board / "scores.parquet")
+    before = (board / "scores.parquet").read_bytes()
+    own = next(results.glob("local__reader"))
+    shown = run("leaderboard", "--with", own, "--root", tmp_path)
+    assert shown.code == 0, shown.stderr
+    first = [line.split()[0] for line in shown.stdout.splitlines() if "demo_bitext" not in line]
+    assert set(first) >= {"reader", "xharness-demo-v2"}
+    assert sum("(own)" in line for line in shown.stdout.splitlines()) == 2  # in two tracks
+    assert (board / "scores.parquet").read_bytes() == before
+    assert [path.name for path in board.iterdir()] == ["scores.parquet"]
+
+
+@pytest.mark.parametrize(("words", "code"), [(("--check",), 2), ((), 3)])
+def test_a_board_that_is_not_there_or_is_to_be_checked(
+    run: Run, results: Path, tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    assert run("leaderboard", "--with", results, "--root", tmp_path, *words).code == code
+
+
+def test_the_best_of_the_board_stands_first_and_who_lacks_a_task_last() -> None:
+    board = [row(model="a", value=0.9), row(model="b", task="mlqa", metric="f1", value=1.0)]
+    grid = board_grid(board, [row(model="mine", value=0.95)], "frozen")
+    assert [line[0] for line in grid.rows] == ["mine (own)", "a", "b"]
+    assert board_grid(board, [row(model="mine")], "native").rows == ()
