@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval demo refresh board-check test test-slow bench bench-peers bench-check house lint types wheel-check clean
+.PHONY: install install-validate eval demo refresh board-check test test-slow bench bench-peers bench-check study house lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -66,6 +66,11 @@ bench-peers: install
 # Has anything become slower than benchmarks/results/check.json? Two minutes on a machine at rest.
 bench-check: install
 	$(BIN)/python benchmarks/check.py $(ARGS)
+
+# The study's runs in its plan's order, or those of one ARM and SEED; see leaderboard/STUDY.md.
+study: install
+	$(BIN)/python study/run.py $(BASE) --data $(DATA) --work .study \
+		$(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED)) $(if $(TASK),--task $(TASK))
 
 lint: install
 	$(BIN)/ruff check .

@@ -32,7 +32,8 @@ from harness.board.build import leaderboard
 from harness.cards.task import read_card
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds.retrieval import SCHEMA
-from harness.results.outcomes import FORMAT, KEY, outcome_file
+from harness.results.metadata import FORMAT
+from harness.results.outcomes import KEY, outcome_file
 
 TARGET_SECONDS, TARGET_GIB = 60.0, 4.0
 FEW = 50  # checkpoints of the rebuilds that are measured in pairs

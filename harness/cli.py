@@ -78,7 +78,7 @@ for _name, (_command, _example) in CACHE_COMMANDS.items():
 
 def _version(value: bool) -> None:
     if value:
-        from harness import __version__
+        from harness.version import __version__
 
         typer.echo(f"xharness {__version__}")
         raise typer.Exit

@@ -13,11 +13,13 @@ from typing import Any
 class HarnessError(Exception):
     """Base of every error that a user is meant to read.
 
-    ``scores``: what could be measured all the same, where something was.
+    ``scores``: what could be measured all the same, where something was. ``also``: further errors
+    of the same command, each a line of its own.
     """
 
     exit_code: int = 1
     scores: Any = None
+    also: tuple[HarnessError, ...] = ()
 
 
 class CheckFailed(HarnessError):
@@ -56,6 +58,13 @@ class DataError(HarnessError):
     exit_code = 6
 
 
+def together(errors: Iterable[HarnessError], scores: Any = None) -> HarnessError:
+    """The first error, with the others beside it and what there is in spite of them."""
+    first, *others = errors
+    first.also, first.scores = tuple(others), scores
+    return first
+
+
 def one_line(text: object, most: int = 500) -> str:
     """Text of others, to stand in a message: one line, and only what can be printed.
 
@@ -73,3 +82,24 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     near = [lowered[match] for match in matches]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
     return UsageError(f"unknown {what} {name!r}: {hint}")
+
+
+# What torch, its libraries and the system say, in errors that have no class of their own. "memory"
+# alone would not do: an illegal memory access is no want of it.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "cublas_status_alloc_failed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the machine's or the device's."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in text for words in OUT_OF_MEMORY)
+    )

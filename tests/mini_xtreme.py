@@ -25,6 +25,7 @@ from harness.inference.vector_store import text_key
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitSettings
 from harness.results.outcomes import OutcomeFile, outcome_file
+from tests.metadata import metadata
 
 # XTREME's languages of each task, and XTREME-R's Mewsli-X.
 _CODES = {
@@ -106,7 +107,7 @@ def run_task(
     )
     scores = {}
     for unit, rows in _rows(card, loaded, units, chosen, meta.get("limit")):
-        file.write_part(unit, rows, _meta(card, unit, chosen) | meta)
+        file.write_part(unit, rows, _meta(card, unit, chosen, meta))
         scores[unit] = {
             score.metric: score.value
             for score in KINDS[card.kind].fold(rows, card.metrics, chosen)
@@ -195,23 +196,9 @@ def _direction(text: str) -> npt.NDArray[np.float64]:
     return vector / np.linalg.norm(vector)
 
 
-def _meta(card: TaskCard, unit: str, split: str) -> dict[str, Any]:
-    return {
-        "model": "org/model",
-        "revision": "0" * 40,
-        "task": card.name,
-        "signature": "0" * 8,
-        "split": split,
-        "limit": None,
-        "languages": [unit],
-        "timing": {},
-        "degenerate": [],
-        "format": 1,
-        "mixed": [],
-        "data_complete": True,
-        "notes": [],
-        "data": {},
-    }
+def _meta(card: TaskCard, unit: str, split: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    given = {"model": "org/model", "split": split, "signature": "0" * 8, "timing": {}} | changes
+    return metadata(card, [unit], **given)
 
 
 def _lay(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
 from harness.evaluation.reporting import Silent
 from harness.inference.batching import distinct
-from harness.inference.protocol import Encoding, standard_layer
+from harness.inference.protocol import standard_layer
 from harness.results.scores import MACRO
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def choose_words(sentences: Mapping[str, Bitext]) -> tuple[dict[str, Bitext], di
 
 
 def _measured(plan: Plan, reporter: Reporter) -> Alignment:
+    from harness.evaluation.run import TaskContext, make_backbone, make_encoder
+
     (task,), request = plan.tasks, plan.request
     examples: Mapping[str, Bitext] = task.loaded.examples  # type: ignore[assignment]
     sentences = {lang: _first(examples[lang], request.selection.limit) for lang in task.units}
@@ -116,10 +118,8 @@ def _measured(plan: Plan, reporter: Reporter) -> Alignment:
     length = sum(len(text) for text in unique)
     planned = replace(task, texts=len(unique), todo_texts=len(unique), todo_characters=length)
     reporter.planned(replace(plan, tasks=(planned,)))
-    encodings = [
-        planned.job.settings for planned in task.jobs if isinstance(planned.job.settings, Encoding)
-    ]
-    encoder = _encoder(plan, encodings, reporter)
+    context = TaskContext(request, task, plan.checkpoint)
+    encoder = make_encoder(context, make_backbone([context]), reporter.advance)
     measured = {
         unit: {lang: _by_layer(encoder, bitext) for lang, bitext in part.items()}
         for unit, part in chosen.items()
@@ -129,7 +129,8 @@ def _measured(plan: Plan, reporter: Reporter) -> Alignment:
         for unit in ("words", "sentences")
         for row in summarise(unit, chosen[unit], measured[unit], np.random.default_rng(SEED))
     ]
-    checkpoint, base, settings = plan.checkpoint, plan.checkpoint.base, encodings[0]
+    checkpoint, base = plan.checkpoint, plan.checkpoint.base
+    settings = next(iter(encoder.encodings.values()))
     return Alignment(
         model=checkpoint.id,
         revision=checkpoint.revision,
@@ -142,7 +143,7 @@ def _measured(plan: Plan, reporter: Reporter) -> Alignment:
         limit=request.selection.limit,
         rows=tuple(rows),
         left_out=left_out,
-        notes=tuple(task.loaded.notes),
+        notes=(*task.loaded.notes, *checkpoint.remarks, *encoder.remarks),
     )
 
 
@@ -152,20 +153,6 @@ def _first(bitext: Bitext, limit: int | None) -> Bitext:
 
 def _texts(bitext: Bitext) -> tuple[str, ...]:
     return bitext.source + bitext.english
-
-
-def _encoder(plan: Plan, encodings: Sequence[Encoding], reporter: Reporter) -> Encoder:
-    from harness.inference.encoder import Backbone, Encoder
-
-    request = plan.request
-    backbone = Backbone(
-        plan.checkpoint,
-        dtype=request.protocol.dtype,
-        device=request.runtime.device,
-        top=encodings[-1].depth,
-        layers=[encoding.layer for encoding in encodings],
-    )
-    return Encoder(backbone, encodings, cache=request.runtime.cache, progress=reporter.advance)
 
 
 def _by_layer(encoder: Encoder, bitext: Bitext) -> list[tuple[Floats, float]]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.analysis.contrasts import FAMILY, Contrast, family_contrast, named_contrasts
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Result, make_entries, place_of, read_result
-from harness.analysis.fold import Folded, fold
-from harness.analysis.gather import fold_all
+from harness.analysis.fold import Folded
+from harness.analysis.gather import fold_all, fold_files
 from harness.analysis.replicates import Replicated, Run, evidence_of, over_replicates
 from harness.cards.task import read_card
-from harness.errors import IncompleteError, NotFoundError, UsageError, unknown_name
-from harness.results.outcomes import find
+from harness.errors import (
+    DataError,
+    IncompleteError,
+    NotFoundError,
+    UsageError,
+    together,
+    unknown_name,
+)
+from harness.results.outcomes import OutcomeFile, find
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.resampling import RESAMPLES
 from harness.statistics.verdict import Verdict
@@ -73,12 +80,14 @@ def compare(
         NotFoundError: a name has no outcomes.
         UsageError: there is no such task, or no task with that metric.
         IncompleteError: nothing was measured on both in the same way.
+        DataError: outcome files are damaged; ``error.scores`` has what the others give.
     """
     names = {name for task in only for name in read_card(task).metrics}
     if metric is not None and only and metric not in names:
         raise unknown_name(f"metric of {', '.join(only)}", metric, sorted(names))
     known = submissions or {}
-    sides = [_runs(name, results, known, cache, metric) for name in (a, b)]
+    source = Source(results, known, cache)
+    sides = [_runs(name, source, metric) for name in (a, b)]
     groups: dict[tuple[str, str], dict[str, How]] = {}
     remarks: dict[tuple[str, str], list[str]] = {}
     every = [run for side in sides for run in side]
@@ -137,11 +146,34 @@ def compare(
             )
         )
     slugs = (_slugs(sides[0], known), _slugs(sides[1], known))
-    if not _may_be_named(slugs, known):
-        return found_differences
-    folded = fold_all(results, cache)
-    contrasts = named_contrasts(make_entries(folded, known), results, cache)
-    return [_in_family(one, slugs, contrasts) for one in found_differences]
+    if _may_be_named(slugs, known):
+        folded, damaged = fold_all(results, cache)
+        source.damaged.update(dict.fromkeys(map(str, damaged)))
+        contrasts = named_contrasts(make_entries(folded, known), results, cache)
+        found_differences = [_in_family(one, slugs, contrasts) for one in found_differences]
+    if source.damaged:
+        raise together(map(DataError, source.damaged), found_differences)
+    return found_differences
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where runs are looked for. ``damaged``: what is wrong with files that were met on the way."""
+
+    results: Path
+    submissions: Mapping[str, Submission]
+    cache: Path | None
+    damaged: dict[str, None] = field(default_factory=dict)
+
+    def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:
+        """The files that are whole, with their paths."""
+        found = []
+        for file, one in zip(files, fold_files(files, self.cache), strict=True):
+            if isinstance(one, DataError):
+                self.damaged[str(one)] = None
+            else:
+                found.append((one, str(file.path)))
+        return found
 
 
 Slugs = frozenset[str]
@@ -229,17 +261,12 @@ def _over_seeds(
     return over_replicates(found, sides[0], sides[1])
 
 
-def _runs(
-    name: str,
-    results: Path,
-    submissions: Mapping[str, Submission],
-    cache: Path | None,
-    metric: str | None,
-) -> list[dict[How, tuple[Result, ...]]]:
+def _runs(name: str, source: Source, metric: str | None) -> list[dict[How, tuple[Result, ...]]]:
     """The run that a name stands for, or one for each seed of a recipe."""
+    submissions, results = source.submissions, source.results
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
-        return [_side(name, results, submissions, cache, metric)]
+        return [_side(name, source, metric)]
     bases = sorted({str(submissions[slug].base) for slug in seeds})
     if len(bases) > 1:
         raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
@@ -251,41 +278,35 @@ def _runs(
     ]
     if not measured:
         raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
-    return [_side(slug, results, submissions, cache, metric) for slug in measured]
+    return [_side(slug, source, metric) for slug in measured]
 
 
 How = tuple[str, str, int | None, str | None, str, int | None]
 
 
-def _side(
-    name: str,
-    results: Path,
-    submissions: Mapping[str, Submission],
-    cache: Path | None,
-    metric: str | None,
-) -> dict[How, tuple[Result, ...]]:
+def _side(name: str, source: Source, metric: str | None) -> dict[How, tuple[Result, ...]]:
     """(task, track, own layer or the one asked for, recipe, split, limit) → the run.
 
     Several results are seeds of tuning; paths are whole.
     """
-    folder = Path(name)
+    folder, results, submissions = Path(name), source.results, source.submissions
     found: list[tuple[Folded, str]] = []
     if folder.is_dir() and (files := find(folder)):
-        found = [(fold(file, cache), str(file.path)) for file in files]
+        found = source.fold(files)
     else:
         model, _, revision = name.partition("@")
         slug = submissions.get(name)
-        for file in find(results) if results.is_dir() else []:
-            one = fold(file, cache)
+        for one, path in source.fold(find(results) if results.is_dir() else []):
             by_slug = slug is not None and one.meta["revision"] == slug.revision
             by_name = one.meta["model"] == (slug.model if slug else model)
             at = not revision or str(one.meta["revision"]).startswith(revision)
             if by_slug or (by_name and at):
-                found.append((one, str(file.path)))
+                found.append((one, path))
     if not found:
-        raise NotFoundError(
+        missing = NotFoundError(
             f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
         )
+        raise together([*map(DataError, source.damaged), missing])
     revisions = sorted({str(one.meta["revision"]) for one, _ in found})
     if len(revisions) > 1:
         raise NotFoundError(

@@ -201,9 +201,11 @@ class Entry:
             if result.regular:
                 tasks = found.setdefault(result.track, {})
                 tasks.setdefault(result.task, {}).setdefault(result.seed, result)
+        # Only tuning draws anything: elsewhere a seed is a name, and the lowest stands for all.
+        counted = {track: None if track == "tuned" else 1 for track in found}
         return {
             track: {
-                task: seed_mean([seeds[seed] for seed in sorted(seeds)])
+                task: seed_mean([seeds[seed] for seed in sorted(seeds)[: counted[track]]])
                 for task, seeds in tasks.items()
             }
             for track, tasks in found.items()

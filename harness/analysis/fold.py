@@ -21,15 +21,16 @@ import pyarrow.parquet as pq
 
 from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
+from harness.cards.languages import task_root
 from harness.cards.task import TaskCard, card_of
 from harness.errors import DataError
 from harness.io.files import replacing
 from harness.kinds import KINDS
 from harness.metrics.per_example import Floats
+from harness.results.checks import check, consistent
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
 from harness.results.scores import (
     SCHEMA,
-    consistent,
     indistinct_shares,
     is_complete,
     macro,
@@ -140,6 +141,8 @@ def fold_key(path: Path) -> str:
     """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
     card = card_of(read_meta(path))
+    # Where it lies too: a file that says another thing than its path is refused.
+    digest.update("/".join(path.resolve().parts[-3:]).encode())
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -152,14 +155,16 @@ def _code_digest() -> bytes:
     """Of all modules that decide what a fold holds."""
     package = Path(__file__).parent.parent
     modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
-    modules.append(package / "results/scores.py")  # the means over languages
+    # The means over languages, and what a file is checked by before it is folded.
+    modules += [package / f"results/{name}.py" for name in ("scores", "checks", "metadata")]
+    modules += [package / "cards/examples.py", task_root() / "target/examples.tsv"]
     for room in ("kinds", "metrics"):
         modules += sorted((package / room).glob("*.py"))
     return sha256(b"\0".join(path.read_bytes() for path in modules)).digest()
 
 
 def _fold(file: OutcomeFile) -> Folded:
-    meta = file.meta()
+    meta = check(file)
     card = card_of(meta)
     cells: list[Cell] = []
     relevant: dict[str, float] = {}  # language → the mean number of a query's relevant candidates

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +20,7 @@ from harness.analysis.published import Figure, read_figures
 from harness.analysis.standings import Standing, standing
 from harness.analysis.variants import variants
 from harness.cards.task import card_names
-from harness.errors import DataError, NotFoundError
+from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.scores import SCHEMA
@@ -37,7 +37,8 @@ class Board:
     """All that the pages are rendered from.
 
     ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
-    that tells how its checkpoints were made; ``gains``: every checkpoint against its base.
+    that tells how its checkpoints were made; ``gains``: every checkpoint against its base;
+    ``damaged``: what is wrong with the outcome files that could not be read.
     """
 
     entries: tuple[Entry, ...]
@@ -48,22 +49,38 @@ class Board:
     published: tuple[Figure, ...]
     gains: tuple[Gain, ...] = ()
     study: bool = False
+    damaged: tuple[DataError, ...] = ()
 
     def entry(self, slug: str) -> Entry:
         """The checkpoint with a slug."""
         return next(entry for entry in self.entries if entry.slug == slug)
 
 
-def read_scores(root: Path, cache: Path | None = None) -> pa.Table:
-    """scores.parquet, computed from the outcomes."""
+class Folds(NamedTuple):
+    """Outcome files folded, with their paths under the results, and what is wrong with others."""
+
+    folded: list[tuple[Folded, str]]
+    damaged: tuple[DataError, ...]
+
+
+def read_scores(root: Path, cache: Path | None = None) -> tuple[pa.Table, tuple[DataError, ...]]:
+    """scores.parquet, computed from the outcomes; and what is wrong with files that are damaged."""
     submissions = read_submissions(root / "submissions")
-    folded = fold_all(root / RESULTS, cache)
-    return _score_table(folded, make_entries(folded, submissions))
+    folded, damaged = fold_all(root / RESULTS, cache)
+    return _score_table(folded, make_entries(folded, submissions)), damaged
 
 
 def read_contrasts(root: Path, cache: Path | None = None) -> tuple[Contrast, ...]:
-    """The named contrasts of a board. NotFoundError where there is nothing to contrast."""
-    return read_board(root, cache).contrasts
+    """The named contrasts of a board.
+
+    Raises:
+        NotFoundError: there is nothing to contrast.
+        DataError: outcome files are damaged; ``error.scores`` has the contrasts of the others.
+    """
+    board = read_board(root, cache)
+    if board.damaged:
+        raise together(board.damaged, board.contrasts)
+    return board.contrasts
 
 
 def read_board(
@@ -73,8 +90,10 @@ def read_board(
     if submissions is None:
         submissions = read_submissions(root / "submissions")
     attempts = read_attempts(root)
-    folded = fold_all(root / RESULTS, cache)
+    folded, damaged = fold_all(root / RESULTS, cache)
     if not folded and not submissions and not attempts:
+        if damaged:
+            raise together(damaged)
         raise NotFoundError(
             f"no outcomes under {root / RESULTS} and no submissions: run `xharness eval` first"
         )
@@ -93,36 +112,54 @@ def read_board(
         published=read_figures(),
         gains=against_base,
         study=(root / STUDY).is_file(),
+        damaged=damaged,
     )
 
 
-def fold_all(results: Path, cache: Path | None = None) -> list[tuple[Folded, str]]:
+def fold_all(results: Path, cache: Path | None = None) -> Folds:
     """Every outcome file folded, with its path under ``results``, in path order.
 
-    Those of cards outside the package and of objects are no part of a board. Kept folds are read
-    first: other processes are only started for what is new.
+    Those of cards outside the package and of objects are no part of a board.
     """
     files = [file for file in find(results) if _of_board(file)] if results.exists() else []
+    found = fold_files(files, cache)
     names = [file.path.relative_to(results).as_posix() for file in files]
-    found = {} if cache is None else {file: kept_fold(file, cache) for file in files}
-    new = [file for file in files if found.get(file) is None]
+    whole = [(one, name) for one, name in zip(found, names, strict=True) if isinstance(one, Folded)]
+    return Folds(whole, tuple(one for one in found if isinstance(one, DataError)))
+
+
+def fold_files(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded | DataError]:
+    """Each file folded, or what is wrong with it.
+
+    Kept folds are read first: other processes are only started for what is new.
+    """
+    found = {file: _kept_fold(file, cache) for file in files}
+    new = [file for file in files if found[file] is None]
     folded = dict(zip(new, _fold_each(new, cache), strict=True))
-    return [
-        (found.get(file) or folded[file], name) for file, name in zip(files, names, strict=True)
-    ]
+    return [found[file] or folded[file] for file in files]
 
 
 def _of_board(file: OutcomeFile) -> bool:
     if file.path.parent.parent.name.startswith(OBJECTS):
         return False
     # Only a task that the package lacks can be of a card outside it: no other file is opened.
-    return file.path.name.split(".")[0] in card_names() or not file.meta().get("card")
+    try:
+        return file.path.name.split(".")[0] in card_names() or not file.meta().get("card")
+    except DataError:
+        return True
 
 
-def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded]:
+def _kept_fold(file: OutcomeFile, cache: Path | None) -> Folded | None:
+    try:
+        return None if cache is None else kept_fold(file, cache)
+    except HarnessError:  # as folding it will say
+        return None
+
+
+def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded | DataError]:
     workers = min(os.cpu_count() or 1, len(files) // FEW)
     if workers < 2:
-        return [fold(file, cache) for file in files]
+        return [_fold(file, cache) for file in files]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -132,8 +169,11 @@ def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded]
         return list(pool.map(_fold, files, [cache] * len(files), chunksize=4))
 
 
-def _fold(file: OutcomeFile, cache: Path | None) -> Folded:
-    return fold(file, cache)
+def _fold(file: OutcomeFile, cache: Path | None) -> Folded | DataError:
+    try:
+        return fold(file, cache)
+    except DataError as error:
+        return error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.fold import fold, score_rows
-from harness.errors import NotFoundError, unknown_name
+from harness.errors import DataError, NotFoundError, together, unknown_name
 from harness.results.outcomes import OutcomeFile, find
 
 Row = dict[str, Any]
@@ -49,11 +49,18 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
     ``kept``: the folder of folds that were computed before, see ``analysis.fold``.
 
     Raises:
-        DataError: an outcome file is damaged.
+        DataError: outcome files are damaged; ``error.scores`` has the rows of the others.
     """
     rows: list[Row] = []
+    damaged: list[DataError] = []
     for file in files:
-        folded = fold(file, kept)
+        try:
+            folded = fold(file, kept)
+        except DataError as error:
+            damaged.append(error)
+            continue
         note = "; ".join([*folded.notes, *folded.meta.get("remarks", ())])
         rows += score_rows(folded, {"note": note}).to_pylist()
+    if damaged:
+        raise together(damaged, rows or None)
     return rows

@@ -72,8 +72,6 @@ def runs_of(entry: Entry, base: str, track: str, tasks: Sequence[str]) -> list[R
     found = entry.tasks(track)
     seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
     common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
-    if track != "tuned":
-        common = common[:1]  # nothing is drawn: a seed is a name, and any of them stands for all
     if not common:
         first = {task: next(iter(seeds[task].values())) for task in tasks}
         return [Run(origin, base, trained or 0, first)]

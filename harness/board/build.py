@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 
 from harness.analysis.gather import Board, read_board, read_scores
 from harness.board import figures, page, pages, readme
-from harness.errors import CheckFailed, DataError, NotFoundError
+from harness.errors import CheckFailed, DataError, HarnessError, NotFoundError, together
 from harness.io.files import write_whole
 from harness.results.outcomes import DAMAGE
 from harness.submissions.submission import Submission
 
 SCORES = "leaderboard/scores.parquet"
+WITHOUT_OUTCOMES = "has no outcomes"
 
 
 def leaderboard(
@@ -36,20 +37,29 @@ def leaderboard(
     Raises:
         CheckFailed: with ``check``, something on disk is not what would be written; names it.
         NotFoundError: there are neither outcomes nor submissions.
-        DataError: an outcome file is damaged, or a submission does not fit.
+        DataError: outcome files are damaged, or a submission does not fit. The board is that of
+            the other files; ``error.scores`` has what was written.
     """
-    files = render(read_board(root, cache, submissions))
+    board = read_board(root, cache, submissions)
+    files = render(board)
     stale = [root / name for name, content in files.items() if not _same(root / name, content)]
     gone = [path for path in _generated(root) if path.relative_to(root).as_posix() not in files]
     if check:
         if stale or gone:
             names = ", ".join(str(path.relative_to(root)) for path in sorted([*stale, *gone]))
-            raise CheckFailed(f"stale: {names}; run `xharness leaderboard` and commit the result")
+            failed = CheckFailed(
+                f"stale: {names}; run `xharness leaderboard` and commit the result"
+            )
+            raise together([*board.damaged, failed])
+        if board.damaged:
+            raise together(board.damaged)
         return []
     for path in stale:
         write_whole(path, files[path.relative_to(root).as_posix()])
     for path in gone:
         path.unlink()
+    if board.damaged:
+        raise together(board.damaged, stale)
     return stale
 
 
@@ -59,25 +69,37 @@ def verify(root: Path) -> int:
     Raises:
         CheckFailed: names the first rows of scores.parquet that differ.
         NotFoundError: there is no scores.parquet, or there are no outcomes.
-        DataError: an outcome file or scores.parquet is damaged.
+        DataError: outcome files or scores.parquet are damaged; what differs elsewhere is said too.
     """
     path = root / SCORES
     if not path.exists():
         raise NotFoundError(f"no {SCORES} under {root}: run `xharness leaderboard` first")
+    errors: list[HarnessError] = []
+    kept = None
     try:
-        kept = pq.read_table(path)
+        kept = pq.ParquetFile(path).read()
     except DAMAGE as error:
-        raise DataError(
-            f"{path} cannot be read ({type(error).__name__}): run `xharness leaderboard`"
-        ) from error
-    computed = read_scores(root)
-    if kept.schema.names != computed.schema.names:
-        raise CheckFailed(f"{path}: its columns are not those of this version: rebuild it")
-    differences = list(_row_differences(kept, computed))
-    if differences:
-        more = f" (and {len(differences) - 5} more)" if len(differences) > 5 else ""
-        raise CheckFailed(f"{SCORES} differs: {'; '.join(differences[:5])}{more}")
+        errors.append(
+            DataError(f"{path} cannot be read ({type(error).__name__}): run `xharness leaderboard`")
+        )
+    computed, damaged = read_scores(root)
+    errors += damaged
+    if kept is not None and (differing := _differing(kept, computed, damaged)):
+        errors.append(CheckFailed(f"{SCORES} differs: {differing}"))
+    if errors:
+        raise together(errors)
     return int(computed.num_rows)
+
+
+def _differing(kept: pa.Table, computed: pa.Table, damaged: Sequence[DataError]) -> str:
+    """What differs, in words; of files that are damaged nothing is known, and nothing is said."""
+    if not kept.schema.equals(computed.schema):
+        return "its columns are not those of this version: run `xharness leaderboard`"
+    differences = list(_row_differences(kept, computed))
+    if damaged:
+        differences = [line for line in differences if not line.endswith(WITHOUT_OUTCOMES)]
+    more = f" (and {len(differences) - 5} more)" if len(differences) > 5 else ""
+    return "; ".join(differences[:5]) + more
 
 
 def render(board: Board) -> dict[str, bytes]:
@@ -133,7 +155,7 @@ def _row_differences(kept: pa.Table, computed: pa.Table) -> Iterator[str]:
         if key not in there:
             yield f"{what} is not in it"
         elif key not in wanted:
-            yield f"{what} has no outcomes"
+            yield f"{what} {WITHOUT_OUTCOMES}"
         elif there[key] != wanted[key]:
             name = next(n for n in wanted[key] if there[key].get(n) != wanted[key][n])
             yield f"{what}: {name} is {there[key].get(name)}, recomputed {wanted[key][name]}"

@@ -6,6 +6,7 @@ torch nor transformers is imported. A refusal is a ``RefusedError`` with the rea
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -245,6 +246,12 @@ def read_config(path: Path) -> dict[str, Any]:
     # Code of its own is not asked for where transformers has taken it over: see ``ported``.
     ported = is_ported(config)
     _vet_mapping({k: v for k, v in config.items() if not (ported and k == "auto_map")}, path.name)
+    own_code = config.get("auto_map", {})
+    if not isinstance(own_code, dict):  # transformers looks into it, whatever it is
+        raise RefusedError(
+            f"{path.name} says auto_map = {json.dumps(own_code)[:40]}, not an object of classes: "
+            "take the key out"
+        )
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise RefusedError(f"{path.name} names no model_type: the architecture is unknown")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks
-from harness.commands.outputs import errors, print_json, print_notes
+from harness.commands.outputs import errors, print_json, print_notes, show_found
 from harness.errors import UsageError
 from harness.evaluation.options import listed
+
+if TYPE_CHECKING:
+    from harness.analysis.compare import Compared
+    from harness.analysis.contrasts import Contrast
 
 
 def leaderboard(
@@ -40,9 +45,14 @@ def leaderboard(
         from harness.refresh.measured import readable
 
         cache = cache_folder(cache_dir) / "board"
+
+        def show(files: list[Path]) -> None:
+            for path in files:
+                typer.echo(path)
+
         # As a refresh leaves it: what it could not read has its row, and is no reason to fail.
-        for path in rebuilt(root, check=check, cache=cache, submissions=readable(root)):
-            typer.echo(path)
+        known = readable(root)
+        show_found(lambda: rebuilt(root, check=check, cache=cache, submissions=known), show)
 
 
 def _print_beside(root: Path, own: Path, cache_dir: Path | None) -> None:
@@ -94,16 +104,19 @@ def compare(
         from harness.terminal.comparisons import compared_data, compared_tables
         from harness.terminal.console import stdout
 
-        found = compared(
-            a, b, results=root / out, only=listed(task), metric=metric,
+        def show(found: list[Compared]) -> None:
+            if format == "json":
+                print_json(compared_data(found))
+                return
+            for line in compared_tables(found, by_language=by_language):
+                stdout().print(line, soft_wrap=isinstance(line, str))
+
+        read = partial(
+            compared, a, b, results=root / out, only=listed(task), metric=metric,
             submissions=read_submissions(root / "submissions"),
             cache=cache_folder(cache_dir) / "board",
         )  # fmt: skip
-        if format == "json":
-            print_json(compared_data(found))
-            return
-        for line in compared_tables(found, by_language=by_language):
-            stdout().print(line, soft_wrap=isinstance(line, str))
+        show_found(read, show)
 
 
 def contrast(
@@ -116,9 +129,11 @@ def contrast(
         from harness.terminal.comparisons import contrast_data, contrast_lines
         from harness.terminal.console import stdout
 
-        found = read_contrasts(root, cache_folder(cache_dir) / "board")
-        if format == "json":
-            print_json(contrast_data(found))
-        else:
-            for line in contrast_lines(found):
-                stdout().print(line, soft_wrap=True)
+        def show(found: tuple[Contrast, ...]) -> None:
+            if format == "json":
+                print_json(contrast_data(found))
+            else:
+                for line in contrast_lines(found):
+                    stdout().print(line, soft_wrap=True)
+
+        show_found(lambda: read_contrasts(root, cache_folder(cache_dir) / "board"), show)

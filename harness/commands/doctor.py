@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
 from harness.cards.task import read_card, read_cards
 from harness.data.folders import cache_folder
 from harness.errors import HarnessError
 from harness.evaluation.models import find_checkpoint
 from harness.io.environment import libraries
 from harness.terminal.console import counted
+from harness.version import __version__
 
 Facts = dict[str, Any]
 
@@ -27,6 +27,8 @@ def examine(
     offline: bool = False,
 ) -> dict[str, Facts]:
     """Topic → facts. With a model, whether it is accepted and what applies to it.
+
+    The model is loaded and tried on a few short texts, unless it was tried before.
 
     Raises:
         HarnessError: the model cannot be had or is refused, as ``xharness eval`` would say.
@@ -119,9 +121,24 @@ def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
         "native protocol": declared,
         "QA head": "yes" if checkpoint.has_qa_head else checkpoint.head_note,
         "base": f"{checkpoint.base.id}@{checkpoint.base.revision}" if checkpoint.base else "none",
+        "padding": _padding(model, cache, offline),
         **({"notes": "; ".join(checkpoint.remarks)} if checkpoint.remarks else {}),
         "retrieval tasks": "apply",
         "QA tasks": "apply"
         if checkpoint.has_qa_head
         else f"no QA head: {read_card('xquad').title} needs one",
     }
+
+
+def _padding(model: str, cache: Path, offline: bool) -> str:
+    """Whether the model reads padding, as the first run of a retrieval task would find."""
+    from harness.evaluation.models import plan_model
+    from harness.evaluation.options import Options, make_request
+    from harness.evaluation.run import TaskContext, make_backbone, make_encoder
+    from harness.inference.probe import ONE_LENGTH
+
+    options = Options(tasks="demo_bitext", cache_dir=cache, offline=offline, fresh=True)
+    plan = plan_model(model, make_request(options))
+    (context,) = (TaskContext(plan.request, task, plan.checkpoint) for task in plan.tasks)
+    encoder = make_encoder(context, make_backbone([context]), lambda texts, characters: None)
+    return ONE_LENGTH if encoder.one_length else "a vector depends on its text alone"

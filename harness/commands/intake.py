@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from harness.commands.options import BoardRoot, CacheDir, option
 from harness.commands.outputs import errors, print_notes
+from harness.errors import HarnessError
 
 
 def submit(
@@ -91,22 +93,47 @@ def submit(
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Submission files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Submissions, or rows (.parquet).")
+    ],
 ) -> None:
-    """Name every problem of submission files with its line; exit 1 where there is one."""
+    """Name every problem of submission files with its line; exit 1 where there is one.
+
+    A file of rows is checked as the leaderboard would read it; exit 6 where no run wrote it.
+    """
     with errors():
-        from harness.errors import CheckFailed
+        from harness.errors import CheckFailed, together
         from harness.submissions.problems import problems
 
-        found = problems(files)
+        rows = [path for path in files if path.suffix == ".parquet"]
+        failed: list[HarnessError] = list(_damaged(rows))
+        found = problems(path for path in files if path not in rows)
         for problem in found:
             typer.echo(problem)
         if found:
             named = [path for path in files if any(p.startswith(f"{path}:") for p in found)]
             many = f"{len(found)} problem{'s' * (len(found) > 1)}"
-            raise CheckFailed(
-                f"{many} in {len(named)} of {len(files)} files: correct them and run again"
+            failed.append(
+                CheckFailed(
+                    f"{many} in {len(named)} of {len(files)} files: correct them and run again"
+                )
             )
+        if failed:
+            raise together(failed)
+
+
+def _damaged(files: Sequence[Path]) -> Iterator[HarnessError]:
+    """What is wrong with files of rows, one error a file."""
+    if not files:
+        return
+    from harness.results.checks import check
+    from harness.results.outcomes import OutcomeFile
+
+    for path in files:
+        try:
+            check(OutcomeFile(path))
+        except HarnessError as error:
+            yield error
 
 
 def convert(

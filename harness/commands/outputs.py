@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,17 @@ def print_scores(rows: list[dict[str, Any]], format: str, *, headed: bool) -> No
         if headed:
             stdout().print(Text(model, style="bold"), soft_wrap=True)
         stdout().print(score_table(members))
+
+
+def show_found(read: Callable[[], Any], show: Callable[[Any], None]) -> None:
+    """Show what was read, also where some of its files are damaged; then that error goes on."""
+    try:
+        found = read()
+    except HarnessError as error:
+        if error.scores is not None:
+            show(error.scores)
+        raise
+    show(found)
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -63,7 +74,8 @@ def errors() -> Iterator[None]:
     try:
         yield
     except HarnessError as error:
-        typer.echo(f"error: {one_line(error, LONGEST)}", err=True)
+        for one in (error, *error.also):
+            typer.echo(f"error: {one_line(one, LONGEST)}", err=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         typer.echo("interrupted: run the same command again to go on", err=True)

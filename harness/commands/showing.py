@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.commands.options import CacheDir, Data, Langs, Tasks, print_format
-from harness.commands.outputs import errors, print_json, print_notes
+from harness.commands.outputs import errors, print_json, print_notes, show_found
 from harness.errors import UsageError
 from harness.evaluation.options import listed
 
@@ -56,9 +56,13 @@ def show(
             chosen = select(files, listed(task))
             _print_examples(chosen, listed(lang), where or [], worst, (data, cache_dir), format)
             return
-        rows = measured(select(files, listed(task)), cache_folder(cache_dir) / "board")
-        rows = _of_languages(rows, listed(lang))
-        _print_scores(rows, format, by_language or lang is not None)
+        chosen = select(files, listed(task))
+        show_found(
+            lambda: measured(chosen, cache_folder(cache_dir) / "board"),
+            lambda rows: _print_scores(
+                _of_languages(rows, listed(lang)), format, by_language or lang is not None
+            ),
+        )
 
 
 def _of_languages(rows: list[dict[str, Any]], languages: Sequence[str]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from harness.inference.reader import Reader, SpanProtocol
 from harness.io.environment import harness_version, libraries
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitResult
-from harness.results.outcomes import FORMAT
+from harness.results.metadata import FORMAT
 from harness.results.scores import note_row, score_file
 from harness.training.target import Tuning, provenance, tuned
 

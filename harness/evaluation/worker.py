@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from harness.errors import HarnessError, one_line
+from harness.errors import HarnessError, is_out_of_memory, one_line
 from harness.evaluation.run import (
     LazyReader,
     Prepared,
@@ -19,7 +19,6 @@ from harness.evaluation.run import (
     run_unit,
 )
 from harness.evaluation.shards import Encode, Measure, Shard, ShardResult, Tune
-from harness.inference.batching import is_out_of_memory
 from harness.inference.encoder import Encoder
 from harness.training.progress import Silent
 from harness.training.target import tuned

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import IncompleteError
+from harness.errors import IncompleteError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -110,27 +110,6 @@ def on_device(array: npt.NDArray[np.int64], device: str) -> torch.Tensor:
     if device.startswith("cuda"):
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
-
-
-# What torch, its libraries and the system say, in errors that have no class of their own. "memory"
-# alone would not do: an illegal memory access is no want of it.
-OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
-    "cublas_status_alloc_failed",
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the machine's or the device's."""
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or any(words in text for words in OUT_OF_MEMORY)
-    )
 
 
 def _release_memory() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from hashlib import file_digest
 from pathlib import Path
 from uuid import uuid4
 
 from harness.errors import DataError
 
+ABANDONED = 86_400  # seconds: what nobody wrote to for so long is of no run that is alive
 BLOCK = 1 << 20  # bytes that are read or written at a time
 # How the text begins that Git keeps in place of a large file, and how long it may be:
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
@@ -24,9 +27,11 @@ def replacing(target: Path) -> Iterator[Path]:
 
     The new file is on the disk before it gets its name, so that a machine that loses power leaves
     the old file or the new one. After an error, or where the block wrote nothing or removed the
-    new file, ``target`` stays as it was. The folder is made where it is missing.
+    new file, ``target`` stays as it was. The folder is made where it is missing. What a killed
+    run left of this file a day ago or longer is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target, older_than=ABANDONED)
     partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
     try:
         yield partial
@@ -36,6 +41,17 @@ def replacing(target: Path) -> Iterator[Path]:
             os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sweep(target: Path, *, older_than: float = 0) -> None:
+    """Remove what killed runs left of `replacing` this file, where nobody else may be writing it.
+
+    ``older_than``: seconds since it was written last.
+    """
+    for partial in target.parent.glob(f".{escape(target.name)}.{'[0-9a-f]' * 8}"):
+        with suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime >= older_than:
+                partial.unlink()
 
 
 def write_whole(target: Path, content: bytes | str) -> None:

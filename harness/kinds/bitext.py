@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from harness.data.examples import Bitext
+from harness.errors import one_line
 from harness.inference.protocol import Role
 from harness.inference.search import distinct_vectors, rank_all
 from harness.kinds import retrieval
 from harness.kinds.kind import (
     Kind,
+    UnitFacts,
     UnitResult,
     UnitSettings,
     degenerate,
@@ -72,6 +77,33 @@ def run(
     return UnitResult(rows_table, degenerate(vectors), size, int(tied.sum()))
 
 
+def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
+    """What the rows of a language contradict, or nothing: both directions have the same lines.
+
+    A line's translation is the candidate of the same number.
+    """
+    unit, pool = facts.unit, facts.pool
+    directions = (f"en-{unit}", f"{unit}-en")
+    wrong = retrieval.contradiction(
+        rows, facts, directions, lambda name, cluster, candidate: candidate == name, 0
+    )
+    if wrong:
+        return wrong
+    if pc.max(rows.column("relevant")).as_py() != 1:
+        return "a sentence has one translation, not several"
+    asked = [rows.filter(pc.field("direction") == one).column("example_id") for one in directions]
+    lines = [f"{unit}:{i}" for i in range(len(asked[0]))]
+    if any(set(found.to_pylist()) != set(lines) for found in asked):
+        return f"the ids of {unit} are not those of its lines, the same in both directions"
+    if pool is not None:
+        known = pa.array(f"{unit}:{i}" for i in range(pool))
+        tops = rows.column("top_ids").combine_chunks().flatten()
+        other = tops.filter(pc.invert(pc.is_in(tops, value_set=known)))
+        if len(other):
+            return f"{one_line(other[0].as_py(), 80)} is not one of the {pool} candidates"
+    return ""
+
+
 def cluster(english: str) -> str:
     """The parallel item: the English sentence, since line numbers are not parallel across pairs."""
     return f"tatoeba:{sha256(english.encode()).hexdigest()[:12]}"
@@ -88,4 +120,5 @@ KIND = Kind(
     read=retrieval.read,
     columns=retrieval.columns,
     groups=retrieval.groups,
+    contradiction=contradiction,
 )

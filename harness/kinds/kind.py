@@ -36,6 +36,20 @@ class UnitSettings:
     scorer: Literal["squad", "mlqa"] = "squad"
 
 
+@dataclass(frozen=True)
+class UnitFacts:
+    """What rows of a unit are checked against besides each other.
+
+    ``limit``: only the first queries were asked. ``pool``: the number of candidates that a query
+    is ranked among, None where it is not known.
+    """
+
+    unit: str
+    split: str
+    limit: int | None
+    pool: int | None
+
+
 class UnitResult(NamedTuple):
     """What one unit gave.
 
@@ -122,6 +136,11 @@ class Kind:
     - ``unit(rows)``, ``example(rows)``, ``cluster(rows, task)``: of each row.
     - ``common(rows)``: whether every run on the same data has the row.
     - ``defined(metric, split)``: whether a split has the metric.
+
+    Whether rows can be of a run:
+
+    - ``contradiction(rows, facts)``: what is wrong with the rows of one unit, or nothing. They have
+      the kind's schema, no null but in ``nullable``, and are of that unit.
     """
 
     needs: Literal["encoder", "reader"]
@@ -140,6 +159,8 @@ class Kind:
     cluster: Callable[[pa.Table, str], pa.Array | pa.ChunkedArray] = named_cluster
     defined: Callable[[str, str], bool] = lambda *_: True
     unscored: Callable[[Any, str, int | None], Mapping[str, str]] = lambda *_: {}
+    nullable: Collection[str] = ()
+    contradiction: Callable[[pa.Table, UnitFacts], str] = lambda *_: ""
 
     def per_example(self, rows: pa.Table, metric: str) -> PerExample:
         """What each row adds to a metric. ``rows``: all rows of one split, of one unit or more.

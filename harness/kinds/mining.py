@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from harness.data.examples import Mining
+from harness.errors import one_line
 from harness.inference.protocol import Role
 from harness.inference.search import Distinct, distinct_vectors, mine
 from harness.inference.vector_store import Vectors, chosen
@@ -19,6 +20,7 @@ from harness.kinds.kind import (
     BLOCK,
     Group,
     Kind,
+    UnitFacts,
     UnitResult,
     UnitSettings,
     degenerate,
@@ -218,6 +220,36 @@ def defined(metric: str, split: str) -> bool:
     return split != "dev" or metric == "f1_oracle"
 
 
+def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
+    """What the rows of a language contradict, or nothing.
+
+    What is not mined is a gold pair that was missed; mining is one to one; what is kept follows
+    from the threshold that is best on dev.
+    """
+    lines = rows.to_pylist()
+    for split in sorted({line["split"] for line in lines}):
+        if split not in ("dev", facts.split):
+            return f"rows of split {one_line(split, 20)}"
+        for side in ("source_id", "target_id"):
+            mined = [r[side] for r in lines if r["split"] == split and r["margin"] is not None]
+            if len(set(mined)) != len(mined):
+                return f"a {side} is in two pairs that were mined"
+    for line in lines:
+        margin = line["margin"]
+        pair = one_line(f"{line['source_id']} {line['target_id']}", 80)
+        if margin is None and (line["kept"] or not line["gold"]):
+            return f"{pair} was not mined, and is kept or is no gold pair"
+        if margin is not None and not (0 < margin < float("inf")):
+            return f"{pair} has margin {margin}"
+    threshold = _threshold([line for line in lines if line["split"] == "dev"])
+    for line in lines:
+        kept = line["margin"] is not None and line["margin"] >= threshold.value
+        if kept != line["kept"]:
+            pair = one_line(f"{line['source_id']} {line['target_id']}", 80)
+            return f"{pair}: kept is not what the threshold of dev gives"
+    return ""
+
+
 KIND = Kind(
     needs="encoder",
     schema=SCHEMA,
@@ -234,4 +266,6 @@ KIND = Kind(
     cluster=cluster,
     defined=defined,
     unscored=unscored,
+    nullable=("margin",),
+    contradiction=contradiction,
 )

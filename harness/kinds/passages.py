@@ -7,12 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from harness.data.examples import Query, Retrieval
 from harness.inference.protocol import Role
 from harness.inference.search import Distinct, distinct_vectors, rank_all, rank_top
 from harness.inference.vector_store import Vectors
 from harness.kinds import retrieval
-from harness.kinds.kind import Kind, UnitResult, UnitSettings, degenerate, shared, table
+from harness.kinds.kind import (
+    Kind,
+    UnitFacts,
+    UnitResult,
+    UnitSettings,
+    degenerate,
+    shared,
+    table,
+)
 from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
@@ -102,6 +112,24 @@ def run(
     )
 
 
+def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
+    """What the rows of a language contradict, or nothing.
+
+    A relevant candidate is a sentence of the question's paragraph (``language:paragraph:number``),
+    or the entity itself; both are in the name of the cluster. Which of the sentences of its
+    paragraph are relevant cannot be told from one row.
+    """
+
+    def is_gold(name: str, cluster: str, candidate: str) -> bool | None:
+        key = cluster.partition(":")[2]
+        if candidate == key:
+            return True
+        return None if candidate.partition(":")[2].rpartition(":")[0] == key else False
+
+    deepest = DEPTH if facts.pool is not None and facts.pool > UNCUT_POOL else 0
+    return retrieval.contradiction(rows, facts, [f"{facts.unit}-all"], is_gold, deepest)
+
+
 KIND = Kind(
     needs="encoder",
     schema=retrieval.SCHEMA,
@@ -113,4 +141,5 @@ KIND = Kind(
     read=retrieval.read,
     columns=retrieval.columns,
     groups=retrieval.groups,
+    contradiction=contradiction,
 )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harness.errors import one_line
 from harness.kinds.columns import codes, dictionary
-from harness.kinds.kind import Group
+from harness.kinds.kind import Group, UnitFacts
 from harness.metrics.by_kind import RANKS
 from harness.metrics.ranking import Ranks, Tops
+
+KEPT_TOPS = 10  # first candidates that a row names
+_NO_BOUND = 2**31 - 1
+# (example id, cluster, candidate id) → whether it is relevant; None where that cannot be told.
+IsGold = Callable[[str, str, str], bool | None]
 
 SCHEMA = pa.schema(
     [
@@ -57,6 +63,77 @@ def groups(rows: pa.Table) -> Sequence[Group]:
         own = np.flatnonzero(direction_of == code)
         chosen.append(Group(lang, direction, f"{source}-{target}", own))
     return chosen
+
+
+def contradiction(
+    rows: pa.Table, facts: UnitFacts, directions: Collection[str], is_gold: IsGold, deepest: int
+) -> str:
+    """What ranks and first candidates contradict, or nothing.
+
+    ``directions``: those that the unit has. ``is_gold(row, candidate)``: whether a candidate may be
+    relevant to a row. ``deepest``: ranks below it are not kept, so that a row may have fewer of
+    them than relevant candidates; 0 where all are kept.
+    """
+    names = rows.column("example_id").to_pylist()
+    others = set(rows.column("direction").to_pylist()) ^ set(directions)
+    if others:
+        what, known = one_line(sorted(others)[0], 40), " and ".join(directions)
+        return f"direction {what} has no rows, or is not one of {known}"
+    ranks, tops = (rows.column(name).combine_chunks() for name in ("ranks", "top_ids"))
+    offsets = _offsets(ranks)
+    values = ranks.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = np.diff(offsets)
+    relevant = rows.column("relevant").to_numpy().astype(np.int64)
+
+    def at(wrong: npt.NDArray[np.bool_]) -> str:
+        return one_line(names[int(np.flatnonzero(wrong)[0])], 80)
+
+    if (few := relevant < 1).any():
+        return f"{at(few)} has no relevant candidate"
+    if (other := lengths > relevant if deepest else lengths != relevant).any():
+        return f"{at(other)} has not as many ranks as relevant candidates"
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    highest = min(deepest or facts.pool or _NO_BOUND, facts.pool or _NO_BOUND)
+    outside = (values < 1) | (values > highest)
+    if outside.any():
+        place = int(np.flatnonzero(outside)[0])
+        return f"{one_line(names[owner[place]], 80)} has rank {values[place]} of {highest}"
+    falls = (np.diff(values) <= 0) & (np.diff(owner) == 0)
+    if falls.any():
+        return f"the ranks of {one_line(names[owner[:-1][falls][0]], 80)} do not ascend"
+    first = _offsets(tops)
+    shown = np.diff(first)
+    wanted = KEPT_TOPS if facts.pool is None else min(KEPT_TOPS, facts.pool)
+    if (more := shown > wanted if facts.pool is None else shown != wanted).any():
+        return f"{at(more)} has not {wanted} first candidates"
+    return _top_contradiction(rows, offsets, values, first, tops.flatten().to_pylist(), is_gold)
+
+
+def _top_contradiction(
+    rows: pa.Table,
+    offsets: npt.NDArray[np.int64],
+    values: npt.NDArray[np.int64],
+    first: npt.NDArray[np.int64],
+    tops: Sequence[str],
+    is_gold: IsGold,
+) -> str:
+    """Rank r of at most ten says that the r-th of the first candidates is relevant."""
+    names, clusters = (rows.column(name).to_pylist() for name in ("example_id", "cluster"))
+    at, ranks, starts = offsets.tolist(), values.tolist(), first.tolist()
+    for row, (name, cluster) in enumerate(zip(names, clusters, strict=True)):
+        own = tops[starts[row] : starts[row + 1]]
+        if len(set(own)) != len(own):
+            return f"the first candidates of {one_line(name, 80)} repeat"
+        hits = {rank - 1 for rank in ranks[at[row] : at[row + 1]] if rank <= len(own)}
+        for place in hits:
+            if is_gold(name, cluster, own[place]) is False:
+                what = one_line(own[place], 80)
+                return f"{one_line(name, 80)}: {what} at rank {place + 1} is not relevant"
+        for place, candidate in enumerate(own):
+            if place not in hits and is_gold(name, cluster, candidate):
+                what = one_line(candidate, 80)
+                return f"{one_line(name, 80)}: {what} is relevant, and rank {place + 1} is missing"
+    return ""
 
 
 def _tops(rows: pa.Table) -> Tops:

@@ -11,9 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.data.examples import QuestionSet
+from harness.errors import one_line
 from harness.inference.protocol import Role
 from harness.kinds.columns import joined, text
-from harness.kinds.kind import Group, Kind, UnitResult, UnitSettings, no_pool, nothing, table
+from harness.kinds.kind import (
+    Group,
+    Kind,
+    UnitFacts,
+    UnitResult,
+    UnitSettings,
+    no_pool,
+    nothing,
+    table,
+)
 from harness.metrics import mlqa, squad
 from harness.metrics.by_kind import METRICS
 from harness.metrics.span_qa import Answers
@@ -104,6 +114,23 @@ def unit(rows: pa.Table) -> pa.Array:
     return pc.if_else(pc.equal(lang, asked_in), lang, joined(lang, asked_in, separator="-"))
 
 
+def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
+    """What the rows of a unit contradict, or nothing."""
+    exact, overlap, answered = (
+        rows.column(name).to_numpy() for name in ("exact_match", "f1", "answered")
+    )
+    empty = np.array([not text for text in rows.column("prediction").to_pylist()], dtype=bool)
+    for what, wrong in (
+        ("exact_match is not 0 or 1", (exact != 0) & (exact != 1)),
+        ("f1 is not between 0 and 1", ~((overlap >= 0) & (overlap <= 1))),
+        ("there is an answer, and it is not answered", ~answered.astype(bool) & ~empty),
+    ):
+        if wrong.any():
+            name = rows.column("example_id")[int(np.flatnonzero(wrong)[0])].as_py()
+            return f"{one_line(name, 80)}: {what}"
+    return ""
+
+
 KIND = Kind(
     needs="reader",
     schema=SCHEMA,
@@ -116,4 +143,5 @@ KIND = Kind(
     columns=columns,
     groups=groups,
     unit=unit,
+    contradiction=contradiction,
 )

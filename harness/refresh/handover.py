@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import __version__
 from harness.errors import UsageError
 from harness.publishing.hub import hub_errors
 from harness.refresh.fitting import memory_needed
+from harness.version import __version__
 
 BUCKET = "xharness-results"
 IMAGE = "python:3.12"

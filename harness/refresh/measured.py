@@ -9,7 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness import __version__
 from harness.cards.task import TaskCard
 from harness.errors import DataError
 from harness.inference.protocol import PROTOCOL_VERSION
@@ -18,6 +17,7 @@ from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile, find, read_meta
 from harness.submissions.attempts import Attempt, read_attempts
 from harness.submissions.submission import Submission, read_submissions
+from harness.version import __version__
 
 Wanted = Sequence[tuple[TaskCard, tuple[str, ...]]]  # cards and their units, as in a suite
 

@@ -35,7 +35,7 @@ SET = {
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-INSIDE = "harness.commands.worker_main"
+INSIDE = "harness.worker_main"
 GRACE = 10.0  # seconds between asking a worker to end and ending it
 LONGEST = 64 << 20  # bytes of scores that are read; the largest suite gives some 5 MB
 _SET_DUMPABLE = 4  # prctl(2)

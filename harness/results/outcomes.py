@@ -21,18 +21,28 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from harness.errors import DataError, IncompleteError, NotFoundError, one_line
-from harness.io.files import is_lfs_pointer, pointer_words, replacing
+from harness.io import strict_json
+from harness.io.files import is_lfs_pointer, pointer_words, replacing, sweep
+from harness.results.metadata import check_metadata
 
 Read = TypeVar("Read")
 
 KEY = b"xharness"
-FORMAT = 1  # of rows and metadata: raised when a file of before cannot be read any more
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
 PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
 # Ascending in each list: differences take two fifths less than a dictionary in LAReQA's files.
 RANKS = "ranks.list.element"
-DAMAGE = (pa.ArrowException, OSError, KeyError, ValueError)  # what reading a damaged file raises
+# What reading a damaged file raises.
+DAMAGE = (
+    pa.ArrowException,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ class OutcomeFile:
             done = self.done()
             if not done:
                 raise NotFoundError(f"no outcomes at {self.path}: run `xharness eval` first")
-            return _joined([read_meta(path) for path in dict.fromkeys(done.values())], list(done))
+            metas = [read_meta(path) for path in dict.fromkeys(done.values())]
+            return _joined(self.path, metas, list(done))
 
         return _steady(joined)
 
@@ -116,18 +127,20 @@ class OutcomeFile:
         if not self.parts.is_dir():  # nothing to do: the folder may even be read-only
             return
         with _disk_errors(self.path.parent), self._lock():
+            sweep(self.path)  # of a run that was killed while it merged: the lock is ours now
             done = self.done()
             fresh = [unit for unit, where in done.items() if where != self.path]
             if fresh:
                 units = [u for u in order if u in done] + sorted(set(done) - set(order))
                 sources = sorted({str(path) for path in done.values()})
-                meta = _joined([read_meta(Path(path)) for path in sources], units)
+                meta = _joined(self.path, [read_meta(Path(path)) for path in sources], units)
                 _write(self.path, [self.read(unit) for unit in units], meta)
             shutil.rmtree(self.parts, ignore_errors=True)
 
     def remove(self) -> None:
         """Forget what is done, for a run from scratch."""
         with _disk_errors(self.path.parent), self._lock():
+            sweep(self.path)
             self.path.unlink(missing_ok=True)
             shutil.rmtree(self.parts, ignore_errors=True)
 
@@ -162,6 +175,7 @@ def read_meta(path: Path) -> dict[str, Any]:
         FileNotFoundError: it is not there.
     """
     try:
+        _check_file(path)
         return _meta_of(pq.read_schema(path))
     except FileNotFoundError:
         raise
@@ -169,11 +183,15 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
-def _joined(metas: Sequence[dict[str, Any]], units: Sequence[str] | None = None) -> dict[str, Any]:
+def _joined(path: Path, metas: Sequence[dict[str, Any]], units: Sequence[str]) -> dict[str, Any]:
     """One metadata of several of the same signature: units, notes and timings are put together."""
     joined = dict(metas[0])
+    for name in ("model", "revision", "task", "signature"):
+        if other := [meta[name] for meta in metas if meta[name] != joined[name]]:
+            error = ValueError(f"its parts are of {name} {joined[name]} and {other[0]}")
+            raise _damaged(path, error)
     timing = {unit: t for meta in metas for unit, t in meta["timing"].items()}
-    names = list(units) if units is not None else [u for m in metas for u in m["languages"]]
+    names = list(units)
     joined["languages"] = names
     joined["timing"] = {unit: timing[unit] for unit in names if unit in timing}
     # Languages that were added later may have been measured elsewhere: said, not hidden.
@@ -205,7 +223,9 @@ def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> No
     }
     with (
         replacing(path) as partial,
-        pq.ParquetWriter(partial, schema, compression="zstd", **encoding) as writer,
+        pq.ParquetWriter(
+            partial, schema, compression="zstd", write_page_checksum=True, **encoding
+        ) as writer,
     ):
         for rows in units:
             writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
@@ -214,13 +234,44 @@ def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> No
 def _rows(path: Path, unit: str) -> pa.Table:
     # Units and rows from one open file: another run may replace it at any moment.
     try:
-        with pq.ParquetFile(path) as file:
-            units = _meta_of(file.schema_arrow)["languages"]
-            return file.read_row_group(units.index(unit))
+        _check_file(path)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read_row_group(_row_groups(file)[unit])
     except FileNotFoundError:
         raise
     except DAMAGE as error:
         raise _damaged(path, error) from error
+
+
+def _row_groups(file: pq.ParquetFile) -> dict[str, int]:
+    """Unit → its row group. ValueError where there is not one for each."""
+    units = _meta_of(file.schema_arrow)["languages"]
+    footer = file.metadata
+    if footer.num_row_groups != len(units):
+        raise ValueError(f"{footer.num_row_groups} row groups for {len(units)} languages")
+    # By what its rows say, which is in the footer; an empty one is the one that the order leaves.
+    named = [_unit_of(footer.row_group(index)) or units[index] for index in range(len(units))]
+    return {unit: named.index(unit) if unit in named else units.index(unit) for unit in units}
+
+
+def _unit_of(group: pq.RowGroupMetaData) -> str:
+    """The unit that a row group's statistics name: `context-question` for cross-lingual QA."""
+    names = {}
+    for index in range(group.num_columns):
+        column = group.column(index)
+        if column.path_in_schema in ("lang", "question_lang"):
+            found = column.statistics
+            if found is None or not found.has_min_max or found.min != found.max:
+                return ""
+            names[column.path_in_schema] = str(found.min)
+    lang, asked = names.get("lang", ""), names.get("question_lang", "")
+    return f"{lang}-{asked}" if asked not in ("", lang) else lang
+
+
+def _check_file(path: Path) -> None:
+    """ValueError for what is no regular file: opening a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file")
 
 
 def _steady(read: Callable[[], Read]) -> Read:
@@ -235,10 +286,7 @@ def _meta_of(schema: pa.Schema) -> dict[str, Any]:
     metadata = (schema.metadata or {}).get(KEY)
     if metadata is None:
         raise ValueError("no xharness metadata")
-    loaded: dict[str, Any] = json.loads(metadata)
-    if loaded.get("format") != FORMAT:
-        raise ValueError(f"format {loaded.get('format')}, not {FORMAT}")
-    return loaded
+    return check_metadata(strict_json.parse(metadata.decode()))
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

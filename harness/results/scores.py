@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import pyarrow as pa
 
 from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import CustomCard, TaskCard, card_of, read_suites
-from harness.errors import DataError, NotFoundError
+from harness.errors import DataError, NotFoundError, together
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
+from harness.results.checks import check, consistent
 from harness.results.outcomes import OutcomeFile, find
 
 INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
@@ -62,13 +62,23 @@ def scores(path: str | Path) -> pa.Table:
 
     Raises:
         NotFoundError: there is nothing at ``path``.
-        DataError: an outcome file is damaged.
+        DataError: outcome files are damaged; ``error.scores`` has the scores of the others.
     """
     root = Path(path)
     files = find(root) if root.exists() else []
     if not files:
         raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
-    return pa.concat_tables([score_file(file) for file in files])
+    tables: list[pa.Table] = []
+    damaged: list[DataError] = []
+    for file in files:
+        try:
+            tables.append(score_file(file))
+        except DataError as error:
+            damaged.append(error)
+    table = pa.concat_tables(tables) if tables else None
+    if damaged:
+        raise together(damaged, table)
+    return table
 
 
 def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Table:
@@ -76,7 +86,7 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
 
     ``units``: only these of the languages in it.
     """
-    meta = file.meta()
+    meta = check(file, units)
     if units is not None:
         meta["languages"] = [unit for unit in meta["languages"] if unit in units]
     card = card_of(meta)
@@ -111,17 +121,6 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         del fields["group"]
         rows.append(common | fields | {"indistinct": tied.get(score.lang)})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-@contextmanager
-def consistent(file: OutcomeFile) -> Iterator[None]:
-    """Rows that metrics refuse (ValueError) as a DataError that names the file and the remedy."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataError(
-            f"{file.path} contradicts itself ({error}): delete it and run `xharness eval` again"
-        ) from error
 
 
 def macro(per_language: Sequence[Score]) -> list[Score]:

@@ -68,6 +68,22 @@ def test_a_single_seed_stays_a_checkpoint(seeded: Path) -> None:
     assert not shown(seeded)["en-1"].members
 
 
+@pytest.mark.parametrize("seeds", [(1,), (1, 2), (7, 8, 9)])
+def test_one_frozen_base_under_several_seeds_is_one_result(
+    seeded: Path, seeds: tuple[int, ...]
+) -> None:
+    leaderboard(seeded)
+    page = seeded / "leaderboard/index.html"
+    before = page.read_bytes()
+    contrasts = [(one.name, one.verdict) for one in read_board(seeded).contrasts]
+    for seed in seeds:
+        measure(seeded, BASE, bitext(BASE), seed=seed)
+    assert not shown(seeded)["base"].tasks("frozen")["demo_bitext"].seeds
+    assert [(one.name, one.verdict) for one in read_board(seeded).contrasts] == contrasts
+    leaderboard(seeded)
+    assert page.read_bytes() == before
+
+
 def test_a_task_that_a_seed_lacks_is_not_averaged(seeded: Path) -> None:
     units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
     for seed in (1, 2):

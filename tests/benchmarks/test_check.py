@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,13 +39,23 @@ def measure(ours: float) -> Callable[[int], Any]:
     return measured
 
 
-def slow(runs: int) -> Any:
-    """The same comparison with work that really takes its time."""
+def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
+    """The same comparison, measured by a clock that each piece of work moves on."""
     import check
     import paired
 
-    found = paired.in_turn(lambda: time.sleep(0.1), lambda: time.sleep(0.01), runs=runs)
-    return check.beside("Work", "ours", "theirs", found)
+    now = [0.0]
+
+    def takes(seconds: float) -> Callable[[], None]:
+        return lambda: now.__setitem__(0, now[0] + seconds)
+
+    def measured(runs: int) -> Any:
+        with monkeypatch.context() as patched:
+            patched.setattr(paired, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+            found = paired.in_turn(takes(0.1), takes(0.01), runs=runs)
+        return check.beside("Work", "ours", "theirs", found)
+
+    return measured
 
 
 def row(check: Any, *ratios: float, name: str = "Work") -> Any:
@@ -63,11 +73,10 @@ def test_a_slower_piece_fails(
 ) -> None:
     monkeypatch.setitem(check.MEASURES, "work", measure(0.01))
     assert check.main(["--write"]) == 0
-    monkeypatch.setitem(check.MEASURES, "work", slow)
+    monkeypatch.setitem(check.MEASURES, "work", slow(monkeypatch))
     assert check.main([]) == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("Work: 0.")
-    assert "committed 2.00, allowed from 1." in line
+    assert line == "Work: 0.10 theirs ÷ ours, in seconds, committed 2.00, allowed from 1.60"
 
 
 def test_a_doctored_file_fails(

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from harness.cards.task import read_card
-from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.results.outcomes import outcome_file
+from tests.metadata import metadata
 
 BASE = "hand/base"
 ENGLISH = "hand/english-qa"
@@ -81,20 +81,8 @@ def measure(
 ) -> Path:
     """Write an outcome file as a run does; ``rows``: unit → rows. Returns its path."""
     card = read_card(task)
-    track = "own-head" if card.kind == "span_qa" else "frozen"
-    meta = {
-        "format": 1, "model": model, "revision": revision(model), "base": None,
-        "parameters": 1_000, "model_type": "bert", "task": task, "task_version": card.version,
-        "card_hash": card.hash, "track": track, "protocol": "standard",
-        "protocol_version": PROTOCOL_VERSION,
-        "resolved": {"layer": layer, "pooling": "mean", "dtype": "float32", "prompts": {}},
-        "split": card.split, "limit": None, "seed": 0, "dtype": "float32", "device": "cpu",
-        "custom": [], "degenerate": [], "data_complete": True, "notes": [], "mixed": [],
-        "route": "folder", "data": {}, "harness": {"version": "1", "commit": ""},
-        "libraries": {},
-    } | changes  # fmt: skip
-    text = repr(sorted((key, repr(value)) for key, value in meta.items()))
-    meta["signature"] = sha256(text.encode()).hexdigest()[:8]
+    given = {"model": model, "revision": revision(model), "layer": layer} | changes
+    meta = metadata(card, [*rows], **given)
     folder = root / "leaderboard" / "results"
     slug = model.replace("/", "__")
     slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in slug)

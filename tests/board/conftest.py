@@ -43,3 +43,8 @@ def root(tmp_path: Path, two_languages: None) -> Path:
     folder = tmp_path / "root"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _by_hand(rows_by_hand: None) -> None:
+    """The boards of these tests are of rows by hand."""

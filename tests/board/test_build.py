@@ -77,7 +77,7 @@ def test_one_more_checkpoint_folds_only_that_one(
         return whole(file)
 
     monkeypatch.setitem(fold.__globals__, "_fold", counting)
-    assert len(fold_all(root / "leaderboard/results", tmp_path / "kept")) == 4
+    assert len(fold_all(root / "leaderboard/results", tmp_path / "kept").folded) == 4
     assert [path.parent.parent.name for path in folded] == ["hand__more"]
 
 
@@ -168,7 +168,7 @@ def test_damaged_outcomes_are_named(root: Path) -> None:
 
 
 def test_columns_of_scores(root: Path) -> None:
-    table = read_scores(hand_worked(root))
+    table, _ = read_scores(hand_worked(root))
     assert table.schema.equals(SCHEMA)
     rows = [r for r in table.to_pylist() if r["model"] == ENGLISH and r["metric"] == "recall@10"]
     german = next(r for r in rows if r["direction"] == "en-de")
@@ -437,9 +437,9 @@ def test_several_processes_fold_as_one(tmp_path: Path, monkeypatch: pytest.Monke
         rows = {"en": answers("en", [1.0, 0.5, number / 4])}
         measure(tmp_path, f"hand/{number}", rows, task="demo_qa", layer=None)
     results = tmp_path / "leaderboard/results"
-    alone = fold_all(results)
+    alone = fold_all(results).folded
     monkeypatch.setattr(gather, "FEW", 1)
     monkeypatch.setattr(gather.os, "cpu_count", lambda: 2)
-    several = fold_all(results)
+    several = fold_all(results).folded
     assert [name for _, name in several] == [name for _, name in alone]
     assert all(a.table.equals(b.table) for (a, _), (b, _) in zip(alone, several, strict=True))

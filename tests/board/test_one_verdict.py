@@ -119,6 +119,22 @@ def test_every_place_says_the_same(seeds: Path, name: str, sides: tuple[str, str
     assert f"{name} on base: {line}" in unescape(forest)
 
 
+def test_a_contrast_of_a_single_seed_is_descriptive(seeds: Path) -> None:
+    for seed in (2, 3):
+        (seeds / f"submissions/en-{seed}.yaml").unlink()
+    # Of 120 sentences the base and en-1 find 70, and the three others 44 on average.
+    for name, runs, known, difference in (
+        ("English QA − base", (1, 1), False, 0),
+        ("multilingual QA − English QA", (3, 1), False, (44 - 70) / 120),
+        ("multilingual QA − base", (3, 1), True, (44 - 70) / 120),
+    ):
+        found = verdict_of(seeds, name)
+        assert found.evidence.runs == runs
+        assert found.evidence.claim == ("recipe" if known else "descriptive")
+        assert ((found.word, found.why) == ("not known", "descriptive only")) is not known
+        assert found.estimate == pytest.approx(difference)  # the figure is there all the same
+
+
 def test_the_languages_say_the_same(seeds: Path) -> None:
     board = read_board(seeds)
     (one,) = [one for one in board.contrasts if one.name == "multilingual QA − base"

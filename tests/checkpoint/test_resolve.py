@@ -52,7 +52,6 @@ def resolving(hub: Hub, home: Path, *calls: dict[str, Any] | str, **env: str) ->
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     answers: list[Any] = json.loads(done.stdout)

@@ -188,6 +188,9 @@ def test_json_must_be_utf8_and_bounded(tmp_path: Path) -> None:
         ({"model_type": None}, "model_type"),
         ({"architectures": "BertModel"}, "architectures"),
         ({"architectures": [1]}, "architectures"),
+        ({"auto_map": None}, "auto_map = null, not an object of classes: take the key out"),
+        ({"model_type": "eurobert", "auto_map": 7}, "auto_map = 7, not an object"),
+        ({"model_type": "eurobert", "auto_map": "m.M"}, 'auto_map = "m.M", not an object'),
     ],
 )
 def test_config_refused(tmp_path: Path, change: dict[str, Any], word: str) -> None:

@@ -32,7 +32,7 @@ Process = Callable[..., "subprocess.Popen[str]"]
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a process, once it has ended."""
-    stdout, stderr = process.communicate(timeout=900)
+    stdout, stderr = process.communicate()
     return process.returncode, stdout, stderr
 
 

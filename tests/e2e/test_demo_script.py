@@ -6,10 +6,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +32,19 @@ if sys.argv[1] == "train":
 """
 REAL = """#!/bin/sh
 exec {python} -m harness "$@"
+"""
+# Ctrl-C, for all that the script has started, when a variant has saved a step for the first time.
+ENDED = """#!{python}
+import os, signal, sys
+from harness.cli import main
+from harness.training import trainer
+saving = trainer._saving
+def ended(*args):
+    saving(*args)
+    os.killpg(0, signal.SIGINT)
+if "tiny-qa" in " ".join(sys.argv):
+    trainer._saving = ended
+sys.exit(main())
 """
 
 
@@ -142,30 +153,26 @@ def test_its_commands_in_few_steps(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_all_of_it_interrupted_or_not(tmp_path: Path) -> None:
-    environment = on_path(tmp_path / "bin", REAL) | {"XHARNESS_CACHE": str(tmp_path / "cache")}
+    own_cache = {"XHARNESS_CACHE": str(tmp_path / "cache")}
+    environment = on_path(tmp_path / "bin", REAL) | own_cache
     broken, whole = tmp_path / "broken" / "demo", tmp_path / "whole" / "demo"
     for demo in (broken, whole):
         demo.parent.mkdir()
 
-    def script(demo: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def script(demo: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             ["bash", SCRIPT, "demo"], cwd=demo.parent, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            capture_output=True, check=False, start_new_session=True,
         )  # fmt: skip
 
     def finish(demo: Path) -> str:
-        running = script(demo)
-        printed, errors = running.communicate()
-        assert running.returncode == 0, errors
-        return printed
+        done = script(demo, environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-    running = script(broken)
-    deadline = time.monotonic() + 300
-    while not list(broken.glob("tiny-qa-*/.training")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGINT)
-    running.communicate()
-    assert running.returncode != 0
+    ended = script(broken, on_path(tmp_path / "ended", ENDED) | own_cache)
+    assert ended.returncode != 0
+    assert list(broken.glob("tiny-qa-*/.training")), "it was interrupted before its work"
     assert not (broken / "leaderboard").exists(), "it was interrupted after its work"
 
     printed = finish(broken)

@@ -31,7 +31,6 @@ def resolved(hub: Hub, home: Path, names: list[str], **options: Any) -> list[dic
         env=os.environ | hub.environment(home),
         capture_output=True,
         text=True,
-        timeout=180,
         check=True,
     )
     assert ran.stderr == ""

@@ -27,7 +27,7 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
             "refresh", "--suite", "demo", "--root", root,
             **hub.environment(tmp_path / "home"), HF_TOKEN=TOKEN,
         )  # fmt: skip
-        out, err = running.communicate(timeout=300)
+        out, err = running.communicate()
         assert set(hub.tokens) == {TOKEN}  # the worker asked nothing
     assert running.returncode == 5
     assert "pickle: failed: org/pickle@" in out
@@ -48,7 +48,7 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
 
 def test_strangers_are_not_sent_to_a_cluster(process: Process, tmp_path: Path) -> None:
     running = process("refresh", "--engine", "ray", "--root", tmp_path)
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate()
     assert running.returncode == 2
     assert "processes without secrets" in err
     assert err.count("\n") == 1

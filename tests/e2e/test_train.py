@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from harness.cards.training import intermediate_names, read_intermediate
 from harness.submissions.submission import Submission
 from tests.checkpoints import build
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Run, interrupted
 from tests.training.cards import CARD, source
 from tests.training.laying import lay, sentences, squad
 
@@ -188,11 +188,7 @@ def test_equal_trainings_have_equal_digests(
 
 
 def test_killed_and_resumed_ends_with_the_same_weights(
-    run: Run,
-    process: Callable[..., Any],
-    base: Path,
-    own: Callable[..., Path],
-    tmp_path: Path,
+    run: Run, cache: Path, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:
     card = pairs_card(own)
     options = ["--data", tmp_path, "--offline", "--device", "cpu", "--epochs", "12"]
@@ -200,15 +196,11 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     def command(out: str) -> list[object]:
         return ["train", base, "-i", card, "--out", tmp_path / out, *options]
 
-    killed = process(*command("killed"), OMP_NUM_THREADS="1")
-    work = tmp_path / "killed" / ".training"
-    deadline = time.monotonic() + 240
-    while not (work / "checkpoint-8" / "complete").is_file():
-        assert killed.poll() is None, killed.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    killed.kill()
-    killed.wait()
+    code, errors = interrupted(
+        "harness.training.trainer:_saving", 2, signal.SIGKILL, *command("killed"),
+        OMP_NUM_THREADS="1", XHARNESS_CACHE=str(cache),
+    )  # fmt: skip
+    assert code == -signal.SIGKILL, errors
     assert not (tmp_path / "killed" / "config.json").exists()  # nothing that looks finished
     ran = run(*command("killed"))
     assert ran.code == 0, ran.stderr

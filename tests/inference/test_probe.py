@@ -14,8 +14,11 @@ import torch
 import transformers
 
 import harness.inference.encoder
+import tests.checkpoints as tiny
+from harness.alignment.align import align
 from harness.checkpoint.loading import load_reader
 from harness.checkpoint.resolve import resolve
+from harness.commands.doctor import examine
 from harness.errors import IncompleteError, RefusedError
 from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
@@ -301,3 +304,15 @@ def test_a_row_says_it_and_is_not_set_apart(name: str, note: str, tmp_path: Path
         assert {row["note"] for row in rows} == {f"first 40 queries a language; {meta['notes'][0]}"}
         values.append([row["value"] for row in rows])
     assert values[0] == values[1]
+
+
+def test_doctor_and_align_say_it_too(tmp_path: Path) -> None:
+    folder = build(ARCHITECTURES["FNet"], tmp_path / "reads")
+    cache = tmp_path / "cache"
+    assert examine(str(folder), cache_dir=cache, offline=True)[str(folder)]["padding"] == ONE_LENGTH
+    options = Options(languages=("de",), limit=20, device="cpu", cache_dir=cache, offline=True)
+    assert ONE_LENGTH in align(str(folder), "demo_bitext", options).notes
+    other = tiny.build("bert", tmp_path / "does not")
+    found = examine(str(other), cache_dir=cache, offline=True)[str(other)]
+    assert found["padding"] == "a vector depends on its text alone"
+    assert ONE_LENGTH not in align(str(other), "demo_bitext", options).notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,19 @@ def test_a_digest_is_sha256(tmp_path: Path) -> None:
     assert verified(target, "a file", None, "get it again") == expected
     with pytest.raises(DataError, match=r"a file: sha256 is .*: get it again"):
         verified(target, "a file", "0" * 64, "get it again")
+
+
+def test_what_killed_runs_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    target = tmp_path / "a[1].txt"
+    old, new, other = (
+        tmp_path / name for name in (".a[1].txt.0123abcd", ".a[1].txt.89abcdef", ".b.txt.0123abcd")
+    )
+    for path in (old, new, other):
+        path.write_text("left")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    write_whole(target, "new")
+    assert target.read_text() == "new"
+    assert not old.exists()
+    assert new.exists()
+    assert other.exists()

@@ -9,6 +9,7 @@ import pytest
 
 from harness.cards.task import Kind
 from harness.kinds import KINDS
+from harness.metrics import ranking
 from harness.metrics.by_kind import METRICS, NOT_COMPARED, per_example
 from harness.metrics.per_example import PerExample, mean
 from harness.metrics.span_qa import Answers
@@ -53,3 +54,23 @@ def test_cards_and_kinds_go_by_the_same_tables() -> None:
     for name, kind in KINDS.items():
         assert kind.metrics is METRICS[name]
     assert set(NOT_COMPARED) <= set().union(*METRICS.values())
+
+
+@pytest.mark.parametrize("kind", ["bitext", "passages"])
+def test_a_cutoff_is_the_one_in_the_name(kind: str) -> None:
+    cutoffs = {"hit": {1, 5, 10, 20, 100}, "recall": {1, 5, 10, 20, 100}, "map": {20}, "ndcg": {10}}
+    found: dict[str, set[int]] = {name: set() for name in cutoffs}
+    for metric in METRICS[kind]:
+        name, _, cutoff = metric.partition("@")
+        if cutoff and name in cutoffs:
+            k = int(cutoff)
+            found[name].add(k)
+            # One relevant candidate a query, in the last place that counts and in the next.
+            at_k = ranking.Ranks(
+                np.array([k, k + 1], dtype=np.int32),
+                np.array([0, 1, 2]),
+                np.array([1, 1], dtype=np.int32),
+            )
+            inside, outside = per_example(METRICS[kind], metric, at_k).numerator
+            assert (inside > 0, outside) == (True, 0)
+    assert found == cutoffs

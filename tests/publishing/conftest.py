@@ -100,3 +100,8 @@ def publish(
         return Ran(result.exit_code, result.stdout, result.stderr)
 
     return ran
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _by_hand(rows_by_hand: None) -> None:
+    """The boards of these tests are of rows by hand."""

@@ -30,6 +30,9 @@ from tests.hub.inprocess import point
 from tests.hub.server import Hub
 from tests.hub.writing import TOKEN
 
+pytestmark = pytest.mark.usefixtures("rows_by_hand")
+
+
 NOTES = {task: f"no {task} here" for task in ("demo_mining", "demo_passages", "demo_qa")}
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -97,7 +97,7 @@ def test_it_has_no_network() -> None:
     code = (
         "import socket, sys\n"
         "from harness import cli\n"
-        "from harness.commands import worker_main\n"
+        "from harness import worker_main\n"
         "from harness.submissions.sandbox import leave_network\n"
         "def reach():\n"
         "    try:\n        socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)\n"
@@ -121,34 +121,33 @@ def test_it_has_no_network() -> None:
 def test_it_is_stopped_in_time_with_all_that_it_started(
     fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Reading waits until the process writes, however slowly it starts: its time is over only then.
     started = fake.parent / "started"
+    os.mkfifo(started)
+    late: list[psutil.Process] = []
     wait = subprocess.Popen.wait
 
     def out_of_time(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
         if timeout != 1:
             return wait(self, timeout)
-        while not started.exists():  # however slowly it starts, its time is over only then
-            time.sleep(0.01)
+        late.append(psutil.Process(int(started.read_text())))
         raise subprocess.TimeoutExpired(self.args, timeout)
 
     monkeypatch.setattr(subprocess.Popen, "wait", out_of_time)
     ended, _ = run(
         fake,
-        "import os, subprocess, sys, time\n"
-        "late = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'])\n"
-        f"whole = {str(started)!r}\n"
-        "open(whole + '.part', 'w').write(str(late.pid))\n"
-        "os.replace(whole + '.part', whole)\n"
-        "time.sleep(3600)\n",
+        "import signal, subprocess, sys\n"
+        "waits = 'import signal; signal.pause()'\n"
+        "late = subprocess.Popen([sys.executable, '-c', waits])\n"
+        f"open({str(started)!r}, 'w').write(str(late.pid))\n"
+        "signal.pause()\n",
         seconds=1,
     )
     assert ended.stopped
     assert ended.exit_code == -15
-    try:
-        late = psutil.Process(int(started.read_text()))
-        assert late.status() == psutil.STATUS_ZOMBIE or late.wait(60) is None
-    except psutil.NoSuchProcess:
-        pass
+    (started_late,) = late
+    with suppress(psutil.NoSuchProcess):  # it ends, or this test never does
+        assert started_late.status() == psutil.STATUS_ZOMBIE or started_late.wait() is None
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.cards.task import read_card
 from harness.errors import DataError, IncompleteError, NotFoundError
 from harness.results.outcomes import OutcomeFile, find, outcome_file, read_meta
+from tests.metadata import metadata
 
 SCHEMA = pa.schema([("example_id", pa.string()), ("lang", pa.string()), ("f1", pa.float32())])
+ONE, TWO = "1" * 64, "2" * 64  # digests
 ORDER = ("ar", "de", "en", "zh")
 
 
@@ -29,23 +32,9 @@ def rows(unit: str, count: int = 2) -> pa.Table:
 
 
 def meta(unit: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "model": "org/name",
-        "languages": [unit],
-        "degenerate": [],
-        "data_complete": True,
-        "notes": [],
-        "remarks": [],
-        "format": 1,
-        "mixed": [],
-        "libraries": {"torch": "2"},
-        "harness": {"version": "0"},
-        "device": "cpu",
-        "route": "folder",
-        "data": {"all.tsv": "0" * 64},
-        "timing": {unit: {"seconds": 1.5}},
-        "title": "Tatöba",
-    } | changes
+    """Whole metadata, with a text in it that is not ASCII."""
+    given = {"libraries": {"torch": "2"}, "remarks": [], "title": "Tatöba"}
+    return metadata(read_card("tatoeba"), [unit], **given | changes)
 
 
 def keep(file: OutcomeFile, *units: str, merged: bool = True) -> None:
@@ -143,11 +132,11 @@ def test_remove(file: OutcomeFile) -> None:
 
 
 def test_metadata_is_put_together(file: OutcomeFile) -> None:
-    file.write_part("zh", rows("zh"), meta("zh", notes=["b"], degenerate=["zh"], data={"zh": "1"}))
-    file.write_part("de", rows("de"), meta("de", notes=["a", "b"], data={"de": "2"}))
+    file.write_part("zh", rows("zh"), meta("zh", notes=["b"], degenerate=["zh"], data={"zh": ONE}))
+    file.write_part("de", rows("de"), meta("de", notes=["a", "b"], data={"de": TWO}))
     file.merge(ORDER)
-    expected = meta("de", notes=["a", "b"], degenerate=["zh"], data={"de": "2", "zh": "1"})
-    timing = {unit: {"seconds": 1.5} for unit in ("de", "zh")}
+    expected = meta("de", notes=["a", "b"], degenerate=["zh"], data={"de": TWO, "zh": ONE})
+    timing = {unit: {"seconds": 1.0} for unit in ("de", "zh")}
     assert read_meta(file.path) == expected | {"languages": ["de", "zh"], "timing": timing}
     assert file.meta() == read_meta(file.path)
 
@@ -216,6 +205,18 @@ def test_a_part_left_half_written_is_no_unit(file: OutcomeFile) -> None:
     assert list(file.done()) == ["de"]
     file.merge(ORDER)
     check(file, ["de"])
+
+
+def test_what_a_killed_merge_left_is_swept(file: OutcomeFile) -> None:
+    keep(file, "de", merged=False)
+    left = file.path.with_name(f".{file.path.name}.0a1b2c3d")
+    other = file.path.with_name(f".other.{file.path.name}.0a1b2c3d")
+    for path in (left, other):
+        path.write_bytes(b"PAR1")
+    file.merge(ORDER)
+    check(file, ["de"])
+    assert not left.exists()
+    assert other.exists()
 
 
 def write_and_merge(path: Path, names: Sequence[str]) -> None:

@@ -18,6 +18,8 @@ from harness.results.predictions import FolderScores, check_scored, score_file, 
 from harness.results.xtreme_layout import sorted_order
 from tests.mini_xtreme import ENGLISH, lay_data, questions, run_task, unfinished
 
+pytestmark = pytest.mark.usefixtures("rows_by_hand")
+
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -236,7 +236,7 @@ def test_what_the_process_cannot_do(tmp_path: Path) -> None:
         port = hub.url.rpartition(":")[2]
         ran = subprocess.run(
             [sys.executable, "-c", BOMB, str(tmp_path / "in"), port],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True,
         )  # fmt: skip
     lines = dict(line.split(" ", 1) for line in ran.stdout.splitlines()[:-1])
     assert lines["memory"] == "MemoryError"
@@ -261,7 +261,7 @@ def test_the_kernel_alone_keeps_the_network_away(means: str) -> None:
     with Hub() as hub:
         ran = subprocess.run(
             [sys.executable, "-c", code, hub.url.rpartition(":")[2]],
-            capture_output=True, text=True, timeout=60, check=True,
+            capture_output=True, text=True, check=True,
         )  # fmt: skip
     said, reached, shell = ran.stdout.splitlines()
     if not said:

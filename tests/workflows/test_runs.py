@@ -100,7 +100,7 @@ def runner(tmp_path: Path) -> Runner:
 
 @pytest.mark.parametrize("job", ["check", "test", "slow"])
 def test_ci(runner: Runner, job: str) -> None:
-    runner.run("ci.yml", job)
+    runner.run("ci.yml", job, XHARNESS_CHROMIUM="required")
     wanted = {
         "check": ["install", "lint", "types", "wheel-check", "board-check"],
         "test": ["install", "test"],

@@ -11,6 +11,7 @@ from harness.data.formats.files import (
     Key,
     LocalFile,
     Parsed,
+    named,
     read_json,
     read_table,
     read_text,
@@ -105,7 +106,7 @@ def read_demo_questions(file: LocalFile, lang: str) -> list[Asked]:
     for record in _records(file):
         passage = _passage(record, lang, file)
         for question in take(record, "questions", list, file.name):
-            place = f"{file.name}: {take(question, 'id', str, file.name)} in {lang}"
+            place = f"{file.name}: {named(take(question, 'id', str, file.name))} in {lang}"
             own = take(question, lang, dict, place)
             answer = take(own, "answer", str, place)
             start = passage.context.find(answer)
@@ -126,7 +127,7 @@ def _records(file: LocalFile) -> list[Any]:
 
 def _passage(record: Any, lang: str, file: LocalFile) -> Passage:
     identifier = take(record, "id", str, file.name)
-    place = f"{file.name}: {identifier} in {lang}"
+    place = f"{file.name}: {named(identifier)} in {lang}"
     sentences = tuple(take(take(record, "texts", dict, place), lang, list, place))
     if not sentences or not all(isinstance(sentence, str) for sentence in sentences):
         raise DataError(f"{place}: its sentences are not a list of texts")
@@ -135,7 +136,7 @@ def _passage(record: Any, lang: str, file: LocalFile) -> Passage:
         own = take(question, lang, dict, place)
         answer = take(own, "sentence", int, place)
         if not 0 <= answer < len(sentences):
-            raise DataError(f"{place}: the passage has no sentence {answer}")
+            raise DataError(f"{place}: the passage has no sentence {named(answer)}")
         questions.append(
             (take(question, "id", str, place), take(own, "question", str, place), answer)
         )

@@ -10,7 +10,7 @@ from typing import Any
 from harness.cards.languages import canonical
 from harness.cards.task import TaskCard
 from harness.data.examples import Query, Retrieval
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_json_lines, take
+from harness.data.formats.files import Files, Key, LocalFile, Parsed, named, read_json_lines, take
 from harness.errors import DataError, UsageError
 
 # Braces that belong together, on one line; a lone one stays.
@@ -50,14 +50,19 @@ def mention_queries(record: Any, entities: dict[str, int], place: str) -> tuple[
         identifier = take(mention, "example_id", str, place)
         entity = take(mention, "entity_id", str, place)
         if entity not in entities:
-            raise DataError(f"{place}: {entity}, gold of {identifier}, is not among the candidates")
+            raise DataError(
+                f"{place}: {named(entity)}, gold of {named(identifier)}, is not among the"
+                " candidates"
+            )
         span = take(mention, "mention_span", dict, place)
         start, end = (take(span, key, int, place) for key in ("start", "end"))
         if text[start:end] != take(span, "text", str, place):
-            raise DataError(f"{place}: mention {identifier} is not at its offset {start}")
+            raise DataError(
+                f"{place}: mention {named(identifier)} is not at its offset {named(start)}"
+            )
         marked = marked_mention(text, spans, start, end)
         if marked is None:
-            raise DataError(f"{place}: mention {identifier} lies in no single sentence")
+            raise DataError(f"{place}: mention {named(identifier)} lies in no single sentence")
         queries.append(Query(identifier, marked, f"mewsli_x:{entity}", (entities[entity],)))
     return lang, queries
 
@@ -73,7 +78,7 @@ def pair_of(record: Any, place: str) -> tuple[str, str] | None:
     span = take(take(mentioned, "mention", dict, place), "mention_span", dict, place)
     start, end = (take(span, key, int, place) for key in ("start", "end"))
     if text[start:end] != take(span, "text", str, place):
-        raise DataError(f"{place}: the mention is not at its offset {start}")
+        raise DataError(f"{place}: the mention is not at its offset {named(start)}")
     marked = marked_mention(text, _spans(context, text, place), start, end)
     described = description(take(record, "entity", dict, place), place)
     return None if marked is None else (marked, described)
@@ -107,7 +112,7 @@ def _language(record: Any, key: str, place: str) -> str:
     try:
         return canonical(take(record, key, str, place))
     except UsageError as error:  # the file's mistake, not the user's
-        raise DataError(f"{place}: {error}") from None
+        raise DataError(f"{place}: {named(error)}") from None
 
 
 def _one_line(text: str) -> str:
@@ -120,7 +125,10 @@ def _spans(record: Any, text: str, place: str) -> list[tuple[int, int]]:
     for span in take(record, "sentence_spans", list, place):
         start, end = (take(span, key, int, place) for key in ("start", "end"))
         if not 0 <= start < end <= len(text):
-            raise DataError(f"{place}: sentence {start}–{end} is not within {len(text)} characters")
+            raise DataError(
+                f"{place}: sentence {named(start)}–{named(end)} is not within {len(text)}"
+                " characters"
+            )
         spans.append((start, end))
     return spans
 
@@ -133,7 +141,7 @@ def _candidates(file: LocalFile) -> tuple[dict[str, int], list[str], list[str], 
     for place, record in read_json_lines(file):
         entity = take(record, "entity_id", str, place)
         if entities.setdefault(entity, len(texts)) != len(texts):
-            raise DataError(f"{place}: candidate {entity} given twice")
+            raise DataError(f"{place}: candidate {named(entity)} given twice")
         texts.append(description(record, place))
         langs.append(_language(record, "description_language", place))
     return entities, list(entities), texts, langs
@@ -144,5 +152,5 @@ def _distinct(queries: Iterable[Sequence[Query]], file: LocalFile) -> None:
     for found in queries:
         for query in found:
             if query.id in seen:
-                raise DataError(f"{file.name}: mention {query.id} given twice")
+                raise DataError(f"{file.name}: mention {named(query.id)} given twice")
             seen.add(query.id)

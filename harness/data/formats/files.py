@@ -169,6 +169,11 @@ def _rows_one_by_one(table: Any, file: LocalFile) -> list[Any]:
     return rows
 
 
+def named(value: object, most: int = 60) -> str:
+    """A value of a file, to stand in a message: what can be printed of its first characters."""
+    return one_line(value, most)
+
+
 def take(record: Any, key: str, kind: type[Value], place: str) -> Value:
     """The value under a key. DataError with the place where it is absent or of another type."""
     if not isinstance(record, dict) or key not in record:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.cards.task import TaskCard
 from harness.data.examples import Query, Retrieval
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_json, take
+from harness.data.formats.files import Files, Key, LocalFile, Parsed, named, read_json, take
 from harness.data.formats.questions import Asked, check_answers, from_paragraph
 from harness.errors import DataError
 
@@ -87,11 +87,16 @@ def _passages(file: LocalFile) -> list[Passage]:
 def _passage(paragraph: object, questions: Sequence[Asked], place: str) -> Passage:
     context = take(paragraph, "context", str, place)
     breaks = take(paragraph, "sentence_breaks", list, place)
+    before = 0
     for index, span in enumerate(breaks):
+        where = f"{place}.sentence_breaks[{index}]"
         if not _is_span(span, len(context)):
+            raise DataError(f"{where}: not a span [start, end) of the text")
+        if span[0] < before:
             raise DataError(
-                f"{place}.sentence_breaks[{index}]: not a span [start, end) of the text"
+                f"{where}: begins at {span[0]}, before the sentence in front of it ends"
             )
+        before = span[1]
     if not questions:
         raise DataError(f"{place}: no questions: download it again")
     return Passage(
@@ -109,7 +114,8 @@ def _is_span(span: object, length: int) -> bool:
     if not (isinstance(span, list) and len(span) == 2):
         return False
     start, end = span
-    return isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length
+    whole = type(start) is int and type(end) is int  # bool is none
+    return whole and 0 <= start < end <= length
 
 
 def _answer_sentence(asked: Asked, breaks: Sequence[Sequence[int]]) -> int:
@@ -117,7 +123,9 @@ def _answer_sentence(asked: Asked, breaks: Sequence[Sequence[int]]) -> int:
     start = asked.starts[0] if asked.starts else -1
     holding = [index for index, (begin, end) in enumerate(breaks) if begin <= start < end]
     if len(holding) != 1:
-        raise DataError(f"{asked.place}: {len(holding)} sentences hold the answer of {asked.id}")
+        raise DataError(
+            f"{asked.place}: {len(holding)} sentences hold the answer of {named(asked.id)}"
+        )
     return holding[0]
 
 
@@ -128,11 +136,11 @@ def _same_ids(passages: Mapping[str, Sequence[Passage]], names: Mapping[str, str
         ids = [identifier for passage in found for identifier, _, _ in passage.questions]
         if len(set(ids)) != len(ids):
             repeated = next(one for one in ids if ids.count(one) > 1)
-            raise DataError(f"{names[lang]}: question {repeated} given twice")
+            raise DataError(f"{names[lang]}: question {named(repeated)} given twice")
         expected = set(ids) if expected is None else expected
         if set(ids) != expected:
             odd = sorted(expected.symmetric_difference(ids))[0]
             raise DataError(
-                f"{names[lang]}: questions differ from {next(iter(names.values()))}, first {odd}:"
-                " every language needs the same ids"
+                f"{names[lang]}: questions differ from {next(iter(names.values()))}, first"
+                f" {named(odd)}: every language needs the same ids"
             )

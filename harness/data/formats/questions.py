@@ -10,7 +10,16 @@ from typing import Any
 
 from harness.cards.task import TaskCard
 from harness.data.examples import Question, QuestionSet
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_json, read_rows, take
+from harness.data.formats.files import (
+    Files,
+    Key,
+    LocalFile,
+    Parsed,
+    named,
+    read_json,
+    read_rows,
+    take,
+)
 from harness.errors import DataError
 
 
@@ -129,12 +138,14 @@ def check_answers(asked: Sequence[Asked], file: LocalFile) -> None:
         )
     for one in asked:
         if not one.answers or not all(one.answers):
-            raise DataError(f"{one.place}: question {one.id} has no answer: download it again")
+            raise DataError(
+                f"{one.place}: question {named(one.id)} has no answer: download it again"
+            )
         for text, start in zip(one.answers, one.starts, strict=True):
             if start < 0 or not one.context.startswith(text, start):
                 raise DataError(
-                    f"{one.place}: answer {text[:40]!r} of {one.id} is not at offset {start} of its"
-                    " context: download it again"
+                    f"{one.place}: answer {named(repr(text), 42)} of {named(one.id)} is not at"
+                    f" offset {named(start)} of its context: download it again"
                 )
 
 
@@ -164,7 +175,8 @@ def read_questions(file: LocalFile) -> list[Asked]:
 def _from_squad(file: LocalFile) -> Iterator[Asked]:
     for article_number, article in enumerate(take(read_json(file), "data", list, file.name)):
         place = f"{file.name}: data[{article_number}]"
-        title = take(article, "title", str, place) if "title" in article else None
+        titled = isinstance(article, dict) and "title" in article
+        title = take(article, "title", str, place) if titled else None
         for number, paragraph in enumerate(take(article, "paragraphs", list, place)):
             yield from from_paragraph(paragraph, title, f"{place}.paragraphs[{number}]")
 

@@ -11,6 +11,7 @@ from harness.data.formats.files import (
     Key,
     LocalFile,
     Parsed,
+    named,
     read_lines,
     read_rows,
     read_table,
@@ -81,7 +82,7 @@ def read_ids(file: LocalFile) -> dict[str, str]:
     sentences: dict[str, str] = {}
     for number, (identifier, sentence) in read_table(file, 2):
         if identifier in sentences:
-            raise DataError(f"{file.name}:{number}: id {identifier} given twice")
+            raise DataError(f"{file.name}:{number}: id {named(identifier)} given twice")
         sentences[identifier] = sentence
     return sentences
 
@@ -94,7 +95,9 @@ def corpora(
     for number, (left, right) in read_table(gold, 2):
         for identifier, side in ((left, source), (right, english)):
             if identifier not in side:
-                raise DataError(f"{gold.name}:{number}: gold id {identifier} names no sentence")
+                raise DataError(
+                    f"{gold.name}:{number}: gold id {named(identifier)} names no sentence"
+                )
         pairs.add((left, right))
     return Mining(lang, split, source, english, frozenset(pairs))
 

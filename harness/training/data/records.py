@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.data.formats import LocalFile
 from harness.data.formats.files import read_json, read_rows, read_text
-from harness.errors import DataError
+from harness.errors import DataError, one_line
 
 FIELD_LIMIT = 1 << 20
 
@@ -64,7 +64,9 @@ def _table(
             else:
                 yield place, None
     except csv.Error as error:
-        raise DataError(f"{file.name}:{reader.line_num}: not a table: {error}") from None
+        raise DataError(
+            f"{file.name}:{reader.line_num}: not a table: {one_line(error, 150)}"
+        ) from None
 
 
 def column(record: Any, path: str, place: str) -> Any:
@@ -76,7 +78,7 @@ def column(record: Any, path: str, place: str) -> Any:
         return [column(item, rest, place) if rest else item for item in record]
     if not isinstance(record, Mapping) or head not in record:
         there = ", ".join(map(str, record)) if isinstance(record, Mapping) else "none"
-        raise DataError(f"{place}: no column {head!r}: the file has {there[:120]}")
+        raise DataError(f"{place}: no column {head!r}: the file has {one_line(there, 120)}")
     return column(record[head], rest, place) if rest else record[head]
 
 

@@ -1,6 +1,6 @@
 """The worker's own beginning: it leaves the network, where the system allows that, then evaluates.
 
-Run as ``python -m harness.commands.worker_main eval …``. What it needs is on disk by now.
+Run as ``python -m harness.worker_main eval …``. What it needs is on disk by now.
 """
 
 from __future__ import annotations

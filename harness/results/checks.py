@@ -1,0 +1,276 @@
+"""Whether an outcome file can be what a run wrote: the one check that all readers of rows share.
+
+A file is compared with its path, its card, the pinned examples of its task, and itself. What is
+consistent with all of them and forged can only be found by measuring again (`verify --replay`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.cards.examples import Pin, digest, read_pins
+from harness.cards.task import CustomCard, TaskCard, card_of
+from harness.errors import DataError, HarnessError, one_line
+from harness.inference.protocol import OBJECTS, signature
+from harness.kinds import KINDS
+from harness.kinds.kind import Kind, UnitFacts
+from harness.results.outcomes import OutcomeFile
+
+# What metrics and checks raise over rows that no run wrote.
+CONTRADICTIONS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+    pa.ArrowException,
+)
+REMEDY = "delete it and run `xharness eval` again"
+SIGNED = ("split", "limit", "track", "seed", "dtype")  # metadata that the signature is over too
+
+
+def check(file: OutcomeFile, units: Collection[str] | None = None) -> dict[str, Any]:
+    """The metadata of a file whose rows can be those of a run. ``units``: look at these only.
+
+    Raises:
+        DataError: the file is damaged, or its rows contradict its path, its card, the task's data
+            or each other; one line with the file, what is wrong and the remedy.
+    """
+    meta = file.meta()
+    with consistent(file):
+        for wrong in contradictions(file, meta, units):
+            if wrong:
+                raise ValueError(wrong)
+    return meta
+
+
+def contradictions(
+    file: OutcomeFile, meta: Mapping[str, Any], units: Collection[str] | None = None
+) -> Iterator[str]:
+    """What cannot be of a run, in words; an empty text where a part of it can.
+
+    Raises:
+        DataError: a row group is damaged. ValueError: there is no such task.
+    """
+    card = _card(meta)
+    yield _misplaced(file, meta, card)
+    yield _unsigned(meta)
+    for key in ("degenerate", "candidates", "indistinct", "timing"):
+        other = sorted(set(meta.get(key, ())) - set(meta["languages"]))
+        yield f"{key}: {one_line(other[0], 20)} is not among its languages" if other else ""
+    shared: dict[tuple[str, str], bool] = {}
+    for unit in meta["languages"]:
+        if units is None or unit in units:
+            rows = file.read(unit)
+            yield _unit_contradiction(rows, unit, meta, card)
+            if card.kind == "passages":
+                yield _gold_contradiction(rows, shared)
+
+
+@contextmanager
+def consistent(file: OutcomeFile) -> Iterator[None]:
+    """Rows that metrics or checks refuse (ValueError), as a DataError that names the file."""
+    try:
+        yield
+    except CONTRADICTIONS as error:
+        raise DataError(
+            f"{file.path} contradicts itself ({one_line(error, 200)}): {REMEDY}"
+        ) from error
+
+
+def is_official(meta: Mapping[str, Any], card: TaskCard) -> bool:
+    """Whether rows say that they are of the official data: then they are as it decides.
+
+    Rows of other data, or of a part of it, have a note that says so, and are not ranked.
+    """
+    notes = set(meta["notes"]) - set(meta.get("remarks", ()))
+    given = meta["route"] == "package" or not card.source.package
+    return (
+        given and not notes and not isinstance(card, CustomCard) and meta["card_hash"] == card.hash
+    )
+
+
+def _card(meta: Mapping[str, Any]) -> TaskCard:
+    try:
+        return card_of(meta)
+    except HarnessError as error:
+        raise ValueError(error) from None
+
+
+def _misplaced(file: OutcomeFile, meta: Mapping[str, Any], card: TaskCard) -> str:
+    """Where the path says another thing than the metadata; a path is what files are found by."""
+    model, revision = meta["model"], meta["revision"]
+    slug = model.replace("/", "__")
+    scheme, _, named = revision.rpartition(":")
+    folder, own = file.path.resolve().parent, file.path.name
+    if scheme == "object":
+        known = folder.parent.name.startswith(OBJECTS)
+    else:
+        known = folder.parent.name == (f"local__{model}" if scheme else slug)
+    if not known:
+        return f"it is of {one_line(model, 80)}, and lies in {one_line(folder.parent.name, 80)}"
+    if folder.name != named[:12]:
+        return f"it is of revision {named[:12]}, and lies in {one_line(folder.name, 80)}"
+    if own != f"{meta['task']}.{meta['signature']}.parquet":
+        return f"it is of {meta['task']} with signature {meta['signature']}"
+    if meta["kind"] != card.kind:
+        return f"kind {one_line(meta['kind'], 40)}, and {card.name} is {card.kind}"
+    other = sorted(set(meta["languages"]) - set(card.languages))
+    if other and meta["card_hash"] == card.hash:
+        return f"{other[0]} is not a language of {card.name}"
+    return ""
+
+
+def _unsigned(meta: Mapping[str, Any]) -> str:
+    """Where the settings are not those of the signature, or not those of the protocol named."""
+    resolved = meta["resolved"]
+    if signature(resolved) != meta["signature"]:
+        return f"the signature of its settings is {signature(resolved)}, not {meta['signature']}"
+    for key in SIGNED:
+        if resolved.get(key, meta[key]) != meta[key]:
+            return f"{key} is {one_line(meta[key], 40)}, signed {one_line(resolved[key], 40)}"
+    if resolved.get("card") != meta["card_hash"]:
+        return "its card is not the one that is signed"
+    standard = {"frozen": "standard", "native": "native", "custom": "custom"}
+    if meta["protocol"] != standard.get(meta["track"], "standard"):
+        return f"track {meta['track']} is not of protocol {meta['protocol']}"
+    usual = meta["dtype"] == "float32" and (
+        meta["track"] != "frozen"
+        or (resolved.get("pooling") == "mean" and not any(resolved.get("prompts", {}).values()))
+    )
+    if not usual and not meta["custom"]:
+        return "its settings are not the protocol's, and it does not say so"
+    if (resolved.get("recipe") is not None) != (meta["track"] == "tuned"):
+        return f"track {meta['track']} with the recipe {one_line(resolved.get('recipe'), 60)}"
+    return ""
+
+
+def _unit_contradiction(rows: pa.Table, unit: str, meta: Mapping[str, Any], card: TaskCard) -> str:
+    kind = KINDS[card.kind]
+    if not rows.schema.equals(kind.schema):
+        return f"its columns are not those of {card.kind}"
+    if len(rows) == 0:
+        return f"no rows of {unit}"
+    for name in kind.schema.names:
+        column = rows.column(name)
+        inner = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        if (
+            column.null_count and name not in kind.nullable
+        ) or inner.null_count > column.null_count:
+            return f"{unit}: {name} lacks values"
+    other = set(kind.unit(rows).to_pylist()) - {unit}
+    if other:
+        return f"rows of {one_line(sorted(other)[0], 40)} among those of {unit}"
+    named = _named(kind, rows, card.name)
+    if len({(one[0], one[1], one[3]) for one in named}) != len(named):
+        return f"{unit}: an example occurs twice"
+    official = is_official(meta, card)
+    split = str(meta["split"])
+    pins = read_pins() if official else {}
+    pin = pins.get((card.name, split, unit))
+    facts = UnitFacts(unit, split, meta["limit"], _pool(meta, card, unit, official))
+    wrong = _counts(unit, meta, card, facts, pin) or kind.contradiction(rows, facts)
+    if wrong:
+        return f"{unit}: {wrong}"
+    return _example_contradiction(kind, rows, named, unit, meta, card, official)
+
+
+def _named(kind: Kind, rows: pa.Table, task: str) -> list[tuple[str, ...]]:
+    """(id, direction, relevant, split, cluster) of each row: what the data decides of it."""
+
+    def column(name: str) -> list[str]:
+        if name not in rows.column_names:
+            return [""] * len(rows)
+        return [str(value) for value in rows.column(name).to_pylist()]
+
+    ids = kind.example(rows).to_pylist()
+    clusters = kind.cluster(rows, task).to_pylist()
+    columns = (ids, column("direction"), column("relevant"), column("split"), clusters)
+    return list(zip(*columns, strict=True))
+
+
+def _pool(meta: Mapping[str, Any], card: TaskCard, unit: str, official: bool) -> int | None:
+    """How many candidates a query of the unit is ranked among."""
+    sizes: Mapping[str, int] = meta.get("candidates", {})
+    if card.kind == "bitext":
+        pin = read_pins().get((card.name, str(meta["split"]), unit)) if official else None
+        return pin.examples if pin else sizes.get(unit)
+    if card.kind == "passages":
+        if official and card.candidates is not None:
+            return card.candidates
+        return sum(sizes.values()) if set(card.languages) <= set(sizes) else None
+    return None
+
+
+def _counts(
+    unit: str, meta: Mapping[str, Any], card: TaskCard, facts: UnitFacts, pin: Pin | None
+) -> str:
+    """Whether the numbers of candidates that the metadata has are possible."""
+    size, tied = (meta.get(name, {}).get(unit) for name in ("candidates", "indistinct"))
+    if size is None:
+        return "indistinct candidates of an unknown number" if tied is not None else ""
+    known = facts.pool if card.kind == "bitext" else pin.candidates if pin else None
+    if known is not None and size != known:
+        return f"{size} candidates, there are {known}"
+    if facts.pool is not None and size > facts.pool:
+        return f"{size} of {facts.pool} candidates"
+    return f"{tied} of {size} candidates are indistinct" if tied and tied > size else ""
+
+
+def _example_contradiction(
+    kind: Kind,
+    rows: pa.Table,
+    named: list[tuple[str, ...]],
+    unit: str,
+    meta: Mapping[str, Any],
+    card: TaskCard,
+    official: bool,
+) -> str:
+    """Whether the rows that every run has are of the task's examples, and of all of them."""
+    common = kind.common(rows)
+    groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for example, counts in zip(named, common.tolist(), strict=True):
+        group = (example[1], example[3] or meta["split"])
+        groups.setdefault(group, []).extend([example] if counts else [])
+    pins = read_pins() if official else {}
+    splits = {split for _, split in groups}
+    if card.kind == "mining" and official:  # of every split that it reads
+        splits |= {meta["split"], *card.source.splits[meta["split"]].needs}
+        groups |= {("", split): [] for split in splits - {split for _, split in groups}}
+    for (direction, split), members in sorted(groups.items()):
+        pin = pins.get((card.name, split, unit))
+        published = card.counts.get(split, {}).get(unit) if official else None
+        whole = pin.examples if pin else published
+        if card.kind == "bitext" and whole is None:
+            whole = meta.get("candidates", {}).get(unit)
+        limit = meta["limit"] if card.kind != "mining" or split == meta["split"] else None
+        what = " ".join(part for part in (unit, direction or split) if part)
+        if limit is None and whole is not None and len(members) != whole:
+            return f"{what} has {len(members)} of {whole} examples"
+        if limit is not None and card.kind != "mining":
+            most = limit if whole is None else min(limit, whole)
+            if len(members) > most or (whole is not None and len(members) != most):
+                return f"{what} has {len(members)} of the first {most} examples"
+        if limit is None and pin is not None and digest(one[::2] for one in members) != pin.digest:
+            return f"the ids, clusters or relevant candidates of {what} are not those of the data"
+    return ""
+
+
+def _gold_contradiction(rows: pa.Table, shared: dict[tuple[str, str], bool]) -> str:
+    """Whether a question's candidates are relevant to it in every language that asks it, or none.
+
+    ``shared``: (question, candidate) → whether it is, as far as the rows before say; is added to.
+    """
+    columns = (rows.column(name).to_pylist() for name in ("example_id", "ranks", "top_ids"))
+    for name, ranks, tops in zip(*columns, strict=True):
+        hits = {rank for rank in ranks if rank <= len(tops)}
+        for place, candidate in enumerate(cast(list[str], tops), start=1):
+            if shared.setdefault((name, candidate), place in hits) != (place in hits):
+                what = f"{one_line(candidate, 80)} is relevant to {one_line(name, 80)}"
+                return f"{what} in one language and not in another"
+    return ""

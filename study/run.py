@@ -1,0 +1,84 @@
+"""The study's runs: an arm and a seed is one unit of work, trained, measured and put on the board.
+
+    python study/run.py BASE --data DIR --work DIR [--arm ARM] [--seed N] [--task TASK]
+
+The units run in the order of STUDY.md's plan. What is finished is not run again, and a unit that
+was stopped goes on where it was. A unit's weights (470 MB) go when its rows are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, SUBMISSIONS = ROOT / "leaderboard" / "results", ROOT / "submissions"
+STEPS, RATE = 100, "1e-4"
+NOTES = f"""notes:
+- {STEPS} steps at a learning rate of {RATE}; leaderboard/STUDY.md says how it was made
+"""
+# Arms that are compared, and how many seeds each has; in the order of importance.
+PLAN = (
+    (("mlqa_en", "mlqa_multilingual"), 5),
+    (("xnli_dev_en", "xnli_dev_multilingual"), 3),
+    (("squad_v1_tenth", "tydiqa_ko_sw", "tydiqa_en"), 3),
+    (("mlqa_pairs_en", "mlqa_pairs_multilingual"), 3),
+    (("squad_v1_tenth_pairs", "translation_pairs"), 3),
+    (("mlm_mlqa_en", "mlm_mlqa_multilingual"), 3),
+)
+
+
+def units() -> Iterator[tuple[str, int]]:
+    """Every arm and seed, in the order in which they run: the arms of a group take turns."""
+    for arms, seeds in PLAN:
+        yield from ((arm, seed) for seed in range(1, seeds + 1) for arm in arms)
+
+
+def main() -> None:
+    """Run the units that were asked for, one after another."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base", type=Path, help="the folder of the base")
+    parser.add_argument("--data", type=Path, required=True, help="the official files")
+    parser.add_argument("--work", type=Path, required=True, help="holds weights for a while")
+    parser.add_argument("--arm", action="append", choices=[arm for arms, _ in PLAN for arm in arms])
+    parser.add_argument("--seed", action="append", type=int)
+    parser.add_argument("--task", action="append", help="default: tatoeba and lareqa")
+    given = parser.parse_args()
+    for arm, seed in units():
+        if arm in (given.arm or [arm]) and seed in (given.seed or [seed]):
+            run(arm, seed, given)
+
+
+def run(arm: str, seed: int, given: argparse.Namespace) -> None:
+    """Train, measure, submit; nothing where the rows of every task are there."""
+    name, tasks = f"e5-{arm}-s{seed}", given.task or ["tatoeba", "lareqa"]
+    rows = RESULTS / f"local__{name}"
+    if all(any(rows.glob(f"*/{task}.*.parquet")) for task in tasks):
+        print(f"{name}: finished", flush=True)
+        return
+    folder = given.work / name
+    xharness("train", given.base, "--intermediate", arm, "--seed", seed, "--max-steps", STEPS,
+             "--lr", RATE, "--out", folder, "--data", given.data, "--offline")  # fmt: skip
+    for task in tasks:
+        xharness("eval", folder, "--task", task, "--data", given.data, "--out", RESULTS,
+                 "--cache-dir", given.work / "cache", "--device", "cpu", "--offline")  # fmt: skip
+        shutil.rmtree(given.work / "cache")  # vectors that nobody asks for again
+    submission = (folder / "submission.yaml").read_text(encoding="utf-8")
+    (SUBMISSIONS / f"{name}.yaml").write_text(submission + NOTES, encoding="utf-8")
+    shutil.rmtree(folder)
+
+
+def xharness(*words: object) -> None:
+    """Run the command with one thread, so that the sums do not depend on the machine's cores."""
+    command = [sys.executable, "-m", "harness", *map(str, words)]
+    print("xharness", *map(str, words), flush=True)
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+if __name__ == "__main__":
+    main()
