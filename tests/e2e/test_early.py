@@ -14,6 +14,7 @@ from harness.errors import IncompleteError, UsageError
 from harness.evaluation import space
 from harness.evaluation.options import choose_device, listed
 from harness.evaluation.plan import by_task
+from harness.evaluation.smoke import NOTE
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 from tests.e2e.test_bad_input import one_line
@@ -231,3 +232,14 @@ def test_a_shell_is_offered_the_tasks(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert _completed("dtype", "b") == ["bfloat16"]
     assert _completed("suite", "xtreme-") == ["xtreme-r"]
     assert _completed("prompt_query", "") == []
+
+
+def test_a_smoke_run_keeps_nothing(run: Run, tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    ran = run("eval", "xharness/demo", "--task", "demo_bitext", "--smoke", "--out", out,
+              "--cache-dir", cache)  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    assert NOTE in ran.stdout
+    assert "next:" not in ran.stderr
+    assert not out.exists()
+    assert not list(cache.rglob("*.arrow"))

@@ -10,7 +10,6 @@ import harness
 from harness.data.examples import Bitext, Loaded, Mining, Query, Question, QuestionSet, Retrieval
 from harness.errors import UsageError
 from harness.evaluation.smoke import NOTE, PAIRS, QUERIES, QUESTIONS, small
-from tests.e2e.conftest import Run
 
 
 def loaded(examples: object) -> Loaded:
@@ -47,17 +46,6 @@ def test_other_kinds_are_cut() -> None:
     assert all(one in corpora.source and two in corpora.english for one, two in corpora.gold)
     assert not mined.complete
     assert NOTE in mined.notes
-
-
-def test_nothing_is_kept(run: Run, tmp_path: Path) -> None:
-    out, cache = tmp_path / "out", tmp_path / "cache"
-    ran = run("eval", "xharness/demo", "--task", "demo_bitext", "--smoke", "--out", out,
-              "--cache-dir", cache)  # fmt: skip
-    assert ran.code == 0, ran.stderr
-    assert NOTE in ran.stdout
-    assert "next:" not in ran.stderr
-    assert not out.exists()
-    assert not list(cache.rglob("*.arrow"))
 
 
 def test_a_tuning_has_no_small_pool(tmp_path: Path) -> None:
