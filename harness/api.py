@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.data.folders import cache_folder, data_location
-from harness.errors import HarnessError, IncompleteError, UsageError, unknown_name
+from harness.errors import HarnessError, IncompleteError, UsageError, together, unknown_name
 from harness.evaluation.options import (
     Names,
     Options,
@@ -182,6 +182,7 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
             )
     plans: list[Plan] = []
     tables: list[pa.Table] = []
+    failures: list[HarnessError] = []
     with ExitStack() as stack:
         runtime = request.runtime
         if options.smoke:  # neither results nor vectors are kept
@@ -191,16 +192,17 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
         if reporter is None:
             reporter = stack.enter_context(Display()) if options.progress else Silent()
         try:
-            planned = plan_models(models, request, runtime)
+            planned = plan_models(models, request, runtime, failures)
             for one, table in choose(options.engine)(planned, reporter):
                 plans.append(one)
                 tables.append(table)
                 reporter.measured(one, table)
-            for one in plans:
+            for one in () if failures else plans:
                 check_complete(one, None)
         except HarnessError as error:
-            error.scores = pa.concat_tables(tables) if tables else None
-            raise
+            failures.append(error)
+        if failures:
+            raise together(failures, pa.concat_tables(tables) if tables else None)
     folders = [runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans]
     between = partial(compare, out=request.runtime.out, cache_dir=options.cache_dir)
     return Evaluation(pa.concat_tables(tables), tuple(dict.fromkeys(folders)), between)

@@ -60,7 +60,7 @@ class DataError(HarnessError):
 
 def together(errors: Iterable[HarnessError], scores: Any = None) -> HarnessError:
     """The first error, with the others beside it and what there is in spite of them."""
-    first, *others = errors
+    first, *others = (one for error in errors for one in (error, *error.also))
     first.also, first.scores = tuple(others), scores
     return first
 

@@ -13,6 +13,7 @@ from harness.board.markdown import Raw, code, environment, link, table
 from harness.board.words import percent
 from harness.cards.target_recipes import suite_of
 from harness.results.scores import MACRO, indistinct_words
+from harness.submissions.submission import Submission, overlap_words
 
 EVAL = "xharness eval"
 
@@ -137,11 +138,22 @@ def _facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
         ("trained on", ", ".join(submission.datasets) or "—"),
         ("languages of that data", " ".join(submission.languages) or "—"),
         ("contaminated", ", ".join(sorted(entry.contaminated)) or "none known"),
+        *_overlap(submission),
         ("licence", submission.licence or "not given"),
     ]
     if submission.conversion:
         facts.append(("safetensors", f"from {submission.conversion}: published as a pickle"))
     return facts + [("note", note) for note in submission.notes]
+
+
+def _overlap(submission: Submission) -> list[tuple[str, object]]:
+    """What of the targets' data was found in its training data, where that was measured."""
+    if not submission.overlap:
+        return []
+    return [
+        ("contaminated, as declared", ", ".join(submission.contaminated) or "none"),
+        ("examples of targets in its training data", overlap_words(submission.overlap)),
+    ]
 
 
 def _result_section(result: Result) -> dict[str, Any]:

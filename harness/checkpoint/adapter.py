@@ -23,21 +23,12 @@ def merged(model: Any, folder: Path) -> Any:
         RefusedError: the adapter does not cover what it names.
         IncompleteError: peft is not installed.
     """
-    try:
-        from peft import LoraConfig, get_peft_model
-        from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-    except ImportError as error:
-        raise IncompleteError(
-            "it is a PEFT adapter and peft is not installed: pip install 'xharness[peft]'"
-        ) from error
-    adapter = vet_adapter(folder)
-    options = _options(adapter.config, set(inspect.signature(LoraConfig).parameters), model)
-    wrapped = get_peft_model(model, LoraConfig(**options))
+    adapted = wrapped(model, folder)
+    from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+
     # Without False peft asks the Hub whether the base's vocabulary was changed.
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in get_peft_model_state_dict(wrapped, save_embedding_layers=False).items()
-    }
+    described = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    expected = {name: tuple(tensor.shape) for name, tensor in described.items()}
     modules = {name for name, _ in model.named_modules()}
     tensors = _tensors(folder / ADAPTER_WEIGHTS, model.base_model_prefix, expected, modules)
     missing = sorted(expected.keys() - tensors.keys())
@@ -49,8 +40,29 @@ def merged(model: Any, folder: Path) -> Any:
     wrong = [name for name, tensor in tensors.items() if tuple(tensor.shape) != expected[name]]
     if wrong:
         raise RefusedError(f"the adapter's {wrong[0]} has another shape than the model's")
-    set_peft_model_state_dict(wrapped, tensors)
-    return wrapped.merge_and_unload()
+    tensors = {name: tensor.to(described[name].dtype) for name, tensor in tensors.items()}
+    set_peft_model_state_dict(adapted, tensors, low_cpu_mem_usage=True)
+    return adapted.merge_and_unload()
+
+
+def wrapped(model: Any, folder: Path) -> Any:
+    """``model`` with places for the adapter's weights, which take no memory yet.
+
+    So no more is taken than the file holds, whatever rank is declared.
+
+    Raises:
+        RefusedError: the adapter is no plain LoRA.
+        IncompleteError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise IncompleteError(
+            "it is a PEFT adapter and peft is not installed: pip install 'xharness[peft]'"
+        ) from error
+    adapter = vet_adapter(folder)
+    options = _options(adapter.config, set(inspect.signature(LoraConfig).parameters), model)
+    return get_peft_model(model, LoraConfig(**options), low_cpu_mem_usage=True)
 
 
 def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from harness.checkpoint.weights import Tensor
 from harness.errors import RefusedError
+
+# How TensorFlow's checkpoints named the weights of a norm; transformers reads both.
+OLD_NAMES: Mapping[str, str] = {".gamma": ".weight", ".beta": ".bias"}
+FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def check_coverage(
@@ -44,6 +49,45 @@ def check_coverage(
         )
     if info["error_msgs"]:
         raise RefusedError(f"weights do not load: {' '.join(str(info['error_msgs'][0]).split())}")
+
+
+def check_unambiguous(
+    tensors: Mapping[str, Tensor], parameters: Collection[str], prefixes: Collection[str]
+) -> None:
+    """Refuse weights of which more than one thing can be meant.
+
+    ``parameters``: the model's own names; ``prefixes``: what may stand before them in a file.
+
+    Raises:
+        RefusedError: a weight under two names, or of a type that only quantized weights have.
+    """
+    for name, tensor in tensors.items():
+        new = next((name[: -len(a)] + b for a, b in OLD_NAMES.items() if name.endswith(a)), name)
+        if new != name and new in tensors:
+            raise RefusedError(f"the weights hold both {name} and {new}: which is meant?")
+        part = name.rpartition(".")[2]
+        weighty = part in ("weight", "gamma", "beta") or (part == "bias" and len(tensor.shape) == 1)
+        if weighty and tensor.dtype not in FLOATS:
+            raise RefusedError(
+                f"{name} is of type {tensor.dtype}: quantized weights without their scales are not "
+                "read, use the unquantized checkpoint"
+            )
+    for parameter in parameters:
+        if parameter.startswith("pooler."):
+            continue
+        found = [
+            name
+            for prefix in prefixes
+            if (name := f"{prefix}{parameter}") in tensors
+            # encoder.x of one module is no copy of the x of another.
+            and not any(
+                name != f"{other}{parameter}" and name.removeprefix(other) in parameters
+                for other in prefixes
+                if name.startswith(other)
+            )
+        ]
+        if len(found) > 1:
+            raise RefusedError(f"the weights hold both {found[0]} and {found[1]}: which is meant?")
 
 
 def check_finite(model: Any, allowed: tuple[str, ...]) -> None:

@@ -11,13 +11,15 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoint.coverage import check_coverage, check_finite
+from harness.checkpoint.coverage import check_coverage, check_finite, check_unambiguous
 from harness.checkpoint.layers import depth as depth
 from harness.checkpoint.layers import encoder_layers as encoder_layers
 from harness.checkpoint.layers import layers_name
@@ -41,6 +43,7 @@ LARGEST_RATIO = 4
 # Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
 ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
 SMALLEST_SUSPECT = 50_000_000  # parameters
+MOST_PARTS = 200_000  # modules and parameters of a model: the largest have some tens of thousands
 # What safetensors calls the types that weights are loaded in.
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
@@ -98,6 +101,24 @@ def skeleton(checkpoint: Checkpoint) -> Any:
         return _encoder(_skeleton(_encoder_class(config), config, vetted))
 
 
+def rehearse(checkpoint: Checkpoint, texts: Sequence[str]) -> None:
+    """What loading and encoding do, without weights, to find out what it takes.
+
+    Raises:
+        RefusedError: as for ``describe``.
+        IncompleteError: no memory.
+    """
+    vetted = _vetted(checkpoint)
+    with refusing(checkpoint), quiet():
+        config = _config(checkpoint.weights_folder)
+        model = _encoder(_skeleton(_encoder_class(config), config, vetted))
+        if checkpoint.base is not None:
+            from harness.checkpoint.adapter import wrapped
+
+            wrapped(model, checkpoint.own_folder)
+        load_tokenizer(checkpoint).ids(texts)
+
+
 def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:
     """The model with the question-answering head it brings (eval mode), and its tokenizer.
 
@@ -139,9 +160,13 @@ def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Itera
     try:
         yield
     except HarnessError as error:
+        if str(error).startswith(checkpoint.label):
+            raise
         raise type(error)(f"{checkpoint.label}: {error}") from error
-    except Exception as error:
-        reason = one_line(error, 200)
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        reason = one_line(error, 200) or type(error).__name__
         if is_out_of_memory(error):
             raise IncompleteError(f"no memory: {checkpoint.label} {failing}: {reason}") from error
         if _of_the_machine(error):
@@ -151,7 +176,7 @@ def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Itera
         raise RefusedError(f"{checkpoint.label} {failing}: {reason}") from error
 
 
-def _of_the_machine(error: Exception) -> bool:
+def _of_the_machine(error: BaseException) -> bool:
     # transformers raises a bare OSError over a file that says something wrong; the system's have
     # a number, and of these a file that is not there is the checkpoint's.
     if isinstance(error, OSError):
@@ -186,10 +211,14 @@ def quiet() -> Iterator[None]:
 
 
 def _config(folder: Path) -> Any:
+    """What transformers makes of ``config.json``: a copy of it alone, so that no key leads on."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     stated = read_config(folder / "config.json")
+    with tempfile.TemporaryDirectory() as alone:
+        shutil.copyfile(folder / "config.json", Path(alone, "config.json"))
+        config = AutoConfig.from_pretrained(alone, trust_remote_code=False, local_files_only=True)
+    config._name_or_path = ""
     if is_ported(stated):
         check_keys(stated, {field.name for field in fields(config)} | set(config.attribute_map))
     return config
@@ -211,7 +240,7 @@ def _skeleton(auto: Any, config: Any, vetted: Vetted) -> Any:
     """The model without storage: its class, and whether the configuration fits the weights."""
     import torch
 
-    with torch.device("meta"):
+    with torch.device("meta"), _bounded():
         build = getattr(auto, "from_config", None) or auto._from_config
         model = build(config, attn_implementation="eager")
     described = sum(parameter.numel() for parameter in model.parameters())
@@ -220,7 +249,40 @@ def _skeleton(auto: Any, config: Any, vetted: Vetted) -> Any:
             f"config.json describes {described:,} parameters, the weights hold "
             f"{vetted.parameters:,}"
         )
+    own = f"{model.base_model_prefix}."
+    names = {name.removeprefix(own) for name, _ in model.named_parameters()}
+    roots = tuple(f"{root}." for root in ROOTS)
+    prefixes = ("", own, *roots, *(f"{root}{own}" for root in roots))
+    check_unambiguous(vetted.tensors, names, tuple(dict.fromkeys(prefixes)))
     return model
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Stop building a model of more parts than memory should be taken for, whatever key says so.
+
+    Raises:
+        RefusedError: there are more.
+    """
+    from torch.nn.modules import module
+
+    left = MOST_PARTS
+
+    def count(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RefusedError(f"config.json describes a model of more than {MOST_PARTS:,} parts")
+
+    hooks = (
+        module.register_module_module_registration_hook(count),
+        module.register_module_parameter_registration_hook(count),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _loaded(

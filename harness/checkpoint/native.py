@@ -32,6 +32,7 @@ TORCH = "torch.nn"
 # Modules without weights, after the pooling.
 PLAIN = {"Normalize": settings.NORMALIZE, "Dropout": settings.DROPOUT}
 ACTIVATIONS = ("tanh", "identity", "relu", "gelu", "sigmoid")
+MAX_PROMPT = 10_000  # characters: a prompt is tokenised with every text
 # The names under which a role's prompt is declared, the first that is there wins.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "query": ("query",),
@@ -175,6 +176,9 @@ def _prompts(general: Mapping[str, Any], reasons: list[str]) -> dict[str, str]:
         return {}
     if not all(value is None or isinstance(value, str) for value in prompts.values()):
         reasons.append("its prompts are not texts")
+    longest = max((len(value) for value in prompts.values() if isinstance(value, str)), default=0)
+    if longest > MAX_PROMPT:
+        reasons.append(f"it puts {longest:,} characters before a text, more than {MAX_PROMPT:,}")
     return {name: value or "" for name, value in prompts.items() if isinstance(value, str | None)}
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from harness.checkpoint.native import Native, read_native
 from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
+from harness.checkpoint.trial import try_out, unbounded
 from harness.checkpoint.vet import (
     ADAPTER_CONFIG,
     FOREIGN,
@@ -22,6 +23,7 @@ from harness.checkpoint.vet import (
     has_tokenizer,
     vet,
     vet_adapter,
+    vet_files,
     vet_listing,
     vet_pointers,
     vet_tokenizer,
@@ -209,7 +211,7 @@ def resolve(
     return _described(found.id, found.commit, found.folder, fetch)
 
 
-def _local(name: str, path: Path, fetch: Fetch) -> Checkpoint:
+def _local(name: str, path: Path, fetch: Fetch, *, is_base: bool = False) -> Checkpoint:
     if not path.exists():
         raise NotFoundError(f"{name} does not exist: give a folder, or a Hub id (org/name)")
     if not path.is_dir():
@@ -219,8 +221,14 @@ def _local(name: str, path: Path, fetch: Fetch) -> Checkpoint:
     folder = path.resolve()
     names = file_names(folder)
     vet_listing(name, names, local=True)
+    try:
+        vet_files(folder, names)
+    except HarnessError as error:
+        raise type(error)(f"{name}: {error}") from error
     vet_pointers(folder, counted(names))
-    return _described(folder.name, f"local:{_digest(folder, names)}", folder, fetch)
+    # Hashed last: what is refused is refused at once.
+    found = _described(folder.name, "local:", folder, fetch, is_base=is_base)
+    return replace(found, revision=f"local:{_digest(folder, names)}")
 
 
 def file_names(folder: Path) -> list[str]:
@@ -230,10 +238,11 @@ def file_names(folder: Path) -> list[str]:
     """
     names = []
     for path in folder.iterdir():
-        if path.is_file():
+        if not path.is_dir():  # pipes, devices and links to nothing are listed too, to be refused
             names.append(path.name)
-        elif path.is_dir() and not path.name.startswith(".") and os.access(path, os.R_OK | os.X_OK):
-            names.extend(f"{path.name}/{inner.name}" for inner in path.iterdir() if inner.is_file())
+        elif not path.name.startswith(".") and os.access(path, os.R_OK | os.X_OK):
+            inner = [one.name for one in path.iterdir() if not one.is_dir()]
+            names.extend(f"{path.name}/{one}" for one in inner)
     return names
 
 
@@ -246,19 +255,24 @@ def _digest(folder: Path, names: list[str]) -> str:
     return whole.hexdigest()
 
 
-def _described(name: str, revision: str, folder: Path, fetch: Fetch) -> Checkpoint:
+def _described(
+    name: str, revision: str, folder: Path, fetch: Fetch, *, is_base: bool = False
+) -> Checkpoint:
+    """``is_base``: of an adapter, and so to be no adapter itself; none is looked for further."""
     local = revision.startswith("local:")
     try:
         native = read_native(folder)
         own = folder / (native.transformer if native else "")
         if (own / ADAPTER_CONFIG).is_file():
+            if is_base:
+                raise RefusedError("it is an adapter itself: merge that one first")
             return _adapter(name, revision, folder, own, native, fetch)
         vetted = vet(own)
         vet_tokenizer(own)
     except HarnessError as error:
         raise type(error)(f"{name}: {error}") from error
     note = _head_note(vetted)
-    return Checkpoint(
+    found = Checkpoint(
         id=name,
         revision=revision,
         folder=folder,
@@ -273,6 +287,17 @@ def _described(name: str, revision: str, folder: Path, fetch: Fetch) -> Checkpoi
         base_folder=None,
         remarks=tuple(filter(None, [own_code_note(vetted.config)])),
     )
+    return found if is_base else _tried(found)
+
+
+def _tried(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, once a process with limits has done what reading it does not bound."""
+    try:
+        if reasons := unbounded(checkpoint):
+            try_out(checkpoint, reasons)
+    except HarnessError as error:
+        raise type(error)(f"{checkpoint.id}: {error}") from error
+    return checkpoint
 
 
 def _adapter(
@@ -296,22 +321,22 @@ def _adapter(
         raise RefusedError(f"its base {base_name[:80]!r} is no Hub id: set base_model_name_or_path")
     try:
         if local and Path(base_name).is_dir():
-            base = _local(base_name, Path(base_name), fetch)
+            base = _local(base_name, Path(base_name), fetch, is_base=True)
         else:
             given = base_revision if isinstance(base_revision, str) and base_revision else None
+            if base_name == name and given in (None, revision):
+                raise RefusedError(f"{base_name} is the adapter itself")
             found = fetch(base_name, given)
-            base = _described(found.id, found.commit, found.folder, fetch)
+            base = _described(found.id, found.commit, found.folder, fetch, is_base=True)
     except UsageError as error:  # what it names can be no model or revision
         raise RefusedError(f"its base cannot be used: {error}") from error
     except HarnessError as error:  # a base that is out of reach may be there tomorrow
         raise type(error)(f"its base cannot be used: {error}") from error
-    if base.base is not None:
-        raise RefusedError(f"its base {base.label} is an adapter itself: merge that one first")
     if has_tokenizer(own):
         vet_tokenizer(own)
     heads = any(".qa_outputs." in tensor for tensor in adapter.tensors)
     note = "the adapter's own QA head is not loaded: merge it first" if heads else base.head_note
-    return Checkpoint(
+    adapted = Checkpoint(
         id=name,
         revision=revision,
         folder=folder,
@@ -326,6 +351,7 @@ def _adapter(
         base_folder=base.weights_folder,
         remarks=base.remarks,
     )
+    return _tried(adapted)
 
 
 def _architecture(vetted: Vetted) -> str:

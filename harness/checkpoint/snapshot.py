@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.checkpoint.vet import counted, pickles_in, vet_listing
-from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
+from harness.checkpoint.vet import counted, pickles_in, vet_listing, vet_sizes
+from harness.errors import DataError, IncompleteError, NotFoundError, RefusedError, UsageError
 from harness.io.files import write_whole
 from harness.io.hub import asked, model_info, quiet
 
@@ -139,6 +139,10 @@ def _pending(name: str, revision: str | None, root: Path) -> Pending:
     name = info.id  # a renamed repository answers under its new name
     files = {file.rfilename: file for file in info.siblings or ()}
     vet_listing(f"{name}@{commit[:12]}", files)
+    try:
+        vet_sizes({file: listed.size or 0 for file, listed in files.items()})
+    except RefusedError as error:
+        raise RefusedError(f"{name}@{commit[:12]}: {error}") from error
     wanted = counted(files)
     folder = _storage(name, root) / "snapshots" / commit
     missing = tuple(files[file] for file in wanted if not (folder / file).is_file())

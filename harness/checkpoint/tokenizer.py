@@ -15,9 +15,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.checkpoint.rules import is_local, read_rules
 from harness.checkpoint.vet import TOKENIZER_FILES, vet_tokenizer
 from harness.checkpoint.weights import read_json
-from harness.errors import RefusedError, one_line
+from harness.errors import DataError, RefusedError, one_line
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -38,6 +39,10 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "cls_token": ("[CLS]", "<s>"),
     "mask_token": ("[MASK]", "<mask>"),
 }
+LONG = 1 << 17  # characters: a longer text is cut before it is tokenised
+LONGEST = 1 << 19  # characters that are tokenised of a text at most
+MARGIN = 1 << 10  # characters before a cut in which a token may depend on what was cut off
+PORTION = 1 << 20  # characters in one call of the library
 UNBOUNDED = 1_000_000  # transformers writes 10^30 where a tokenizer has no length of its own
 # Classes that pad on the left where no file says a side.
 LEFT = frozenset(f"{name}Tokenizer" for name in ("XLNet", "Llama", "CodeLlama", "Gemma", "Cohere"))
@@ -57,6 +62,7 @@ class Tokenizer:
         truncation_side: where the checkpoint says that too long a text is cut.
         gives_types: whether the model is told which of two texts a token is from.
         notes: where the files contradict each other, and which of them is followed.
+        local: whether a token depends on its neighbours alone, not on far parts of a text.
     """
 
     backend: Any = field(repr=False)
@@ -67,6 +73,7 @@ class Tokenizer:
     truncation_side: Side
     gives_types: bool
     notes: tuple[str, ...] = ()
+    local: bool = True
 
     def __len__(self) -> int:
         return int(self.backend.get_vocab_size())
@@ -117,30 +124,93 @@ class Tokenizer:
                 f"a text of at most {max_length} tokens has no room for the {added} special "
                 "tokens of its tokenizer: allow more"
             )
-        self._cut(max_length, "longest_first", 0, side)
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=special_tokens)
-        return [encoding.ids for encoding in encodings]
+        if max_length is not None:
+            texts = [self.shortened(text, max_length, side)[0] for text in texts]
+        rows: list[list[int]] = []
+        for part in portions(texts):
+            self._cut(max_length, "longest_first", 0, side)
+            encoded = self.backend.encode_batch_fast(part, add_special_tokens=special_tokens)
+            rows += [encoding.ids for encoding in encoded]
+        return rows
+
+    def shortened(self, text: str, length: int, side: Side = "right") -> tuple[str, bool]:
+        """A text that is very long, cut before it is tokenised; whether its ids stay the same.
+
+        They do where ``length`` tokens lie in pieces that end well before the cut: what the
+        pre-tokenizer splits off does not depend on what comes after. Otherwise as much is kept as
+        is bearable; what is cut off to keep ``length`` tokens is on ``side``.
+        """
+        if len(text) <= LONG:
+            return text, True
+        size = LONG
+        while True:
+            kept = text[:size] if side == "right" else text[-size:]
+            if self._settled(kept, side) >= length:
+                return kept, self.local
+            if size >= len(text):
+                return text, True
+            if size >= LONGEST:
+                return kept, False
+            size = min(4 * size, LONGEST)
+
+    def _settled(self, text: str, side: Side) -> int:
+        """How many tokens of a part of a text lie in pieces away from where it was cut."""
+        self._cut(None, "longest_first", 0, "right")
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        words, offsets = encoding.word_ids, encoding.offsets
+        if side == "left":
+            near = [word for word, (begin, _) in zip(words, offsets, strict=True) if begin < MARGIN]
+            last = max((word for word in near if word is not None), default=-1)
+            return sum(word is not None and word > last for word in words)
+        bound = len(text) - MARGIN
+        near = [word for word, (_, end) in zip(words, offsets, strict=True) if end > bound]
+        first = min((word for word in near if word is not None), default=len(text))
+        return sum(word is not None and word < first for word in words)
 
     def encode(
         self,
-        texts: Sequence[str] | Sequence[tuple[str, str]] | Sequence[list[str]],
+        texts: Sequence[Any],
         *,
         max_length: int | None = None,
         truncation: Truncation = "longest_first",
         stride: int = 0,
         special_tokens: bool = True,
         words: bool = False,
+        whole: bool = False,
     ) -> list[Encoding]:
         """Each text, or pair of texts, with ids, types, offsets, sequence and word numbers.
 
-        Texts lose their tail; what is cut off is in ``overflowing``, with ``stride`` tokens of
-        overlap. ``words``: each text is a list of words.
+        Each of ``texts`` is a text, a pair of texts or, with ``words``, a list of words. Texts lose
+        their tail; with ``whole`` all that is cut off is in ``overflowing``, with ``stride`` tokens
+        of overlap.
+
+        Raises:
+            DataError: a text is longer than can be tokenised, and cannot be cut before.
         """
-        self._cut(max_length, truncation, stride, "right")
-        encodings: list[Encoding] = self.backend.encode_batch(
-            list(texts), is_pretokenized=words, add_special_tokens=special_tokens
-        )
+        texts = [self._bearable(text, None if whole else max_length) for text in texts]
+        encodings: list[Encoding] = []
+        for part in portions(texts):
+            self._cut(max_length, truncation, stride, "right")
+            encodings += self.backend.encode_batch(
+                part, is_pretokenized=words, add_special_tokens=special_tokens
+            )
         return encodings
+
+    def _bearable(self, text: Any, length: int | None) -> Any:
+        """A text, pair or list of words, of which none is too long to be tokenised."""
+        if not isinstance(text, str):
+            members = [self._bearable(one, length) for one in text]
+            if sum(len(one) for one in members) > LONGEST:
+                raise _too_long(sum(len(one) for one in members))
+            return type(text)(members)
+        if len(text) <= LONG:
+            return text
+        exact = False
+        if length is not None:
+            text, exact = self.shortened(text, length)
+        if not exact and len(text) > LONGEST:
+            raise _too_long(len(text))
+        return text
 
     def _cut(self, length: int | None, truncation: Truncation, stride: int, side: Side) -> None:
         if length is None:
@@ -149,6 +219,31 @@ class Tokenizer:
             self.backend.enable_truncation(
                 length, stride=stride, strategy=truncation, direction=side
             )
+
+
+def portions(texts: Sequence[Any]) -> Iterator[list[Any]]:
+    """Texts in parts of about PORTION characters, at least one text each.
+
+    The library keeps some hundred bytes for every token of a call.
+    """
+    part: list[Any] = []
+    held = 0
+    for text in texts:
+        size = len(text) if isinstance(text, str) else sum(map(len, text))
+        if part and held + size > PORTION:
+            yield part
+            part, held = [], 0
+        part.append(text)
+        held += size
+    if part:
+        yield part
+
+
+def _too_long(characters: int) -> DataError:
+    return DataError(
+        f"a text of {characters:,} characters is too long to be tokenised, and no boundary of a "
+        f"word says where to cut it: {LONGEST:,} are read, split it"
+    )
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
@@ -177,7 +272,8 @@ def _loaded(folder: Path, model: Path, state: tuple[Any, ...]) -> Tokenizer:
         backend = read_backend(folder / "tokenizer.json")
         tokens = {**_object(folder / "special_tokens_map.json"), **declared}
         made = make_tokenizer(backend, tokens, config)
-        return replace(made, notes=tuple(contradictions(made, declared, config)))
+        notes = tuple(contradictions(made, declared, config))
+        return replace(made, notes=notes, local=is_local(read_rules(folder / "tokenizer.json")))
     from harness.checkpoint.conversion import convert
 
     backend, tokens = convert(folder, declared, config)

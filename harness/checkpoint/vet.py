@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.ported import is_ported
+from harness.checkpoint.rules import read_rules, vet_rules
 from harness.checkpoint.weights import (
     INDEX,
+    MAX_JSON,
     SHARD,
     WEIGHTS,
     Tensor,
@@ -24,7 +28,7 @@ from harness.checkpoint.weights import (
     read_json,
     read_weights,
 )
-from harness.errors import RefusedError
+from harness.errors import IncompleteError, RefusedError
 from harness.io.files import is_lfs_pointer, pointer_words
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -83,6 +87,13 @@ FOREIGN: Mapping[str, str] = {
 
 MAX_CONFIG = 1 << 20  # bytes of a configuration
 MAX_TOKENIZER = 512 << 20
+MAX_HOLES = 1 << 30  # bytes of a file that its disk does not hold
+# Bytes of a file that counts, by its name; weights are as large as their header says.
+LIMITS: Mapping[str, int] = {
+    **dict.fromkeys(COUNTED - {WEIGHTS, ADAPTER_WEIGHTS}, MAX_CONFIG),
+    **dict.fromkeys(("tokenizer_config.json", "added_tokens.json", INDEX), MAX_JSON),
+    **dict.fromkeys((*TOKENIZERS, "merges.txt", "bpe.codes"), MAX_TOKENIZER),
+}
 
 # Largest sensible value, inclusive, by what the key counts; the smallest is 1.
 SIZES: Mapping[str, int] = {
@@ -98,16 +109,43 @@ SIZES: Mapping[str, int] = {
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4096),
     "num_key_value_heads": 4096,
     **dict.fromkeys(("num_experts", "num_local_experts"), 4096),
+    "inner_group_num": 1024,
     "vocab_size": 5_000_000,
     **dict.fromkeys(("max_position_embeddings", "n_positions"), 1 << 24),
 }
+# Options of an adapter that name modules, by a list or by a regular expression.
+NAMING = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
+PLAIN_NAME = re.compile(r"[\w.-]*")
+MAX_NAMES, MAX_NAME = 10_000, 1000
+# Options of peft's LoRA that repeat layers, add other parameters, or compute in another way than
+# a product that is added to a weight; what they would change, a merge would not.
+FOREIGN_OPTIONS = (
+    "layer_replication",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "loftq_config",
+    "megatron_config",
+    "monteclora_config",
+    "use_bdlora",
+    "use_qalora",
+    "velora_config",
+)
 # Keys that would bring in code, other weights or other arithmetic than the vetted files hold.
 FOREIGN_KEYS: Mapping[str, str] = {
     "auto_map": "code of its own, which never runs here",
     "quantization_config": "quantized weights: use the unquantized checkpoint",
     "transformers_weights": "a weight file by name",
+    "configuration_files": "another configuration file, which does not count",
+    "backbone": "the weights of another model",
     "fusion_config": "patched layers",
 }
+
+
+# Programs of attention that torch and transformers bring; any other name is fetched from the Hub.
+ATTENTION_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+MAX_LABELS = 100_000  # transformers makes a name for each
 
 
 @dataclass(frozen=True)
@@ -234,6 +272,54 @@ def vet_pointers(folder: Path, names: Iterable[str]) -> None:
             raise RefusedError(pointer_words(name, folder))
 
 
+def vet_sizes(sizes: Mapping[str, int]) -> None:
+    """Refuse files (name → bytes) by their size, before one of them is read or downloaded.
+
+    Raises:
+        RefusedError: names the file and what is accepted.
+    """
+    for name in counted(sizes):
+        most = LIMITS.get(name.rpartition("/")[2])
+        if most is not None and sizes[name] > most:
+            raise RefusedError(f"{name} is {sizes[name]:,} bytes, more than the {most:,} accepted")
+
+
+def vet_files(folder: Path, names: Iterable[str]) -> None:
+    """Refuse files of a folder that would never end or never fit, before one of them is read.
+
+    Raises:
+        RefusedError: a file that counts is a device, a pipe or a link to nothing, is too large, or
+            is mostly holes.
+        IncompleteError: this machine does not give it.
+    """
+    sizes = {}
+    for name in counted(names):
+        try:
+            status = (folder / name).stat()
+        except FileNotFoundError:
+            raise RefusedError(f"{name} is a link to nothing") from None
+        except OSError as error:
+            raise IncompleteError(f"{name} cannot be read: {error.strerror}") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise RefusedError(f"{name} is a device or a pipe, not a file")
+        sizes[name] = status.st_size
+        # A block is 512 bytes whatever the disk; some systems count none at all.
+        held = getattr(status, "st_blocks", 0) * 512
+        if status.st_size - held > MAX_HOLES and _has_holes(folder / name, status.st_size):
+            raise RefusedError(
+                f"{name} is {status.st_size:,} bytes, of which the disk holds {held:,}: the rest "
+                "are holes, which no weights have"
+            )
+    vet_sizes(sizes)
+
+
+def _has_holes(path: Path, size: int) -> bool:
+    if not hasattr(os, "SEEK_HOLE"):
+        return False
+    with path.open("rb") as file:
+        return os.lseek(file.fileno(), 0, os.SEEK_HOLE) < size
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A ``config.json`` whose every number is sane and that asks for nothing but itself.
 
@@ -272,6 +358,16 @@ def _vet_mapping(config: Mapping[str, Any], name: str) -> None:
         if not sane:
             shown = repr(value)[:40]
             raise RefusedError(f"{name} says {key} = {shown}, not a whole number 1 to {most:,}")
+        if key == "num_labels" and not (
+            value is None or (type(value) is int and 0 <= value <= MAX_LABELS)
+        ):
+            raise RefusedError(
+                f"{name} says {key} = {value!r:.40}, not a whole number 0 to {MAX_LABELS:,}"
+            )
+        if key in ATTENTION_KEYS and not (value is None or value in ATTENTION):
+            raise RefusedError(
+                f"{name} asks for attention from elsewhere ({key} = {value!r:.80}): remove the key"
+            )
         if isinstance(value, dict):
             _vet_mapping(value, name)
 
@@ -289,9 +385,9 @@ def vet_tokenizer(folder: Path) -> None:
             f"{folder.name} has no tokenizer: none of {', '.join(TOKENIZERS)}; save it beside "
             "the weights"
         )
-    for path in present:
-        if path.stat().st_size > MAX_TOKENIZER:
-            raise RefusedError(f"{path.name} is {path.stat().st_size:,} bytes, too large")
+    vet_sizes({path.name: path.stat().st_size for path in present})
+    if (folder / "tokenizer.json").is_file():
+        vet_rules(read_rules(folder / "tokenizer.json"))
     if (folder / "tokenizer_config.json").is_file():
         config = read_json(folder / "tokenizer_config.json")
         if not isinstance(config, dict):
@@ -375,8 +471,7 @@ def vet_adapter(folder: Path) -> Vetted:
     rank = config.get("r")
     if type(rank) is not int or not 1 <= rank <= 4096:
         raise RefusedError(f"{ADAPTER_CONFIG} says r = {rank!r}, not a whole number 1 to 4,096")
-    if config.get("megatron_config"):
-        raise RefusedError(f"{ADAPTER_CONFIG} asks for a module by name (megatron_config)")
+    _vet_adapter_options(config)
     start = config.get("init_lora_weights", True)
     if not isinstance(start, bool) and start != "gaussian":
         raise RefusedError(
@@ -385,3 +480,40 @@ def vet_adapter(folder: Path) -> Vetted:
         )
     path = folder / ADAPTER_WEIGHTS
     return Vetted(config, (path,), read_header(path))
+
+
+def _vet_adapter_options(config: Mapping[str, Any]) -> None:
+    """Refuse what makes more of an adapter than small products added to named weights."""
+    for key in FOREIGN_OPTIONS:
+        if config.get(key):
+            raise RefusedError(
+                f"{ADAPTER_CONFIG} asks for more than LoRA ({key}): merge it into its base first"
+            )
+    for key in ("rank_pattern", "alpha_pattern"):
+        values = config.get(key) or {}
+        if not isinstance(values, dict) or len(values) > MAX_NAMES:
+            raise RefusedError(f"{ADAPTER_CONFIG}: {key} is no mapping of at most {MAX_NAMES:,}")
+    for rank in (config.get("rank_pattern") or {}).values():
+        if type(rank) is not int or not 1 <= rank <= 4096:
+            raise RefusedError(
+                f"{ADAPTER_CONFIG} says rank {rank!r:.40}, not a whole number 1 to 4,096"
+            )
+    for key in NAMING:
+        value = config.get(key)
+        names = [value] if isinstance(value, str) else value or []
+        if not isinstance(names, list) or len(names) > MAX_NAMES:
+            raise RefusedError(f"{ADAPTER_CONFIG}: {key} is no list of at most {MAX_NAMES:,} names")
+        if any(len(str(name)) > MAX_NAME for name in names):
+            raise RefusedError(
+                f"{ADAPTER_CONFIG}: {key} holds a name of more than {MAX_NAME} characters"
+            )
+
+
+def adapter_patterns(config: Mapping[str, Any]) -> list[str]:
+    """What peft reads as regular expressions in an adapter's options and is no plain name."""
+    texts = [value for key in NAMING if isinstance(value := config.get(key), str)]
+    layers = config.get("layers_pattern")
+    texts += [text for text in layers or () if isinstance(text, str)]
+    for key in ("rank_pattern", "alpha_pattern"):
+        texts += [str(name) for name in config.get(key) or ()]
+    return [text for text in texts if not PLAIN_NAME.fullmatch(text)]

@@ -5,7 +5,6 @@ Bounded JSON and file headers only: neither torch nor safetensors is imported.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, IncompleteError, RefusedError
+from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
+from harness.io import strict_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"[A-Za-z0-9_-]+-\d{5}-of-\d{5}\.safetensors")
 
 MAX_JSON = 32 << 20  # bytes: added tokens and the index of many shards are long
-MAX_HEADER = 100_000_000  # bytes, the bound of the safetensors format itself
+# Bytes of a header: of some 80,000 tensors. The format allows ten times as much, which takes
+# minutes and gigabytes to read.
+MAX_HEADER = 10_000_000
 MAX_DEPTH = 32  # levels of nesting
 MAX_RANK = 16  # dimensions of a tensor
 MAX_BYTES = 1 << 48  # of a file, and values along one dimension
@@ -97,10 +99,15 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
         with path.open("rb") as file:
             start = file.read(8)
             length = int.from_bytes(start, "little")
-            if len(start) < 8 or length > MAX_HEADER or 8 + length > size:
+            if len(start) < 8 or 8 + length > size:
                 raise RefusedError(
                     f"{path.name} is not a whole safetensors file: its header would be "
                     f"{length:,} bytes, the file is {size:,}"
+                )
+            if length > MAX_HEADER:
+                raise RefusedError(
+                    f"the header of {path.name} is {length:,} bytes, more than the "
+                    f"{MAX_HEADER:,} accepted: save the weights in shards"
                 )
             data = file.read(length)
     except OSError as error:
@@ -171,7 +178,7 @@ def read_weights(folder: Path) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
 
 
 def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
-    """A JSON file, strictly: bounded size and depth, no duplicate keys, no NaN.
+    """A JSON file, strictly: bounded size and depth, no duplicate keys, no NaN, no half pairs.
 
     Raises:
         RefusedError: any of it, or a file that is not there.
@@ -196,25 +203,11 @@ def _unreadable(path: Path, error: OSError) -> HarnessError:
 
 
 def parse_json(data: bytes, name: str) -> Any:
-    """JSON bytes, strictly; ``name`` is what messages call them."""
-
-    def constant(text: str) -> Any:
-        raise ValueError(f"{text} is not JSON")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        for key, item in pairs:
-            if key in mapping:
-                raise ValueError(f"the key {key[:80]!r} occurs twice")
-            mapping[key] = item
-        return mapping
-
+    """JSON bytes, strictly (``strict_json``); ``name`` is what messages call them."""
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=constant)
-    except RecursionError as error:
-        raise RefusedError(f"{name} is nested too deeply") from error
+        value = strict_json.parse(data.decode("utf-8"))
     except ValueError as error:
-        raise RefusedError(f"{name} is not valid JSON: {error}") from error
+        raise RefusedError(f"{name} is not valid JSON: {one_line(error, 200)}") from error
     if _deeper(value, MAX_DEPTH):
         raise RefusedError(f"{name} is nested more than {MAX_DEPTH} levels deep")
     return value

@@ -104,7 +104,9 @@ def missing_words(files: int) -> str:
 
 def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
     from harness.checkpoint.loading import describe
+    from harness.checkpoint.resolve import file_names
     from harness.checkpoint.tokenizer import load_tokenizer
+    from harness.checkpoint.vet import counted
     from harness.inference.protocol import standard_layer
 
     checkpoint = find_checkpoint(model, cache, offline=offline)
@@ -113,6 +115,7 @@ def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
     declared = "no modules.json" if native is None else native.refusal or "declared"
     return {
         "revision": checkpoint.revision,
+        "files that count": ", ".join(counted(file_names(checkpoint.folder))),
         "architecture": f"{checkpoint.model_type} ({checkpoint.architecture or 'no class named'})",
         "parameters": f"{checkpoint.parameters:,}",
         "layers": f"{depth}; the standard protocol pools layer {standard_layer(depth)}",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.commands.options import CacheDir, Data, Format, Offline, with_options
-from harness.commands.outputs import errors, print_json
+from harness.commands.outputs import errors, print_json, print_notes
 from harness.evaluation.options import Options
 
 
@@ -17,10 +18,24 @@ def tasks(
     intermediate: Annotated[
         bool, typer.Option("--intermediate", "-i", help="Those of `xharness train`.")
     ] = False,
+    overlap: Annotated[
+        bool,
+        typer.Option("--overlap", help="Which targets' examples occur in NAME's training data."),
+    ] = False,
+    data: Data = None,
+    cache_dir: CacheDir = None,
     format: Format = "table",
 ) -> None:
-    """List the tasks and suites, or show one card; target tasks, or the intermediate ones."""
+    """List the tasks and suites, or show one card; target tasks, or the intermediate ones.
+
+    With --overlap: of every target whose data lies in --data (or the cache), by language, the share
+    of its examples of which a text is in the training data, or shares 13 words in a row with it (26
+    characters in scripts without spaces). Nothing is downloaded.
+    """
     with errors():
+        if overlap:
+            _show_overlap(name, data, cache_dir, format)
+            return
         from harness.cards.task import card_names, read_card, read_cards, read_suites
         from harness.cards.training import intermediate_names
         from harness.terminal import training_tasks as listing
@@ -55,6 +70,28 @@ def tasks(
             )
             return
         stdout().print(task_table(chosen, cards, everything=name is None))
+
+
+def _show_overlap(name: str | None, data: Path | None, cache_dir: Path | None, format: str) -> None:
+    from harness.data.folders import data_location
+    from harness.errors import UsageError
+    from harness.terminal import training_tasks as listing
+    from harness.terminal.console import stdout
+    from harness.training.contamination import as_record, measure
+    from harness.training.data.reading import read
+
+    if name is None:
+        raise UsageError("--overlap without a name: give an intermediate task or suite")
+    location = data_location(data, cache_dir, offline=True)
+    cards = listing.cards(name)
+    measured = measure(
+        [read(card, location) for card in cards], location, lambda text: print_notes([text])
+    )
+    if format == "json":
+        print_json(as_record(measured))
+    else:
+        declared = {task for card in cards for task in card.contaminates}
+        stdout().print(listing.overlap_table(measured, declared))
 
 
 @with_options(only=("suite", "tasks", "languages", "split", "cache_dir", "finetune"))

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from harness.errors import HarnessError, IncompleteError, UsageError, unknown_name
+from harness.errors import (
+    HarnessError,
+    IncompleteError,
+    UsageError,
+    together,
+    unknown_name,
+)
 from harness.evaluation.plan import Plan, by_task
 from harness.evaluation.pool import Pool, Workers
 from harness.evaluation.processes import local_workers
@@ -29,8 +35,8 @@ if TYPE_CHECKING:
     from harness.data.examples import Loaded
     from harness.evaluation.request import Request
 
-# Plans → each with its scores, in their order. An error of a later plan is raised after the scores
-# of those before it.
+# Plans → each with its scores, in their order. The error of a plan costs no other: it is raised
+# after the scores of all others.
 Engine = Callable[[Iterable[Plan], Reporter], Iterator[tuple[Plan, pa.Table]]]
 
 
@@ -38,9 +44,11 @@ def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.
     """This machine: one plan after another in this process, or all of them in several.
 
     Raises:
-        IncompleteError: with several processes, as ``pooled``.
+        HarnessError: why a plan could not be run, once the others are; with several processes, as
+            ``pooled``.
     """
     remaining = iter(plans)
+    failures: list[HarnessError] = []
     kept: dict[Any, Loaded] = {}
     for plan in remaining:
         if plan.request.runtime.worker_devices:  # those of all plans
@@ -48,7 +56,14 @@ def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.
             return
         # The caller may hold all plans to the end: they hold the same examples, then.
         plan = _with_kept(plan, kept)
-        yield plan, run(plan, reporter)
+        try:
+            table = run(plan, reporter)
+        except HarnessError as error:
+            failures.append(error)
+        else:
+            yield plan, table
+    if failures:
+        raise together(failures)
 
 
 def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.Table]]:
@@ -70,29 +85,23 @@ def pooled(
     """The shards of all plans, handed out to the workers that ``opened`` gives.
 
     Raises:
-        IncompleteError: shards failed (they are named, and a plan that could not be made; the
-            others are finished), or workers do not start.
+        IncompleteError: shards failed (they are named; the others are finished), or workers do
+            not start.
     """
     planned: list[Plan] = []
     kept: dict[Any, Loaded] = {}
-    broken: HarnessError | None = None
-    try:
-        for plan in plans:
-            reporter.planned(plan)
-            planned.append(_with_kept(plan, kept))
-    except HarnessError as error:
-        broken = error
+    for plan in plans:
+        reporter.planned(plan)
+        planned.append(_with_kept(plan, kept))
     failures: list[str] = []
     for plan, tables in _run(planned, reporter, failures, opened):
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
-    if broken is not None and not failures:
-        raise broken
     missing = ", ".join(dict.fromkeys(task for plan in planned for task in by_task(plan.missing)))
     if failures:
         raise IncompleteError(
             f"incomplete, {len(failures)} failed: {', '.join(failures[:5])}"
             f"{', …' if len(failures) > 5 else ''}; the others are finished and kept"
-            f"{f'; no data for {missing}' if missing else ''}{f'; {broken}' if broken else ''}"
+            f"{f'; no data for {missing}' if missing else ''}"
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.data.folders import hub_cache
-from harness.errors import RefusedError, UsageError, one_line
+from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError, one_line
 from harness.evaluation.options import check_text
 from harness.evaluation.plan import Plan, check_applies, make_plan
 from harness.evaluation.request import Request, Runtime
@@ -39,50 +40,67 @@ def plan_model(model: Model, request: Request, *, download: bool = True) -> Plan
 
 
 def plan_models(
-    models: Sequence[Model], request: Request, runtime: Runtime | None = None
+    models: Sequence[Model], request: Request, runtime: Runtime, failures: list[HarnessError]
 ) -> Iterator[Plan]:
     """The plan of each model, one after another; all models are resolved and vetted before.
 
-    Of several, none is downloaded before it is known that all of them exist and fit on the disk,
-    and that the protocol applies to each. ``runtime``: where the runs take place, if it is not
-    where the request says, from which the checkpoints come.
+    ``runtime``: where the runs take place; checkpoints come from where the request says.
+    ``failures`` gets the error of each model that cannot be evaluated: it costs no other model.
 
     Raises:
-        HarnessError: one of its subclasses, as ``xharness eval`` says. Before the first plan: of
-            any model. Later: of the data of one, or where the vectors of one do not fit.
+        UsageError: what was asked for makes no sense, mostly for all models.
+        IncompleteError: the models do not fit on the disk together.
     """
     from harness.evaluation.space import check_folder, check_space
 
-    check_folder("--out", request.runtime.out)
-    check_folder("--cache-dir", request.runtime.cache)
+    check_folder("--out", runtime.out)
+    check_folder("--cache-dir", runtime.cache)
+    found: list[Checkpoint] = []
     if len(models) > 1:
-        _look_up([one for one in models if isinstance(one, str)], request)
-    checkpoints = [find_model(one, request) for one in models]
-    for checkpoint in checkpoints if len(models) > 1 else ():
-        try:
-            check_applies(checkpoint, request)
-        except RefusedError as error:  # of several models, this one
-            raise RefusedError(f"{checkpoint.label}: {error}") from error
+        _check_room([one for one in models if isinstance(one, str)], request)
+    for one in models:
+        with collecting(failures):
+            checkpoint = find_model(one, request)
+            if len(models) > 1:
+                check_applies(checkpoint, request)
+            found.append(checkpoint)
 
     def plans() -> Iterator[Plan]:
-        for checkpoint in checkpoints:
-            plan = make_plan(checkpoint, replace(request, runtime=runtime or request.runtime))
-            check_space(plan)
-            yield plan
+        for checkpoint in found:
+            planned: list[Plan] = []
+            with collecting(failures):
+                plan = make_plan(checkpoint, replace(request, runtime=runtime))
+                check_space(plan)
+                planned.append(plan)
+            yield from planned
 
     return plans()
 
 
-def _look_up(names: Sequence[str], request: Request) -> None:
-    """Ask the Hub for all models, and whether there is room for what is not on disk yet."""
+@contextmanager
+def collecting(failures: list[HarnessError]) -> Iterator[None]:
+    """Keep an error that is one model's for later; one about the options is raised."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except HarnessError as error:
+        failures.append(error)
+
+
+def _check_room(names: Sequence[str], request: Request) -> None:
+    """Whether there is room for all models that are not on the disk yet, taken together."""
     from harness.checkpoint.resolve import is_folder, parse_model
-    from harness.checkpoint.snapshot import check_room, pending
+    from harness.checkpoint.snapshot import Pending, check_room, pending
 
     if request.location.offline:
         return
     cache = hub_cache(request.runtime.cache)
     asked = [parse_model(name) for name in names if name != DEMO_MODEL and not is_folder(name)]
-    found = [pending(name, revision, cache=cache) for name, revision in asked]
+    found: list[Pending] = []
+    for name, revision in asked:
+        with suppress(NotFoundError, RefusedError):  # its own error, when it is resolved
+            found.append(pending(name, revision, cache=cache))
     check_room(", ".join(one.id for one in found if one.missing), found, cache=cache)
 
 

@@ -75,7 +75,10 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     for tuning, tasks in groups(plan):
         checkpoint, tuning_provenance = None, None
         if tuning is not None and not all(task.finished for task in tasks):
-            with reporter.tuning(tuning) as watcher:
+            with (
+                reporter.tuning(tuning) as watcher,
+                refusing(plan.checkpoint, "cannot be tuned"),
+            ):
                 checkpoint = tuned(tuning, plan.request.location, watcher)
             tuning_provenance = provenance(tuning, checkpoint)
         contexts = [
@@ -259,7 +262,15 @@ class LazyReader:
         return (*notes, READS_PADDING) if one_length else notes
 
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
-        """As ``Reader.read``."""
+        """As ``Reader.read``; whatever the model raises over it is a refusal.
+
+        Raises:
+            RefusedError: it cannot be loaded or read with.
+        """
+        with refusing(self._checkpoint, "cannot answer questions"):
+            return self._read(pairs, lang)
+
+    def _read(self, pairs: Sequence[tuple[str, str]], lang: str) -> Any:
         if self._reader is None:
             request = self._request
             model, tokenizer = load_reader(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harness.checkpoint.layers import texts_first
 from harness.checkpoint.loading import depth, encoder_layers, load_encoder, max_positions, refusing
-from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
+from harness.checkpoint.tokenizer import LONG, LONGEST, Side, Tokenizer, load_tokenizer
 from harness.errors import RefusedError
 from harness.inference.batching import budget, distinct, halving, on_device, pad_id, token_batches
 from harness.inference.pooling import build_steps, pool
@@ -48,6 +48,11 @@ if TYPE_CHECKING:
 VERSION = 3  # raised when a change here changes a vector: what is stored is then not used
 DECIDING = ("torch", "transformers", "tokenizers")
 TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
+UNENCODED = "cannot encode"
+CUT_EARLY = (
+    f"some texts of more than {LONGEST:,} characters were cut to so many before they were "
+    "tokenised, and not at the boundary of a word: their last tokens may differ"
+)
 CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
 # Of what decides a vector, what says nothing of a text's token ids.
 AFTER_TOKENS = ("device", "pooling", "layer", "dtype", "steps")
@@ -140,11 +145,13 @@ class Encoder:
         self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
         self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
         self._one_length: bool | None = None
+        self._cut_early: dict[tuple[bytes, Role], bool] = {}  # of very long texts
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said beside the scores of these vectors."""
         notes = load_tokenizer(self.checkpoint).notes
+        notes = (*notes, CUT_EARLY) if any(self._cut_early.values()) else notes
         return (*notes, ONE_LENGTH) if self.one_length else notes
 
     @property
@@ -218,6 +225,7 @@ class Encoder:
         What the store does not know is tokenised, CHUNK texts at a time, and kept there.
         """
         keys = [text_key(text) for text in texts]
+        self._note_long(texts, keys, role)
         store = self._token_store(role)
         unknown = np.flatnonzero(store.missing(keys))
         if len(unknown):
@@ -225,13 +233,25 @@ class Encoder:
             encoding = next(iter(self.encodings.values()))
             for start in range(0, len(unknown), CHUNK):
                 rows = unknown[start : start + CHUNK]
-                ids = tokenize(tokenizer, [texts[row] for row in rows], encoding, role)
+                with refusing(self.checkpoint, UNENCODED):
+                    ids = tokenize(tokenizer, [texts[row] for row in rows], encoding, role)
                 found = [ids_key(row) for row in ids]
                 self._ids = dict(zip(found, ids, strict=True))
                 values = np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, KEY_BYTES)
                 store.append([keys[row] for row in rows], values)
             store.flush()
         return [row.tobytes() for row in store.get(keys)]
+
+    def _note_long(self, texts: Sequence[str], keys: Sequence[bytes], role: Role) -> None:
+        """Remember which very long texts lose more than their tokens' number says."""
+        encoding = next(iter(self.encodings.values()))
+        for text, key in zip(texts, keys, strict=True):
+            if len(text) > LONG and (key, role) not in self._cut_early:
+                with refusing(self.checkpoint, UNENCODED):
+                    tokenizer, side = _settings(load_tokenizer(self.checkpoint), encoding)
+                    whole = encoding.prompts[role] + text
+                    _, exact = tokenizer.shortened(whole, encoding.lengths[role], side)
+                self._cut_early[key, role] = not exact
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:
         """Take ``texts`` as encoded earlier in this plan.
@@ -309,6 +329,18 @@ class Encoder:
         return gone
 
     def _encode_part(
+        self,
+        texts: Sequence[str],
+        keys: Sequence[bytes],
+        missing: npt.NDArray[np.bool_],
+        role: Role,
+        lang: str,
+        share: tuple[int, int],
+    ) -> None:
+        with refusing(self.checkpoint, UNENCODED):
+            self._encode_batches(texts, keys, missing, role, lang, share)
+
+    def _encode_batches(
         self,
         texts: Sequence[str],
         keys: Sequence[bytes],
@@ -410,19 +442,24 @@ def tokenize(
     """
     prompt = encoding.prompts[role]
     whole = [prompt + text for text in texts] if prompt else list(texts)
-    if encoding.lower_case:
-        tokenizer = tokenizer.lower_cased
+    tokenizer, side = _settings(tokenizer, encoding)
     rows: list[list[int]] = []
     for start in range(0, len(whole), TOKENISED):
         rows += tokenizer.ids(
             whole[start : start + TOKENISED],
             special_tokens=encoding.special_tokens,
             max_length=encoding.lengths[role],
-            side=tokenizer.truncation_side if encoding.declared_side else "right",
+            side=side,
         )
     special = tokenizer.special
     fallback = [special.get("bos_token", special.get("eos_token", 0))]
     return [np.asarray(row or fallback, dtype=np.int32) for row in rows]
+
+
+def _settings(tokenizer: Tokenizer, encoding: Encoding) -> tuple[Tokenizer, Side]:
+    """The tokenizer that an encoding means, and the side on which it cuts."""
+    side = tokenizer.truncation_side if encoding.declared_side else "right"
+    return (tokenizer.lower_cased if encoding.lower_case else tokenizer), side
 
 
 def _cutting(tokenizer: Any) -> Callable[[str, int], Ids]:

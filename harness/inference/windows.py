@@ -97,9 +97,12 @@ def cut_questions(tokenizer: Tokenizer, questions: Sequence[str], shape: WindowS
     more pieces than it was cut to; that matters only where they would leave no room for the
     context, and then more is cut.
     """
-    cut = [question.lstrip() for question in questions]
     special = tokenizer.special_count(pair=True)
     most = shape.max_length - special - shape.stride - 1
+    cut = []
+    for question in questions:
+        kept, exact = tokenizer.shortened(question.lstrip(), max(shape.question_length, most) + 1)
+        cut.append(kept if exact else question)  # what cannot be cut exactly is refused below
     keep, bound = shape.question_length, shape.question_length
     rows = list(range(len(cut)))
     while rows:
@@ -138,6 +141,7 @@ def make_windows(
             max_length=shape.max_length,
             truncation="only_second" if question_first else "only_first",
             stride=shape.stride,
+            whole=True,
         )
         for number, whole in enumerate(encoded, start=begin):
             for window in (whole, *whole.overflowing):

@@ -71,6 +71,7 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
         found = pickled(name, revision, cache=cache)
         folder, source = found.folder, f"{found.id}@{found.commit}"
         names = file_names(folder)
+    names = [name for name in names if (folder / name).is_file()]
     pickles = pickles_in(names)
     if any(file.endswith(".safetensors") for file in counted(names)):
         raise UsageError(f"{model} has safetensors already: evaluate it as it is")

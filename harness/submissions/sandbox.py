@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.io.limits import bound as bound
+
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # linux/prctl.h, seccomp.h
 ALLOW, DENY = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EACCES
@@ -100,18 +102,3 @@ def refuse_events(writable: Path) -> str:
 
     sys.addaudithook(refuse)
     return "sockets, programs and files elsewhere refused by the interpreter"
-
-
-def bound(memory: int, seconds: int, file_size: int) -> str:
-    """Limits of this process: bytes of memory beyond what it has, CPU seconds, bytes of a file."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
-    status = Path("/proc/self/statm")
-    if sys.platform != "linux" or not status.is_file():
-        return "memory not bounded on this system"
-    now = int(status.read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + memory, now + memory))
-    return f"{memory / 2**30:.1f} GiB of memory"

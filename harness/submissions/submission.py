@@ -20,6 +20,7 @@ from harness.errors import DataError, UsageError, unknown_name
 from harness.io.strict_yaml import Strict, read_model
 
 CONVERT = "xharness convert"  # where safetensors come from that are nowhere published
+CONTAMINATED = 0.01  # the largest share of a language that is put down to chance
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]*")
 # Training on the first shows the second too: the same questions, or the same text.
 SAME_DATA: Mapping[str, tuple[str, ...]] = {
@@ -61,21 +62,25 @@ def targets() -> tuple[str, ...]:
 
 
 Revision = Annotated[str | None, AfterValidator(_revision)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Overlap = dict[Annotated[str, AfterValidator(_target)], dict[str, dict[str, Share]]]
 
 
 class Submission(Strict):
     """One checkpoint; the file's stem is its slug.
 
     ``revision``: a commit, ``local:<sha256>``, or nothing while the submission is pending.
-    ``languages``: those of the intermediate training data, ``multilingual`` where they are many
-    and not named. ``contaminated``: target tasks whose data it was trained on; what its base was
-    trained on is added by ``contamination``. ``conversion``: where its safetensors come from, when
-    its authors published a pickle only: the Hub's pull request at whose commit it is pinned, or
-    ``xharness convert``. ``stand_in``: made to try the board with, no evidence about any
-    objective. ``recipe``, ``seed``: how it was trained, and the seed of that training;
-    checkpoints of one recipe and base differ in the seed alone, and count as one. ``matched``: the
-    design that it belongs to; checkpoints of one design were made alike but for the languages of
-    their data, and are contrasted with each other alone.
+    ``languages``: those of the intermediate training data, ``multilingual`` where they are many and
+    not named. ``contaminated``: target tasks whose data it was trained on; what its base was
+    trained on is added by ``contamination``. ``overlap``: target → split → language → the share of
+    its examples that occur in the training data, as `harness.training.overlap` counts them; a
+    language without any is left out, and a target that was not measured too. ``conversion``: where
+    its safetensors come from, when its authors published a pickle only: the Hub's pull request at
+    whose commit it is pinned, or ``xharness convert``. ``stand_in``: made to try the board with, no
+    evidence about any objective. ``recipe``, ``seed``: how it was trained, and the seed of that
+    training; checkpoints of one recipe and base differ in the seed alone, and count as one.
+    ``matched``: the design that it belongs to; checkpoints of one design were made alike but for
+    the languages of their data, and are contrasted with each other alone.
     """
 
     model: str = Field(min_length=1, max_length=200, pattern=r"^[\w.-]+(/[\w.-]+)?$")
@@ -85,6 +90,7 @@ class Submission(Strict):
     objective: Objective
     languages: list[Annotated[str, AfterValidator(_language)]] = Field(default_factory=list)
     datasets: list[str] = Field(default_factory=list)
+    overlap: Overlap = Field(default_factory=dict)
     contaminated: list[Annotated[str, AfterValidator(_target)]] = Field(default_factory=list)
     licence: str | None = None
     protocol: Literal["standard", "native"] = "standard"
@@ -102,6 +108,15 @@ class Submission(Strict):
         if found := contradictions(self.model_dump()):
             raise ValueError(found[0][1])
         return self
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """The targets that it overlaps with in a language by more than chance explains."""
+        return frozenset(
+            target
+            for target, splits in self.overlap.items()
+            if any(share > CONTAMINATED for shares in splits.values() for share in shares.values())
+        )
 
     @property
     def pending(self) -> bool:
@@ -188,6 +203,8 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
 def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset[str]:
     """The target tasks that a checkpoint, or a checkpoint it started from, was trained on.
 
+    Those that submissions declare, and those that were measured.
+
     Raises:
         DataError: bases go round in a circle.
     """
@@ -198,7 +215,7 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
         if at in chain:
             raise DataError(f"submissions: bases go round in a circle: {' → '.join([*chain, at])}")
         chain.append(at)
-        tasks |= set(submissions[at].contaminated)
+        tasks |= {*submissions[at].contaminated, *submissions[at].measured}
         at = base_of(at, submissions)
     return frozenset(tasks | {same for task in tasks for same in SAME_DATA.get(task, ())})
 
@@ -237,3 +254,26 @@ def language_word(languages: Iterable[str]) -> str:
     if codes == {"en"}:
         return "English"
     return codes.pop() if len(codes) == 1 else MULTILINGUAL
+
+
+def overlap_words(overlap: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """What was measured, in words: the three languages with the highest shares of each split."""
+    found, none = [], []
+    for target, splits in overlap.items():
+        for split, shares in splits.items():
+            most = sorted(shares.items(), key=lambda one: (-one[1], one[0]))
+            shown = [f"{lang} {_percent(share)} %" for lang, share in most[:3]]
+            if len(most) > 3:
+                shown.append(f"and {len(most) - 3} others, none with more")
+            if shown:
+                found.append(f"{target} ({split}) {', '.join(shown)}")
+            else:
+                none.append(f"{target} ({split})")
+    if none:
+        found.append(f"none in {', '.join(none)}")
+    return "; ".join(found) or "not measured"
+
+
+def _percent(share: float) -> str:
+    """A share above zero in percent; what rounds to zero is less than a tenth."""
+    return f"{100 * share:.1f}" if share >= 0.0005 else "< 0.1"

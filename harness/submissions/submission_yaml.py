@@ -16,7 +16,7 @@ def as_yaml(submission: Submission) -> str:
     fields = {
         key: value
         for key, value in submission.model_dump().items()
-        if value is not None and value is not False and value != []
+        if value is not None and value is not False and value not in ([], {})
     }
     text = yaml.dump(
         fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from harness.cards.training import (
@@ -10,9 +11,12 @@ from harness.cards.training import (
     read_intermediate,
     read_intermediate_suites,
 )
+from harness.submissions.submission import CONTAMINATED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from harness.training.contamination import Measured
 
 
 def suites() -> list[str]:
@@ -56,6 +60,43 @@ def shown(name: str | None) -> RenderableType:
             ", ".join(card.contaminates),
             ", ".join(inside),
         )
+    return table
+
+
+def cards(name: str) -> list[IntermediateCard]:
+    """The cards of a suite, or the one card of that name."""
+    return _cards(name) if name in suites() else [read_intermediate(name)]
+
+
+def overlap_table(measured: Measured, declared: Collection[str]) -> RenderableType:
+    """A row for each language with examples that occur in training, and one for what has none.
+
+    ``declared``: the targets that the cards say are contaminated.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for heading in ("target", "split", "language", "examples", "exact", "run", "either", "share",
+                    "declared", "counts as contaminated"):  # fmt: skip
+        number = heading in ("examples", "exact", "run", "either", "share")
+        table.add_column(heading, justify="right" if number else "left")
+    for target, splits in measured.items():
+        known = "yes" if target in declared else "no"
+        for split, counts in splits.items():
+            for lang, one in counts.items():
+                if one.either:
+                    above = "yes" if one.share > CONTAMINATED else "no"
+                    table.add_row(
+                        target, split, lang, f"{one.examples:,}", f"{one.exact:,}", f"{one.run:,}",
+                        f"{one.either:,}", f"{100 * one.share:.2f} %", known, above,
+                    )  # fmt: skip
+            clean = [one for one in counts.values() if not one.either]
+            if clean:
+                examples = sum(one.examples for one in clean)
+                table.add_row(
+                    target, split, f"{len(clean)} without any", f"{examples:,}", "0", "0", "0",
+                    "0.00 %", known, "no",
+                )  # fmt: skip
     return table
 
 

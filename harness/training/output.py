@@ -17,8 +17,9 @@ from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.vet import TOKENIZER_FILES
 from harness.checkpoint.weights import WEIGHTS
 from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
-from harness.submissions.submission import Submission
+from harness.submissions.submission import Submission, overlap_words
 from harness.submissions.submission_yaml import as_yaml
+from harness.training.contamination import Measured, as_record, shares
 from harness.training.curve import Curve, svg
 
 RECORD = "training.json"  # there last: a folder with it is finished
@@ -27,12 +28,16 @@ FINAL = "final"  # where the target's files are before they are moved
 
 @dataclass(frozen=True)
 class Made:
-    """A finished run, for its record. ``sets``: task → languages, files, rows and the rest."""
+    """A finished run, for its record. ``sets``: task → languages, files, rows and the rest.
+
+    ``overlap``: what of the targets' data occurs in that of all tasks together.
+    """
 
     base: Checkpoint
     cards: Sequence[IntermediateCard]
     sets: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any]
+    overlap: Measured
     steps: int
     command: str
     versions: Mapping[str, Any]
@@ -163,6 +168,7 @@ def _record(made: Made, revision: str) -> dict[str, Any]:
         "revision": revision,
         "base": {"id": made.base.id, "revision": made.base.revision},
         "tasks": made.sets,
+        "overlap": as_record(made.overlap),
         "settings": made.settings,
         "steps": made.steps,
         "command": made.command,
@@ -203,6 +209,7 @@ def _submission(made: Made, name: str, revision: str) -> Submission:
         languages=sorted({lang for part in made.sets.values() for lang in part["languages"]}),
         datasets=[card.title for card in cards],
         contaminated=sorted({task for card in cards for task in card.contaminates}),
+        overlap=shares(made.overlap),
         stand_in=any(card.stand_in for card in cards),
         recipe=recipe_name(made),
         seed=made.settings["seed"],
@@ -243,7 +250,9 @@ Intermediate-task training of {made.base.label}.
 
 {trained}
 
-Target tasks whose data it was trained on: {seen}.
+Target tasks whose data it was trained on, as its cards declare: {seen}.
+
+Examples of target tasks that occur in its data, as measured: {overlap_words(shares(made.overlap))}.
 {use}
 ## Recipe
 

@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.inference.batching import pad_id
 from harness.io.environment import harness_version, libraries
 from harness.training.batches import Steps, TaskData
+from harness.training.contamination import measure
 from harness.training.curve import Curve, Unwritten
 from harness.training.data.examples import TrainingSet
 from harness.training.data.features import Codec, encode
@@ -48,11 +49,15 @@ def train(order: Order, location: DataLocation, told: Told | None = None) -> Pat
     if not order.fresh and finished(order.out, settings):
         return order.out
     with alone(order.out) if first else nullcontext():
-        return _train(order, sets, settings, told or Silent())
+        return _train(order, sets, settings, location, told or Silent())
 
 
 def _train(
-    order: Order, sets: Mapping[str, TrainingSet], settings: Mapping[str, Any], told: Told
+    order: Order,
+    sets: Mapping[str, TrainingSet],
+    settings: Mapping[str, Any],
+    location: DataLocation,
+    told: Told,
 ) -> Path:
     work, first = order.out / WORK, process()[0] == 0
     if first:
@@ -94,6 +99,7 @@ def _train(
                 cards=order.cards,
                 sets=described,
                 settings=settings,
+                overlap=measure(sets.values(), location, told.say),
                 steps=len(steps),
                 command=order.command,
                 versions={"xharness": harness_version(), "libraries": _libraries()},

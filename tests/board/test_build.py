@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -322,6 +323,22 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
     assert "trained on its data" in named["English QA − base"].left_out[0]
     assert {row["contaminated"] for row in board.scores.to_pylist()
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
+
+
+def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
+    hand_worked(root)
+    submit(
+        root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"],
+        overlap="{demo_bitext: {test: {de: 0.25}}, xquad: {test: {}}}",
+    )  # fmt: skip
+    board = read_board(root)
+    page = unescape(render(board)["leaderboard/checkpoints/english-qa.md"].decode())
+    assert "| contaminated | demo_bitext |" in page
+    assert "| contaminated, as declared | none |" in page
+    assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
+    assert "trained on this task's data: not ranked, not contrasted" in page
+    named = {one.name: one for one in board.contrasts if one.track == "frozen"}
+    assert "trained on its data" in named["English QA − base"].left_out[0]
 
 
 def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:

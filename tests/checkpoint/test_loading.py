@@ -323,10 +323,12 @@ def test_a_configuration_that_makes_no_model(
     assert "\n" not in str(caught.value)
 
 
-def test_attention_from_elsewhere_is_not_fetched(tmp_path: Path) -> None:
-    named = {"_attn_implementation": "org/kernel", "attn_implementation": "org/kernel"}
-    checkpoint = changed(build("bert", tmp_path / "m"), named)
-    model, _ = encoder(checkpoint)
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_attention_from_elsewhere_is_refused(tmp_path: Path, key: str) -> None:
+    folder = build("bert", tmp_path / "m")
+    with pytest.raises(RefusedError, match=f"attention from elsewhere .{key} = 'org/kernel'"):
+        changed(folder, {key: "org/kernel"})
+    model, _ = encoder(changed(folder, {key: "eager"}))
     assert model.config._attn_implementation == "sdpa"
 
 

@@ -419,7 +419,7 @@ def test_a_tokenizer_that_names_other_files(
         ({"r": 100_000}, "1 to 4,096"),
         ({"base_model_name_or_path": None}, "base_model_name_or_path"),
         ({"megatron_config": {}, "megatron_core": "os"}, ""),
-        ({"megatron_config": {"a": 1}, "megatron_core": "os"}, "module by name"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "os"}, "megatron_config"),
         ({"init_lora_weights": "pissa"}, "changed base weights"),
     ],
 )

@@ -88,6 +88,20 @@ def test_tasks_lists_cards_and_shows_one(run: Run) -> None:
     assert run("tasks", "lareq").code == 2
 
 
+def test_overlap_of_training_data_with_targets(run: Run, tmp_path: Path) -> None:
+    asked = ("tasks", "demo_qa_en", "--overlap", "--cache-dir", tmp_path)
+    found = json.loads(run(*asked, "--format", "json").stdout)
+    german = found["demo_bitext"]["test"]["de"]
+    assert german["examples"] > 0
+    assert german["share"] == german["either"] / german["examples"]
+    assert "counts as contaminated" in run(*asked).stdout
+    assert run("tasks", "--overlap").code == 2
+    assert run("tasks", "tatoeba", "--overlap").code == 2  # a target, nothing to train on
+    nowhere = run("tasks", "mlqa_en", "--overlap", "--data", tmp_path, "--cache-dir", tmp_path)
+    assert nowhere.code == 5
+    assert "Traceback" not in nowhere.stderr
+
+
 def test_cache_is_listed_and_pruned(run: Run, tmp_path: Path) -> None:
     options = ("--suite", "demo", "--task", "demo_bitext", "--lang", "de")
     cache = tmp_path / "cache"

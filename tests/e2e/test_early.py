@@ -10,9 +10,16 @@ import pytest
 from harness.cards.languages import canonical
 from harness.cards.task import card_names, read_card
 from harness.checkpoint.resolve import parse_model
-from harness.errors import IncompleteError, UsageError
+from harness.errors import (
+    HarnessError,
+    IncompleteError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
 from harness.evaluation import space
-from harness.evaluation.options import choose_device, listed
+from harness.evaluation.models import plan_models
+from harness.evaluation.options import Options, choose_device, listed, make_request
 from harness.evaluation.plan import by_task
 from harness.evaluation.smoke import NOTE
 from tests.checkpoints import build
@@ -33,29 +40,16 @@ def refused(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("engine", ["local", "workers"])
-@pytest.mark.parametrize("code", [3, 4])
-def test_no_model_is_evaluated_where_another_cannot_be(
-    run: Run, plain: Path, tmp_path: Path, code: int, engine: str
-) -> None:
+def test_every_model_is_looked_at_before_the_first_is_planned(plain: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    if code == 4:
-        shutil.copytree(plain, other)
-        refused(other)
-    workers = ("--workers", 2) if engine == "workers" else ()
-    ran = run(*DEMO[:2], other, *DEMO[2:], *workers, "--out", tmp_path / "out")
-    assert ran.code == code, ran.stderr
-    assert one_line(ran.stderr)
-    assert ran.stdout == ""
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_protocol_that_does_not_apply_to_one_of_several(
-    run: Run, plain: Path, tmp_path: Path
-) -> None:
-    ran = run(*DEMO[:2], plain, *DEMO[2:], "--protocol", "native", "--out", tmp_path / "out")
-    assert ran.code == 4
-    assert ran.stderr.startswith("error: xharness-demo")
+    shutil.copytree(plain, other)
+    refused(other)
+    request = make_request(Options(suite="demo", out=tmp_path / "out", cache_dir=tmp_path / "c"))
+    failures: list[HarnessError] = []
+    models = [str(plain), str(other), str(tmp_path / "none")]
+    plans = plan_models(models, request, request.runtime, failures)
+    assert [type(one) for one in failures] == [RefusedError, NotFoundError]
+    assert [plan.checkpoint.id for plan in plans] == ["plain"]
     assert not (tmp_path / "out").exists()
 
 

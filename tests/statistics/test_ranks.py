@@ -74,6 +74,28 @@ def test_order_of_input_and_seed() -> None:
     assert straight == tie_groups(names, values, np.random.default_rng(0), 2000)
 
 
+def test_the_unit_of_a_score_says_nothing() -> None:
+    values = profiles(0.5, 0.6, 0.52, 0.3)
+    for unit in (100, 1e-6):
+        found = [
+            [(place.name, place.rank, place.leader, place.p)
+             for place in tie_groups(list("wxyz"), each, np.random.default_rng(0), 500)]
+            for each in (values, values * unit)
+        ]  # fmt: skip
+        assert found[0] == found[1]
+
+
+def test_what_all_have_in_common_says_nothing() -> None:
+    # Three queries of a hundred tell the two apart: p = 2/8.
+    values = np.arange(100)[:, None] < np.array([50, 53])
+    common = np.random.default_rng(1).integers(0, 2**22, (100, 1))
+    found = [
+        tie_groups(["a", "b"], each.astype(float), np.random.default_rng(0), 4000)[1].p
+        for each in (values, values + common)
+    ]
+    assert found[0] == found[1] == pytest.approx(2 / 8, abs=0.02)
+
+
 def test_names_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="one for each"):
         tie_groups(["a", "a"], profiles(0.5, 0.4), np.random.default_rng(0))

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.statistics.paired import Paired
 from harness.statistics.resampling import (
+    STEPS,
+    _poisson,
     cluster_signs,
     cluster_weights,
     flip_p,
@@ -55,6 +57,25 @@ def test_counts_of_weights_follow_the_binomial() -> None:
     expected = binom.pmf(np.arange(6), clusters, 1 / clusters)
     expected[5] = 1 - expected[:5].sum()
     assert chisquare(seen, expected * 20_000).pvalue > 0.001
+
+
+class EveryStep:
+    """A generator that draws each of the 65,536 coarse steps once, and then their middles."""
+
+    def integers(self, low: int, high: int, size: int, dtype: type) -> np.ndarray:  # type: ignore[type-arg]
+        assert (low, high, size, dtype) == (0, 2**64, STEPS // 4, np.uint64)
+        return np.arange(STEPS, dtype=np.uint16).view(np.uint64)
+
+    def random(self, size: int) -> np.ndarray:  # type: ignore[type-arg]
+        return np.full(size, 0.5)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.7, 0.1])
+def test_counts_are_the_quantiles_of_poisson_at_every_step(rate: float) -> None:
+    from scipy.stats import poisson
+
+    found = _poisson(rate, (STEPS, 1), EveryStep())  # type: ignore[arg-type]
+    assert np.array_equal(found[:, 0], poisson.ppf((np.arange(STEPS) + 0.5) / STEPS, rate))
 
 
 def test_pairs_of_weights_are_negatively_correlated() -> None:

@@ -55,6 +55,19 @@ def test_words(found: Estimate, adjusted: Adjusted, word: str) -> None:
     assert without.word == (word if word != "equal within δ" else "no clear difference")
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(-0.25, 0.25, "equal within δ"), (-0.5, 0.25, "no clear difference"),
+     (-0.25, 0.5, "no clear difference")],
+)  # fmt: skip
+def test_an_interval_that_reaches_delta_does_not_lie_inside_it(
+    low: float, high: float, word: str
+) -> None:
+    found = Estimate(0.0, low, high, 1.0, 0, family_low=low, family_high=high)
+    for adjusted in (Adjusted("none", None, 1), Adjusted("Holm", 1.0, 8)):
+        assert judge(found, RECIPE, adjusted, delta=0.5).word == word
+
+
 def test_not_known() -> None:
     clear = estimate(0.2, 0.01, 0.001)
     descriptive = judge(clear, Evidence("descriptive", (2, 1), (2, 1)))

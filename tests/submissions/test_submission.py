@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError
+from harness.io.strict_yaml import parse, validated
 from harness.submissions.submission import (
     Submission,
     base_of,
     contamination,
     find_slug,
     kind_of,
+    overlap_words,
     read_submissions,
 )  # fmt: skip
+from harness.submissions.submission_yaml import as_yaml
 
 COMMIT = "a" * 40
 
@@ -87,6 +90,36 @@ def test_contamination_is_inherited(tmp_path: Path) -> None:
     assert contamination("b", found) == {"tydiqa"}
     assert contamination("c", found) == {"tydiqa", "xquad", "lareqa"}  # the same questions
     assert base_of("c", found) == "b"
+
+
+def test_what_was_measured_counts_above_one_percent(tmp_path: Path) -> None:
+    write(tmp_path, "a", "model: org/a\nobjective: mlm\nlanguages: [en]\noverlap:\n"
+          "  tatoeba: {test: {de: 0.01}}\n"
+          "  bucc2018: {dev: {zh: 0.000001}, test: {}}\n"
+          "  xquad: {test: {en: 0.010001, de: 0.002}}\n")  # fmt: skip
+    write(tmp_path, "b", "model: org/b\nbase: org/a\nobjective: nli\nlanguages: [en]\n")
+    found = read_submissions(tmp_path)
+    assert found["a"].contaminated == []
+    assert found["a"].measured == {"xquad"}
+    assert contamination("a", found) == contamination("b", found) == {"xquad", "lareqa"}
+    assert validated(parse(as_yaml(found["a"]).encode(), "a"), Submission) == found["a"]
+    assert "overlap" not in as_yaml(found["b"])
+    assert overlap_words(found["a"].overlap) == (
+        "tatoeba (test) de 1.0 %; bucc2018 (dev) zh < 0.1 %; xquad (test) en 1.0 %, de 0.2 %;"
+        " none in bucc2018 (test)"
+    )
+    assert overlap_words(found["b"].overlap) == "not measured"
+    most = {"tatoeba": {"test": {"de": 0.5, "en": 1.0, "fr": 0.25, "ja": 0.125, "zh": 0.25}}}
+    assert overlap_words(most) == (
+        "tatoeba (test) en 100.0 %, de 50.0 %, fr 25.0 %, and 2 others, none with more"
+    )
+
+
+@pytest.mark.parametrize("overlap", ["{xquadd: {}}", "{xquad: {test: {en: 1.5}}}", "{xquad: 1}"])
+def test_an_overlap_that_is_none_is_refused(overlap: str, tmp_path: Path) -> None:
+    write(tmp_path, "x", f"model: org/x\nobjective: none\noverlap: {overlap}\n")
+    with pytest.raises(DataError, match=r"submissions/x\.yaml:3: overlap"):
+        read_submissions(tmp_path)
 
 
 def test_bases_in_a_circle(tmp_path: Path) -> None:

@@ -232,7 +232,9 @@ def text_features(examples: Sequence[Text], codec: Codec) -> Features:
     sources: list[int] = []
     for begin in range(0, len(examples), TEXTS_PER_CALL):
         encoded = codec.tokenizer.encode(
-            [one.text for one in examples[begin : begin + TEXTS_PER_CALL]], max_length=limit
+            [one.text for one in examples[begin : begin + TEXTS_PER_CALL]],
+            max_length=limit,
+            whole=True,
         )
         for number, whole in enumerate(encoded, start=begin):
             for piece in (whole, *whole.overflowing):
