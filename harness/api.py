@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.data.folders import cache_folder, data_location
@@ -98,6 +100,26 @@ class Evaluation:
             )
         return str(self.folders[0])
 
+    def plot(self, metric: str | None = None) -> Any:
+        """A figure of matplotlib: each language's score, one panel per task, models in colours.
+
+        ``metric``: None for the headline of each task. It is shown where a notebook shows figures;
+        ``figure.savefig(path)`` keeps it.
+
+        Raises:
+            UsageError: matplotlib is not installed, or nothing was measured in that metric.
+        """
+        from harness.terminal.plot import language_figure
+
+        return language_figure(self.table.to_pylist(), metric)
+
+    def _repr_html_(self) -> str:
+        """The scores as a notebook shows them."""
+        from harness.terminal.grids import html
+        from harness.terminal.scores import task_grid
+
+        return html(task_grid(self.table.to_pylist()))
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
@@ -141,9 +163,10 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
     import pyarrow as pa
 
     from harness.evaluation.engines import choose
-    from harness.evaluation.models import listed_models, plan_model
+    from harness.evaluation.models import listed_models, plan_models
     from harness.evaluation.reporting import Silent
     from harness.evaluation.run import check_complete
+    from harness.terminal.display import Display
 
     models = listed_models(model)
     request = make_request(options)
@@ -157,36 +180,30 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
                 "several devices or workers take Hub ids and folders: an object stays in this "
                 "process"
             )
-    reporter = options.reporter or Silent()
     plans: list[Plan] = []
     tables: list[pa.Table] = []
     failures: list[HarnessError] = []
-
-    def planned() -> Iterator[Plan]:
-        for one in models:
-            try:
-                found = plan_model(one, request)
-            except UsageError:
-                raise  # what was asked for, mostly of all models
-            except HarnessError as error:  # one model's: the others are measured
-                failures.append(error)
-            else:
-                yield found
-
-    try:
-        for one, table in choose(options.engine)(planned(), reporter):
-            plans.append(one)
-            tables.append(table)
-            reporter.measured(one, table)
-        for one in () if failures else plans:
-            check_complete(one, None)
-    except HarnessError as error:
-        failures += [error, *error.also]
-    if failures:
-        raise together(failures, pa.concat_tables(tables) if tables else None)
-    folders = [
-        request.runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans
-    ]
+    with ExitStack() as stack:
+        runtime = request.runtime
+        if options.smoke:  # neither results nor vectors are kept
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="xharness-smoke-")))
+            runtime = replace(runtime, out=folder / "results", cache=folder / "cache")
+        reporter = options.reporter
+        if reporter is None:
+            reporter = stack.enter_context(Display()) if options.progress else Silent()
+        try:
+            planned = plan_models(models, request, runtime, failures)
+            for one, table in choose(options.engine)(planned, reporter):
+                plans.append(one)
+                tables.append(table)
+                reporter.measured(one, table)
+            for one in () if failures else plans:
+                check_complete(one, None)
+        except HarnessError as error:
+            failures.append(error)
+        if failures:
+            raise together(failures, pa.concat_tables(tables) if tables else None)
+    folders = [runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans]
     between = partial(compare, out=request.runtime.out, cache_dir=options.cache_dir)
     return Evaluation(pa.concat_tables(tables), tuple(dict.fromkeys(folders)), between)
 
@@ -322,6 +339,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
     from harness.data.load import fetch
     from harness.evaluation.models import find_checkpoint
     from harness.evaluation.request import choose_cards, measured_after, split_of
+    from harness.terminal.console import counted
     from harness.training.data.sources import fetch as fetch_training
 
     chosen = choose_cards(request.selection)  # before anything is downloaded: it may not make sense
@@ -335,7 +353,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         if fetched.failures:
             failed[card.name] = next(iter(fetched.failures.values()))
         else:
-            yield f"{card.name}: {len(fetched.digests)} files ({fetched.route})"
+            yield f"{card.name}: {counted(len(fetched.digests), 'file')} ({fetched.route})"
     recipes = {
         recipe.train: recipe
         for card, _ in (chosen.cards if with_data else ())
@@ -347,7 +365,7 @@ def prefetch(models: Iterable[str], request: Request, *, with_data: bool = True)
         except IncompleteError as error:
             failed[name] = str(error)
         else:
-            yield f"{name}: {len(files.digests)} files ({files.route})"
+            yield f"{name}: {counted(len(files.digests), 'file')} ({files.route})"
     if with_data:
         yield from (f"left out: {why}" for why in chosen.left_out.values())
     if failed:

@@ -18,21 +18,24 @@ from harness.commands import (
     looking,
     planning,
     publishing,
+    showing,
     training,
 )
+from harness.commands.parsing import Command
 
 app = typer.Typer(
     name="xharness",
     help="Did intermediate-task training help a multilingual encoder? Evaluate any checkpoint on "
     "the XTREME-R retrieval and QA suite.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 cache_app = typer.Typer(
-    help="What is kept between runs: downloads and vectors.", no_args_is_help=True
+    help="What is kept between runs: downloads and vectors.",
+    no_args_is_help=True,
+    epilog="Examples: xharness cache ls; xharness cache prune --older-than 30",
 )
 
 # Each command and the example under its help.
@@ -41,7 +44,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
         "xharness eval sentence-transformers/all-MiniLM-L6-v2 --task tatoeba --lang de"
     ),
     planning.plan: "xharness plan org/name --suite retrieval --format jsonl",
-    evaluating.show: "xharness show leaderboard/results",
+    showing.show: "xharness show leaderboard/results --by-language --lang de,sw",
     evaluating.score: "xharness score predictions/",
     evaluating.export: "xharness export leaderboard/results/org__name/0123456789ab predictions/",
     training.train: "xharness train FacebookAI/xlm-roberta-base --intermediate squad_v1 --out ./x",
@@ -68,10 +71,10 @@ CACHE_COMMANDS: Mapping[str, tuple[Callable[..., None], str]] = {
 }
 
 for _command, _example in COMMANDS.items():
-    app.command(epilog=f"Example: {_example}")(_command)
+    app.command(cls=Command, epilog=f"Example: {_example}")(_command)
 app.add_typer(cache_app, name="cache")
 for _name, (_command, _example) in CACHE_COMMANDS.items():
-    cache_app.command(_name, epilog=f"Example: {_example}")(_command)
+    cache_app.command(_name, cls=Command, epilog=f"Example: {_example}")(_command)
 
 
 def _version(value: bool) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from harness.analysis.contrasts import Contrast, named_contrasts
 from harness.analysis.entries import TRACKS, Entry, make_entries
@@ -211,3 +212,19 @@ def _score_table(folded: Sequence[tuple[Folded, str]], entries: Sequence[Entry])
             }
         tables.append(score_rows(one, extra))
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+
+
+def read_board_scores(root: Path) -> list[dict[str, Any]]:
+    """The rows of the board's ``leaderboard/scores.parquet``; see ``harness.scores``.
+
+    Raises:
+        NotFoundError: there is no board. DataError: its file is damaged.
+    """
+    path = root / "leaderboard" / "scores.parquet"
+    if not path.is_file():
+        raise NotFoundError(f"no {path}: give the --root of a board, or run `xharness leaderboard`")
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: run `xharness leaderboard`") from error
+    return rows

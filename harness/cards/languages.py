@@ -10,6 +10,11 @@ from pathlib import Path
 
 from harness.errors import DataError, UsageError, one_line, unknown_name
 
+# What languages are also called, beside their name in the table.
+OTHER_NAMES = {
+    "mandarin": "zh", "farsi": "fa", "norwegian": "nb", "filipino": "tl", "castilian": "es",
+    "flemish": "nl", "bangla": "bn", "panjabi": "pa", "kiswahili": "sw",
+}  # fmt: skip
 HEADER = ["code", "iso639_3", "name", "script", "family", "genus", "resource", "files"]
 
 
@@ -48,11 +53,31 @@ def canonical(code: str) -> str:
     known = _aliases()
     if wanted in known:
         return known[wanted]
+    if meant := named_language(code):
+        raise UsageError(f"unknown language {code!r}: did you mean {meant.code} ({meant.name})?")
     if get_close_matches(wanted, known, n=1, cutoff=0.5):
         raise unknown_name("language", code, known)
     raise UsageError(
         f"unknown language {one_line(code, 60)!r}: give an ISO 639 code such as de or deu"
     )
+
+
+def named_language(text: str) -> Language | None:
+    """The language that a name or a locale stands for: ``German``, ``germn``, ``zh-CN``, ``de_DE``.
+
+    None where there is none. Names are suggestions: rows and options have codes.
+    """
+    wanted, known = " ".join(text.lower().split()), read_languages()
+    named = {language.name.lower(): language for language in known.values()}
+    named |= {name: known[code] for name, code in OTHER_NAMES.items() if code in known}
+    first, _, region = text.replace("_", "-").partition("-")
+    # In `de-fr` the second part is a language: a pair, not a locale.
+    if first.lower() in _aliases() and region and (region.isupper() or region not in _aliases()):
+        return known[_aliases()[first.lower()]]
+    if wanted in named:
+        return named[wanted]
+    near = get_close_matches(wanted, named, n=1, cutoff=0.8) if len(wanted) > 3 else []
+    return named[near[0]] if near else None
 
 
 @cache

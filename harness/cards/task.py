@@ -270,10 +270,26 @@ def read_card(name: str) -> TaskCard:
     """
     if name.endswith((".yaml", ".yml")):
         return _read_custom(Path(name))
-    known = card_names()
-    if name not in known:
-        raise unknown_name("task", name, known)
+    if name not in card_names():
+        raise _unknown_task(name)
     return _read_card(name)
+
+
+def _unknown_task(name: str) -> UsageError:
+    """The error for a name that is no task: what is meant, or what became of it."""
+    known, spelled = card_names(), name.strip().lower().replace("-", "_").replace(" ", "_")
+    meant = OTHER_NAMES.get(spelled, spelled)
+    if name.lower() in read_suites():
+        return UsageError(f"unknown task {name!r}: it is a suite, give --suite {name.lower()}")
+    if meant in known:
+        return UsageError(f"unknown task {name!r}: did you mean {meant}?")
+    if meant in NOT_YET:
+        training = (task_root() / "intermediate" / f"{meant}.yaml").is_file()
+        more = f"; `xharness train` has {meant} as an intermediate task" if training else ""
+        return UsageError(
+            f"task {name!r} is not measured by this version: its tasks are {', '.join(known)}{more}"
+        )
+    return unknown_name("task", name, known)
 
 
 def card_of(meta: Mapping[str, Any]) -> TaskCard:
@@ -304,6 +320,27 @@ def _read_custom(path: Path) -> CustomCard:
     return CustomCard.model_validate(
         {**document.value, "path": os.fspath(path), "checksum": checksum}
     )
+
+
+# What papers and other harnesses call the tasks.
+OTHER_NAMES: Mapping[str, str] = {
+    "bucc": "bucc2018",
+    "bucc18": "bucc2018",
+    "xquad_r": "lareqa",
+    "xquadr": "lareqa",
+    "mewslix": "mewsli_x",
+    "tydi": "tydiqa",
+    "tydi_qa": "tydiqa",
+    "tydiqa_goldp": "tydiqa",
+    "paws_x": "pawsx",
+    "pos": "udpos",
+    "ud_pos": "udpos",
+    "ner": "panx",
+    "pan_x": "panx",
+    "wikiann": "panx",
+}
+# Tasks of XTREME and XTREME-R that may have no card yet.
+NOT_YET = frozenset({"xnli", "pawsx", "xcopa", "udpos", "panx"})
 
 
 @cache

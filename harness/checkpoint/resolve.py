@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 from harness.checkpoint.heads import OUTPUTS, Head, read_head
 from harness.checkpoint.native import Native, read_native
@@ -15,7 +18,7 @@ from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
 from harness.checkpoint.trial import try_out, unbounded
 from harness.checkpoint.vet import (
     ADAPTER_CONFIG,
-    MODULE_FOLDER,
+    FOREIGN,
     Vetted,
     counted,
     has_tokenizer,
@@ -23,6 +26,7 @@ from harness.checkpoint.vet import (
     vet_adapter,
     vet_files,
     vet_listing,
+    vet_pointers,
     vet_tokenizer,
 )
 from harness.checkpoint.weights import INDEX, WEIGHTS
@@ -35,6 +39,15 @@ Fetch = Callable[[str, str | None], Snapshot]
 QA_HEADS: Mapping[str, tuple[str, ...]] = {
     "modernbert": ("classifier.weight", "classifier.bias", "head.dense.weight", "head.norm.weight"),
 }
+# Addresses of the Hub: hosts, pages of a model, those of them that name a revision, and what else
+# than models there is.
+ADDRESS = re.compile(
+    r"^(?:https?://|hf://|(?=(?:www\.)?(?:huggingface\.co|hf\.co)/))", re.IGNORECASE
+)
+HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+REVISION_PAGES = ("tree", "blob", "resolve", "raw", "commit", "commits")
+MODEL_PAGES = (*REVISION_PAGES, "discussions", "settings", "edit")
+NOT_MODELS = ("datasets", "spaces", "collections", "papers", "docs", "blog", "api", "organizations")
 QA_HEAD = ("qa_outputs.weight", "qa_outputs.bias")
 
 
@@ -108,20 +121,52 @@ class Checkpoint:
 def parse_model(text: str) -> tuple[str, str | None]:
     """``org/name@revision`` → (id, revision or None); a folder that exists is itself.
 
+    The address of a model's page on the Hub is understood too.
+
     Raises:
-        UsageError: nothing before or after the ``@``.
+        UsageError: nothing before or after the ``@``, or the address of something else.
         NotFoundError: the home folder of a user who is not known here.
     """
     if not text.strip():
         raise UsageError("the model has no name: give a Hub id (org/name) or a folder")
     if _path(text).exists():
         return text, None
+    if ADDRESS.match(text.strip()):
+        return _parse_address(text.strip())
     name, at, revision = text.rpartition("@")
     if not at:
         return text, None
     if not name or not revision:
         raise UsageError(f"{text!r} is no model: write org/name@revision, org/name or a folder")
     return name, revision
+
+
+def _parse_address(text: str) -> tuple[str, str | None]:
+    """The id and revision in the address of a page or file of a model on the Hub."""
+    host, _, rest = ADDRESS.sub("", text, count=1).partition("/")
+    if text.startswith("hf://"):
+        host, rest = HUB_HOSTS[0], f"{host}/{rest}"
+    if host.lower() not in HUB_HOSTS:
+        raise UsageError(f"{text} is an address that is not of the Hub: give org/name or a folder")
+    path, pinned = unquote(re.split(r"[?#]", rest)[0]), None
+    parts = [part for part in path.split("/") if part]
+    if parts[:1] == ["models"]:
+        parts = parts[1:]
+    if not parts or parts[0] in NOT_MODELS:
+        raise UsageError(f"{text} is not the address of a model: give org/name or a folder")
+    page = next((place for place in (1, 2) if {*parts[place : place + 1]} & {*MODEL_PAGES}), None)
+    name = "/".join(parts[: page or 2])
+    if page is not None and parts[page] in REVISION_PAGES and len(parts) > page + 1:
+        revision = parts[page + 1 :]
+        pinned = "/".join(revision[:3] if revision[:2] == ["refs", "pr"] else revision[:1])
+    name, _, after = name.partition("@")
+    pinned = pinned or after or None
+    return name, None if pinned == "main" else pinned
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name (without a revision) means a folder: it exists, or can be no Hub id."""
+    return _path(name).exists() or name.startswith((".", "/", "~")) or name.endswith("/")
 
 
 def _path(name: str) -> Path:
@@ -161,7 +206,7 @@ def resolve(
     revision = revision or pinned
     fetch = fetch or partial(snapshot, cache=cache, offline=offline)
     path = _path(name)
-    if path.exists() or name.startswith((".", "/", "~")) or name.endswith("/"):
+    if is_folder(name):
         if revision:
             raise UsageError(f"{name} is a folder, which has no revision {revision!r}")
         return _local(name, path, fetch)
@@ -173,6 +218,8 @@ def _local(name: str, path: Path, fetch: Fetch, *, is_base: bool = False) -> Che
     if not path.exists():
         raise NotFoundError(f"{name} does not exist: give a folder, or a Hub id (org/name)")
     if not path.is_dir():
+        if path.suffix in FOREIGN:
+            vet_listing(name, [path.name], local=True)
         raise UsageError(f"{name} is a file: give the folder that holds config.json and weights")
     folder = path.resolve()
     names = file_names(folder)
@@ -181,18 +228,22 @@ def _local(name: str, path: Path, fetch: Fetch, *, is_base: bool = False) -> Che
         vet_files(folder, names)
     except HarnessError as error:
         raise type(error)(f"{name}: {error}") from error
+    vet_pointers(folder, counted(names))
     # Hashed last: what is refused is refused at once.
     found = _described(folder.name, "local:", folder, fetch, is_base=is_base)
     return replace(found, revision=f"local:{_digest(folder, names)}")
 
 
 def file_names(folder: Path) -> list[str]:
-    """Files of a folder and of its module folders, as a repository lists them."""
+    """Files of a folder and of the folders in it, as a repository lists them.
+
+    ``counted`` chooses those of a checkpoint; the others say what the folder is, where it is none.
+    """
     names = []
     for path in folder.iterdir():
         if not path.is_dir():  # pipes, devices and links to nothing are listed too, to be refused
             names.append(path.name)
-        elif MODULE_FOLDER.fullmatch(path.name):
+        elif not path.name.startswith(".") and os.access(path, os.R_OK | os.X_OK):
             inner = [one.name for one in path.iterdir() if not one.is_dir()]
             names.extend(f"{path.name}/{one}" for one in inner)
     return names

@@ -204,6 +204,18 @@ def _download(found: Pending, revision: str | None, root: Path) -> Snapshot:
     return Snapshot(name, commit, folder)
 
 
+def check_room(what: str, found: Sequence[Pending], *, cache: Path | None = None) -> None:
+    """Refuse downloads that do not fit on the disk together. ``cache`` as for ``snapshot``.
+
+    Raises:
+        IncompleteError: there is not enough room.
+    """
+    from huggingface_hub import constants
+
+    files = [file for one in found for file in one.missing]
+    _check_space(what, files, Path(cache or constants.HF_HUB_CACHE).expanduser())
+
+
 def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
     needed = sum(file.size or 0 for file in missing)
     parent = next(path for path in (root, *root.absolute().parents) if path.exists())

@@ -29,6 +29,7 @@ from harness.checkpoint.weights import (
     read_weights,
 )
 from harness.errors import IncompleteError, RefusedError
+from harness.io.files import is_lfs_pointer, pointer_words
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -72,7 +73,17 @@ MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
 PICKLE, ADAPTER_PICKLE = "pytorch_model.bin", "adapter_model.bin"
 SHARDED = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-FOREIGN = (".h5", ".msgpack", ".gguf", ".onnx", ".ot", ".mlmodel")
+# Weights that nothing here reads, by what people call them; the first that is there is named.
+FOREIGN: Mapping[str, str] = {
+    ".gguf": "GGUF, of llama.cpp",
+    ".onnx": "ONNX",
+    ".tflite": "TensorFlow Lite",
+    ".mlmodel": "Core ML",
+    ".xml": "OpenVINO",
+    ".h5": "TensorFlow",
+    ".msgpack": "Flax",
+    ".ot": "Rust",
+}
 
 MAX_CONFIG = 1 << 20  # bytes of a configuration
 MAX_TOKENIZER = 512 << 20
@@ -209,8 +220,11 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
     """
     chosen = [name for name in counted(names) if "/" not in name or name.startswith("0_")]
     if not any(name.endswith(".safetensors") for name in chosen):
-        pickles = sorted(name for name in names if name.endswith(PICKLES))
-        foreign = sorted(name for name in names if name.endswith((*FOREIGN, ".safetensors")))
+        pickles = sorted(
+            name for name in names if name.endswith(PICKLES) and not _is_ir(name, names)
+        )
+        elsewhere = sorted(name for name in names if name.endswith(".safetensors"))
+        foreign = [name for suffix in FOREIGN for name in sorted(names) if name.endswith(suffix)]
         if pickles:
             name = label if local else label.split("@")[0]
             request = f"pin its safetensors conversion pull request ({name}@refs/pr/N), or run "
@@ -218,9 +232,21 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
                 f"{label} has no weights but pickles ({pickles[0]}), which can run code: "
                 f"{'run ' if local else request}`xharness convert {name} FOLDER`"
             )
-        if foreign:
+        deeper = next((n.rpartition("/")[0] for n in elsewhere if n.endswith(f"/{WEIGHTS}")), None)
+        if local and deeper is not None:
             raise RefusedError(
-                f"{label} has no weights that are read here, only {foreign[0]}: a checkpoint "
+                f"{label} has no weights, but its folder {deeper} has: give {label.rstrip('/')}"
+                f"/{deeper}"
+            )
+        if foreign:
+            form = FOREIGN["." + foreign[0].rpartition(".")[2]]
+            raise RefusedError(
+                f"{label} has no weights that are read here, only {foreign[0]} ({form}): a "
+                f"checkpoint needs {WEIGHTS}, take the one that this was exported from"
+            )
+        if elsewhere:
+            raise RefusedError(
+                f"{label} has no weights that are read here, only {elsewhere[0]}: a checkpoint "
                 f"needs {WEIGHTS}"
             )
         holds = ", ".join(sorted(names)[:3]) or "nothing"
@@ -228,6 +254,22 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
     bases = {name.rpartition("/")[2] for name in chosen}
     if ADAPTER_CONFIG not in bases and "config.json" not in bases:
         raise RefusedError(f"{label} has no config.json: it names no architecture")
+
+
+def _is_ir(name: str, names: Collection[str]) -> bool:
+    """Whether a .bin belongs to an OpenVINO model, whose .xml lies beside it: it is no pickle."""
+    return name.endswith(".bin") and f"{name.removesuffix('.bin')}.xml" in names
+
+
+def vet_pointers(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder in which Git LFS has left pointers in place of files.
+
+    Raises:
+        RefusedError: a file of ``names`` is one.
+    """
+    for name in names:
+        if is_lfs_pointer(folder / name):
+            raise RefusedError(pointer_words(name, folder))
 
 
 def vet_sizes(sizes: Mapping[str, int]) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks, with_options
-from harness.commands.outputs import errors, print_json, show_found
-from harness.evaluation.options import Options
+from harness.commands.outputs import errors, print_json, print_notes, show_found
+from harness.errors import UsageError
+from harness.evaluation.options import Options, listed
 
 if TYPE_CHECKING:
     from harness.analysis.compare import Compared
@@ -21,11 +22,24 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 and name what is stale.")
     ] = False,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            "--with",
+            metavar="DIR",
+            help="Print the board with your own results beside it; nothing is written.",
+        ),
+    ] = None,
     root: BoardRoot = Path("."),
     cache_dir: CacheDir = None,
 ) -> None:
     """Rebuild the leaderboard from outcomes and submissions; prints the files that changed."""
     with errors():
+        if beside is not None:
+            if check:
+                raise UsageError("--with shows and --check compares: give one of them")
+            _print_beside(root, beside, cache_dir)
+            return
         from harness.board.build import leaderboard as rebuilt
         from harness.data.folders import cache_folder
         from harness.refresh.measured import readable
@@ -39,6 +53,22 @@ def leaderboard(
         # As a refresh leaves it: what it could not read has its row, and is no reason to fail.
         known = readable(root)
         show_found(lambda: rebuilt(root, check=check, cache=cache, submissions=known), show)
+
+
+def _print_beside(root: Path, own: Path, cache_dir: Path | None) -> None:
+    from harness.analysis.gather import read_board_scores
+    from harness.analysis.measured import measured, outcome_files
+    from harness.data.folders import cache_folder
+    from harness.terminal.console import stdout
+    from harness.terminal.grids import rich_table
+    from harness.terminal.scores import board_grid
+
+    board = read_board_scores(root)
+    mine = measured(outcome_files([own]), cache_folder(cache_dir) / "board")
+    for track in dict.fromkeys(row["track"] for row in mine):
+        grid = board_grid(board, mine, track)
+        stdout().print(rich_table(grid))
+        print_notes([grid.caption])
 
 
 @with_options(only=("seed", "data", "cache_dir", "device", "offline"))
@@ -109,7 +139,7 @@ def compare(
                 stdout().print(line, soft_wrap=isinstance(line, str))
 
         read = partial(
-            compared, a, b, results=root / out, only=task or (), metric=metric,
+            compared, a, b, results=root / out, only=listed(task), metric=metric,
             submissions=read_submissions(root / "submissions"),
             cache=cache_folder(cache_dir) / "board",
         )  # fmt: skip

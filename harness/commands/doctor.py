@@ -13,6 +13,7 @@ from harness.data.folders import cache_folder
 from harness.errors import HarnessError
 from harness.evaluation.models import find_checkpoint
 from harness.io.environment import libraries
+from harness.terminal.console import counted
 from harness.version import __version__
 
 Facts = dict[str, Any]
@@ -92,8 +93,13 @@ def _data(folder: Path | None, cache: Path) -> Facts:
         except HarnessError as error:
             facts[name] = f"broken: {error}"
             continue
-        facts[name] = "there" if not failures else f"{len(failures)} files are not there"
+        facts[name] = "there" if not failures else missing_words(len(failures))
     return facts
+
+
+def missing_words(files: int) -> str:
+    """Such as ``1 file is not there``."""
+    return f"{counted(files, 'file')} {'is' if files == 1 else 'are'} not there"
 
 
 def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:

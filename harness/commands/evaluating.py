@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ from harness.commands.options import (
     Verbose,
     with_options,
 )
-from harness.commands.outputs import errors, print_json, print_notes, print_scores, show_found
+from harness.commands.outputs import errors, print_json, print_notes, print_scores
 from harness.evaluation.options import Options
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def eval(
         finally:  # also the scores of the models before one that failed
             if display.scores:
                 print_scores(display.scores, format, headed=len(set(models)) > 1)
-                if format == "table":
+                if format == "table" and not options.smoke:
                     _print_files(display)
 
 
@@ -69,23 +69,6 @@ def _print_previews(models: list[str], options: Options, format: str) -> None:
         return
     lines = [line for found in previews.values() for line in describe(found)]
     stdout().print("\n".join(lines), soft_wrap=True)
-
-
-def show(
-    path: Annotated[Path, typer.Argument(metavar="DIR|RUN", help="A results folder or file.")],
-    format: Format = "table",
-) -> None:
-    """Show the scores of what is on disk; nothing is run."""
-    with errors():
-        from harness.results.averages import averages, in_words, of_rows
-        from harness.results.scores import scores
-
-        def shown(table: Any) -> None:
-            rows = table.to_pylist()
-            print_scores(rows, format, headed=True)
-            print_notes([in_words(average) for average in averages(of_rows(rows))])
-
-        show_found(lambda: scores(path), shown)
 
 
 def score(

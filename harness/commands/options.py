@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -107,7 +107,27 @@ def _read_as(name: str, hint: Any) -> Any:
 
 def _shown(name: str, declared: Option) -> Any:
     flag = declared.flag or f"--{name.replace('_', '-')}"
-    return typer.Option(flag, help=declared.help, metavar=declared.metavar or _choices(name))
+    return typer.Option(
+        flag,
+        help=declared.help,
+        metavar=declared.metavar or _choices(name),
+        autocompletion=lambda incomplete: _completed(name, incomplete),
+    )
+
+
+def _completed(name: str, incomplete: str) -> list[str]:
+    """What a shell offers for the value of an option of an evaluation."""
+    from harness.cards.languages import read_languages
+    from harness.cards.task import card_names, read_suites
+
+    known: Mapping[str, Callable[[], Iterable[str]]] = {
+        "tasks": card_names,
+        "suite": read_suites,
+        "languages": read_languages,
+        "device": lambda: ("cpu", "cuda", "mps", "all"),
+    }
+    values = known[name]() if name in known else (_choices(name) or "").split("|")
+    return [value for value in values if value and value.startswith(incomplete)]
 
 
 def _choices(name: str) -> str | None:

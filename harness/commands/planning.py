@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.evaluation.plan import Plan
 
 # The commands that are printed run alone, each on a machine of its own.
-NOT_HANDED_ON = ("workers", "fresh", "engine")
+NOT_HANDED_ON = ("workers", "fresh", "engine", "smoke")
 
 
 @with_options(without=NOT_HANDED_ON)

@@ -10,6 +10,16 @@ from harness.data.layout import Fetched, Sourced, data_files
 from harness.errors import DataError
 from harness.io.files import verified
 
+LEVELS = 3  # of folders above the one that was given: no path of a layout is deeper
+
+
+def _right_level(folder: Path, path: str) -> Path | None:
+    """The folder above or just below the one that was given in which ``path`` is, if one is."""
+    given = folder.absolute()
+    below = sorted(child for child in given.iterdir() if child.is_dir())
+    near = [*given.parents[:LEVELS], *below]
+    return next((one for one in near if (one / path).is_file()), None)
+
 
 def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: str) -> Fetched:
     """The files under ``folder``; ``broken`` has those that differ from a known checksum."""
@@ -32,4 +42,9 @@ def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: s
             files[piece.key] = LocalFile(folder / name, name, mixed=name == piece.alternative)
         elif not piece.optional:
             failures[piece.key] = f"no {' or '.join(names)} under {folder}"
+    if failures and not files:
+        first = next(piece for piece in data_files(card, split, units) if piece.key in failures)
+        if (right := _right_level(folder, first.path)) is not None:
+            failures = {key: f"{why}: {right} has it, give --data {right}"
+                        for key, why in failures.items()}  # fmt: skip
     return Fetched(route, files, digests, failures, broken)

@@ -11,6 +11,7 @@ from harness.data.formats import Key, LocalFile
 from harness.data.layout import DataLocation, Fetched, Sourced
 from harness.io.download import Unavailable, reason
 from harness.io.files import digest
+from harness.io.hub import quiet
 
 
 def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict[Key, str]:
@@ -69,8 +70,8 @@ def _snapshot(
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:  # the library itself retries, and waits as long as an overloaded Hub asks
-        return Path(
-            snapshot_download(
+        with quiet():
+            found = snapshot_download(
                 hub.id,
                 repo_type="dataset",
                 revision=revision,
@@ -78,7 +79,7 @@ def _snapshot(
                 cache_dir=location.cache / "hub",
                 local_files_only=offline,
             )
-        )
+        return Path(found)
     except LocalEntryNotFoundError as error:
         why = "not in the cache" if offline else reason(error.__cause__ or error)
         raise Unavailable(f"{hub.id}: {why}") from None

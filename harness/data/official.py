@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.data.formats import Key, LocalFile
 from harness.data.layout import DataFile, DataLocation, Fetched, Sourced, data_files
-from harness.io.download import Unavailable, download, extract
+from harness.io.download import Unavailable, Unreachable, download, extract
 from harness.io.files import digest, verified
 
 CONNECTIONS = 4
@@ -47,9 +48,10 @@ def fetch(card: Sourced, split: str, units: Sequence[str], location: DataLocatio
     wanted = absent(card, split, units, location)
     why: dict[str, str] = {}
     singles = [piece for piece in wanted if piece.member is None]
+    hosts: dict[str, str] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for piece, failure in zip(
-            singles, pool.map(lambda piece: _single(piece, location), singles), strict=True
+            singles, pool.map(lambda piece: _single(piece, location, hosts), singles), strict=True
         ):
             why[piece.path] = failure
     archives: dict[str, list[DataFile]] = defaultdict(list)
@@ -70,15 +72,25 @@ def archive_place(location: DataLocation, url: str) -> Path:
     return location.cache / "data" / "archives" / url.rsplit("/", 1)[-1]
 
 
-def _single(piece: DataFile, location: DataLocation) -> str:
-    """Download one file; why it failed, or nothing."""
+def _single(piece: DataFile, location: DataLocation, unreachable: dict[str, str]) -> str:
+    """Download one file; why it failed, or nothing.
+
+    ``unreachable``: hosts that gave no answer → why; they are not asked for another file, since a
+    host that is out of reach is waited for at every attempt.
+    """
     if piece.url is None:
         return "no official download can be used as it is"
-    try:
-        download(piece.url, _place(location, piece.path), piece.sha256)
-    except Unavailable as error:
-        return str(error)
-    return ""
+    host = urlsplit(piece.url).netloc
+    if host not in unreachable:
+        try:
+            download(piece.url, _place(location, piece.path), piece.sha256)
+        except Unreachable as error:
+            unreachable.setdefault(host, str(error))
+        except Unavailable as error:
+            return str(error)
+        else:
+            return ""
+    return unreachable[host]
 
 
 def _members(url: str, members: Sequence[DataFile], location: DataLocation) -> str:

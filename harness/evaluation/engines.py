@@ -23,7 +23,7 @@ from harness.errors import (
     together,
     unknown_name,
 )
-from harness.evaluation.plan import Plan
+from harness.evaluation.plan import Plan, by_task
 from harness.evaluation.pool import Pool, Workers
 from harness.evaluation.processes import local_workers
 from harness.evaluation.ray.cluster import RayWorkers, connected, marks
@@ -96,7 +96,7 @@ def pooled(
     failures: list[str] = []
     for plan, tables in _run(planned, reporter, failures, opened):
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
-    missing = ", ".join(dict.fromkeys(task for plan in planned for task in plan.missing))
+    missing = ", ".join(dict.fromkeys(task for plan in planned for task in by_task(plan.missing)))
     if failures:
         raise IncompleteError(
             f"incomplete, {len(failures)} failed: {', '.join(failures[:5])}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.data.folders import hub_cache
-from harness.errors import UsageError, one_line
+from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError, one_line
 from harness.evaluation.options import check_text
-from harness.evaluation.plan import Plan, make_plan
-from harness.evaluation.request import Request
+from harness.evaluation.plan import Plan, check_applies, make_plan
+from harness.evaluation.request import Request, Runtime
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
@@ -34,16 +36,84 @@ def plan_model(model: Model, request: Request, *, download: bool = True) -> Plan
 
     ``download``: whether data that is not on disk is fetched; the checkpoint always is.
     """
+    return make_plan(find_model(model, request), request, download=download)
+
+
+def plan_models(
+    models: Sequence[Model], request: Request, runtime: Runtime, failures: list[HarnessError]
+) -> Iterator[Plan]:
+    """The plan of each model, one after another; all models are resolved and vetted before.
+
+    ``runtime``: where the runs take place; checkpoints come from where the request says.
+    ``failures`` gets the error of each model that cannot be evaluated: it costs no other model.
+
+    Raises:
+        UsageError: what was asked for makes no sense, mostly for all models.
+        IncompleteError: the models do not fit on the disk together.
+    """
+    from harness.evaluation.space import check_folder, check_space
+
+    check_folder("--out", runtime.out)
+    check_folder("--cache-dir", runtime.cache)
+    found: list[Checkpoint] = []
+    if len(models) > 1:
+        _check_room([one for one in models if isinstance(one, str)], request)
+    for one in models:
+        with collecting(failures):
+            checkpoint = find_model(one, request)
+            if len(models) > 1:
+                check_applies(checkpoint, request)
+            found.append(checkpoint)
+
+    def plans() -> Iterator[Plan]:
+        for checkpoint in found:
+            planned: list[Plan] = []
+            with collecting(failures):
+                plan = make_plan(checkpoint, replace(request, runtime=runtime))
+                check_space(plan)
+                planned.append(plan)
+            yield from planned
+
+    return plans()
+
+
+@contextmanager
+def collecting(failures: list[HarnessError]) -> Iterator[None]:
+    """Keep an error that is one model's for later; one about the options is raised."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except HarnessError as error:
+        failures.append(error)
+
+
+def _check_room(names: Sequence[str], request: Request) -> None:
+    """Whether there is room for all models that are not on the disk yet, taken together."""
+    from harness.checkpoint.resolve import is_folder, parse_model
+    from harness.checkpoint.snapshot import Pending, check_room, pending
+
+    if request.location.offline:
+        return
+    cache = hub_cache(request.runtime.cache)
+    asked = [parse_model(name) for name in names if name != DEMO_MODEL and not is_folder(name)]
+    found: list[Pending] = []
+    for name, revision in asked:
+        with suppress(NotFoundError, RefusedError):  # its own error, when it is resolved
+            found.append(pending(name, revision, cache=cache))
+    check_room(", ".join(one.id for one in found if one.missing), found, cache=cache)
+
+
+def find_model(model: Model, request: Request) -> Checkpoint:
+    """A checkpoint, resolved and vetted, or what stands for an object with ``encode``."""
     if isinstance(model, (str, os.PathLike)):
-        checkpoint = find_checkpoint(
+        return find_checkpoint(
             os.fspath(model), request.runtime.cache, offline=request.location.offline
         )
-    else:
-        from harness.inference.objects import given_model
+    from harness.inference.objects import given_model
 
-        _check_object_options(request)
-        checkpoint = given_model(model)
-    return make_plan(checkpoint, request, download=download)
+    _check_object_options(request)
+    return given_model(model)
 
 
 def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:

@@ -35,6 +35,14 @@ PathName = str | Path
 Names = str | Iterable[str] | None
 EngineName = Literal["local", "ray"]
 
+# What else devices are called.
+OTHER_DEVICES: Mapping[str, str] = {
+    **dict.fromkeys(("gpu", "gpus", "nvidia", "rocm", "hip"), "cuda"),
+    **dict.fromkeys(("metal", "apple", "m1"), "mps"),
+    "cuda": "cuda",
+    "cpus": "cpu",
+}
+
 Declared = ParamSpec("Declared")
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -52,15 +60,21 @@ class Option(NamedTuple):
 class Options:
     """What may be asked of an evaluation; `None` leaves a choice to its default.
 
-    A field without an `Option` is one of Python alone: ``reporter`` receives the progress events.
+    A field without an `Option` is one of Python alone: ``progress`` says on stderr how the run
+    goes, and ``reporter`` receives the events in its place.
     """
 
     tasks: Annotated[
-        Names, Option("A task, or the path of a card (./task.yaml); repeat for several.", "--task")
+        Names,
+        Option(
+            "A task, or the path of a card (./task.yaml); repeat it, or a,b for several.", "--task"
+        ),
     ] = None
     _: KW_ONLY
     suite: Annotated[str | None, Option("A suite of tasks. Default: xtreme-r.")] = None
-    languages: Annotated[Names, Option("A language; repeat for several.", "--lang")] = None
+    languages: Annotated[
+        Names, Option("A language code, such as de; repeat it, or de,fr for several.", "--lang")
+    ] = None
     split: Annotated[str | None, Option("Split to evaluate (default: the task's).")] = None
     protocol: Annotated[ProtocolName, Option("How texts become vectors.")] = "standard"
     pooling: Annotated[Pooling | None, Option("Pooling (default: the protocol's).")] = None
@@ -84,7 +98,17 @@ class Options:
         int | None,
         Option("Token budget per batch, padding included; halved on out-of-memory."),
     ] = None
-    limit: Annotated[int | None, Option("First N queries of each language.")] = None
+    limit: Annotated[
+        int | None,
+        Option("Only the first N queries of each language; they are searched in the whole pool."),
+    ] = None
+    smoke: Annotated[
+        bool,
+        Option(
+            "Try the whole path on a few texts of each task, in seconds; nothing is kept.",
+            "--smoke",
+        ),
+    ] = False
     seed: Annotated[int, Option("Of --finetune; recorded with the results.")] = 0
     data: Annotated[
         PathName | None,
@@ -111,6 +135,7 @@ class Options:
         EngineName, Option("This machine, or Ray: a cluster (RAY_ADDRESS) or all of this machine.")
     ] = "local"
     reporter: Reporter | None = None
+    progress: bool = False
 
 
 def takes_options(
@@ -151,10 +176,16 @@ def shown_options() -> Mapping[str, Option]:
 
 
 def listed(names: Names) -> tuple[str, ...]:
-    """One name, several or none, as a tuple."""
+    """One name, several or none, as a tuple; ``de,fr`` is two. A path may hold a comma."""
     if names is None:
         return ()
-    return (names,) if isinstance(names, str) else tuple(names)
+    given = (names,) if isinstance(names, str) else tuple(names)
+    found: list[str] = []
+    for name in given:
+        path = "/" in name or name.endswith((".yaml", ".yml"))
+        parts = [part.strip() for part in name.split(",") if part.strip()]
+        found += parts if parts and not path else [name]
+    return tuple(found)
 
 
 def make_request(options: Options) -> Request:
@@ -188,6 +219,8 @@ def make_request(options: Options) -> Request:
         raise UsageError(
             f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
         )
+    if options.smoke and options.finetune:
+        raise UsageError("--smoke with --finetune: leave one out, a tuning has no small pool")
     if options.finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--finetune trains in one process: start it without torchrun")
     cache = cache_folder(options.cache_dir)
@@ -198,6 +231,7 @@ def make_request(options: Options) -> Request:
             languages=listed(options.languages),
             split=options.split,
             limit=options.limit,
+            smoke=options.smoke,
         ),
         Protocol(
             name=options.protocol,
@@ -306,6 +340,9 @@ def choose_device(device: str | None) -> str:
     }
     kind, colon, index = device.partition(":")
     if kind not in there:
+        if kind.lower() in OTHER_DEVICES:
+            meant = OTHER_DEVICES[kind.lower()] + colon + index
+            raise UsageError(f"unknown device {device!r}: did you mean {meant}?")
         raise unknown_name("device", device, there)
     count = there[kind]()
     if not count or (colon and index not in map(str, range(count))):

@@ -25,6 +25,7 @@ from harness.evaluation.request import (
     measured_after,
     split_of,
 )
+from harness.evaluation.smoke import small, small_units
 from harness.inference.objects import GivenModel
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
@@ -173,8 +174,11 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         if pending:
             downloads[card.name] = pending
             continue
+        units = small_units(units) if request.selection.smoke else units
         try:
             loaded = load(card, split, units, request.location)
+            if request.selection.smoke:
+                loaded = small(loaded)
         except DataError as error:  # costs no other task
             broken[card.name] = str(error)
             continue
@@ -224,6 +228,24 @@ def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> st
     return ""
 
 
+def check_applies(checkpoint: Checkpoint, request: Request) -> None:
+    """Whether the options apply to a checkpoint, as far as that shows without any data.
+
+    Raises:
+        UsageError, RefusedError: as ``make_plan``.
+    """
+    from harness.checkpoint.loading import describe
+
+    shape = None
+    for card, _ in choose_cards(request.selection).cards:
+        card.check_split(request.selection.split)
+        for recipe in measured_after(request, card.name):
+            if KINDS[card.kind].needs != "encoder" or isinstance(checkpoint, GivenModel):
+                continue
+            shape = shape or describe(checkpoint)
+            encoding_jobs(card, request, checkpoint.native, shape, recipe)
+
+
 def _tunings(
     checkpoint: Checkpoint,
     request: Request,
@@ -257,9 +279,31 @@ def _tunings(
 
 
 def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -> dict[str, str]:
-    if len(reasons) == len(units) and len(set(reasons.values())) == 1:
+    of_units = {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
+    if len(reasons) < len(units) or not reasons:
+        return of_units
+    if len(set(reasons.values())) == 1:
         return {card.name: next(iter(reasons.values()))}
-    return {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
+    return by_task(of_units, {card.name: len(units)})
+
+
+def by_task(reasons: Mapping[str, str], totals: Mapping[str, int] | None = None) -> dict[str, str]:
+    """The reasons of ``task`` or ``task/language`` as one line per task.
+
+    ``totals``: task → how many languages it should have. Of several languages the first is named.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, why in reasons.items():
+        task, _, unit = name.partition("/")
+        found.setdefault(task, []).append((unit, why))
+    lines = {}
+    for task, of_task in found.items():
+        unit, why = of_task[0]
+        if len(of_task) > 1:
+            total = f" of {totals[task]}" if totals and task in totals else ""
+            why = f"{len(of_task)}{total} languages of {task}, such as {unit}: {why}"
+        lines[f"{task}/{unit}" if unit and len(of_task) == 1 else task] = why
+    return lines
 
 
 def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.cards.languages import canonical
 from harness.cards.target_recipes import TargetRecipe, chosen_recipe, recipe_beside
-from harness.cards.task import TaskCard, read_card, read_suites
+from harness.cards.task import TaskCard, card_names, read_card, read_suites
 from harness.data.layout import DataLocation
 from harness.errors import UsageError, unknown_name
 from harness.inference.protocol import Protocol
@@ -25,7 +25,7 @@ def _check_from(option: str, value: int | None, least: int) -> None:
 class Selection:
     """Which tasks and languages are measured. ``None`` leaves a choice to its default.
 
-    ``limit``: only the first queries (or questions) of each language.
+    ``limit``: only the first queries (or questions) of each language. ``smoke``: pools are cut too.
     """
 
     suite: str | None = None
@@ -33,6 +33,7 @@ class Selection:
     languages: tuple[str, ...] = ()
     split: str | None = None
     limit: int | None = None
+    smoke: bool = False
 
     def __post_init__(self) -> None:
         _check_from("--limit", self.limit, 1)
@@ -101,6 +102,8 @@ def choose_cards(selection: Selection) -> Choice:
     suites = read_suites()
     suite = selection.suite or DEFAULT_SUITE
     if suite not in suites:
+        if suite in card_names():
+            raise UsageError(f"unknown suite {suite!r}: it is a task, give --task {suite}")
         raise unknown_name("suite", suite, suites)
     entries = {entry.task: entry.languages for entry in suites[suite]}
     cards: dict[str, TaskCard] = {}

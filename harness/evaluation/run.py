@@ -15,7 +15,7 @@ from harness.checkpoint.loading import refusing
 from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
 from harness.evaluation.lazy import LazyModel
-from harness.evaluation.plan import Plan, PlannedJob, PlannedTask
+from harness.evaluation.plan import Plan, PlannedJob, PlannedTask, by_task
 from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
 from harness.inference.encoder import Backbone, Encoder
@@ -139,15 +139,16 @@ def check_complete(plan: Plan, table: pa.Table | None) -> None:
         DataError: names whose data is broken; ``error.scores`` holds what there is.
         IncompleteError: names what is missing; likewise.
     """
-    missing = ", ".join(plan.missing)
+    broken, lacking = by_task(plan.broken), by_task(plan.missing)
+    missing = ", ".join(lacking)
     error: HarnessError
-    if plan.broken:
-        why = next(iter(plan.broken.values()))
+    if broken:
+        why = next(iter(broken.values()))
         also = f"; no data for {missing}" if missing else ""
-        error = DataError(f"broken data of {', '.join(plan.broken)} ({why}){also}")
-    elif plan.missing:
+        error = DataError(f"broken data of {', '.join(broken)} ({why}){also}")
+    elif lacking:
         error = IncompleteError(
-            f"incomplete: no data for {missing} ({next(iter(plan.missing.values()))})"
+            f"incomplete: no data for {missing} ({next(iter(lacking.values()))})"
         )
     else:
         return

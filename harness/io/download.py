@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from harness.errors import DataError, one_line
 from harness.io.files import BLOCK, digest, replacing
@@ -21,6 +23,10 @@ MAX_MEMBER = 2 * 1024**3  # bytes of one file of an archive; the largest officia
 
 class Unavailable(Exception):
     """A file could not be had by this route; the message says why, in one line."""
+
+
+class Unreachable(Unavailable):
+    """The host gives no answer: it need not be asked for other files."""
 
 
 def download(url: str, target: Path, sha256: str | None = None) -> None:
@@ -38,6 +44,8 @@ def download(url: str, target: Path, sha256: str | None = None) -> None:
             try:
                 retried(lambda partial=partial: fetch(url, str(partial), None), _passing)  # type: ignore[misc]
             except requests.exceptions.RequestException as error:
+                if isinstance(error, requests.exceptions.ConnectionError):
+                    raise Unreachable(f"{urlsplit(url).netloc}: {reason(error)}") from None
                 raise Unavailable(f"{url}: {reason(error)}") from None
             found = digest(partial) if sha256 else None
             if found == sha256:
@@ -50,6 +58,7 @@ def download(url: str, target: Path, sha256: str | None = None) -> None:
             )
 
 
+SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([\w ,.'-]+\w)")
 UNPACKING = (zlib.error, lzma.LZMAError)
 
 
@@ -113,6 +122,10 @@ def reason(error: BaseException) -> str:
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP {response.status_code}"
+    # Without the layers of libraries around it: what the system says of the connection.
+    if _kinds(error) & {"ConnectionError", "ConnectError"}:  # of requests, of httpx
+        said = SYSTEM_ERROR.search(str(error))
+        return f"cannot be reached ({said[1] if said else type(error).__name__})"
     return f"{type(error).__name__}: {one_line(error, 160)}"
 
 
@@ -124,6 +137,10 @@ def _passing(error: Exception) -> bool:
 
 def _cut(error: Exception) -> bool:
     """Whether the connection failed, whichever library says so."""
-    names = {kind.__name__ for kind in type(error).__mro__}
+    names = _kinds(error)
     lost = {"ConnectionError", "Timeout", "ChunkedEncodingError", "TransportError", "TimeoutError"}
     return isinstance(error, HTTPException) or bool(names & lost)
+
+
+def _kinds(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}

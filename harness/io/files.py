@@ -15,6 +15,10 @@ from harness.errors import DataError
 
 ABANDONED = 86_400  # seconds: what nobody wrote to for so long is of no run that is alive
 BLOCK = 1 << 20  # bytes that are read or written at a time
+# How the text begins that Git keeps in place of a large file, and how long it may be:
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_LONGEST = 1024  # bytes
 
 
 @contextmanager
@@ -62,12 +66,30 @@ def digest(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is Git LFS's stand-in for one that was not downloaded."""
+    if path.stat().st_size > LFS_LONGEST:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def pointer_words(name: str, folder: Path) -> str:
+    """What to say of a Git LFS pointer named ``name`` in ``folder``."""
+    return (
+        f"{name} is a Git LFS pointer, not the file that it stands for: run `git lfs pull` in "
+        f"{folder}"
+    )
+
+
 def verified(path: Path, name: str, expected: str | None, remedy: str) -> str:
     """The sha256 of a file, as 64 hex digits.
 
     Raises:
-        DataError: it is not the one that is expected.
+        DataError: it is not the one that is expected, or a Git LFS pointer.
     """
+    if is_lfs_pointer(path):
+        raise DataError(pointer_words(name, path.parent))
     found = digest(path)
     if expected is not None and found != expected:
         raise DataError(

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from harness.errors import DataError, IncompleteError, NotFoundError, one_line
 from harness.io import strict_json
-from harness.io.files import replacing, sweep
+from harness.io.files import is_lfs_pointer, pointer_words, replacing, sweep
 from harness.results.metadata import check_metadata
 
 Read = TypeVar("Read")
@@ -290,6 +290,8 @@ def _meta_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
+    if is_lfs_pointer(path):
+        return DataError(pointer_words(str(path), path.parent))
     return DataError(
         f"{path} is not a readable outcome file "
         f"({one_line(error, 120) or type(error).__name__}): "

@@ -12,6 +12,7 @@ from harness.cards.task import TaskCard, card_names, read_card
 from harness.data.formats.files import take
 from harness.errors import DataError, NotFoundError, UsageError, one_line
 from harness.io import strict_json
+from harness.io.files import is_lfs_pointer, pointer_words
 
 FOLDERS = {"mewsli_x": "mewslix"}  # XTREME-R's name of a task, where it is not ours
 SUFFIXES = {
@@ -258,6 +259,8 @@ def _lines(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
+        if is_lfs_pointer(path):
+            raise DataError(pointer_words(str(path), path.parent))
         return path.read_bytes().decode("utf-8-sig")  # a byte order mark in front is no text
     except FileNotFoundError:
         raise NotFoundError(f"no file {path}: give an existing one") from None

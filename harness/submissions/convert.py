@@ -16,7 +16,14 @@ from typing import Any
 
 from harness.checkpoint.resolve import Checkpoint, file_names, parse_model, resolve
 from harness.checkpoint.snapshot import pickled
-from harness.checkpoint.vet import ADAPTER_CONFIG, SHARDED, counted, pickles_in, read_config
+from harness.checkpoint.vet import (
+    ADAPTER_CONFIG,
+    SHARDED,
+    counted,
+    pickles_in,
+    read_config,
+    vet_pointers,
+)
 from harness.checkpoint.weights import INDEX, MAX_BYTES, read_header
 from harness.errors import HarnessError, IncompleteError, NotFoundError, RefusedError, UsageError
 from harness.submissions.submission import CONVERT
@@ -70,6 +77,7 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
         raise UsageError(f"{model} has safetensors already: evaluate it as it is")
     if not pickles:
         raise RefusedError(f"{model} has no pytorch_model.bin: there is nothing to convert")
+    vet_pointers(folder, [*counted(names), *pickles])
     if (folder / "config.json").is_file() and not (folder / ADAPTER_CONFIG).is_file():
         read_config(folder / "config.json")  # what is refused anyway is not opened
     out.parent.mkdir(parents=True, exist_ok=True)

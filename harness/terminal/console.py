@@ -13,6 +13,11 @@ def percent(value: float | None) -> str:
     return "—" if value is None else f"{100 * value:.1f}"
 
 
+def counted(number: int, what: str) -> str:
+    """Such as ``1 language``, ``41 languages``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def megabytes(size: int) -> str:
     """A size in bytes for people."""
     return f"{size / 1e6:,.1f} MB" if size else "size unknown"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from harness.training.trainer import Told
 
 
+EVERY = 30.0  # seconds between two lines in a pipe
+
+
 class TextsColumn(ProgressColumn):
     """Texts done, and per second. The bar goes by characters, since texts differ in length."""
 
@@ -44,14 +49,60 @@ class TextsColumn(ProgressColumn):
         return Text(f"{done:,}/{total:,} texts{rate}", style="progress.download")
 
 
-class Display:
-    """Reports a run on stderr: live on a terminal, a line per finished task in a pipe."""
+@dataclass
+class Steps:
+    """How far a run is, in lines. Times in seconds by one clock; a share is one of characters."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+    started: float
+    said: float
+    todo: int = 0
+    texts: int = 0
+    done: int = 0
+    done_texts: int = 0
+
+    def advance(self, texts: int, characters: int, now: float) -> str:
+        """A line such as ``1:30: 1,200 of 7,000 texts (18 %), 13/s, 6:50 left``, or nothing yet."""
+        self.done += characters
+        self.done_texts += texts
+        if now - self.said < EVERY or not self.done:
+            return ""
+        self.said = now
+        elapsed = now - self.started
+        share = min(self.done / self.todo, 1.0) if self.todo else 1.0
+        left = elapsed * (1 - share) / share
+        return (
+            f"  {clock_time(elapsed)}: {self.done_texts:,} of {self.texts:,} texts ({share:.0%}), "
+            f"{self.done_texts / elapsed:,.0f}/s, {clock_time(left)} left"
+        )
+
+
+def clock_time(seconds: float) -> str:
+    """``1:05`` of minutes and seconds; ``2:00:05`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Display:
+    """Reports a run on stderr: live on a terminal; in a pipe a line per finished task, and every
+    half a minute how far the run is.
+
+    ``clock``: seconds, as ``time.monotonic`` gives them.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._verbose = verbose
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
+        self._clock = clock
+        self._steps: Steps | None = None
         self.plans: list[Plan] = []
         self.scores: list[dict[str, Any]] = []
 
@@ -72,6 +123,10 @@ class Display:
             self.console.print(line, soft_wrap=True)
         todo = sum(task.todo_characters for task in plan.tasks)
         texts = sum(task.todo_texts for task in plan.tasks)
+        if not self.console.is_terminal:
+            self._steps = self._steps or Steps(started=self._clock(), said=self._clock())
+            self._steps.todo += todo
+            self._steps.texts += texts
         if self._progress is not None and self._bar is not None:  # one bar for several models
             bar = self._progress.tasks[0]
             self._progress.update(
@@ -93,7 +148,11 @@ class Display:
             self._bar = self._progress.add_task("", total=todo, texts=0, total_texts=texts)
 
     def advance(self, texts: int, characters: int) -> None:
-        """Move the bar on."""
+        """Move the bar on, or say in a line how far it is."""
+        if self._steps is not None and (
+            line := self._steps.advance(texts, characters, self._clock())
+        ):
+            self.console.print(line, soft_wrap=True)
         if self._progress is not None and self._bar is not None:
             done = self._progress.tasks[0].fields["texts"] + texts
             self._progress.update(self._bar, advance=characters, texts=done)

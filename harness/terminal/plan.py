@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from harness.evaluation.plan import by_task
 from harness.evaluation.summary import PlanSummary
-from harness.terminal.console import megabytes
+from harness.terminal.console import counted, megabytes
 
 if TYPE_CHECKING:
     from harness.evaluation.summary import DownloadSummary, TaskSummary, TuningSummary, Waiting
@@ -51,8 +52,10 @@ def describe_plan(plan: PlanSummary, *, verbose: bool = False) -> list[str]:
     lines += [
         f"  {task} [dim]does not apply[/]: {escape(why)}" for task, why in plan.inapplicable.items()
     ]
-    lines += [f"  [red]{task} missing[/]: {escape(why)}" for task, why in plan.missing.items()]
-    lines += [f"  [red]{task} broken[/]: {escape(why)}" for task, why in plan.broken.items()]
+    for what, lacking in (("missing", plan.missing), ("broken", plan.broken)):
+        lines += [
+            f"  [red]{task} {what}[/]: {escape(why)}" for task, why in by_task(lacking).items()
+        ]
     lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
     return lines
 
@@ -64,7 +67,7 @@ def _describe_downloads(summary: DownloadSummary) -> list[str]:
     ]
     lines += [f"  left out: {why}" for why in summary.left_out.values()]
     for task in summary.tasks:
-        languages = _count(len(task.languages), "language")
+        languages = counted(len(task.languages), "language")
         lines.append(f"  {task.task}: {languages}, {_download(task.waiting)}")
         lines += [
             f"    tuned by {recipe} on {train}: {_download(waiting)}"
@@ -78,20 +81,21 @@ def _task_line(task: TaskSummary) -> str:
     signature = f"{len(task.signatures)} layers" if several else task.signatures[0]
     layer = "" if task.layer is None else f", layer {task.layer}"
     done, all_of_them = len(task.finished), len(task.languages)
-    state = "done already" if done == all_of_them else f"{task.texts_to_do:,} texts to do"
+    state = "done already" if done == all_of_them else f"{counted(task.texts_to_do, 'text')} to do"
     if 0 < done < all_of_them:
-        state += f", {done} of {all_of_them} languages done"
+        state += f", {done} of {counted(all_of_them, 'language')} done"
     tuned = f", tuned on {task.tuned_on}" if task.tuned_on else ""
     return (
-        f"  {task.task} [dim]{signature}[/]: {_count(all_of_them, 'language')}{layer}"
-        f"{tuned}, {task.texts:,} distinct texts, {state}"
+        f"  {task.task} [dim]{signature}[/]: {counted(all_of_them, 'language')}{layer}"
+        f"{tuned}, {counted(task.texts, 'distinct text')}, {state}"
     )
 
 
 def _tuning_line(tuning: TuningSummary) -> str:
     windows = " or more" if tuning.kind == "span" else ""  # of a long context several
     size = (
-        f"{tuning.examples:,} examples, {tuning.epochs:g} epochs, {tuning.steps:,} steps{windows}"
+        f"{counted(tuning.examples, 'example')}, {tuning.epochs:g} epoch"
+        f"{'s' * (tuning.epochs != 1)}, {counted(tuning.steps, 'step')}{windows}"
     )
     if tuning.done:
         state = f"trained already ({tuning.folder})"
@@ -107,8 +111,4 @@ def _download(waiting: Waiting) -> str:
     if not waiting.files:
         return "data there"
     more = "" if waiting.sizes_known else " or more"
-    return f"to download, {_count(waiting.files, 'file')}, {megabytes(waiting.bytes)}{more}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"to download, {counted(waiting.files, 'file')}, {megabytes(waiting.bytes)}{more}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.io.cache import Entry
 
 Row = Mapping[str, Any]
+MOST_NOTES = 4  # of one task in a table
 
 # Metrics that are shown beside the headline: recall@10 of LAReQA alone would mislead, since 11
 # relevant candidates bound it by 10/11.
@@ -61,12 +62,15 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
         "metric": metric,
         "languages": len(languages),
         "mean": next((row["value"] for row in of_metric if row["lang"] == MACRO), None),
+        "interval": next(
+            ((row["low"], row["high"]) for row in of_metric if row["lang"] == MACRO), None
+        ),
         "best": None,
         "worst": None,
         "beside": means,
         "indistinct": {row["lang"]: row["indistinct"] for row in languages},
         "complete": first["complete"],
-        "note": "; ".join(dict.fromkeys(row["note"] for row in members if row["note"])),
+        "note": _joined([row["note"] for row in members if row["note"]]),
     }
     if languages:
         best = max(languages, key=lambda row: row["value"])
@@ -74,6 +78,14 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
         entry["best"] = (best["lang"], best["value"])
         entry["worst"] = (worst["lang"], worst["value"])
     return entry
+
+
+def _joined(notes: Iterable[str]) -> str:
+    """The distinct notes; of many, as of forty languages without a file, the first and how many."""
+    distinct = list(dict.fromkeys(notes))
+    if len(distinct) > MOST_NOTES:
+        return f"{distinct[0]}; and {len(distinct) - 1} more"
+    return "; ".join(distinct)
 
 
 def headline_of(rows: Sequence[Row]) -> tuple[str, str]:
@@ -134,12 +146,19 @@ def _cells(entry: Row, tracks: bool) -> list[str]:
     return [
         name,
         entry["metric"],
-        f"[bold]{percent(entry['mean'])}[/]",
+        _mean(entry),
         _place(entry["best"]),
         _place(entry["worst"]),
         str(entry["languages"]),
         " ".join(part for part in (beside, note) if part),
     ]
+
+
+def _mean(entry: Row) -> str:
+    """The mean, with its interval where the rows have one."""
+    low, high = entry["interval"] or (None, None)
+    shown = "" if low is None or high is None else f" \\[{percent(low)}, {percent(high)}]"
+    return f"[bold]{percent(entry['mean'])}[/]{shown}"
 
 
 def _place(pair: tuple[str, float] | None) -> str:

@@ -12,6 +12,7 @@ import pytest
 from harness.api import Evaluation
 from harness.errors import UsageError
 from harness.results.scores import MACRO, SCHEMA
+from harness.terminal.plot import panels
 
 
 def evaluation(*folders: str) -> Evaluation:
@@ -60,3 +61,37 @@ def test_pandas_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("harness.api.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install pandas"):
         evaluation().to_pandas()
+
+
+def test_a_notebook_shows_a_table_and_no_markup_of_others() -> None:
+    table = evaluation().table
+    name = pa.array(["<b>m</b>"] * len(table), pa.string())
+    place = table.schema.get_field_index("model")
+    shown = Evaluation(table.set_column(place, "model", name), (), list)._repr_html_()  # type: ignore[arg-type]
+    assert shown.startswith("<table>")
+    assert shown.count("<tr>") == 3  # a head and two tasks
+    assert "37.5" in shown
+    assert "<b>" not in shown
+    assert "&lt;b&gt;m&lt;/b&gt;" in shown
+
+
+def test_the_panels_of_a_figure() -> None:
+    rows = evaluation().table.to_pylist()
+    assert panels(rows) == {"xquad, f1": {"org/m": {"de": 0.5, "el": 0.25}}}
+    assert panels(rows, "exact_match") == {"xquad, exact_match": {"org/m": {"de": 0.125}}}
+    with pytest.raises(UsageError, match="'mrr' was not measured"):
+        panels(rows, "mrr")
+
+
+def test_a_figure_names_the_extra_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.terminal.plot.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'xharness\[plot\]'"):
+        evaluation().plot()
+
+
+def test_a_figure_has_a_panel_per_task() -> None:
+    pytest.importorskip("matplotlib")
+    figure = evaluation().plot()
+    assert [axes.get_title() for axes in figure.axes] == ["xquad, f1"]
+    (line,) = figure.axes[0].lines
+    assert list(line.get_ydata()) == [50.0, 25.0]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from harness.data.examples import Examples
 from harness.errors import DataError, one_line
 from harness.io import strict_json
+from harness.io.files import is_lfs_pointer, pointer_words
 
 MAX_TEXT = 2 * 1024**3  # the largest official file has 535 MB
 MAX_LINE = 64 * 1024**2  # of JSON lines: the longest official one has less than 1 MB
@@ -54,6 +55,8 @@ def read_text(file: LocalFile) -> str:
     """The whole file. DataError where it is empty or not UTF-8."""
     if file.path.stat().st_size > MAX_TEXT:
         raise _too_large(file)
+    if is_lfs_pointer(file.path):
+        raise DataError(pointer_words(file.name, file.path.parent))
     data = _unzipped(file) if file.name.endswith(".gz") else file.path.read_bytes()
     if not data.strip():
         raise DataError(f"{file.name}: empty: download it again")

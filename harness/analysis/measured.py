@@ -1,0 +1,66 @@
+"""The scores of what is on disk with their intervals, in the long form of ``harness.scores``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.fold import fold, score_rows
+from harness.errors import DataError, NotFoundError, together, unknown_name
+from harness.results.outcomes import OutcomeFile, find
+
+Row = dict[str, Any]
+
+
+def outcome_files(paths: Iterable[str | Path]) -> list[OutcomeFile]:
+    """The outcome files under each of the paths, each once.
+
+    Raises:
+        NotFoundError: there is none under one of them.
+    """
+    found: list[OutcomeFile] = []
+    for path in paths:
+        root = Path(path)
+        files = find(root) if root.exists() else []
+        if not files:
+            raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
+        found += files
+    return list(dict.fromkeys(found))
+
+
+def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFile]:
+    """The files of some tasks; all of them where none is named.
+
+    Raises:
+        UsageError: nothing is there of a task.
+    """
+    names = [file.path.name.split(".")[0] for file in files]
+    for task in tasks:
+        if task not in names:
+            raise unknown_name("measured task", task, dict.fromkeys(names))
+    return [file for file, name in zip(files, names, strict=True) if not tasks or name in tasks]
+
+
+def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row]:
+    """One row per file, language, direction and metric, with the columns of ``harness.scores``.
+
+    ``low`` and ``high``: a 95 % interval over parallel items (the board's), values in [0, 1].
+    ``kept``: the folder of folds that were computed before, see ``analysis.fold``.
+
+    Raises:
+        DataError: outcome files are damaged; ``error.scores`` has the rows of the others.
+    """
+    rows: list[Row] = []
+    damaged: list[DataError] = []
+    for file in files:
+        try:
+            folded = fold(file, kept)
+        except DataError as error:
+            damaged.append(error)
+            continue
+        note = "; ".join([*folded.notes, *folded.meta.get("remarks", ())])
+        rows += score_rows(folded, {"note": note}).to_pylist()
+    if damaged:
+        raise together(damaged, rows or None)
+    return rows

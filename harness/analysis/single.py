@@ -1,0 +1,214 @@
+"""Single examples of a run: the worst ones, or those under a condition, with their texts."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from harness.cards.task import TaskCard, card_of
+from harness.data.examples import Bitext, Mining, QuestionSet, Retrieval
+from harness.data.layout import DataLocation
+from harness.data.load import load
+from harness.errors import HarnessError, UsageError, unknown_name
+from harness.kinds import KINDS
+from harness.kinds.kind import of_split
+from harness.results.checks import consistent
+from harness.results.outcomes import OutcomeFile
+
+Example = dict[str, Any]
+
+OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+    "~": lambda value, part: str(part).lower() in str(value).lower(),
+}
+CONDITION = re.compile(r"\s*(\w[\w@]*)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+TOP = 3  # hits of a search that are shown
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``column operator value``, such as ``f1<0.5``, ``lang=de``, ``prediction~Paris``."""
+
+    column: str
+    operator: str
+    value: str
+
+    def holds(self, example: Example) -> bool:
+        """Whether an example meets it; one without a value in the column does not.
+
+        Raises:
+            UsageError: there is no such column, or the value is not of its type.
+        """
+        if self.column not in example:
+            raise unknown_name("column", self.column, example)
+        value = example[self.column]
+        if value is None:
+            return False
+        return OPERATORS[self.operator](value, self._as(value))
+
+    def _as(self, value: Any) -> Any:
+        if self.operator == "~" or not isinstance(value, (bool, int, float)):
+            return self.value
+        try:
+            if isinstance(value, bool):
+                return {"true": True, "false": False, "1": True, "0": False}[self.value.lower()]
+            return float(self.value)
+        except (KeyError, ValueError):
+            kind = "true or false" if isinstance(value, bool) else "a number"
+            raise UsageError(f"--where {self.column}: {self.value!r} is not {kind}") from None
+
+
+def parse_condition(text: str) -> Condition:
+    """A condition from the command line.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    found = CONDITION.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"--where {text!r}: give a column, one of {' '.join(OPERATORS)}, and a value: f1<0.5"
+        )
+    column, sign, value = found.groups()
+    return Condition(column, "=" if sign == "==" else sign, value.strip("'\""))
+
+
+def examples(
+    file: OutcomeFile,
+    location: DataLocation,
+    languages: Sequence[str] = (),
+    conditions: Iterable[Condition] = (),
+) -> tuple[list[Example], str]:
+    """The examples of an outcome file, worst first, and why their texts are missing, or nothing.
+
+    An example has the columns of its row, ``score`` (its part of the task's headline, in [0, 1]),
+    for retrieval ``rank`` (of the best relevant candidate), and, where the data is at hand, its
+    texts: ``text``, ``gold`` and ``hits`` (texts) of a search, ``question``, ``context``, ``gold``.
+
+    ``languages``: units; none for all.
+
+    Raises:
+        UsageError: a condition on a column that there is not. DataError: damaged rows.
+    """
+    meta = file.meta()
+    card = card_of(meta)
+    units = [unit for unit in meta["languages"] if not languages or unit in languages]
+    found: list[Example] = []
+    for unit in units:
+        with consistent(file):
+            found += _scored(card, unit, of_split(file.read(unit), meta["split"]))
+    # Sorting is stable: of equal scores, in the order of the file.
+    found.sort(key=lambda one: (one["score"], -(one.get("rank") or 0)))
+    why = _add_texts(card, meta, units, found, location)
+    for condition in conditions:
+        found = [one for one in found if condition.holds(one)]
+    return found, why
+
+
+def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
+    """The rows with their score. A missed or a wrongly kept pair of mining scores 0."""
+    if not len(rows):
+        return []
+    kind = KINDS[card.kind]
+    metric = card.primary if kind.defined(card.primary, card.split) else card.metrics[0]
+    part = kind.per_example(rows, metric)
+    below = np.where(part.denominator > 0, part.denominator, 1.0)
+    listed: list[Example] = rows.to_pylist()
+    for row, score in zip(listed, (part.numerator / below).tolist(), strict=True):
+        row["unit"], row["score"] = unit, score
+        if row.get("ranks"):
+            row["rank"] = row["ranks"][0]
+    return listed
+
+
+def _add_texts(
+    card: TaskCard,
+    meta: Mapping[str, Any],
+    units: Sequence[str],
+    found: Sequence[Example],
+    location: DataLocation,
+) -> str:
+    if card.kind not in TEXTS or not found:
+        return ""
+    try:
+        loaded = load(card, meta["split"], units, location)
+    except HarnessError as error:
+        return str(error)
+    lacking = {**loaded.missing, **loaded.broken}
+    add = TEXTS[card.kind](loaded.examples, meta)
+    for example in found:
+        if example["unit"] not in lacking:
+            add(example)
+    return next(iter(lacking.values()), "")
+
+
+Adds = Callable[[Example], None]
+
+
+def _bitext_texts(loaded: Mapping[str, Bitext], meta: Mapping[str, Any]) -> Adds:
+    def add(example: Example) -> None:
+        pairs = loaded[example["unit"]]
+        sides = (pairs.english, pairs.source)
+        query, pool = sides if str(example["direction"]).startswith("en-") else sides[::-1]
+        number = _line(example["example_id"])
+        example["text"], example["gold"] = query[number], [pool[number]]
+        example["hits"] = [pool[_line(one)] for one in example["top_ids"][:TOP]]
+
+    return add
+
+
+def _line(name: str) -> int:
+    return int(name.rpartition(":")[2])
+
+
+def _passage_texts(loaded: Retrieval, meta: Mapping[str, Any]) -> Adds:
+    queries = {query.id: query for own in loaded.queries.values() for query in own}
+    place = {name: index for index, name in enumerate(loaded.candidate_ids)}
+
+    def add(example: Example) -> None:
+        query = queries[example["example_id"]]
+        example["text"] = query.text
+        example["gold"] = [loaded.candidates[index] for index in query.relevant[:TOP]]
+        example["hits"] = [loaded.candidates[place[one]] for one in example["top_ids"][:TOP]]
+
+    return add
+
+
+def _mining_texts(loaded: Mapping[str, Mapping[str, Mining]], meta: Mapping[str, Any]) -> Adds:
+    def add(example: Example) -> None:
+        corpora = loaded[example["unit"]][meta["split"]]
+        example["text"] = corpora.source.get(example["source_id"])
+        example["hits"] = [corpora.english.get(example["target_id"])]
+
+    return add
+
+
+def _question_texts(loaded: Mapping[str, QuestionSet], meta: Mapping[str, Any]) -> Adds:
+    asked = {unit: {one.id: one for one in own.questions} for unit, own in loaded.items()}
+
+    def add(example: Example) -> None:
+        found = asked[example["unit"]][example["example_id"]]
+        example["question"], example["context"] = found.question, found.context
+        example["gold"] = list(found.answers)
+
+    return add
+
+
+# Kind → what adds the texts to an example, given the task's data and the run's metadata.
+TEXTS: Mapping[str, Callable[[Any, Mapping[str, Any]], Adds]] = {
+    "bitext": _bitext_texts,
+    "mining": _mining_texts,
+    "passages": _passage_texts,
+    "span_qa": _question_texts,
+}

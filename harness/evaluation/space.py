@@ -1,0 +1,81 @@
+"""Room on the disk: whether what a run writes has a place, said before it starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import IncompleteError, UsageError
+from harness.inference.objects import GivenModel
+
+if TYPE_CHECKING:
+    from harness.checkpoint.resolve import Checkpoint
+    from harness.evaluation.plan import Plan
+
+WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call a vector's length
+
+
+def existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Refuse a folder that cannot be made since a file has its name, or that of one above it.
+
+    Raises:
+        UsageError: so it is.
+    """
+    above = existing(folder)
+    if not above.is_dir():
+        raise UsageError(f"{option} {folder}: {above} is a file, give a folder")
+
+
+def vector_bytes(plan: Plan) -> int:
+    """Bytes of the vectors that a run has still to make: float32, one per text and layer.
+
+    0 where the length of a vector is not known before the model is loaded.
+    """
+    width = vector_width(plan.checkpoint)
+    return sum(
+        4 * width * task.todo_texts * len(task.jobs) for task in plan.tasks if not task.reads
+    )
+
+
+def vector_width(checkpoint: Checkpoint) -> int:
+    """The length of a checkpoint's vectors as its configuration has it, 0 where it does not say."""
+    from harness.checkpoint.vet import read_config
+
+    if isinstance(checkpoint, GivenModel):
+        return 0
+    config = read_config(checkpoint.weights_folder / "config.json")
+    return next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), 0)
+
+
+def check_space(plan: Plan) -> None:
+    """Refuse a run whose files have no place: in the results folder or in the cache.
+
+    Vectors that are in the cache already may be those of this run: they count as its own.
+
+    Raises:
+        IncompleteError: a folder may not be written, or has too little room.
+    """
+    runtime = plan.request.runtime
+    if all(task.finished for task in plan.tasks):
+        return  # nothing is written
+    for option, folder in (("--out", runtime.out), ("--cache-dir", runtime.cache)):
+        if not os.access(existing(folder), os.W_OK | os.X_OK):
+            raise IncompleteError(f"{folder} may not be written: name another with {option}")
+    free = shutil.disk_usage(existing(runtime.cache)).free
+    needed = vector_bytes(plan)
+    if needed <= free:
+        return
+    kept = sum(path.stat().st_size for path in (runtime.cache / "vectors").rglob("*.arrow"))
+    if needed > free + kept:
+        texts = sum(task.todo_texts for task in plan.tasks)
+        raise IncompleteError(
+            f"the vectors of {texts:,} texts need {needed / 1e9:.1f} GB and {runtime.cache} has "
+            f"{free / 1e9:.1f} GB free: make room, or name another --cache-dir"
+        )

@@ -1,0 +1,98 @@
+"""Grids of text: one table as rich, Markdown or LaTeX prints it; long rows as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape as escape_html
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "—": "---",
+    "−": "$-$",
+    "→": r"$\rightarrow$",
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows of text under names. ``left``: how many of the first columns are aligned left."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    caption: str = ""
+
+
+def rich_table(grid: Grid) -> Table:
+    """For a terminal; a column with an interval never breaks within it."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for place, name in enumerate(grid.names):
+        left = place < grid.left
+        table.add_column(escape(name), justify="left" if left else "right", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def markdown(grid: Grid) -> str:
+    """A table of GitHub's Markdown."""
+    rule = [":--" if place < grid.left else "--:" for place in range(len(grid.names))]
+    lines = [grid.names, rule, *grid.rows]
+    body = ["| " + " | ".join(_one_cell(cell) for cell in line) + " |" for line in lines]
+    return "\n".join([*([f"{grid.caption}\n"] if grid.caption else []), *body])
+
+
+def _one_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def latex(grid: Grid) -> str:
+    """A ``tabular`` with the rules of the package booktabs."""
+    columns = "".join("l" if place < grid.left else "r" for place in range(len(grid.names)))
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_line(grid.names), r"\midrule"]
+    lines += [_latex_line(row) for row in grid.rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    caption = [f"% {' '.join(grid.caption.split())}"] if grid.caption else []
+    return "\n".join([*caption, *lines])
+
+
+def _latex_line(cells: Iterable[str]) -> str:
+    shown = (" ".join("".join(LATEX.get(c, c) for c in cell).split()) for cell in cells)
+    return " & ".join(shown) + r" \\"
+
+
+def html(grid: Grid) -> str:
+    """A table of HTML without any script or style sheet of its own."""
+
+    def line(cells: Iterable[str], tag: str) -> str:
+        shown = "".join(
+            f'<{tag} style="text-align:{"left" if place < grid.left else "right"}">'
+            f"{escape_html(cell)}</{tag}>"
+            for place, cell in enumerate(cells)
+        )
+        return f"<tr>{shown}</tr>"
+
+    caption = f"<caption>{escape_html(grid.caption)}</caption>" if grid.caption else ""
+    body = "".join(line(row, "td") for row in grid.rows)
+    return f"<table>{caption}<thead>{line(grid.names, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def comma_separated(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Rows as CSV (RFC 4180, UTF-8), empty where there is no value; lists joined by blanks."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        values = (row.get(name) for name in names)
+        writer.writerow([" ".join(map(str, v)) if isinstance(v, list) else v for v in values])
+    return text.getvalue().rstrip("\n")

@@ -1,0 +1,161 @@
+"""Scores of one or several models as grids: a line per task, or per language, models beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.results.scores import MACRO
+from harness.terminal.console import percent
+from harness.terminal.grids import Grid
+from harness.terminal.tables import headline_of, official_direction, summary
+
+Row = Mapping[str, Any]
+INTERVALS = "percent; in brackets 95 % intervals over parallel items"
+
+
+def model_names(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
+    """(model, revision) → what a column is called: the revision where two share the name."""
+    keys = list(dict.fromkeys((row["model"], row["revision"]) for row in rows))
+    names = [model for model, _ in keys]
+    return {
+        (model, revision): model
+        if names.count(model) == 1
+        else f"{model}@{revision.removeprefix('local:')[:12]}"
+        for model, revision in keys
+    }
+
+
+def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
+    """The headline of each task: its mean, or every language; a column for each model.
+
+    A file that differs from another of its model and task in track, layer, split, seed or options
+    has a line of its own.
+    """
+    names = model_names(rows)
+    lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
+    for name, own in _files(rows).items():
+        for row in own:
+            if row["value"] is None or (row["lang"] == MACRO) == by_language:
+                continue
+            # Of questions in several languages on one context language: the direction.
+            shared = sum(one["lang"] == row["lang"] for one in own) > 1
+            where = (row["direction"] or row["lang"]) if shared else row["lang"]
+            where = where if by_language else ""
+            key = (row["task"], row["metric"], _told_apart(row, rows), where)
+            cells = lines.setdefault(key, {})
+            model = (row["model"], row["revision"])
+            if model in cells:  # options that no column names
+                key = (*key[:-2], f"{key[-2]} {name[-1]}".strip(), key[-1])
+                cells = lines.setdefault(key, {})
+            cells[model] = with_interval(row)
+    told = any(key[2] for key in lines)
+    head = ("task", "metric", *(["run"] * told), *(["language"] * by_language))
+    body = tuple(
+        (
+            *key[:2],
+            *([key[2]] * told),
+            *([key[3]] * by_language),
+            *(cells.get(model, "—") for model in names),
+        )
+        for key, cells in lines.items()
+    )
+    return Grid((*head, *names.values()), body, left=len(head), caption=INTERVALS)
+
+
+def task_grid(rows: Sequence[Row]) -> Grid:
+    """A line per model and task: the headline's mean, best and worst language, and what is said."""
+    names = model_names(rows)
+    lines = []
+    for entry in summary(rows):
+        best, worst = (
+            f"{pair[0]} {percent(pair[1])}" if pair else ""
+            for pair in (entry["best"], entry["worst"])
+        )
+        lines.append(
+            (
+                names[entry["model"], entry["revision"]],
+                entry["task"],
+                entry["metric"],
+                percent(entry["mean"]),
+                best,
+                worst,
+                str(entry["languages"]),
+                entry["note"],
+            )
+        )
+    head = ("model", "task", "metric", "mean", "best", "worst", "languages", "note")
+    return Grid(head, tuple(lines), left=3, caption="percent")
+
+
+def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
+    """Models of one track, a column per task: those of the board and one's own, which are marked.
+
+    Best first by the mean over the tasks that all of one's own have; who lacks one stands last.
+    """
+    mine = {(row["model"], row["revision"]) for row in own}
+    rows = [row for row in (*own, *board) if row["track"] == track]
+    means: dict[tuple[str, str], dict[str, Row]] = {}
+    for of_file in _files(rows).values():
+        for row in of_file:
+            if row["lang"] == MACRO and row["value"] is not None:
+                model = (row["model"], row["revision"])
+                means.setdefault(model, {}).setdefault(f"{row['task']} {row['metric']}", row)
+    tasks = list(dict.fromkeys(name for of_model in means.values() for name in of_model))
+    shared = [name for name in tasks if all(name in means.get(model, {}) for model in mine)]
+
+    def place(model: tuple[str, str]) -> tuple[bool, float]:
+        values = [means[model][name]["value"] for name in shared if name in means[model]]
+        return len(values) < len(shared), -sum(values)
+
+    names = model_names(rows)
+    lines = tuple(
+        (
+            names[model] + " (own)" * (model in mine),
+            *(_board_cell(means[model].get(name)) for name in tasks),
+        )
+        for model in sorted(means, key=place)
+    )
+    return Grid(("model", *tasks), lines, caption=f"track {track}: {INTERVALS}; * is not ranked")
+
+
+def _board_cell(row: Row | None) -> str:
+    if row is None:
+        return "—"
+    return with_interval(row) + "*" * bool(row["note"] or not row["complete"])
+
+
+def _files(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
+    """The headline's rows in the official direction, by file."""
+    files: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("model", "revision", "task", "layer", "signature"))
+        files.setdefault(key, []).append(row)
+    found = {}
+    for key, own in files.items():
+        scored = [row for row in own if row["metric"] is not None]
+        metric, _ = headline_of(scored)
+        found[key] = official_direction([row for row in scored if row["metric"] == metric])
+    return found
+
+
+def _told_apart(row: Row, rows: Sequence[Row]) -> str:
+    """What the files of a task differ in: the track and split; the layer and seed of one model.
+
+    Models of other depths are pooled at other layers by one and the same protocol.
+    """
+    of_task = [one for one in rows if one["task"] == row["task"] and one["value"] is not None]
+    own = [one for one in of_task if one["model"] == row["model"]]
+    own = [one for one in own if one["revision"] == row["revision"]]
+    parts = []
+    for name, among in (("track", of_task), ("split", of_task), ("layer", own), ("seed", own)):
+        if len({one[name] for one in among}) > 1 and row[name] is not None:
+            parts.append(f"{row[name]}" if name == "track" else f"{name} {row[name]}")
+    return ", ".join(parts)
+
+
+def with_interval(row: Row) -> str:
+    """Such as ``71.7 [70.9, 72.5]``."""
+    if row["low"] is None or row["high"] is None:
+        return percent(row["value"])
+    return f"{percent(row['value'])} [{percent(row['low'])}, {percent(row['high'])}]"
