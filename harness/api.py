@@ -241,6 +241,7 @@ def compare(
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes.
     """
+    from harness.analysis.compare import Source
     from harness.analysis.compare import compare as compared
     from harness.submissions.submission import read_submissions
 
@@ -248,11 +249,13 @@ def compare(
     return compared(
         os.fspath(a),
         os.fspath(b),
-        results=folder / out,
+        Source(
+            folder / out,
+            read_submissions(folder / "submissions"),
+            cache_folder(cache_dir) / "board",
+        ),
         only=listed(tasks),
         metric=metric,
-        submissions=read_submissions(folder / "submissions"),
-        cache=cache_folder(cache_dir) / "board",
     )
 
 

@@ -23,7 +23,6 @@ from harness.errors import (
 )
 from harness.results.outcomes import OutcomeFile, find
 from harness.statistics.hierarchy import Hierarchical
-from harness.statistics.resampling import RESAMPLES
 from harness.statistics.verdict import Verdict
 from harness.submissions.submission import Submission, contamination, kind_of
 
@@ -60,13 +59,10 @@ class Compared:
 def compare(
     a: str,
     b: str,
+    source: Source,
     *,
-    results: Path,
     only: Collection[str] = (),
     metric: str | None = None,
-    submissions: Mapping[str, Submission] | None = None,
-    cache: Path | None = None,
-    resamples: int = RESAMPLES,
 ) -> list[Compared]:
     """The paired differences of two checkpoints over the tasks that both were measured on.
 
@@ -85,8 +81,7 @@ def compare(
     names = {name for task in only for name in read_card(task).metrics}
     if metric is not None and only and metric not in names:
         raise unknown_name(f"metric of {', '.join(only)}", metric, sorted(names))
-    known = submissions or {}
-    source = Source(results, known, cache)
+    results, known, cache = source.results, source.submissions, source.cache
     sides = [_runs(name, source, metric) for name in (a, b)]
     groups: dict[tuple[str, str], dict[str, How]] = {}
     remarks: dict[tuple[str, str], list[str]] = {}
@@ -131,7 +126,7 @@ def compare(
             for side in sides
         ]
         runs = [[one for _, one in side] for side in chosen]
-        difference = differ(runs[0], runs[1], Path(), cache, resamples=resamples)
+        difference = differ(runs[0], runs[1], Path(), cache)
         difference, over = _over_seeds((a, b), chosen, difference, known)
         found_differences.append(
             Compared(
@@ -161,8 +156,8 @@ class Source:
     """Where runs are looked for. ``damaged``: what is wrong with files that were met on the way."""
 
     results: Path
-    submissions: Mapping[str, Submission]
-    cache: Path | None
+    submissions: Mapping[str, Submission] = field(default_factory=dict)
+    cache: Path | None = None
     damaged: dict[str, None] = field(default_factory=dict)
 
     def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:

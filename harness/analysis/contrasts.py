@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
@@ -124,7 +125,7 @@ def named_contrasts(
         for variant in variants:
             kinds.setdefault(variant.kind, []).append(variant)
         asked = [
-            _answer(base, a, b, track, metric, kinds, results, kept)
+            _answer(_Question(base, a, b, track, metric), kinds, results, kept)
             for track, metric in MEASURES
             for a, b in FAMILY
         ]
@@ -139,7 +140,7 @@ def named_contrasts(
             for what in BESIDE
             for a, b in [(f"{MULTILINGUAL} {what}", f"English {what}")]
             if a in kinds and b in kinds
-            for one in [_answer(base, a, b, *MEASURES[0], kinds, results, kept)]
+            for one in [_answer(_Question(base, a, b, *MEASURES[0]), kinds, results, kept)]
             if one.difference is not None
         ]
     return tuple(found)
@@ -170,16 +171,23 @@ def _families(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return families
 
 
+class _Question(NamedTuple):
+    """A minus B, two kinds of training on one base, in one metric."""
+
+    base: str
+    a: str
+    b: str
+    track: str
+    metric: str
+
+
 def _answer(
-    base: str,
-    a: str,
-    b: str,
-    track: str,
-    metric: str,
+    question: _Question,
     kinds: Mapping[str, Sequence[Entry]],
     results: Path,
     kept: Path | None,
 ) -> Contrast:
+    base, a, b, track, metric = question
     name = f"{a} − {b}"
     sides: list[list[Entry]] = []
     left_out: list[str] = []

@@ -111,7 +111,6 @@ def differ(
     *,
     trained: tuple[Collection[str], Collection[str]] = ((), ()),
     weights: tuple[list[float] | None, list[float] | None] = (None, None),
-    resamples: int = RESAMPLES,
 ) -> Difference:
     """The paired difference of two sides, each of one or more runs, task by task.
 
@@ -119,7 +118,7 @@ def differ(
     side's mean, equal ones where not given. ``results``: the folder
     that their paths are under. ``trained``: languages of the intermediate data of either side.
     """
-    key = _key(a, b, results, trained, weights, resamples)
+    key = _key(a, b, results, trained, weights)
     path = kept / f"{key}.json" if kept else None
     if path and path.exists():
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -130,7 +129,7 @@ def differ(
         comparisons.append(
             pair(rows_a, rows_b, first.metric, card.kind, task=task, weights=weights)
         )
-    draws = resample(comparisons, np.random.default_rng(SEED), resamples)
+    draws = resample(comparisons, np.random.default_rng(SEED), RESAMPLES)
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
     seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
     chance = columns_at_chance([*a, *b])
@@ -175,14 +174,13 @@ def _key(
     results: Path,
     trained: tuple[Collection[str], Collection[str]],
     weights: tuple[list[float] | None, list[float] | None],
-    resamples: int,
 ) -> str:
     named = [
         [{t: (r.metric, fold_key(results / r.path)) for t, r in run.items()} for run in side]
         for side in (a, b)
     ]
     trained_on = [sorted(side) for side in trained]
-    text = json.dumps([named, trained_on, weights, resamples, _code_digest()])
+    text = json.dumps([named, trained_on, weights, RESAMPLES, _code_digest()])
     return sha256(text.encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ import typer
 from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks, with_options
 from harness.commands.outputs import errors, print_json, print_notes, show_found
 from harness.errors import UsageError
-from harness.evaluation.options import Options, listed
+from harness.evaluation.options import Options
 
 if TYPE_CHECKING:
     from harness.analysis.compare import Compared
@@ -125,9 +125,7 @@ def compare(
 ) -> None:
     """Compare two checkpoints example by example: paired differences with intervals and tests."""
     with errors():
-        from harness.analysis.compare import compare as compared
-        from harness.data.folders import cache_folder
-        from harness.submissions.submission import read_submissions
+        import harness
         from harness.terminal.comparisons import compared_data, compared_tables
         from harness.terminal.console import stdout
 
@@ -139,9 +137,8 @@ def compare(
                 stdout().print(line, soft_wrap=isinstance(line, str))
 
         read = partial(
-            compared, a, b, results=root / out, only=listed(task), metric=metric,
-            submissions=read_submissions(root / "submissions"),
-            cache=cache_folder(cache_dir) / "board",
+            harness.compare, a, b, tasks=task, metric=metric, root=root, out=out,
+            cache_dir=cache_dir,
         )  # fmt: skip
         show_found(read, show)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from harness.cards.task import TaskCard, card_of
 from harness.errors import CheckFailed, DataError, NotFoundError, UsageError
-from harness.evaluation.models import find_checkpoint
+from harness.evaluation.models import find_checkpoint, plan_model
 from harness.evaluation.options import Options, make_request
 from harness.kinds import KINDS
 from harness.kinds.kind import Kind
@@ -100,7 +100,8 @@ def _source(meta: Mapping[str, Any], names: Mapping[str, str], models: Sequence[
 def _again(
     file: OutcomeFile, meta: Mapping[str, Any], units: Sequence[str], model: str, options: Options
 ) -> Iterator[Replayed]:
-    from harness.api import evaluate
+    from harness.evaluation.engines import local
+    from harness.evaluation.reporting import Silent
 
     resolved = meta["resolved"]
     prompts = resolved.get("prompts") or {}
@@ -113,7 +114,8 @@ def _again(
             prompt_query=prompts.get("query"), prompt_document=prompts.get("document"),
             seed=meta["seed"], out=out, fresh=True, finetune=False,
         )  # fmt: skip
-        evaluate(model, **vars(asked))
+        for _ in local([plan_model(model, make_request(asked))], Silent()):
+            pass  # its rows are on disk
         measured = [found for found in find(Path(out)) if found.path.name == file.path.name]
         if not measured:
             raise CheckFailed(

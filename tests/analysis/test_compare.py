@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.compare import compare
+from harness.analysis.compare import Source, compare
 from harness.errors import IncompleteError, NotFoundError, UsageError
 from harness.submissions.submission import read_submissions
 from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit
@@ -16,9 +16,8 @@ from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure
 def test_by_id_revision_slug(root: Path, name: str) -> None:
     hand_worked(root)
     (found,) = compare(
-        name, BASE, results=root / "leaderboard/results",
-        submissions=read_submissions(root / "submissions"),
-    )  # fmt: skip
+        name, BASE, Source(root / "leaderboard/results", read_submissions(root / "submissions"))
+    )
     assert (found.track, found.metric) == ("frozen", "recall@10")
     assert found.difference.estimate.difference == pytest.approx(0.5)
     assert {p.name: p.estimate.difference for p in found.difference.languages} == {"de": 1, "sw": 0}
@@ -27,7 +26,7 @@ def test_by_id_revision_slug(root: Path, name: str) -> None:
 def test_by_folder(root: Path) -> None:
     one = measure(root, ENGLISH, bitext(ENGLISH)).parent
     two = measure(root, BASE, bitext(BASE)).parent
-    (found,) = compare(str(one), str(two), results=root / "none")
+    (found,) = compare(str(one), str(two), Source(root / "none"))
     assert found.difference.estimate.difference == pytest.approx(0.5)
 
 
@@ -35,7 +34,7 @@ def test_the_usual_layer_is_compared_where_it_is_there(root: Path) -> None:
     hand_worked(root)
     for model in (ENGLISH, BASE):
         measure(root, model, bitext(BASE), layer=3, custom=["layer 3 (protocol: 8)"])
-    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
     assert found.difference.estimate.difference == pytest.approx(0.5)
     assert found.remarks == ()
 
@@ -43,7 +42,7 @@ def test_the_usual_layer_is_compared_where_it_is_there(root: Path) -> None:
 def test_what_is_unranked_is_said(root: Path) -> None:
     for model in (ENGLISH, BASE):
         measure(root, model, bitext(model), limit=4)
-    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
     assert found.remarks == ("demo_bitext: first 4 queries a language",)
 
 
@@ -52,34 +51,34 @@ def test_of_one_task_alone(root: Path) -> None:
     for model in (ENGLISH, BASE):
         measure(root, model, bitext(BASE), task="tatoeba")  # no difference there
     results = root / "leaderboard/results"
-    (both,) = compare(ENGLISH, BASE, results=results)
+    (both,) = compare(ENGLISH, BASE, Source(results))
     assert both.difference.estimate.difference == pytest.approx(0.25)
     for task, difference in (("demo_bitext", 0.5), ("tatoeba", 0.0)):
-        (found,) = compare(ENGLISH, BASE, results=results, only=[task])
+        (found,) = compare(ENGLISH, BASE, Source(results), only=[task])
         assert found.difference.estimate.difference == pytest.approx(difference)
         assert {one.task for one in found.difference.languages} == {task}
     with pytest.raises(IncompleteError, match=r"not measured on a common task \(lareqa\), "):
-        compare(ENGLISH, BASE, results=results, only=["lareqa"])
+        compare(ENGLISH, BASE, Source(results), only=["lareqa"])
     with pytest.raises(UsageError, match="unknown task 'tatoba': did you mean tatoeba"):
-        compare(ENGLISH, BASE, results=results, only=["tatoba"])
+        compare(ENGLISH, BASE, Source(results), only=["tatoba"])
 
 
 def test_by_another_metric(root: Path) -> None:
     hand_worked(root)
     results = root / "leaderboard/results"
-    (found,) = compare(ENGLISH, BASE, results=results, metric="mrr", cache=root / "kept")
+    (found,) = compare(ENGLISH, BASE, Source(results, cache=root / "kept"), metric="mrr")
     # German: rank 1 beside rank 50; Swahili: rank 50 beside rank 50.
     assert (found.metric, found.difference.estimate.difference) == (
         "mrr", pytest.approx((1 - 1 / 50) / 2),
     )  # fmt: skip
-    (usual,) = compare(ENGLISH, BASE, results=results, cache=root / "kept")
+    (usual,) = compare(ENGLISH, BASE, Source(results, cache=root / "kept"))
     assert usual.difference.estimate.difference == pytest.approx(0.5)
     with pytest.raises(UsageError, match="unknown metric of demo_bitext 'mmr': did you mean mrr"):
-        compare(ENGLISH, BASE, results=results, only=["demo_bitext"], metric="mmr")
+        compare(ENGLISH, BASE, Source(results), only=["demo_bitext"], metric="mmr")
     with pytest.raises(UsageError, match="metric that can be contrasted 'f1_mteb'"):
-        compare(ENGLISH, BASE, results=results, metric="f1_mteb")
+        compare(ENGLISH, BASE, Source(results), metric="f1_mteb")
     with pytest.raises(IncompleteError, match="on a common task with exact_match,"):
-        compare(ENGLISH, BASE, results=results, metric="exact_match")
+        compare(ENGLISH, BASE, Source(results), metric="exact_match")
 
 
 def test_what_is_found_in_other_languages(root: Path) -> None:
@@ -98,9 +97,9 @@ def test_what_is_found_in_other_languages(root: Path) -> None:
         }  # fmt: skip
         measure(root, model, rows, task="demo_passages")
     results = root / "leaderboard/results"
-    (found,) = compare(ENGLISH, BASE, results=results)
+    (found,) = compare(ENGLISH, BASE, Source(results))
     assert (found.metric, found.difference.estimate.difference) == ("recall@10", 0)
-    (found,) = compare(ENGLISH, BASE, results=results, metric="other_language_recall@10")
+    (found,) = compare(ENGLISH, BASE, Source(results), metric="other_language_recall@10")
     assert found.difference.estimate.difference == pytest.approx(2 / 3 / 7)
 
 
@@ -110,9 +109,8 @@ def test_contaminated_is_left_out(root: Path) -> None:
            contaminated=["demo_bitext"])  # fmt: skip
     with pytest.raises(IncompleteError, match="not measured on a common task"):
         compare(
-            MANY, BASE, results=root / "leaderboard/results",
-            submissions=read_submissions(root / "submissions"),
-        )  # fmt: skip
+            MANY, BASE, Source(root / "leaderboard/results", read_submissions(root / "submissions"))
+        )
 
 
 def test_seeds_of_tuning_are_averaged_and_a_source_of_chance(root: Path) -> None:
@@ -121,7 +119,7 @@ def test_seeds_of_tuning_are_averaged_and_a_source_of_chance(root: Path) -> None
         measure(root, ENGLISH, rows, track="tuned", seed=seed)
     for seed in (1, 2, 3):
         measure(root, BASE, bad, track="tuned", seed=seed)
-    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
     assert found.track == "tuned"
     assert found.difference.estimate.difference == pytest.approx(1 / 3)
     assert found.over is not None
@@ -139,9 +137,9 @@ def test_recipes_are_compared_with_themselves_alone(root: Path) -> None:
     tuned(ENGLISH, "0" * 12)
     tuned(BASE, "1" * 12)
     with pytest.raises(IncompleteError, match="recipe"):
-        compare(ENGLISH, BASE, results=root / "leaderboard/results")
+        compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
     tuned(BASE, "0" * 12)
-    (found,) = compare(ENGLISH, BASE, results=root / "leaderboard/results")
+    (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
     assert found.remarks[0].startswith("demo_bitext: stale")
 
 
@@ -149,7 +147,7 @@ def test_unknown_and_ambiguous(root: Path) -> None:
     hand_worked(root)
     results = root / "leaderboard/results"
     with pytest.raises(NotFoundError, match="no outcomes of hand/none"):
-        compare("hand/none", BASE, results=results)
+        compare("hand/none", BASE, Source(results))
     measure(root, BASE, bitext(BASE), revision="f" * 40)
     with pytest.raises(NotFoundError, match="at 2 revisions"):
-        compare(ENGLISH, BASE, results=results)
+        compare(ENGLISH, BASE, Source(results))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.compare import compare
+from harness.analysis.compare import Source, compare
 from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
 from harness.analysis.variants import titled
@@ -226,13 +226,10 @@ def test_mined_pairs_of_seeds_are_not_compared_in_silence(mining: Path) -> None:
     for seed in (1, 2, 3):
         rows = {unit: mined(unit, [0]) for unit in ("de", "ru", "zh")}
         measure(mining, f"hand/many-{seed}", rows, task="demo_mining")
-    options: dict[str, Any] = {
-        "results": mining / "leaderboard/results",
-        "submissions": read_submissions(mining / "submissions"),
-    }
-    (found,) = compare("many", "en", **options)
+    source = Source(mining / "leaderboard/results", read_submissions(mining / "submissions"))
+    (found,) = compare("many", "en", source)
     assert found.metric == "recall@10"
-    by_metric = {one.metric: one for one in compare("many-3", "en-3", **options)}
+    by_metric = {one.metric: one for one in compare("many-3", "en-3", source)}
     assert by_metric["f1"].difference.estimate.difference == pytest.approx(1.0)
 
 
@@ -249,17 +246,19 @@ def test_what_a_base_was_made_of_is_no_intermediate_data(seeded: Path) -> None:
 
 def test_compare_takes_recipes(seeded: Path) -> None:
     (found,) = compare(
-        "many", "en", results=seeded / "leaderboard/results",
-        submissions=read_submissions(seeded / "submissions"),
-    )  # fmt: skip
+        "many",
+        "en",
+        Source(seeded / "leaderboard/results", read_submissions(seeded / "submissions")),
+    )
     assert found.difference.estimate.difference == pytest.approx(0.375)
     assert found.over is not None
     assert found.over.claim == "recipe"
     assert found.interval == (found.over.low, found.over.high)
     (found,) = compare(
-        "many-1", "en-1", results=seeded / "leaderboard/results",
-        submissions=read_submissions(seeded / "submissions"),
-    )  # fmt: skip
+        "many-1",
+        "en-1",
+        Source(seeded / "leaderboard/results", read_submissions(seeded / "submissions")),
+    )
     assert found.over is None
     assert found.difference.estimate.difference == pytest.approx(0.375)
 
