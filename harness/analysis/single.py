@@ -18,8 +18,8 @@ from harness.data.load import load
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.kinds import KINDS
 from harness.kinds.kind import of_split
+from harness.results.checks import consistent
 from harness.results.outcomes import OutcomeFile
-from harness.results.scores import consistent
 
 Example = dict[str, Any]
 

@@ -14,9 +14,6 @@ from harness.terminal.tables import headline_of, official_direction
 Row = Mapping[str, Any]
 
 
-Panels = dict[str, dict[str, dict[str, float]]]
-
-
 Panels = dict[str, dict[str, dict[str, float]]]  # task and metric → model → language → value
 
 
