@@ -167,13 +167,12 @@ def cache_prune(
     with errors():
         from harness.data.folders import cache_folder
         from harness.io.cache import prune
-        from harness.terminal.console import counted, megabytes
+        from harness.terminal.console import megabytes
 
         removed = prune(cache_folder(cache_dir), days=older_than)
         kinds = [entry.kind for entry in removed]
         size = megabytes(sum(entry.size for entry in removed)) if removed else "0 MB"
         typer.echo(
-            f"removed {counted(kinds.count('vectors'), 'vector store')}, "
-            f"{kinds.count('tokens')} store{'s' * (kinds.count('tokens') != 1)} of keys of token "
-            f"ids and {counted(kinds.count('tuned'), 'tuned checkpoint')}, {size}"
+            f"removed {kinds.count('vectors')} vector stores, {kinds.count('tokens')} stores of "
+            f"keys of token ids and {kinds.count('tuned')} tuned checkpoints, {size}"
         )
