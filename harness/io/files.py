@@ -67,8 +67,11 @@ def digest(path: Path) -> str:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is Git LFS's stand-in for one that was not downloaded."""
-    if path.stat().st_size > LFS_LONGEST:
+    """Whether a file is Git LFS's stand-in for one that was not downloaded.
+
+    A pipe or device is none, and opening it could wait for ever.
+    """
+    if not path.is_file() or path.stat().st_size > LFS_LONGEST:
         return False
     with path.open("rb") as file:
         return file.read(len(LFS_POINTER)) == LFS_POINTER
