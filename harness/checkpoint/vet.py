@@ -372,6 +372,15 @@ def _vet_mapping(config: Mapping[str, Any], name: str) -> None:
             _vet_mapping(value, name)
 
 
+def _is_outline(path: Path) -> bool:
+    """Whether a vocabulary was not downloaded: `submissions.outline` leaves zeros in its place.
+
+    No tokenizer can be made from a file that begins so.
+    """
+    with path.open("rb") as file:
+        return file.read(1) in (b"", b"\0")
+
+
 def vet_tokenizer(folder: Path) -> None:
     """Refuse a folder that no fast tokenizer can be made from without a network.
 
@@ -386,8 +395,9 @@ def vet_tokenizer(folder: Path) -> None:
             "the weights"
         )
     vet_sizes({path.name: path.stat().st_size for path in present})
-    if (folder / "tokenizer.json").is_file():
-        vet_rules(read_rules(folder / "tokenizer.json"))
+    rules = folder / "tokenizer.json"
+    if rules.is_file() and not _is_outline(rules):
+        vet_rules(read_rules(rules))
     if (folder / "tokenizer_config.json").is_file():
         config = read_json(folder / "tokenizer_config.json")
         if not isinstance(config, dict):

@@ -92,7 +92,7 @@ def test_answers_have_no_chance(root: Path) -> None:
 def a_result(metric: str, relevant: float = 1, candidates: int | None = None) -> Any:
     """Two languages of 200 and of 50 queries."""
     values = {"de": SimpleNamespace(n=200), "sw": SimpleNamespace(n=50)}
-    card = SimpleNamespace(kind="bitext", candidates=candidates, counts={})
+    card = SimpleNamespace(kind="bitext", candidates=candidates, counts={}, chance=None)
     meta = {"limit": None, "split": "test"}
     return SimpleNamespace(
         metric=metric, card=card, values=values, relevant=dict.fromkeys(values, relevant),

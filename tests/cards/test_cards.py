@@ -295,15 +295,15 @@ def test_a_broken_suite_is_refused(
 
 def test_checksums_are_of_files_that_cards_use(data_dir: Path) -> None:
     from harness.cards.training import intermediate_names, read_intermediate
-    from harness.data.layout import pieces
+    from harness.data.layout import data_files
 
     intermediate = [read_intermediate(name) for name in intermediate_names()]
     used = {
         path
         for card in (*read_cards().values(), *intermediate)
         for split in card.source.splits
-        for piece in pieces(card, split, card.languages)
-        for path in (piece.path, piece.alternative)
+        for file in data_files(card, split, card.languages)
+        for path in (file.path, file.alternative)
         if path
     }
     official = dict(

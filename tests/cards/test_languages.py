@@ -34,7 +34,7 @@ def test_every_code_in_use_has_one_canonical_form(code: str, expected: str) -> N
 
 
 def test_a_misspelt_code_names_the_nearest_ones() -> None:
-    with pytest.raises(UsageError, match=r"unknown language 'swahil': did you mean swahili"):
+    with pytest.raises(UsageError, match=r"unknown language 'swahil': did you mean sw \(Swahili\)"):
         canonical("swahil")
 
 

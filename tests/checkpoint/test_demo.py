@@ -17,7 +17,7 @@ import torch
 
 import harness
 import harness.inference.encoder
-from harness.api import DEMO_MODEL
+from harness.evaluation.models import DEMO_MODEL
 from harness.checkpoint.demo import (
     HIDDEN,
     LAYERS,

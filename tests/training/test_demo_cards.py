@@ -15,7 +15,7 @@ NAMES = ("demo_text", "demo_qa_en", "demo_qa_multilingual")
 
 
 @pytest.fixture
-def data_location(tmp_path: Path) -> DataLocation:
+def location(tmp_path: Path) -> DataLocation:
     """A data folder without anything: the package's files are not looked for there."""
     return DataLocation(data=tmp_path, cache=tmp_path / "cache", offline=True)
 
