@@ -17,7 +17,6 @@ import torch
 
 import harness
 import harness.inference.encoder
-from harness.evaluation.models import DEMO_MODEL
 from harness.checkpoint.demo import (
     HIDDEN,
     LAYERS,
@@ -30,6 +29,7 @@ from harness.checkpoint.demo import (
 )
 from harness.checkpoint.loading import describe, load_encoder
 from harness.checkpoint.resolve import resolve
+from harness.evaluation.models import DEMO_MODEL
 from harness.inference.batching import pad_id
 from harness.inference.encoder import pad
 from harness.results.outcomes import OutcomeFile, find, read_meta

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board.build import leaderboard
-from harness.cards.task import read_card
+from harness.cards.task import read_card, read_suites
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.evaluation.options import Options, make_request
@@ -33,7 +33,11 @@ from tests.hub.writing import TOKEN
 pytestmark = pytest.mark.usefixtures("rows_by_hand")
 
 
-NOTES = {task: f"no {task} here" for task in ("demo_mining", "demo_passages", "demo_qa")}
+NOTES = {
+    entry.task: f"no {entry.task} here"
+    for entry in read_suites()["demo"]
+    if entry.task != "demo_bitext"
+}
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +323,7 @@ def test_what_does_not_fit_is_left_pending_without_its_download(
     assert "of memory, this machine has" in refresh(root, worker, memory=1 << 20)[1]["a"].reason
     assert (root / "submissions" / "a.yaml").read_text().count("revision") == 0
     rebuild(root, cache=root.parent / "folds")
-    assert "does not fit:" in (root / "leaderboard" / "README.md").read_text()
+    assert "does not fit:" in (root / "leaderboard" / "pending.md").read_text()
     assert refresh(root, worker)[1]["a"].status == "measured"
 
 

@@ -56,8 +56,8 @@ def test_every_base_is_submitted_too(submitted: dict[str, Submission]) -> None:
 def test_the_board_renders_with_them(submitted: dict[str, Submission], tmp_path: Path) -> None:
     shutil.copytree(ROOT / "submissions", tmp_path / "submissions")
     leaderboard(tmp_path)
-    text = (tmp_path / "leaderboard" / "README.md").read_text(encoding="utf-8")
-    waiting = text.partition("## Submitted, not measured yet")[2].partition("##")[0]
+    text = (tmp_path / "leaderboard" / "pending.md").read_text(encoding="utf-8")
+    waiting = text.partition("# Submitted, not measured yet")[2]
     rows = [line for line in waiting.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == len(submitted)
     bases = [row.split(" | ")[0].removeprefix("| ") for row in rows]
