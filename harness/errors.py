@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from textwrap import shorten
 from typing import Any
 
 
@@ -80,7 +81,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     lowered = {candidate.lower(): candidate for candidate in names}
     matches = get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.5)
     near = [lowered[match] for match in matches]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    some = shorten(", ".join(names), 160, placeholder=" …")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {some}"
     return UsageError(f"unknown {what} {one_line(name, 80)!r}: {hint}")
 
 

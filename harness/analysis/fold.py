@@ -23,11 +23,11 @@ from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
 from harness.cards.languages import task_root
 from harness.cards.task import TaskCard, card_of
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.io.files import replacing
 from harness.kinds import KINDS
 from harness.metrics.per_example import Floats
-from harness.results.checks import check, consistent
+from harness.results.checks import REMEDY, check, consistent
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
 from harness.results.scores import (
     SCHEMA,
@@ -140,7 +140,10 @@ def _read_kept(path: Path) -> Folded | None:
 def fold_key(path: Path) -> str:
     """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
-    card = card_of(read_meta(path))
+    try:
+        card = card_of(read_meta(path))
+    except UsageError as error:
+        raise DataError(f"{path}: {error}; {REMEDY}") from error
     # Where it lies too: a file that says another thing than its path is refused.
     digest.update("/".join(path.resolve().parts[-3:]).encode())
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())

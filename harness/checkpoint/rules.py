@@ -38,7 +38,9 @@ REPEAT = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 def read_rules(path: Path) -> dict[str, Any]:
     """A ``tokenizer.json`` without its model, read once while the file stays as it is.
 
-    The model comes last where the library wrote the file, and is then not parsed.
+    The model comes last where the library wrote the file, and is then not parsed. A file of zeros
+    has no rules: it stands in an outline of a repository for one that was not downloaded, and no
+    tokenizer can be made from it.
 
     Raises:
         RefusedError: it is not a JSON object.
@@ -52,6 +54,8 @@ def _read(path: Path, size: int, changed: int) -> dict[str, Any]:
     del size, changed  # the key: another state of the file is another tokenizer
     try:
         data = path.read_bytes()
+        if data[:1] in (b"", b"\0"):
+            return {}
         found = _before_model(data)
         if found is None:
             found = strict_json.parse(data.decode("utf-8"))

@@ -372,15 +372,6 @@ def _vet_mapping(config: Mapping[str, Any], name: str) -> None:
             _vet_mapping(value, name)
 
 
-def _is_outline(path: Path) -> bool:
-    """Whether a vocabulary was not downloaded: `submissions.outline` leaves zeros in its place.
-
-    No tokenizer can be made from a file that begins so.
-    """
-    with path.open("rb") as file:
-        return file.read(1) in (b"", b"\0")
-
-
 def vet_tokenizer(folder: Path) -> None:
     """Refuse a folder that no fast tokenizer can be made from without a network.
 
@@ -396,7 +387,7 @@ def vet_tokenizer(folder: Path) -> None:
         )
     vet_sizes({path.name: path.stat().st_size for path in present})
     rules = folder / "tokenizer.json"
-    if rules.is_file() and not _is_outline(rules):
+    if rules.is_file():
         vet_rules(read_rules(rules))
     if (folder / "tokenizer_config.json").is_file():
         config = read_json(folder / "tokenizer_config.json")

@@ -206,7 +206,7 @@ def test_a_dry_run_in_json_is_json(run: Run, tmp_path: Path) -> None:
     assert plan["protocol"] == "standard"
     tasks = {task["task"]: task for task in plan["tasks"]}
     assert set(tasks) == {"demo_bitext", "demo_mining", "demo_passages"}
-    assert set(plan["inapplicable"]) == {"demo_qa"}
+    assert set(plan["inapplicable"]) == {"demo_qa", "demo_pairs", "demo_choices", "demo_tags"}
     assert tasks["demo_mining"]["languages"] == ["de", "ru", "zh"]
     assert tasks["demo_mining"]["finished"] == []
     assert tasks["demo_bitext"]["texts_to_do"] == tasks["demo_bitext"]["texts"] > 0

@@ -224,7 +224,7 @@ def test_a_shell_is_offered_the_tasks(run: Run, monkeypatch: pytest.MonkeyPatch)
 
     assert "tatoeba" in _completed("tasks", "tat")
     assert _completed("dtype", "b") == ["bfloat16"]
-    assert _completed("suite", "xtreme-") == ["xtreme-r"]
+    assert _completed("suite", "xtreme-") == ["xtreme-r", "xtreme-small"]
     assert _completed("prompt_query", "") == []
 
 

@@ -113,6 +113,9 @@ def test_json_on_stdout_and_nothing_else(run: Run, results: Path) -> None:
         "demo_mining",
         "demo_passages",
         "demo_qa",
+        "demo_pairs",
+        "demo_choices",
+        "demo_tags",
     }
     quiet = run(*DEMO, "--out", results, "--format", "json", "--quiet")
     assert quiet.stderr == ""

@@ -31,7 +31,7 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
         assert set(hub.tokens) == {TOKEN}  # the worker asked nothing
     assert running.returncode == 5
     assert "pickle: failed: org/pickle@" in out
-    assert "good: measured, without demo_qa (does not apply)\n" in out
+    assert "good: measured, without demo_qa (does not apply)" in out
     assert err.splitlines()[-1].startswith("error: failed: pickle (pickle: org/pickle@")
     assert (root / "submissions" / "good.yaml").read_text().splitlines()[:3] == [
         "# kept", "model: org/good", f"revision: {commit}",
