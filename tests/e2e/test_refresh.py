@@ -40,7 +40,12 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
     tasks = sorted(path.name.split(".")[0] for path in results.glob("*.parquet"))
     assert tasks == ["demo_bitext", "demo_mining", "demo_passages"]
     attempts = json.loads((root / "leaderboard" / "attempts.json").read_text())
-    assert list(attempts["good"]["without"]) == ["demo_qa"]
+    assert list(attempts["good"]["without"]) == [
+        "demo_qa",
+        "demo_pairs",
+        "demo_choices",
+        "demo_tags",
+    ]
     board = (root / "leaderboard" / "README.md").read_text()
     assert "| org/pickle@" in board
     assert TOKEN not in out + err + board
