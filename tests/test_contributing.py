@@ -98,8 +98,7 @@ def test_a_checkpoint_in_five_minutes(newcomer: Newcomer, hub: Hub, tmp_path: Pa
     assert "org__model: measured, without " in said
     folder = newcomer.clone / "leaderboard" / "results" / "org__model" / commit[:12]
     assert list(folder.glob("tatoeba.*.parquet"))
-    board = (newcomer.clone / "leaderboard" / "README.md").read_text()
-    assert "org/model" in board
+    assert (newcomer.clone / "leaderboard" / "checkpoints" / "org__model.md").is_file()
 
 
 def test_a_task(newcomer: Newcomer) -> None:

@@ -54,7 +54,7 @@ def _read(path: Path, size: int, changed: int) -> dict[str, Any]:
     del size, changed  # the key: another state of the file is another tokenizer
     try:
         data = path.read_bytes()
-        if data[:1] in (b"", b"\0"):
+        if data[:1] == b"\0":
             return {}
         found = _before_model(data)
         if found is None:

@@ -101,7 +101,8 @@ def check(board: Board, folder: Path) -> None:
         assert not one.left_out
     results = [result for entry in board.entries for result in entry.results]
     assert {result.task for result in results} == {
-        "demo_bitext", "demo_passages", "demo_mining", "demo_qa",
+        "demo_bitext", "demo_passages", "demo_mining", "demo_qa", "demo_pairs", "demo_choices",
+        "demo_tags",
     }  # fmt: skip
     assert not any(result.contaminated for result in results)
     base, english, many = (

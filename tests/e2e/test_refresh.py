@@ -46,8 +46,8 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
         "demo_choices",
         "demo_tags",
     ]
-    board = (root / "leaderboard" / "README.md").read_text()
-    assert "| org/pickle@" in board
+    board = (root / "leaderboard" / "pending.md").read_text()
+    assert "org/pickle@" in board
     assert TOKEN not in out + err + board
 
 

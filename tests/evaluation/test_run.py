@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.evaluation import run
+from harness.evaluation import lazy, run
 from harness.evaluation.engines import ENGINES
 from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
@@ -45,7 +45,7 @@ def test_the_encoder_is_given_back_before_the_reader_is_loaded(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoders: list[weakref.ref[Any]] = []
-    made, read = run.make_backbone, run.load_reader
+    made, read = run.make_backbone, lazy.load_reader
     loaded: list[bool] = []
 
     def watched(*arguments: Any) -> Any:
@@ -58,7 +58,7 @@ def test_the_encoder_is_given_back_before_the_reader_is_loaded(
         return read(*arguments, **options)
 
     monkeypatch.setattr(run, "make_backbone", watched)
-    monkeypatch.setattr(run, "load_reader", reader)
+    monkeypatch.setattr(lazy, "load_reader", reader)
     run.run(planned(model, tmp_path), Silent())
     assert loaded == [True]
 
