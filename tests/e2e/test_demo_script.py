@@ -119,7 +119,7 @@ def check(board: Board, folder: Path) -> None:
         (folder / "leaderboard" / name).read_text(encoding="utf-8")
         for name in ("README.md", "contrasts.md")
     )
-    answer = next(line for line in readme.splitlines() if line.startswith("On tiny-base, "))
+    answer = next(line for line in readme.splitlines() if line.startswith("On Multilingual MLM"))
     assert "intermediate training on English QA" in answer
     assert "no evidence about any kind of training" in readme
     for name in ANSWERED:
