@@ -12,7 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from harness.cards.task import TaskCard, card_of
-from harness.data.examples import Bitext, Mining, QuestionSet, Retrieval
+from harness.data.examples import (
+    Alternatives,
+    Bitext,
+    ItemSet,
+    Mining,
+    Pair,
+    QuestionSet,
+    Retrieval,
+)
 from harness.data.layout import DataLocation
 from harness.data.load import load
 from harness.errors import HarnessError, UsageError, unknown_name
@@ -94,7 +102,8 @@ def examples(
 
     An example has the columns of its row, ``score`` (its part of the task's headline, in [0, 1]),
     for retrieval ``rank`` (of the best relevant candidate), and, where the data is at hand, its
-    texts: ``text``, ``gold`` and ``hits`` (texts) of a search, ``question``, ``context``, ``gold``.
+    texts: ``text``, ``gold`` and ``hits`` (texts) of a search, ``question``, ``context``, ``gold``,
+    or ``texts`` and ``choices`` of what has a label.
 
     ``languages``: units; none for all.
 
@@ -205,10 +214,30 @@ def _question_texts(loaded: Mapping[str, QuestionSet], meta: Mapping[str, Any]) 
     return add
 
 
+def _item_texts(loaded: Mapping[str, ItemSet], meta: Mapping[str, Any]) -> Adds:
+    items = {unit: {one.id: one for one in own.items} for unit, own in loaded.items()}
+
+    def add(example: Example) -> None:
+        found = items[example["unit"]][example["example_id"]]
+        if isinstance(found, Pair):
+            example["texts"] = [found.first, found.second]
+        elif isinstance(found, Alternatives):
+            example["texts"], example["choices"] = [found.prompt], list(found.choices)
+        else:
+            example["texts"] = [" ".join(found.words)]
+            example["gold"] = " ".join(example["gold"])
+            example["prediction"] = " ".join(example["prediction"])
+
+    return add
+
+
 # Kind → what adds the texts to an example, given the task's data and the run's metadata.
 TEXTS: Mapping[str, Callable[[Any, Mapping[str, Any]], Adds]] = {
     "bitext": _bitext_texts,
     "mining": _mining_texts,
     "passages": _passage_texts,
     "span_qa": _question_texts,
+    "classification": _item_texts,
+    "multiple_choice": _item_texts,
+    "tagging": _item_texts,
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from harness.data.examples import Bitext, Loaded, Mining, QuestionSet, Retrieval
+from harness.data.examples import Bitext, ItemSet, Loaded, Mining, QuestionSet, Retrieval
 
 UNITS = 2  # languages of a task
 PAIRS = 40  # of translations, and lines of a side of mining besides the gold ones
 QUERIES = 8
 QUESTIONS = 4
+ITEMS = 8  # that have a label
 NOTE = "smoke: a few texts, no result"
 
 
@@ -33,6 +35,8 @@ def _small(examples: Any) -> Any:
         return replace(examples, source=examples.source[:PAIRS], english=examples.english[:PAIRS])
     if isinstance(examples, QuestionSet):
         return replace(examples, questions=examples.questions[:QUESTIONS])
+    if isinstance(examples, ItemSet):
+        return replace(examples, items=examples.items[:ITEMS])
     if isinstance(examples, Mining):
         gold = sorted(examples.gold)[:QUERIES]
         sources, targets = {one for one, _ in gold}, {two for _, two in gold}
@@ -42,9 +46,9 @@ def _small(examples: Any) -> Any:
             english=_some(examples.english, targets),
             gold=frozenset(gold),
         )
-    if isinstance(examples, dict):
-        return {name: _small(one) for name, one in examples.items()}
-    return examples
+    if not isinstance(examples, Mapping):
+        raise TypeError(f"no small pool of {type(examples).__name__}")
+    return {name: _small(one) for name, one in examples.items()}
 
 
 def _some(side: Any, kept: set[str]) -> dict[str, str]:

@@ -15,6 +15,8 @@ Example = Mapping[str, Any]
 LABELS: Mapping[str, str] = {
     "question": "question",
     "text": "query",
+    "texts": "text",
+    "choices": "choices",
     "context": "context",
     "gold": "gold",
     "prediction": "prediction",

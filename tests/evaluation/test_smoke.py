@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.data.examples import Bitext, Loaded, Mining, Query, Question, QuestionSet, Retrieval
+from harness.data.examples import (
+    Bitext,
+    ItemSet,
+    Loaded,
+    Mining,
+    Pair,
+    Query,
+    Question,
+    QuestionSet,
+    Retrieval,
+)
 from harness.errors import UsageError
-from harness.evaluation.smoke import NOTE, PAIRS, QUERIES, QUESTIONS, small
+from harness.evaluation.smoke import ITEMS, NOTE, PAIRS, QUERIES, QUESTIONS, small
 
 
 def loaded(examples: object) -> Loaded:
@@ -37,6 +47,9 @@ def test_other_kinds_are_cut() -> None:
     questions = tuple(Question(str(i), "q", "c", ("a",), "x") for i in range(50))
     asked = loaded({"de": QuestionSet("de", "de", questions)}).examples
     assert [len(one.questions) for one in asked.values()] == [QUESTIONS]  # type: ignore[union-attr]
+    items = tuple(Pair(str(i), "a", "b", "yes", "x") for i in range(50))
+    labelled = loaded({"de": ItemSet("de", items)}).examples
+    assert [len(one.items) for one in labelled.values()] == [ITEMS]  # type: ignore[union-attr]
     side = {name: name for name in lines}
     gold = frozenset((name, name) for name in lines[100:200])
     mined = loaded({"de": {"test": Mining("de", "test", side, side, gold)}})
