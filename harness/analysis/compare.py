@@ -21,6 +21,7 @@ from harness.errors import (
     together,
     unknown_name,
 )
+from harness.metrics.by_kind import has_paired_mean
 from harness.results.outcomes import OutcomeFile, find
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.verdict import Verdict
@@ -100,8 +101,12 @@ def compare(
         if seen:
             said.append(f"{first.task} left out: {seen[0]} was trained on it")
             continue
-        if first.card.kind == "mining" and any(len(side) > 1 for side in sides):
-            said.append(f"{first.task} left out: seeds have mined other pairs each, name one seed")
+        several = any(len(side) > 1 for side in sides)
+        if several and not has_paired_mean(first.card.kind, first.metric):
+            said.append(
+                f"{first.task} left out: the mean of {first.metric} over seeds is not compared "
+                "example by example, name one seed"
+            )
             continue
         found = [result for run in every for result in run[how]]
         said += dict.fromkeys(f"{first.task}: {note}" for one in found for note in one.notes)

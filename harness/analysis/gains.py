@@ -22,6 +22,7 @@ from harness.analysis.replicates import (
     over_seeds,
     runs_of,
 )
+from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate
 from harness.statistics.multiplicity import benjamini_hochberg
 from harness.statistics.verdict import DELTAS, Adjusted, Verdict, judge
@@ -131,9 +132,10 @@ def _verdict(
     # With frozen vectors nothing is drawn at random for the base.
     b = Replicated(tuple(runs_of(base, base.slug, track, tasks)), fixed=track == "frozen")
     mine, theirs = _clean(entry, track), _clean(base, track)
-    # Seeds have mined other pairs each, which cannot be paired by source sentence.
-    mined = len(a.runs) > 1 and any(mine[task].card.kind == "mining" for task in tasks)
-    if source.results is not None and not mined:
+    alone = max(len(a.runs), len(b.runs)) == 1
+    if source.results is not None and (
+        alone or all(has_paired_mean(mine[task].card.kind, metric) for task in tasks)
+    ):
         sides = [[run.results for run in side.runs] for side in (a, b)]
         weights = (a.shares, b.shares)
         paired = differ(sides[0], sides[1], source.results, source.kept, weights=weights)

@@ -56,6 +56,18 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
 # of its run; the second says nothing of being right.
 NOT_COMPARED = ("f1_mteb", "same_language@10")
 
+# Kind → ratios of sums whose denominator is up to the predictions. The mean over several runs is no
+# ratio of sums, so that such a mean is not paired example by example.
+UNPAIRED_MEANS: Mapping[str, frozenset[str]] = {
+    "mining": frozenset(METRICS["mining"]),
+    "tagging": frozenset({"f1_span", "f1_pos"}),
+}
+
+
+def has_paired_mean(kind: str, metric: str) -> bool:
+    """Whether the mean of several runs can be paired with another example by example."""
+    return metric not in UNPAIRED_MEANS.get(kind, ())
+
 
 def per_example(metrics: Mapping[str, Metric], metric: str, examples: Any) -> PerExample:
     """What each example adds to a metric of a kind's table.

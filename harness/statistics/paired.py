@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from harness.errors import DataError, IncompleteError, UsageError, unknown_name
 from harness.kinds import KINDS
 from harness.kinds.columns import codes, joined, text
-from harness.metrics.by_kind import NOT_COMPARED
+from harness.metrics.by_kind import NOT_COMPARED, has_paired_mean
 from harness.metrics.per_example import PerExample
 from harness.statistics.ratios import PairedRatios
 
@@ -103,8 +103,8 @@ def pair(
     example and unit. Languages are those in all runs.
 
     Raises:
-        UsageError: runs are not compared by the metric, or it is a ratio of sums and a side has
-            several runs.
+        UsageError: runs are not compared by the metric, or a side has several runs, over which the
+            metric has no mean that can be paired.
         IncompleteError: the runs have no language in common, or an example is in one run only.
         DataError: rows repeat or contradict each other, a value is missing, or the runs name
             different clusters.
@@ -122,11 +122,16 @@ def pair(
     left_out = tuple(sorted(every - common))
     runs = [run.of(common) for run in runs]
     if not all(run.values.is_mean for run in runs):
-        if len(runs) > 2:
+        if len(runs) > 2 and not has_paired_mean(kind, metric):
             raise UsageError(
                 f"{metric} is a ratio of sums, and no mean over several runs: name one of each side"
             )
-        return _ratios(runs[0], runs[1], langs, task=task, metric=metric, left_out=left_out)
+        cut = len(a)
+        one, other = (
+            _mean_ratio(side, given)
+            for side, given in zip((runs[:cut], runs[cut:]), weights, strict=True)
+        )
+        return _ratios(one, other, langs, task=task, metric=metric, left_out=left_out)
     shares = [
         share
         for side, given, sign in zip(sides, weights, (1, -1), strict=True)
@@ -146,6 +151,25 @@ def pair(
         sums=place.sums(first, difference),
         counts=place.sums(first, first.values.counted),
     )
+
+
+def _mean_ratio(runs: Sequence[_Examples], weights: Sequence[float] | None) -> _Examples:
+    """The mean of runs whose denominators are those of the data: a ratio of their mean numerators.
+
+    Raises:
+        DataError: an example has another denominator in another run.
+    """
+    first, *others = runs
+    if not others:
+        return first
+    share, *rest = weights or [1 / len(runs)] * len(runs)
+    numerator = share * first.values.numerator
+    for share, other in zip(rest, others, strict=True):
+        place = _positions(first, other)
+        if not np.array_equal(other.values.denominator[place], first.values.denominator):
+            raise DataError("an example has another size in another run: the data differ")
+        numerator = numerator + share * other.values.numerator[place]
+    return replace(first, values=replace(first.values, numerator=numerator))
 
 
 def _ratios(

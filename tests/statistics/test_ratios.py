@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from harness.errors import DataError, IncompleteError, UsageError
+from harness.kinds import KINDS
 from harness.kinds.mining import SCHEMA
 from harness.statistics.paired import pair
 from harness.statistics.ratios import PairedRatios
@@ -95,3 +96,35 @@ def test_refusals() -> None:
         pair([A], [B, A], "f1", "mining")
     both = pa.concat_tables([A, mined("s1 t1 gk", lang="fr")])
     assert paired(both, B).left_out == ("fr",)
+
+
+def tagged(*predictions: str) -> pa.Table:
+    """Two German sentences of three words and one, all NOUN; a letter for each predicted tag."""
+    rows = [
+        {
+            "example_id": f"test:{number}", "lang": "de", "cluster": f"t:test:{number}",
+            "gold": ["NOUN"] * len(letters),
+            "prediction": ["NOUN" if letter == "n" else "VERB" for letter in letters],
+        }
+        for number, letters in enumerate(predictions)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=KINDS["tagging"].schema)
+
+
+def test_seeds_of_a_ratio_whose_denominator_is_of_the_data() -> None:
+    """Of 4 words the seeds have 3 and 1 right, the mean is 2; the base has 1."""
+    seeds, base = [tagged("nnn", "v"), tagged("vvv", "n")], tagged("nvv", "v")
+    found = pair(seeds, [base], "accuracy", "tagging", task="t")
+    assert isinstance(found, PairedRatios)
+    assert found.numerator_a[:, 0].tolist() == [1.5, 0.5]
+    assert found.denominator_a[:, 0].tolist() == [3, 1]
+    assert found.observed == pytest.approx([2 / 4 - 1 / 4])
+    weighted = pair(seeds, [base], "accuracy", "tagging", weights=([0.25, 0.75], None))
+    assert weighted.observed == pytest.approx([(0.25 * 3 + 0.75 * 1) / 4 - 1 / 4])
+    with pytest.raises(UsageError, match="f1_span is a ratio of sums"):
+        pair(seeds, [base], "f1_span", "tagging")
+
+
+def test_a_longer_sentence_in_another_run_is_other_data() -> None:
+    with pytest.raises(DataError, match="another size in another run"):
+        pair([tagged("nnn", "n"), tagged("nn", "n")], [tagged("nnn", "n")], "accuracy", "tagging")
