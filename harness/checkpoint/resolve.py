@@ -11,22 +11,24 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
+from harness.checkpoint.files import (
+    ADAPTER_CONFIG,
+    FOREIGN,
+    counted,
+    vet_files,
+    vet_listing,
+    vet_pointers,
+)
 from harness.checkpoint.heads import OUTPUTS, Head, read_head
 from harness.checkpoint.native import Native, read_native
 from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
 from harness.checkpoint.trial import try_out, unbounded
 from harness.checkpoint.vet import (
-    ADAPTER_CONFIG,
-    FOREIGN,
     Vetted,
-    counted,
     has_tokenizer,
     vet,
     vet_adapter,
-    vet_files,
-    vet_listing,
-    vet_pointers,
     vet_tokenizer,
 )
 from harness.checkpoint.weights import INDEX, WEIGHTS

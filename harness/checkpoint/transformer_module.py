@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint import settings
+from harness.checkpoint.files import (
+    SENTENCE_CONFIGS,
+)
 from harness.checkpoint.settings import mapping_in, positive, read_object, unfollowed
-from harness.checkpoint.vet import SENTENCE_CONFIGS
 from harness.checkpoint.weights import MAX_JSON
 
 UNBOUNDED = 1 << 31  # tokens; tokenizers without a bound say 10 ** 30

@@ -11,8 +11,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.checkpoint.files import (
+    TOKENIZERS,
+    counted,
+    vet_listing,
+)
 from harness.checkpoint.snapshot import Snapshot, commit_of, intact
-from harness.checkpoint.vet import TOKENIZERS, counted, vet_listing
 from harness.checkpoint.weights import MAX_HEADER, MAX_JSON
 from harness.errors import DataError, RefusedError
 from harness.io.hub import first_bytes, model_info

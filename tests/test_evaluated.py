@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.api import Evaluation
 from harness.errors import UsageError
+from harness.evaluated import Evaluation
 from harness.results.scores import MACRO, SCHEMA
 from harness.terminal.plot import panels
 
