@@ -146,9 +146,7 @@ def same_loss(given: Namespace) -> Iterator[Row]:
     run_qa pads to the longest window of a batch here, as we do: its loss is over all positions of
     a row, padding too, so that with its default it begins at the logarithm of 384.
     """
-    from harness.checkpoint.files import (
-        TOKENIZER_FILES,
-    )
+    from harness.checkpoint.files import TOKENIZER_FILES
     from harness.checkpoint.loading import load_encoder
     from harness.checkpoint.resolve import resolve
     from harness.inference.batching import pad_id

@@ -7,12 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoint.files import (
-    ADAPTER_WEIGHTS,
-)
-from harness.checkpoint.vet import (
-    vet_adapter,
-)
+from harness.checkpoint.files import ADAPTER_WEIGHTS
+from harness.checkpoint.vet import vet_adapter
 from harness.errors import IncompleteError, RefusedError
 
 if TYPE_CHECKING:

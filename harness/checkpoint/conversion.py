@@ -19,12 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.claims import PROBE
-from harness.checkpoint.files import (
-    TOKENIZER_FILES,
-)
-from harness.checkpoint.vet import (
-    is_file_key,
-)
+from harness.checkpoint.files import TOKENIZER_FILES
+from harness.checkpoint.vet import is_file_key
 from harness.errors import RefusedError
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

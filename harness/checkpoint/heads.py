@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.checkpoint.vet import (
-    Vetted,
-)
+from harness.checkpoint.vet import Vetted
 from harness.errors import RefusedError
 
 # Kind of head → how transformers' classes of it end, and the class that loads it.

@@ -29,11 +29,7 @@ from harness.checkpoint.placing import placed
 from harness.checkpoint.ported import check_keys, check_unused, is_ported
 from harness.checkpoint.resolve import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
-from harness.checkpoint.vet import (
-    Vetted,
-    read_config,
-    vet,
-)
+from harness.checkpoint.vet import Vetted, read_config, vet
 from harness.errors import HarnessError, IncompleteError, RefusedError, is_out_of_memory, one_line
 
 # Encoder-decoder models with an encoder class of their own: the decoder is never built.

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.checkpoint import settings
-from harness.checkpoint.files import (
-    MODULE_FOLDER,
-)
+from harness.checkpoint.files import MODULE_FOLDER
 from harness.checkpoint.settings import positive, read_object, unfollowed
 from harness.checkpoint.transformer_module import read_transformer
 from harness.checkpoint.weights import WEIGHTS, read_header, read_json

@@ -24,13 +24,7 @@ from harness.checkpoint.native import Native, read_native
 from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
 from harness.checkpoint.trial import try_out, unbounded
-from harness.checkpoint.vet import (
-    Vetted,
-    has_tokenizer,
-    vet,
-    vet_adapter,
-    vet_tokenizer,
-)
+from harness.checkpoint.vet import Vetted, has_tokenizer, vet, vet_adapter, vet_tokenizer
 from harness.checkpoint.weights import INDEX, WEIGHTS
 from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError
 

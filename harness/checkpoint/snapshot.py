@@ -14,12 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.checkpoint.files import (
-    counted,
-    pickles_in,
-    vet_listing,
-    vet_sizes,
-)
+from harness.checkpoint.files import counted, pickles_in, vet_listing, vet_sizes
 from harness.errors import DataError, IncompleteError, NotFoundError, RefusedError, UsageError
 from harness.io.files import write_whole
 from harness.io.hub import asked, model_info, quiet

@@ -15,13 +15,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.checkpoint.files import (
-    TOKENIZER_FILES,
-)
+from harness.checkpoint.files import TOKENIZER_FILES
 from harness.checkpoint.rules import is_local, read_rules
-from harness.checkpoint.vet import (
-    vet_tokenizer,
-)
+from harness.checkpoint.vet import vet_tokenizer
 from harness.checkpoint.weights import read_json
 from harness.errors import DataError, RefusedError, one_line
 

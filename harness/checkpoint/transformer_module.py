@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint import settings
-from harness.checkpoint.files import (
-    SENTENCE_CONFIGS,
-)
+from harness.checkpoint.files import SENTENCE_CONFIGS
 from harness.checkpoint.settings import mapping_in, positive, read_object, unfollowed
 from harness.checkpoint.weights import MAX_JSON
 

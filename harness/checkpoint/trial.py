@@ -17,15 +17,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.claims import PROBE
-from harness.checkpoint.files import (
-    ADAPTER_CONFIG,
-    MAX_CONFIG,
-)
+from harness.checkpoint.files import ADAPTER_CONFIG, MAX_CONFIG
 from harness.checkpoint.rules import USUAL_TOKENS, read_rules, unusual
-from harness.checkpoint.vet import (
-    SIZES,
-    adapter_patterns,
-)
+from harness.checkpoint.vet import SIZES, adapter_patterns
 from harness.checkpoint.weights import read_json
 from harness.errors import HarnessError, RefusedError, is_out_of_memory, one_line
 

@@ -103,9 +103,7 @@ def missing_words(files: int) -> str:
 
 
 def _checkpoint(model: str, cache: Path, offline: bool) -> Facts:
-    from harness.checkpoint.files import (
-        counted,
-    )
+    from harness.checkpoint.files import counted
     from harness.checkpoint.loading import describe
     from harness.checkpoint.resolve import file_names
     from harness.checkpoint.tokenizer import load_tokenizer

@@ -46,9 +46,7 @@ def vector_bytes(plan: Plan) -> int:
 
 def vector_width(checkpoint: Checkpoint) -> int:
     """The length of a checkpoint's vectors as its configuration has it, 0 where it does not say."""
-    from harness.checkpoint.vet import (
-        read_config,
-    )
+    from harness.checkpoint.vet import read_config
 
     if isinstance(checkpoint, GivenModel):
         return 0

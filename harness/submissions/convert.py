@@ -14,18 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.checkpoint.files import (
-    ADAPTER_CONFIG,
-    SHARDED,
-    counted,
-    pickles_in,
-    vet_pointers,
-)
+from harness.checkpoint.files import ADAPTER_CONFIG, SHARDED, counted, pickles_in, vet_pointers
 from harness.checkpoint.resolve import Checkpoint, file_names, parse_model, resolve
 from harness.checkpoint.snapshot import pickled
-from harness.checkpoint.vet import (
-    read_config,
-)
+from harness.checkpoint.vet import read_config
 from harness.checkpoint.weights import INDEX, MAX_BYTES, read_header
 from harness.errors import HarnessError, IncompleteError, NotFoundError, RefusedError, UsageError
 from harness.submissions.submission import CONVERT

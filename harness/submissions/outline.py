@@ -11,11 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.checkpoint.files import (
-    TOKENIZERS,
-    counted,
-    vet_listing,
-)
+from harness.checkpoint.files import TOKENIZERS, counted, vet_listing
 from harness.checkpoint.snapshot import Snapshot, commit_of, intact
 from harness.checkpoint.weights import MAX_HEADER, MAX_JSON
 from harness.errors import DataError, RefusedError

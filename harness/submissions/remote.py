@@ -8,11 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoint.files import (
-    ADAPTER_WEIGHTS,
-    counted,
-    only_pickles,
-)
+from harness.checkpoint.files import ADAPTER_WEIGHTS, counted, only_pickles
 from harness.checkpoint.resolve import Checkpoint, parse_model, resolve
 from harness.checkpoint.weights import read_metadata
 from harness.errors import RefusedError

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cards.training import IntermediateCard
-from harness.checkpoint.files import (
-    TOKENIZER_FILES,
-)
+from harness.checkpoint.files import TOKENIZER_FILES
 from harness.checkpoint.loading import load_encoder, quiet
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.weights import WEIGHTS

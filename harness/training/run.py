@@ -189,9 +189,7 @@ def _own_tensors(base: Checkpoint) -> dict[str, Any]:
     """The base's tensors by name, mapped into memory: heads and poolers are looked up in them."""
     from safetensors.torch import load_file
 
-    from harness.checkpoint.vet import (
-        vet,
-    )
+    from harness.checkpoint.vet import vet
 
     tensors: dict[str, Any] = {}
     for path in vet(base.weights_folder).files:

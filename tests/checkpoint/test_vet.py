@@ -10,18 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.checkpoint.files import (
-    counted,
-    only_pickles,
-    pickles_in,
-    vet_listing,
-)
-from harness.checkpoint.vet import (
-    read_config,
-    vet,
-    vet_adapter,
-    vet_tokenizer,
-)
+from harness.checkpoint.files import counted, only_pickles, pickles_in, vet_listing
+from harness.checkpoint.vet import read_config, vet, vet_adapter, vet_tokenizer
 from harness.checkpoint.weights import Tensor, parse_json, read_header, read_json, read_weights
 from harness.errors import RefusedError
 
