@@ -33,11 +33,6 @@ WEIGHTS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
 
 
-@pytest.fixture(autouse=True)
-def not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint as it was published before safetensors: a pickle and no more."""
