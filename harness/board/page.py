@@ -24,8 +24,8 @@ BUDGET = 8_000  # draws times checkpoints: some 2.5 MB for a suite of a hundred 
 UNIT = 1e-4  # of the draws' deviations: a hundredth of a point
 
 
-def write(board: Board) -> str:
-    """`index.html`."""
+def write(board: Board, *, pages: bool = True) -> str:
+    """`index.html`. ``pages``: README and checkpoint pages lie beside it, and are linked."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -33,10 +33,12 @@ def write(board: Board) -> str:
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         keep_trailing_newline=True,
+        trim_blocks=True,
     )
     from markupsafe import Markup
 
-    return environment.get_template("index.html.j2").render(data=Markup(embedded(page_data(board))))
+    data = Markup(embedded(page_data(board)))
+    return environment.get_template("index.html.j2").render(data=data, pages=pages)
 
 
 def embedded(data: Any) -> str:
