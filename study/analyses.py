@@ -1,6 +1,6 @@
-"""The study's further analyses, from the committed rows: tables in Markdown.
+"""The study's further analyses, from the committed rows: tables in Markdown, and figures.
 
-    python study/analyses.py [--root DIR] [--cache DIR]
+    python -m study.analyses [--root DIR] [--cache DIR] [--figures DIR]
 
 Where an effect is (languages of the training data, scripts near English, resources, layers),
 whether a measure of alignment tells what retrieval does, what the design could have found, and what
@@ -44,6 +44,7 @@ from harness.statistics.correlation import FEWEST, rank_correlation
 from harness.statistics.multiplicity import benjamini_hochberg
 from harness.statistics.power import detectable
 from harness.statistics.resampling import RESAMPLES, Draws, resample
+from study import figures
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIGNMENT = ROOT / "study" / "alignment"
@@ -303,15 +304,17 @@ def untrained_table(results: Path, names: Iterable[str]) -> Raw | str:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, and draw the figures where a folder is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--cache", type=Path, help="holds what an earlier run worked out")
+    parser.add_argument("--figures", type=Path, help="a folder to draw them in")
     given = parser.parse_args()
     board = read_board(given.root, given.cache)
     results = given.root / RESULTS
     answered = [one for one in board.contrasts if one.difference is not None]
     lines = [line for one in answered for line in lines_of(board, one, results)]
+    found = alignment_points(board, read_alignment(ALIGNMENT))
     untrained = sorted(
         path.name
         for path in results.iterdir()
@@ -320,12 +323,18 @@ def main() -> None:
     for title, shown in (
         ("Where the differences are", where_table(lines)),
         ("At which layers", layer_table(board.entries)),
-        ("Does alignment tell what retrieval does?",
-         alignment_table(alignment_points(board, read_alignment(ALIGNMENT)))),
+        ("Does alignment tell what retrieval does?", alignment_table(found)),
         ("What the design could have found", power_table(board)),
         ("Without a trained model", untrained_table(results, untrained)),
     ):  # fmt: skip
         print(f"## {title}\n\n{shown}\n")
+    if given.figures is not None:
+        given.figures.mkdir(parents=True, exist_ok=True)
+        if lines:
+            (given.figures / "where.svg").write_text(figures.where(lines), encoding="utf-8")
+        for name in MEASURES if len(found) >= FEWEST else ():
+            drawn = figures.scatter(found, name)
+            (given.figures / f"alignment-{name}.svg").write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from math import sqrt
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -14,6 +15,7 @@ from harness.analysis.gather import RESULTS, read_board
 from harness.results.scores import MACRO
 from harness.statistics.power import detectable
 from harness.terminal.alignment import alignment_data
+from study import figures
 from study.analyses import (
     Point,
     Sides,
@@ -83,6 +85,8 @@ def test_difference_in_differences_by_hand(board: Path) -> None:
     text = where_table(list(found.values()))
     assert "| seen − unseen | 1 | 1 | +10.0" in text
     assert where_table([]) == "Not measured."
+    drawn = ElementTree.fromstring(figures.where(list(found.values())))
+    assert "seen − unseen: +10.00" in "".join(drawn.itertext())
 
 
 def test_sets_of_languages() -> None:
@@ -167,6 +171,9 @@ def test_alignment_and_retrieval() -> None:
     assert "| cosine | 5 | +1.00 | [+1.00,&nbsp;+1.00] |" in text
     assert "| gap | 5 | +0.80 | [" in text
     assert "median" not in text  # it does not vary
+    drawn = ElementTree.fromstring(figures.scatter(points, "cosine"))
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}circle"))) == 5
+    assert "4: cosine +5.000, +400.00" in "".join(drawn.itertext())
     assert alignment_table(points[:3]) == (
         "Not measured: 3 recipes have both, and a correlation takes 4."
     )
