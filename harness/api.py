@@ -88,6 +88,8 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
             reporter = stack.enter_context(Display()) if options.progress else Silent()
         try:
             planned = plan_models(models, request, runtime, failures)
+            for refused in failures if len(failures) < len(models) else ():
+                reporter.refused(refused)
             for one, table in choose(options.engine)(planned, reporter):
                 plans.append(one)
                 tables.append(table)

@@ -18,6 +18,7 @@ from harness.analysis.fold import Folded, fold, kept_fold, score_rows
 from harness.analysis.gains import Gain, gains
 from harness.analysis.published import Figure, read_figures
 from harness.analysis.standings import Standing, standing
+from harness.analysis.target_table import TargetTable, target_tables
 from harness.analysis.variants import titled, variants
 from harness.cards.task import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
@@ -38,6 +39,7 @@ class Board:
 
     ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
     that tells how its checkpoints were made; ``gains``: every checkpoint against its base;
+    ``targets``: of every base, intermediate tasks by target tasks;
     ``damaged``: what is wrong with the outcome files that could not be read.
     """
 
@@ -48,6 +50,7 @@ class Board:
     contrasts: tuple[Contrast, ...]
     published: tuple[Figure, ...]
     gains: tuple[Gain, ...] = ()
+    targets: tuple[TargetTable, ...] = ()
     study: bool = False
     damaged: tuple[DataError, ...] = ()
 
@@ -128,6 +131,12 @@ def _board(
         contrasts=contrasts,
         published=(),
         gains=against_base,
+<<<<<<< HEAD
+=======
+        targets=target_tables(shown, entries, against_base, results, cache),
+        study=(root / STUDY).is_file(),
+        damaged=damaged,
+>>>>>>> main
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
+from harness.errors import HarnessError
 from harness.training import progress
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ Advance = Callable[[int, int], None]
 
 class Reporter(Interface):
     """Receives the progress events of a run."""
+
+    def refused(self, error: HarnessError) -> None:
+        """One of several models cannot be evaluated; the others are, and then it is raised."""
 
     def planned(self, plan: Plan) -> None:
         """The plan is made; nothing has run."""
@@ -42,6 +46,8 @@ class Reporter(Interface):
 
 class Silent(progress.Silent):
     """A reporter that shows nothing, of training neither."""
+
+    def refused(self, error: HarnessError) -> None: ...
 
     def planned(self, plan: Plan) -> None: ...
 

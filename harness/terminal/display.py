@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from harness.errors import HarnessError, one_line
 from harness.evaluation.summary import summarise
 from harness.terminal.console import percent
 from harness.terminal.plan import describe_plan
@@ -166,6 +167,11 @@ class Display:
             self.console.print(
                 f"  [green]✓[/] {job.card.name}{layer}: {row['metric']} {percent(row['mean'])}"
             )
+
+    def refused(self, error: HarnessError) -> None:
+        """Say at once what is an error in the end, when the other models have run."""
+        text = f"cannot be evaluated, the other models are: {one_line(error)}"
+        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def measured(self, plan: Plan, table: pa.Table) -> None:
         """Keep the scores: they are shown also where a later checkpoint fails."""

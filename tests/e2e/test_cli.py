@@ -198,6 +198,8 @@ def test_models_are_told_apart_and_kept_when_a_later_one_fails(run: Run, tmp_pat
     assert failed.code == 3
     assert {row["task"] for row in json.loads(failed.stdout)} == {"demo_bitext"}
     assert failed.stderr.rstrip().splitlines()[-1].startswith("error: ./no-such-folder")
+    # It is said before the others run, too.
+    assert failed.stderr.startswith("cannot be evaluated, the other models are: ./no-such-folder")
 
 
 def test_a_dry_run_in_json_is_json(run: Run, tmp_path: Path) -> None:

@@ -170,9 +170,7 @@ def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
     tags: list[npt.NDArray[np.int32]] = []
     for begin in range(0, len(examples), TEXTS_PER_CALL):
         part = examples[begin : begin + TEXTS_PER_CALL]
-        found = codec.tokenizer.encode(
-            [list(one.words) for one in part], max_length=limit, words=True
-        )
+        found = codec.tokenizer.encode([list(one.words) for one in part], max_length=limit)
         for encoding, one in zip(found, part, strict=True):
             words = encoding.word_ids
             tokens.append(np.asarray(encoding.ids, dtype=np.int32))
