@@ -131,12 +131,7 @@ def _board(
         contrasts=contrasts,
         published=(),
         gains=against_base,
-<<<<<<< HEAD
-=======
         targets=target_tables(shown, entries, against_base, results, cache),
-        study=(root / STUDY).is_file(),
-        damaged=damaged,
->>>>>>> main
     )
 
 
