@@ -18,15 +18,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.cards.target_recipes import TargetRecipe
+from harness.checkpoint.heads import LINEAR
+from harness.checkpoint.loading import skeleton
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data import official
 from harness.data.load import DataLocation, Download
-from harness.errors import DataError, HarnessError, IncompleteError, RefusedError, UsageError
+from harness.errors import DataError, HarnessError, IncompleteError, UsageError
 from harness.io.cache import lock_of
 from harness.training.data.questions import MOST_MISPLACED
 from harness.training.data.reading import read
 from harness.training.data.sources import fetch
-from harness.training.heads import HeadSpec, make_model
 from harness.training.order import Order
 from harness.training.output import RECORD
 from harness.training.run import train
@@ -111,12 +112,11 @@ class TuningSettings:
 class Tunings:
     """The tunings that a plan needs, by recipe.
 
-    ``refused``, ``missing``: why there is none. ``downloads``: intermediate task → what is still
+    ``missing``: why there is none. ``downloads``: intermediate task → what is still
     to be downloaded for it, in a plan that downloads nothing.
     """
 
     planned: Mapping[str, Tuning] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     downloads: Mapping[str, list[Download]] = field(default_factory=dict)
 
@@ -135,14 +135,11 @@ def plan_tunings(
         DataError: data is not the official data.
         RefusedError: the checkpoint cannot be loaded.
     """
+    skeleton(checkpoint)
     planned: dict[str, Tuning] = {}
-    refused: dict[str, str] = {}
     missing: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
     for recipe in recipes:
-        if why := no_head(checkpoint, recipe):
-            refused[recipe.name] = why
-            continue
         waiting = {} if download else _waiting(recipe, location)
         if waiting:
             downloads |= waiting
@@ -151,7 +148,7 @@ def plan_tunings(
             planned[recipe.name] = plan_tuning(checkpoint, recipe, settings, location)
         except IncompleteError as error:
             missing[recipe.name] = f"cannot be tuned: {error}"
-    return Tunings(planned, refused, missing, downloads)
+    return Tunings(planned, missing, downloads)
 
 
 def plan_tuning(
@@ -207,27 +204,6 @@ def planned_downloads(recipe: TargetRecipe, location: DataLocation) -> list[Down
     return []
 
 
-def no_head(checkpoint: Checkpoint, recipe: TargetRecipe) -> str:
-    """Why the checkpoint cannot be tuned by the recipe, or nothing; no weight is read.
-
-    Raises:
-        RefusedError: the checkpoint cannot be loaded either.
-    """
-    import torch
-
-    from harness.checkpoint.loading import quiet, skeleton
-
-    encoder = skeleton(checkpoint)
-    encoder.config._attn_implementation = "eager"
-    try:
-        with quiet(), torch.device("meta"):
-            head = HeadSpec("target", recipe.card.kind, labels=("first", "second"))
-            make_model(encoder, [head], {}, pad=0, seed=0)
-    except RefusedError as error:
-        return str(error).partition(":")[0]
-    return ""
-
-
 def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
     """The tuned checkpoint: as it was kept, or trained now. One run at a time makes it.
 
@@ -258,6 +234,7 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
         "revision": checkpoint.revision,
         "recipe": tuning.recipe.name,
         "head": tuning.recipe.card.kind,
+        "head_class": LINEAR if checkpoint.linear_head else checkpoint.architecture,
         "data": tuning.all_data,
         "examples": tuning.examples,
         "steps": record["steps"],
