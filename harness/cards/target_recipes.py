@@ -19,6 +19,7 @@ from harness.io.strict_yaml import Document, Name, Strict, read_document, valida
 # Raised when the training code comes to make other weights of the same recipe and data: what was
 # tuned before is then made again, and rows measured on it are stale.
 VERSION = 2
+VERSIONS = {"tagging": 3}  # kinds with one of their own
 # What a target kind needs trained.
 HEADS = {
     "span_qa": "span",
@@ -59,7 +60,13 @@ class TargetRecipe(Strict):
     def hash(self) -> str:
         """sha256 hex over everything in the recipe that can change a weight, and no prose."""
         first = self.first
-        text = json.dumps([VERSION, self.card.hash, *([first.hash] if first else [])])
+        text = json.dumps(
+            [
+                VERSIONS.get(self.card.kind, VERSION),
+                self.card.hash,
+                *([first.hash] if first else []),
+            ]
+        )
         return sha256(text.encode()).hexdigest()
 
     @property

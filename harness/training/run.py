@@ -172,6 +172,7 @@ def _described(
             "objective": card.objective,
             "examples": len(sets[card.name].examples),
             "rows": len(tasks[card.name].features),
+            "cut": tasks[card.name].features.cut,
             "languages": sets[card.name].languages,
             "labels": list(sets[card.name].labels),
             "card": card.hash,

@@ -236,4 +236,6 @@ def test_a_head_that_transformers_lacks_is_ours_and_said(
     assert checkpoint.remarks == (note,)
     assert provenance(tuning, checkpoint)["head_class"] == "xharness_head"
     own = planned(tmp_path / "bert", location)
-    assert provenance(own, tuned(own, location, watcher))["head_class"] == "BertForQuestionAnswering"
+    assert (
+        provenance(own, tuned(own, location, watcher))["head_class"] == "BertForQuestionAnswering"
+    )
