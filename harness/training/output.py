@@ -32,7 +32,8 @@ FINAL = "final"  # where the target's files are before they are moved
 class Made:
     """A finished run, for its record. ``sets``: task → languages, files, rows and the rest.
 
-    ``overlap``: what of the targets' data occurs in that of all tasks together.
+    ``overlap``: what of the targets' data occurs in that of all tasks together. ``selection``: the
+    step that was kept, and on what it was chosen, where it is not the last one.
     """
 
     base: Checkpoint
@@ -43,6 +44,7 @@ class Made:
     steps: int
     command: str
     versions: Mapping[str, Any]
+    selection: Mapping[str, Any] | None = None
 
 
 def write(made: Made, model: Any, curve: Curve, work: Path, out: Path) -> None:
@@ -181,6 +183,7 @@ def _record(made: Made, revision: str) -> dict[str, Any]:
         "overlap": as_record(made.overlap),
         "settings": made.settings,
         "steps": made.steps,
+        **({"selection": made.selection} if made.selection else {}),
         "command": made.command,
         "loss": "loss.tsv",
         "versions": made.versions,

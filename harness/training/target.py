@@ -31,6 +31,7 @@ from harness.training.data.sources import fetch
 from harness.training.order import Order
 from harness.training.output import RECORD
 from harness.training.run import train
+from harness.training.selection import dev_downloads, dev_files, read_dev
 from harness.training.trainer import DONE, Told
 from harness.training.workspace import WORK
 
@@ -43,6 +44,7 @@ class Tuning:
 
     ``data``: training file → sha256. ``examples``: how many there are. ``folder``: where the tuned
     checkpoint lies. ``first``: the tuning that it goes on from, where its recipe has two stages.
+    ``dev``: file → sha256 of what a step is chosen on.
     The device decides no more than the last bits and is left out of its name.
     """
 
@@ -55,11 +57,12 @@ class Tuning:
     examples: int
     folder: Path
     first: Tuning | None = None
+    dev: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def all_data(self) -> dict[str, str]:
-        """Training file → sha256, of both stages."""
-        return {**(self.first.all_data if self.first else {}), **self.data}
+        """File → sha256, of both stages and of what a step is chosen on."""
+        return {**(self.first.all_data if self.first else {}), **self.data, **self.dev}
 
     @property
     def done(self) -> bool:
@@ -162,7 +165,8 @@ def plan_tuning(
     """
     card, before = recipe.card, recipe.first
     first = plan_tuning(checkpoint, before, settings, location) if before else None
-    data = fetch(card, location).digests
+    data = dict(fetch(card, location).digests)
+    dev = dev_files(recipe.select, location) if recipe.select else {}
     trained = "bfloat16" if settings.dtype == "bfloat16" else "float32"
     key = {
         "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
@@ -172,6 +176,7 @@ def plan_tuning(
         "seed": settings.seed,
         "dtype": trained,
         **({"first": first.folder.name} if first else {}),
+        **({"dev": dev} if dev else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = location.cache / FOLDER / name
@@ -180,7 +185,16 @@ def plan_tuning(
     else:
         examples = len(read(card, location).examples)
     return Tuning(
-        checkpoint, recipe, settings.seed, trained, settings.device, data, examples, folder, first
+        checkpoint,
+        recipe,
+        settings.seed,
+        trained,
+        settings.device,
+        data,
+        examples,
+        folder,
+        first,
+        dev,
     )
 
 
@@ -188,6 +202,9 @@ def _waiting(recipe: TargetRecipe, location: DataLocation) -> dict[str, list[Dow
     """Intermediate task → what training would have to download first, of both stages."""
     stages = [stage for stage in (recipe.first, recipe) if stage is not None]
     found = {stage.train: planned_downloads(stage, location) for stage in stages}
+    if (select := recipe.select) is not None:
+        dev = dev_downloads(select, location)
+        found[recipe.train] = [*found[recipe.train], *dev]
     return {task: pending for task, pending in found.items() if pending}
 
 
@@ -230,6 +247,7 @@ def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
 def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
     """What rows measured on the tuned checkpoint say of it."""
     record = tuning.record
+    chosen = {key: one for key, one in record.get("selection", {}).items() if key != "scores"}
     return {
         "revision": checkpoint.revision,
         "recipe": tuning.recipe.name,
@@ -238,6 +256,7 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
         "data": tuning.all_data,
         "examples": tuning.examples,
         "steps": record["steps"],
+        **({"selection": chosen} if chosen else {}),
         "device": record["settings"]["device"],
         "libraries": record["versions"]["libraries"],
     }
@@ -246,10 +265,12 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
 def _train(tuning: Tuning, location: DataLocation, told: Told) -> None:
     checkpoint, card = tuning.checkpoint, tuning.recipe.card
     base = tuned(tuning.first, location, told) if tuning.first else checkpoint
+    select = tuning.recipe.select
     model = checkpoint.id if checkpoint.local else f"{checkpoint.id}@{checkpoint.revision}"
     order = Order(
         base=base,
         keep_head=tuning.first is not None,
+        dev=read_dev(select, location) if select else None,
         cards=[card],
         recipes={card.name: card.recipe},
         out=tuning.folder,
