@@ -110,8 +110,8 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
         return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
 
     body = [
-        _text(16, 26, "Difference A − B in points", "text", weight=600),
-        _text(16, 44, "thick: 95 % interval · thin: simultaneous · hollow: not clear", "faint",
+        _text((16, 26), "Difference A − B in points", "text", weight=600),
+        _text((16, 44), "thick: 95 % interval · thin: simultaneous · hollow: not clear", "faint",
               size=12),
     ]  # fmt: skip
     said = []
@@ -121,10 +121,10 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
         where = f"{names[one.base]} · {one.metric}{f' · {one.track}' * (not frozen)}"
         where += " · stand-ins" * one.stand_ins
         figure = f"{size(verdict)} {plain(verdict)}"
-        body.append(_text(16, y, _short(one.name, 34), "text", weight=600))
-        body.append(_text(WIDE - 16, y, word(verdict), "text", "end", 12, 600))
-        body.append(_text(16, y + 16, _short(where, 66 - len(figure)), "faint", size=11))
-        body.append(_text(WIDE - 16, y + 16, figure, "text", "end", 11))
+        body.append(_text((16, y), _short(one.name, 34), "text", weight=600))
+        body.append(_text((WIDE - 16, y), word(verdict), "text", "end", 12, 600))
+        body.append(_text((16, y + 16), _short(where, 66 - len(figure)), "faint", size=11))
+        body.append(_text((WIDE - 16, y + 16), figure, "text", "end", 11))
         middle = y + 32
         for tick in ticks:
             kind = "zero" if tick == 0 else "grid"
@@ -162,8 +162,8 @@ def effects(one: Contrast, task: str, base: str) -> str:
     title = f"{read_card(task).title}: {one.name}"
     what = f"{base} · {one.metric} · points"
     body = [
-        _text(16, 24, _short(title, 52), "text", weight=600),
-        _text(16, 42, _short(what, 60), "faint", size=11),
+        _text((16, 24), _short(title, 52), "text", weight=600),
+        _text((16, 42), _short(what, 60), "faint", size=11),
     ]
     for tick in ticks:
         kind = "zero" if tick == 0 else "grid"
@@ -174,14 +174,14 @@ def effects(one: Contrast, task: str, base: str) -> str:
         said.append(f"{(name := language_words(part.name, names))}: {told(verdict)}")
         chance = verdict.why == "at chance"
         body.append(f'<g class="{"dim" if chance else "shown"}">')
-        body.append(_text(left - 10, y + 4, _short(name, 19), "text", "end", 12))
+        body.append(_text((left - 10, y + 4), _short(name, 19), "text", "end", 12))
         body += _interval(verdict, x, y, simultaneous=False)
         text = "at chance" if chance else size(verdict)
-        body.append(_text(NARROW - 14, y + 4, text, "text", "end", 11))
+        body.append(_text((NARROW - 14, y + 4), text, "text", "end", 11))
         body.append("</g>")
     body += _axis(ticks, x, bottom + 18)
     key = "bar: 95 % interval, unadjusted · hollow: not clear (q by task)"
-    body.append(_text(16, bottom + 38, key, "faint", size=11))
+    body.append(_text((16, bottom + 38), key, "faint", size=11))
     return _svg(NARROW, bottom + 50, f"{title}, {what}", said, body)
 
 
@@ -207,7 +207,7 @@ def _interval(
 def _axis(ticks: Sequence[float], x: Callable[[float], float], y: float) -> list[str]:
     labels = [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks]
     return [
-        _text(x(tick), y, label, "faint", "middle", 11)
+        _text((x(tick), y), label, "faint", "middle", 11)
         for tick, label in zip(ticks, labels, strict=True)
     ]
 
@@ -261,16 +261,16 @@ def effect_map(
     most = max([FAINTEST, *sizes])
     title = f"{read_card(task).title}: against the base, in points of {standing.metric}"
     body = [
-        _text(16, 24, _short(title, 58), "text", weight=600),
-        _text(16, 42, "bold: clear (q by task) · faint: at chance", "faint", size=11),
+        _text((16, 24), _short(title, 58), "text", weight=600),
+        _text((16, 42), "bold: clear (q by task) · faint: at chance", "faint", size=11),
     ]
     said = []
     for at, (gain, lines) in enumerate(columns):
         letter = chr(ord("A") + at)
         key = f"{letter}: {gain.entry.title}"
-        body.append(_text(16, 64 + 17 * at, _short(key, 66), "text", size=12))
+        body.append(_text((16, 64 + 17 * at), _short(key, 66), "text", size=12))
         place = left + wide * (at + 0.5)
-        body.append(_text(place, top - 8, letter, "faint", "middle", 12, 600))
+        body.append(_text((place, top - 8), letter, "faint", "middle", 12, 600))
         for index, lang in enumerate(langs):
             if (verdict := lines.get(lang)) is None or verdict.estimate is None:
                 continue
@@ -285,12 +285,12 @@ def effect_map(
             )
             bold = 700 if verdict.word in ("helps", "hurts") else 400
             kind = "faint" if chance else "text"
-            body.append(_text(place - 1, y + 13, size(verdict), kind, "middle", 11, bold))
+            body.append(_text((place - 1, y + 13), size(verdict), kind, "middle", 11, bold))
             words = language_words(lang, names)
             said.append(f"{gain.entry.title}, {words}: {size(verdict)}, {word(verdict)}")
     for index, lang in enumerate(langs):
         name = _short(language_words(lang, names), 20)
-        body.append(_text(left - 8, top + high * index + 13, name, "text", "end", 12))
+        body.append(_text((left - 8, top + high * index + 13), name, "text", "end", 12))
     width = max(left + wide * len(columns) + 14, NARROW)
     return _svg(width, top + high * len(langs) + 14, title, said, body)
 
@@ -324,13 +324,13 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
 
     metric = lines[0][1][0].metric
     title = f"{task}: {metric} in percent by layer"
-    body = [_text(16, 26, title, "text", weight=600)]
+    body = [_text((16, 26), title, "text", weight=600)]
     for tick in ticks:
         y = at(0, tick / 100)[1]
         body.append(f'<path class="grid" d="M{left} {y:.1f}H{left + width}"/>')
-        body.append(_text(left - 8, y + 4, f"{tick:g}", "faint", "end", 11))
+        body.append(_text((left - 8, y + 4), f"{tick:g}", "faint", "end", 11))
     for layer in range(0, deepest + 1, max(1, deepest // 12)):
-        body.append(_text(at(layer, 0)[0], top + high + 18, str(layer), "faint", "middle", 11))
+        body.append(_text((at(layer, 0)[0], top + high + 18), str(layer), "faint", "middle", 11))
     told = []
     for index, ((entry, results), colour) in enumerate(zip(lines, LINES, strict=False)):
         points = [(at(r.layer or 0, r.macro.value), r) for r in results if r.macro]
@@ -343,7 +343,7 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
                 body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {ring}/>')
         y = top + high + 44 + 18 * index
         body.append(f'<path stroke="{colour}" stroke-width="3"{dash} d="M{left} {y - 4}h24"/>')
-        body.append(_text(left + 32, y, _short(entry.title, 60), "text", size=12))
+        body.append(_text((left + 32, y), _short(entry.title, 60), "text", size=12))
         best = max((r for r in results if r.macro), key=lambda r: r.macro.value if r.macro else 0)
         value = best.macro.value if best.macro else 0.0
         told.append(f"{entry.title}: best at layer {best.layer} with {100 * value:.1f}")
@@ -367,7 +367,7 @@ def alignment_chart(found: Alignment) -> str:
         (56, "cosine", ("cosine", "random"), 1.0, _ticks(min(0.0, *cosines), max(cosines))),
         (400, "recall@10 in percent", ("recall@10",), 100.0, _ticks(0.0, max(known, default=1.0))),
     )
-    body = [_text(16, 26, _short(f"{found.model}: alignment by layer", 80), "text", weight=600)]
+    body = [_text((16, 26), _short(f"{found.model}: alignment by layer", 80), "text", weight=600)]
     told = []
     for left, title, metrics, scale, ticks in panels:
 
@@ -375,14 +375,14 @@ def alignment_chart(found: Alignment) -> str:
             share = (value - ticks[0]) / (ticks[-1] - ticks[0])
             return f"{left + wide * layer / max(deepest, 1):.1f} {top + high * (1 - share):.1f}"
 
-        body.append(_text(left, top - 22, title, "faint", size=12))
+        body.append(_text((left, top - 22), title, "faint", size=12))
         for tick in ticks:
             y = float(at(0, tick).split()[1])
             body.append(f'<path class="grid" d="M{left} {y:.1f}h{wide}"/>')
-            body.append(_text(left - 8, y + 4, f"{tick:g}", "faint", "end", 11))
+            body.append(_text((left - 8, y + 4), f"{tick:g}", "faint", "end", 11))
         for layer in range(0, deepest + 1, max(1, deepest // 6)):
             x = float(at(layer, ticks[0]).split()[0])
-            body.append(_text(x, top + high + 18, str(layer), "faint", "middle", 11))
+            body.append(_text((x, top + high + 18), str(layer), "faint", "middle", 11))
         for (unit, rows), colour in zip(units, LINES, strict=False):
             for metric in metrics:
                 drawn = [row for row in rows if row.values[metric] == row.values[metric]]
@@ -407,9 +407,9 @@ def alignment_chart(found: Alignment) -> str:
     for index, ((unit, _), colour) in enumerate(zip(units, LINES, strict=False)):
         x = 56 + 110 * index
         body.append(f'<path stroke="{colour}" stroke-width="3" d="M{x} {key - 4}h24"/>')
-        body.append(_text(x + 32, key, unit, "text", size=12))
+        body.append(_text((x + 32, key), unit, "text", size=12))
     told_dash = "dashed: random pairs · ring: layer of the standard protocol"
-    body.append(_text(56 + 110 * len(units), key, told_dash, "faint", size=11))
+    body.append(_text((56 + 110 * len(units), key), told_dash, "faint", size=11))
     return _svg(700, key + 18, f"{found.model}: alignment by layer", told, body)
 
 
@@ -426,8 +426,7 @@ def _svg(width: float, height: float, title: str, told: Sequence[str], body: Seq
 
 
 def _text(
-    x: float,
-    y: float,
+    at: tuple[float, float],
     text: str,
     kind: str,
     anchor: str = "start",
@@ -437,7 +436,7 @@ def _text(
     style = f' font-size="{size}"' if size != 13 else ""
     style += f' font-weight="{weight}"' if weight != 400 else ""
     style += f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{style}>{escape(text)}</text>'
+    return f'<text class="{kind}" x="{at[0]:.1f}" y="{at[1]:.1f}"{style}>{escape(text)}</text>'
 
 
 def _short(text: str, length: int) -> str:

@@ -59,7 +59,7 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
         renamed = rerooted(skeleton, vetted)
         encoder = own_encoder(skeleton)
         scope = next(name for name, module in skeleton.named_modules() if module is encoder)
-        model = _loaded(type(skeleton), config, vetted, dtype, ("pooler.",), renamed, scope)
+        model = _loaded(skeleton, vetted, dtype, ("pooler.",), renamed, scope)
         model = _with_adapter(own_encoder(model), checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
         # Remembered, so that the list is still found when layers above the pooled one are dropped.
@@ -125,10 +125,10 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
         from transformers import AutoModelForQuestionAnswering
 
         config = _config(checkpoint.weights_folder)
-        kind = type(make_skeleton(AutoModelForQuestionAnswering, config, vetted))
+        skeleton = make_skeleton(AutoModelForQuestionAnswering, config, vetted)
         prefix = "" if checkpoint.model_type in QA_HEADS else head_prefix(vetted)
         renamed = {f"{prefix}{name}": name for name in QA_HEAD} if prefix else {}
-        model = _loaded(kind, config, vetted, dtype, (), renamed)
+        model = _loaded(skeleton, vetted, dtype, (), renamed)
         model = _with_adapter(model, checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
     return placed(model, checkpoint.label, device), tokenizer
@@ -155,7 +155,7 @@ def load_head(
 
         config = _config(checkpoint.weights_folder)
         auto = getattr(transformers, CLASSES[kind])
-        model = _loaded(type(make_skeleton(auto, config, vetted)), config, vetted, dtype, (), {})
+        model = _loaded(make_skeleton(auto, config, vetted), vetted, dtype, (), {})
         model = _with_adapter(model, checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
     return placed(model, checkpoint.label, device), tokenizer
@@ -271,20 +271,20 @@ def _config(folder: Path) -> Any:
 
 
 def _loaded(
-    kind: Any,
-    config: Any,
+    skeleton: Any,
     vetted: Vetted,
     dtype: str,
     allowed: tuple[str, ...],
     renamed: Mapping[str, str],
     scope: str = "",
 ) -> Any:
-    """The model with the weights, all of those in the sub-module ``scope`` from the files.
+    """The skeleton's model with weights, all of those in the sub-module ``scope`` from the files.
 
     ``allowed`` prefixes may be missing; ``renamed`` tensors go by another name in the model.
     """
     import torch
 
+    kind, config = type(skeleton), skeleton.config
     extra: dict[str, Any] = {}
     if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
         extra["add_pooling_layer"] = False
