@@ -63,7 +63,8 @@ def read_dev(select: Select, location: DataLocation) -> DevSet:
     """The dev set. Raises IncompleteError, or DataError, as `load` does."""
     card, lang = read_card(select.task), select.language
     files = dev_files(select, location)
-    return DevSet(select, card, load(card, select.split, (lang,), location).examples[lang], files)
+    examples: Any = load(card, select.split, (lang,), location).examples
+    return DevSet(select, card, examples[lang], files)
 
 
 def store(model: Any, folder: Path) -> None:
