@@ -11,7 +11,7 @@ from scipy.stats import t
 from harness.statistics.contrast import Estimate
 from harness.statistics.hierarchy import Replicate, Side, hierarchical, mean_interval
 from harness.statistics.multiplicity import FAMILY_LEVEL, holm
-from harness.statistics.verdict import Adjusted, Evidence, judge, unanswered
+from harness.statistics.verdict import DELTAS, Adjusted, Evidence, judge, unanswered
 
 RECIPE = Evidence("recipe", (5, 1), (1, 1))
 
@@ -66,6 +66,13 @@ def test_an_interval_that_reaches_delta_does_not_lie_inside_it(
     found = Estimate(0.0, low, high, 1.0, 0, family_low=low, family_high=high)
     for adjusted in (Adjusted("none", None, 1), Adjusted("Holm", 1.0, 8)):
         assert judge(found, RECIPE, adjusted, delta=0.5).word == word
+
+
+@pytest.mark.parametrize(
+    ("half", "word"), [(0.004, "equal within δ"), (0.006, "no clear difference")]
+)
+def test_half_a_point_of_recall_is_too_small_to_matter(half: float, word: str) -> None:
+    assert judge(estimate(0.0, half, 1.0), RECIPE, delta=DELTAS["recall@10"]).word == word
 
 
 def test_not_known() -> None:
