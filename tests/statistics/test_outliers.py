@@ -58,6 +58,19 @@ def test_by_hand() -> None:
     assert found[0].deviations == pytest.approx(np.log(0.1 / 0.9) / 0.25)
 
 
+@pytest.mark.parametrize(("deviations", "flagged"), [(3.9, 0), (4.1, 1)])
+def test_four_deviations_or_more(deviations: float, flagged: int) -> None:
+    values = np.full((3, 4), 0.5)
+    values[1, 2] = 1 / (1 + np.exp(deviations * 0.25))
+    assert len(outliers(*names(values), values)) == flagged
+
+
+def test_residuals_that_are_zero_because_a_median_was_fitted_are_no_spread() -> None:
+    # All medians are zero, and so are five residuals of nine; the four others are 2 in size.
+    logits = np.array([[2.0, -2, 0], [-2, 2, 0], [0, 0, 0]])
+    assert outliers(*names(logits), 1 / (1 + np.exp(-logits))) == []
+
+
 def test_ten_points_at_least_and_only_below() -> None:
     for value in (0.41, 0.99):
         values = np.full((3, 4), 0.5)

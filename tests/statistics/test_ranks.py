@@ -96,6 +96,19 @@ def test_what_all_have_in_common_says_nothing() -> None:
     assert found[0] == found[1] == pytest.approx(2 / 8, abs=0.02)
 
 
+def test_what_another_checkpoint_has_says_nothing() -> None:
+    values = np.arange(100)[:, None] < np.array([53, 50])
+    other = -4096 * np.random.default_rng(1).random((100, 1))
+    places = tie_groups(list("abc"), np.hstack([values, other]), np.random.default_rng(0), 4000)
+    assert [place.name for place in places] == list("abc")
+    assert places[1].p == pytest.approx(2 / 8, abs=0.02)
+
+
+def test_either_sign_of_a_single_cluster_is_as_extreme() -> None:
+    places = tie_groups(["a", "b"], np.array([[1.0, 0.0]]), np.random.default_rng(0), 2)
+    assert [place.p for place in places] == [1, 1]
+
+
 def test_names_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="one for each"):
         tie_groups(["a", "a"], profiles(0.5, 0.4), np.random.default_rng(0))
