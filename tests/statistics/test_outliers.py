@@ -58,6 +58,15 @@ def test_by_hand() -> None:
     assert found[0].deviations == pytest.approx(np.log(0.1 / 0.9) / 0.25)
 
 
+def test_a_language_by_hand() -> None:
+    values = np.full((3, 4), 0.5)
+    values[:, 2] = 0.1
+    (found,) = outliers(*names(values), values)
+    assert (found.scope, found.checkpoint, found.lang) == ("language", None, "l2")
+    assert (found.score, found.predicted) == pytest.approx((0.1, 0.5))
+    assert found.deviations == pytest.approx(np.log(0.1 / 0.9) / 0.25)
+
+
 @pytest.mark.parametrize(("deviations", "flagged"), [(3.9, 0), (4.1, 1)])
 def test_four_deviations_or_more(deviations: float, flagged: int) -> None:
     values = np.full((3, 4), 0.5)

@@ -104,6 +104,14 @@ def test_what_another_checkpoint_has_says_nothing() -> None:
     assert places[1].p == pytest.approx(2 / 8, abs=0.02)
 
 
+def test_a_p_value_at_the_level_separates_nothing() -> None:
+    values = profiles(0.5, 0.4)
+    p = tie_groups(["a", "b"], values, np.random.default_rng(0), 500, level=0.0)[1].p
+    for level, rank in ((p, 1), (np.nextafter(p, 1), 2)):
+        places = tie_groups(["a", "b"], values, np.random.default_rng(0), 500, level=level)
+        assert places[1].rank == rank
+
+
 def test_either_sign_of_a_single_cluster_is_as_extreme() -> None:
     places = tie_groups(["a", "b"], np.array([[1.0, 0.0]]), np.random.default_rng(0), 2)
     assert [place.p for place in places] == [1, 1]
