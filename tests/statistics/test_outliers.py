@@ -59,12 +59,13 @@ def test_by_hand() -> None:
 
 
 def test_a_language_by_hand() -> None:
-    values = np.full((3, 4), 0.5)
-    values[:, 2] = 0.1
+    # From the median, which is 2 and no evidence of spread, the others are 0.5, 0.5, 1 and 6 away.
+    logits = np.array([2, 2.5, 1.5, 3, -4])
+    values = np.tile(1 / (1 + np.exp(-logits)), (3, 1))
     (found,) = outliers(*names(values), values)
-    assert (found.scope, found.checkpoint, found.lang) == ("language", None, "l2")
-    assert (found.score, found.predicted) == pytest.approx((0.1, 0.5))
-    assert found.deviations == pytest.approx(np.log(0.1 / 0.9) / 0.25)
+    assert (found.scope, found.checkpoint, found.lang) == ("language", None, "l4")
+    assert (found.score, found.predicted) == pytest.approx((values[0, 4], values[0, 0]))
+    assert found.deviations == pytest.approx(-6 / (1.4826 * 0.75))
 
 
 @pytest.mark.parametrize(("deviations", "flagged"), [(3.9, 0), (4.1, 1)])

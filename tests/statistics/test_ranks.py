@@ -8,7 +8,7 @@ import pytest
 from harness.errors import UsageError
 from harness.statistics.contrast import macro
 from harness.statistics.paired import Paired
-from harness.statistics.ranks import tie_groups
+from harness.statistics.ranks import KnownTests, tie_groups
 from harness.statistics.resampling import resample
 
 
@@ -37,12 +37,15 @@ def test_groups_by_their_leader() -> None:
 def test_separable_from_the_leader_only() -> None:
     # c is not separable from b, but it is from a, which leads: it starts a group of its own.
     ease = np.arange(100)[:, None]
-    places = tie_groups(
-        list("abc"), (ease < np.array([80, 76, 73])) / 100, np.random.default_rng(0)
-    )
+    values = (ease < np.array([80, 76, 73])) / 100
+    places = tie_groups(list("abc"), values, np.random.default_rng(0))
     assert [(place.name, place.rank, place.leader) for place in places] == [
         ("a", 1, "a"), ("b", 1, "a"), ("c", 3, "c"),
     ]  # fmt: skip
+    # A verdict that does not separate c from b keeps it in the group.
+    known = KnownTests(verdict=lambda one, other: 0.3 if (one, other) == ("b", "c") else None)
+    places = tie_groups(list("abc"), values, np.random.default_rng(0), known=known)
+    assert [place.rank for place in places] == [1, 1, 1]
 
 
 def test_the_test_is_the_one_of_a_contrast() -> None:

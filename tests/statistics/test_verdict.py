@@ -85,7 +85,8 @@ def test_not_known() -> None:
     assert judge(clear, RECIPE, columns=3, at_chance=2).word == "helps"
     incomplete = judge(clear, replace(RECIPE, incomplete="sw missing"))
     assert (incomplete.word, incomplete.why) == ("not known", "incomplete: sw missing")
-    assert unanswered("no checkpoint").estimate is None
+    none = unanswered("no checkpoint")
+    assert (none.estimate, none.columns, none.at_chance) == (None, 0, 0)
 
 
 def test_the_other_way_round() -> None:
