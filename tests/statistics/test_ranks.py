@@ -102,9 +102,12 @@ def test_what_all_have_in_common_says_nothing() -> None:
 def test_what_another_checkpoint_has_says_nothing() -> None:
     values = np.arange(100)[:, None] < np.array([53, 50])
     other = -4096 * np.random.default_rng(1).random((100, 1))
-    places = tie_groups(list("abc"), np.hstack([values, other]), np.random.default_rng(0), 4000)
-    assert [place.name for place in places] == list("abc")
-    assert places[1].p == pytest.approx(2 / 8, abs=0.02)
+    beside, alone = (
+        tie_groups(names, each, np.random.default_rng(0), 4000)
+        for names, each in (("abc", np.hstack([values, other])), ("ab", values.astype(float)))
+    )
+    assert [place.name for place in beside] == list("abc")
+    assert beside[1].p == alone[1].p == pytest.approx(2 / 8, abs=0.02)
 
 
 def test_a_p_value_at_the_level_separates_nothing() -> None:
@@ -116,7 +119,7 @@ def test_a_p_value_at_the_level_separates_nothing() -> None:
 
 
 def test_either_sign_of_a_single_cluster_is_as_extreme() -> None:
-    places = tie_groups(["a", "b"], np.array([[1.0, 0.0]]), np.random.default_rng(0), 2)
+    places = tie_groups(["a", "b"], np.array([[1.0, 0.0]]), np.random.default_rng(0), 100_000)
     assert [place.p for place in places] == [1, 1]
 
 
