@@ -4,7 +4,8 @@ A moment is an event, not a time: the n-th time that a command opens a file to w
 removes one, makes a folder, or talks to the Hub. Afterwards the same command is run again, and what
 it leaves must be what an undisturbed one leaves: rows, weights, pages, pull requests.
 
-`python -m tests.chaos [KILLS]` tries so many kills of every command; the tests try one of each.
+`python -m tests.chaos [KILLS [COMMAND]...]` tries so many kills of every command, a third as many
+full disks, and two writers; the tests try one of each.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -287,11 +288,11 @@ def cases(home: Path) -> Iterator[tuple[Case, ...]]:
                     hub.__exit__(None, None, None)
 
 
-def run(kills: int, disks: int, writers: int) -> Iterator[str]:
-    """A line for each command; raises at the first loss."""
+def run(kills: int, disks: int, writers: int, names: Sequence[str]) -> Iterator[str]:
+    """A line for each command (``names``: these alone); raises at the first loss."""
     with TemporaryDirectory() as home, cases(Path(home)) as commands:
         folder = Path(home) / "work"
-        for case in commands:
+        for case in (one for one in commands if not names or one.name in names):
             rng = random.Random(f"{SEED} {case.name}")
             whole, events = undisturbed(case, folder)
             assert whole, f"{case.name} leaves nothing"
@@ -299,13 +300,15 @@ def run(kills: int, disks: int, writers: int) -> Iterator[str]:
                 for at in (rng.randint(1, events) for _ in range(times)):
                     disturbed(case, folder, at, then)
                     assert case.found(folder) == whole, f"{case.name}, {then.__name__} at {at}"
-            for _ in range(writers if case.name in ("eval", "leaderboard") else 0):
+            pairs = writers if case.name in ("eval", "leaderboard") else 0
+            for _ in range(pairs):
                 together(case, folder)
                 assert case.found(folder) == whole, f"two of {case.name}"
-            yield f"{case.name}: {kills} kills, {disks} full disks, of {events} moments; equal"
+            tried = f"{kills} kills, {disks} full disks at {events} moments"
+            yield f"{case.name}: {tried}, {pairs} pairs of writers: equal"
 
 
 if __name__ == "__main__":
     asked = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    for line in run(asked, max(1, asked // 3), 2):
+    for line in run(asked, max(1, asked // 3), max(1, asked // 8), sys.argv[2:]):
         print(line, flush=True)
