@@ -240,6 +240,9 @@ def cases(home: Path) -> Iterator[tuple[Case, ...]]:
 
         def empty_hub(folder: Path) -> None:
             board(folder)
+            words: list[object] = ["leaderboard", "--root", folder, "--cache-dir", folder / "cache"]
+            built = Case("leaderboard", lambda _: words, lambda _: {}, lambda _: None)
+            assert ended(start(built, folder)) == 0
             hubs.append(Hub().__enter__())
             hubs[-1].add("org/model", {"README.md": b"---\nlicense: mit\n---\n"})
             point(patch, hubs[-1], folder / "home", TOKEN)
