@@ -28,6 +28,7 @@ import pytest
 
 from harness.cards.task import read_card
 from harness.cli import main
+from harness.results import checks
 from harness.results.outcomes import find
 from tests.checkpoints import build
 from tests.hub.inprocess import point
@@ -35,6 +36,7 @@ from tests.hub.server import Hub
 from tests.hub.writing import TOKEN
 from tests.metadata import metadata
 from tests.mini_xtreme import run_task
+from tests.publishing.conftest import DATA_SET, MODEL, lay
 from tests.training.cards import CARD, source
 from tests.training.laying import sentences
 
@@ -231,22 +233,30 @@ def cases(home: Path) -> Iterator[tuple[Case, ...]]:
     hubs: list[Hub] = []
 
     def published(folder: Path) -> Found:
-        pulls = hubs[-1].pulls.items()
-        return {
-            name: [(pull.title, pull.status) for pull in found] for (_, name), found in pulls
-        } | {name: hubs[-1].files(name, kind) for kind, name in hubs[-1].repositories}
+        hub = hubs[-1]
+        found: dict[str, Any] = {f"{kind} {name}": hub.files(name, kind)
+                                 for kind, name in hub.repositories}  # fmt: skip
+        for (kind, name), pulls in hub.pulls.items():
+            for pull in pulls:
+                branch = hub.files(name, kind, f"refs/pr/{pull.num}")
+                found[f"{kind} {name} {pull.num}"] = (pull.title, pull.status, branch)
+        return found
 
     with pytest.MonkeyPatch.context() as patch:
 
         def empty_hub(folder: Path) -> None:
-            board(folder)
-            words: list[object] = ["leaderboard", "--root", folder, "--cache-dir", folder / "cache"]
-            built = Case("leaderboard", lambda _: words, lambda _: {}, lambda _: None)
-            assert ended(start(built, folder)) == 0
+            nothing(folder)
+            shutil.copytree(home / "published", folder, dirs_exist_ok=True)
             hubs.append(Hub().__enter__())
-            hubs[-1].add("org/model", {"README.md": b"---\nlicense: mit\n---\n"})
+            hubs[-1].add(MODEL, {"README.md": b"---\nlicense: mit\n---\n"})
             point(patch, hubs[-1], folder / "home", TOKEN)
 
+        # The rows that are published are by hand, and no run's.
+        patch.setattr(checks, "contradictions", lambda *_: iter(()))
+        if not (child := os.fork()):  # so that this process stays without threads
+            lay(home / "published")
+            os._exit(0)
+        assert ended(child) == 0
         patch.setenv("XHARNESS_DATA", "")
         patch.setenv("OMP_NUM_THREADS", "1")
         try:
@@ -279,7 +289,7 @@ def cases(home: Path) -> Iterator[tuple[Case, ...]]:
                 Case(
                     "publish",
                     lambda folder: [
-                        "publish", "org/model", "--part", "results", "--to", "tester/results",
+                        "publish", MODEL, "--part", "results", "--to", DATA_SET,
                         "--yes", "--root", folder, "--cache-dir", folder / "cache",
                     ],
                     published, empty_hub,
