@@ -15,6 +15,7 @@ GROUND = {"errors", "version"}
 # They show or start what the others compute, and nothing below needs them.
 UPSTAIRS = {
     "board", "terminal", "commands", "cli", "api", "evaluated", "harness", "publishing", "refresh",
+    "viewer",
 }  # fmt: skip
 DOOR = {"api", "cli", "commands", "harness", "worker_main", "__main__", "refresh", "publishing"}
 

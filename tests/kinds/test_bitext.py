@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from harness.data.examples import Bitext
 from harness.kinds.bitext import KIND, cluster
-from harness.kinds.kind import Score, UnitSettings, degenerate
+from harness.kinds.kind import Score, UnitFacts, UnitSettings, degenerate
 from tests.kinds.knowing import Knowing, at_angles
 
 # Angles in degrees: the nearer, the more alike.
@@ -68,6 +69,18 @@ def test_scores_by_hand() -> None:
         ("de", "de-en", "xx-en", 3),
     }
     assert isinstance(scores[0], Score)
+
+
+def test_a_second_translation_beyond_the_first_candidates_is_a_contradiction() -> None:
+    angles = {f"{lang} {n}": 9 * n for lang in ("de", "en") for n in range(12)}
+    lines = Bitext("de", *(tuple(f"{lang} {n}" for n in range(12)) for lang in ("de", "en")))
+    table = outcome(lines, angles)[0]
+    facts = UnitFacts("de", "test", None, 12)
+    assert KIND.contradiction(table, facts) == ""
+    first, *others = table.to_pylist()
+    first |= {"ranks": [1, 11], "relevant": 2}
+    table = pa.Table.from_pylist([first, *others], KIND.schema)
+    assert KIND.contradiction(table, facts) == "a sentence has one translation, not several"
 
 
 def test_limit_cuts_queries_and_never_the_pool() -> None:

@@ -67,6 +67,8 @@ def test_equal_scores_take_the_first_choice() -> None:
     rows = run("multiple_choice", CHOICES, limit=2)
     assert rows.column("prediction").to_pylist() == ["0", "0"]
     assert rows.column("gold").to_pylist() == ["0", "1"]
+    (score,) = KINDS["multiple_choice"].fold(rows.slice(1), ["accuracy"], "test")
+    assert (score.lang, score.value, score.n) == ("de", 0, 1)
 
 
 def test_tagging_counts_words_and_spans() -> None:

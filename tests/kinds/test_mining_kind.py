@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from harness.data.examples import Mining
-from harness.kinds.kind import UnitSettings
+from harness.kinds.kind import UnitFacts, UnitSettings
 from harness.kinds.mining import KIND
 from tests.kinds.knowing import Knowing
 
@@ -61,11 +62,12 @@ def test_the_ratio_is_relative_to_the_neighbourhood() -> None:
     assert not flat
 
 
-# Sources share axis 0 with English sentences to different degrees, worked out below.
+# Sources share axis 0 with English sentences to different degrees, worked out below; how long the
+# vectors are says nothing.
 SHARED = {
     "de a": {0: 1.0},
-    "de b": {1: 1.0},
-    "en a": {0: 0.8, 1: 0.6},
+    "de b": {1: 3.0},
+    "en a": {0: 0.4, 1: 0.3},
     "en b": {1: 1.0},
 }
 
@@ -102,6 +104,11 @@ def test_threshold_flows_from_dev_to_test() -> None:
         {"precision": 1, "recall": 1 / 3, "f1": 2 * 1 / (1 + 3), "f1_oracle": 2 * 2 / (2 + 3)}
     )
     assert {score.n for score in KIND.fold(table, ["f1"], "test")} == {3}
+    facts = UnitFacts("de", "test", None, None)
+    assert KIND.contradiction(table, facts) == ""
+    for change in ({"kept": True}, {"gold": False}):
+        missed = pa.Table.from_pylist([*rows[:4], rows[4] | change], KIND.schema)
+        assert KIND.contradiction(missed, facts).startswith("de-a en-b was not mined")
 
 
 def test_a_limit_cuts_the_sources_that_are_scored_and_neither_pool_nor_dev() -> None:

@@ -43,6 +43,7 @@ def test_spans_and_f1_are_those_of_seqeval(case: dict) -> None:
         ("O I-PER I-PER", {("PER", 1, 2)}),
         ("B-PER I-LOC", {("PER", 0, 0), ("LOC", 1, 1)}),
         ("B-PER B-PER I-PER", {("PER", 0, 0), ("PER", 1, 2)}),
+        ("X- O", {("", 0, 0)}),
         ("O O", set()),
     ],
 )

@@ -15,6 +15,7 @@ from harness.metrics.ranking import (
     average_precision,
     hit_at,
     ndcg_at,
+    other_language_recall,
     recall_at,
     reciprocal_rank,
 )
@@ -164,7 +165,7 @@ def test_a_wrong_dtype_is_refused() -> None:
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_a_cut_below_one_is_refused(ranks: Ranks, k: int) -> None:
-    for metric in (hit_at, recall_at, average_precision, ndcg_at):
+    for metric in (hit_at, recall_at, average_precision, ndcg_at, other_language_recall):
         with pytest.raises(ValueError, match=f"k = {k}"):
             metric(ranks, k)
 

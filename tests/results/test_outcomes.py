@@ -107,6 +107,19 @@ def test_units_that_the_order_does_not_name_come_last(file: OutcomeFile) -> None
     check(file, ["de", "aa", "xx"])
 
 
+def test_row_groups_in_another_order_are_found_by_their_language(file: OutcomeFile) -> None:
+    keep(file, "de", "zh")
+    given = pq.read_schema(file.path)
+    with pq.ParquetWriter(file.path, given) as writer:
+        for unit in ("zh", "de"):
+            writer.write_table(rows(unit).cast(given))
+    assert file.meta()["languages"] == ["de", "zh"]
+    assert [file.read(unit)["lang"].to_pylist() for unit in ("de", "zh")] == [
+        ["de"] * 2,
+        ["zh"] * 2,
+    ]
+
+
 def test_a_unit_without_rows(file: OutcomeFile) -> None:
     file.write_part("de", rows("de", 0), meta("de"))
     keep(file, "en", "ar")

@@ -211,6 +211,13 @@ def test_nothing_is_said_of_rows_that_may_be_ranked() -> None:
     assert unranked_reasons(meta(card, "de"), card) == []
 
 
+def test_rows_of_before_protocols_had_versions_are_of_the_first() -> None:
+    card = read_card("tatoeba")
+    old = {key: value for key, value in meta(card, "de").items() if key != "protocol_version"}
+    (reason,) = unranked_reasons(old, card)
+    assert reason.startswith("stale: measured under version 1 of the protocols, now ")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -104,6 +104,14 @@ def test_no_variance_at_all() -> None:
     assert hierarchical(seeds(0.5, 0.5, 0.5), BASE, 0.0, 50).p == 0.0
 
 
+def test_small_differences_are_judged_as_large_ones_are() -> None:
+    scores = (0.1, 0.2, 0.4)
+    base = Side((Replicate("xlmr", "xlmr", 0, 0.0),), fixed=True)
+    large = hierarchical(seeds(*scores), base, 0.001, 50)
+    small = hierarchical(seeds(*(score / 1e6 for score in scores)), base, 0.001 / 1e12, 50)
+    assert (small.p, small.df) == pytest.approx((large.p, large.df))
+
+
 def test_refusals() -> None:
     with pytest.raises(UsageError, match="0 runs"):
         hierarchical(Side(()), BASE, 0.1, 50)

@@ -58,13 +58,36 @@ def test_by_hand() -> None:
     assert found[0].deviations == pytest.approx(np.log(0.1 / 0.9) / 0.25)
 
 
+def test_a_language_by_hand() -> None:
+    # From the median, which is 2 and no evidence of spread, the others are 0.5, 0.5, 1 and 6 away.
+    logits = np.array([2, 2.5, 1.5, 3, -4])
+    values = np.tile(1 / (1 + np.exp(-logits)), (3, 1))
+    (found,) = outliers(*names(values), values)
+    assert (found.scope, found.checkpoint, found.lang) == ("language", None, "l4")
+    assert (found.score, found.predicted) == pytest.approx((values[0, 4], values[0, 0]))
+    assert found.deviations == pytest.approx(-6 / (1.4826 * 0.75))
+
+
+@pytest.mark.parametrize(("deviations", "flagged"), [(3.9, 0), (4.1, 1)])
+def test_four_deviations_or_more(deviations: float, flagged: int) -> None:
+    values = np.full((3, 4), 0.5)
+    values[1, 2] = 1 / (1 + np.exp(deviations * 0.25))
+    assert len(outliers(*names(values), values)) == flagged
+
+
+def test_residuals_that_are_zero_because_a_median_was_fitted_are_no_spread() -> None:
+    # All medians are zero, and so are five residuals of nine; the four others are 2 in size.
+    logits = np.array([[2.0, -2, 0], [-2, 2, 0], [0, 0, 0]])
+    assert outliers(*names(logits), 1 / (1 + np.exp(-logits))) == []
+
+
 def test_ten_points_at_least_and_only_below() -> None:
     for value in (0.41, 0.99):
         values = np.full((3, 4), 0.5)
         values[1, 2] = value
         assert outliers(*names(values), values) == []
-    floor = np.full((4, 4), 0.09)
-    floor[0, 0] = 0.0
+    floor = np.full((4, 4), 0.12)
+    floor[0, 0] = 0.03
     assert outliers(*names(floor), floor) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from harness.errors import UsageError
 from harness.statistics.contrast import macro
 from harness.statistics.paired import Paired
-from harness.statistics.ranks import tie_groups
+from harness.statistics.ranks import KnownTests, tie_groups
 from harness.statistics.resampling import resample
 
 
@@ -37,12 +37,15 @@ def test_groups_by_their_leader() -> None:
 def test_separable_from_the_leader_only() -> None:
     # c is not separable from b, but it is from a, which leads: it starts a group of its own.
     ease = np.arange(100)[:, None]
-    places = tie_groups(
-        list("abc"), (ease < np.array([80, 76, 73])) / 100, np.random.default_rng(0)
-    )
+    values = (ease < np.array([80, 76, 73])) / 100
+    places = tie_groups(list("abc"), values, np.random.default_rng(0))
     assert [(place.name, place.rank, place.leader) for place in places] == [
         ("a", 1, "a"), ("b", 1, "a"), ("c", 3, "c"),
     ]  # fmt: skip
+    # A verdict that does not separate c from b keeps it in the group.
+    known = KnownTests(verdict=lambda one, other: 0.3 if (one, other) == ("b", "c") else None)
+    places = tie_groups(list("abc"), values, np.random.default_rng(0), known=known)
+    assert [place.rank for place in places] == [1, 1, 1]
 
 
 def test_the_test_is_the_one_of_a_contrast() -> None:
@@ -94,6 +97,30 @@ def test_what_all_have_in_common_says_nothing() -> None:
         for each in (values, values + common)
     ]
     assert found[0] == found[1] == pytest.approx(2 / 8, abs=0.02)
+
+
+def test_what_another_checkpoint_has_says_nothing() -> None:
+    values = np.arange(100)[:, None] < np.array([53, 50])
+    other = -4096 * np.random.default_rng(1).random((100, 1))
+    beside, alone = (
+        tie_groups(names, each, np.random.default_rng(0), 4000)
+        for names, each in (("abc", np.hstack([values, other])), ("ab", values.astype(float)))
+    )
+    assert [place.name for place in beside] == list("abc")
+    assert beside[1].p == alone[1].p == pytest.approx(2 / 8, abs=0.02)
+
+
+def test_a_p_value_at_the_level_separates_nothing() -> None:
+    values = profiles(0.5, 0.4)
+    p = tie_groups(["a", "b"], values, np.random.default_rng(0), 500, level=0.0)[1].p
+    for level, rank in ((p, 1), (np.nextafter(p, 1), 2)):
+        places = tie_groups(["a", "b"], values, np.random.default_rng(0), 500, level=level)
+        assert places[1].rank == rank
+
+
+def test_either_sign_of_a_single_cluster_is_as_extreme() -> None:
+    places = tie_groups(["a", "b"], np.array([[1.0, 0.0]]), np.random.default_rng(0), 100_000)
+    assert [place.p for place in places] == [1, 1]
 
 
 def test_names_that_do_not_fit_are_refused() -> None:

@@ -56,6 +56,8 @@ def test_by_hand() -> None:
     assert found.present[:, 0].tolist() == [True] * 4 + [False, True]
     assert found.observed == pytest.approx([2 * 2 / 6 - 2 * 1 / 6])
     assert found.sizes.tolist() == [3]
+    # A and B differ by 2 right pairs and by 2 in the denominators, which are 6 in either run.
+    assert found.magnitude == pytest.approx([2 * (2 + 2) / 6])
     assert (found.metric, found.langs) == ("f1", ("de",))
 
 

@@ -84,6 +84,29 @@ def test_pairs_of_weights_are_negatively_correlated() -> None:
     assert covariance[0, 1] == pytest.approx(-0.25, abs=0.02)
 
 
+class HighFirst:
+    """A generator whose first numbers are the highest there are."""
+
+    def __init__(self) -> None:
+        self.rng, self.first = np.random.default_rng(0), True
+
+    def integers(self, low: int, high: int, size: int, dtype: type = np.int64) -> np.ndarray:  # type: ignore[type-arg]
+        drawn = self.rng.integers(low, high, size=size, dtype=dtype)
+        if self.first:
+            drawn[:] = high - 1
+        self.first = False
+        return drawn
+
+    def random(self, size: int) -> np.ndarray:  # type: ignore[type-arg]
+        return self.rng.random(size)
+
+
+def test_rows_of_too_many_draws_are_drawn_again() -> None:
+    weights = cluster_weights(100, 3, HighFirst())  # type: ignore[arg-type]
+    assert (weights.sum(axis=1) == 100).all()
+    assert weights.max() < 10
+
+
 @pytest.mark.parametrize("clusters", [1, 8, 13])
 def test_signs_are_fair(clusters: int) -> None:
     signs = cluster_signs(clusters, 20_000, np.random.default_rng(0))

@@ -11,7 +11,7 @@ from scipy.stats import t
 from harness.statistics.contrast import Estimate
 from harness.statistics.hierarchy import Replicate, Side, hierarchical, mean_interval
 from harness.statistics.multiplicity import FAMILY_LEVEL, holm
-from harness.statistics.verdict import Adjusted, Evidence, judge, unanswered
+from harness.statistics.verdict import DELTAS, Adjusted, Evidence, judge, unanswered
 
 RECIPE = Evidence("recipe", (5, 1), (1, 1))
 
@@ -68,6 +68,13 @@ def test_an_interval_that_reaches_delta_does_not_lie_inside_it(
         assert judge(found, RECIPE, adjusted, delta=0.5).word == word
 
 
+@pytest.mark.parametrize(
+    ("half", "word"), [(0.004, "equal within δ"), (0.006, "no clear difference")]
+)
+def test_half_a_point_of_recall_is_too_small_to_matter(half: float, word: str) -> None:
+    assert judge(estimate(0.0, half, 1.0), RECIPE, delta=DELTAS["recall@10"]).word == word
+
+
 def test_not_known() -> None:
     clear = estimate(0.2, 0.01, 0.001)
     descriptive = judge(clear, Evidence("descriptive", (2, 1), (2, 1)))
@@ -78,7 +85,8 @@ def test_not_known() -> None:
     assert judge(clear, RECIPE, columns=3, at_chance=2).word == "helps"
     incomplete = judge(clear, replace(RECIPE, incomplete="sw missing"))
     assert (incomplete.word, incomplete.why) == ("not known", "incomplete: sw missing")
-    assert unanswered("no checkpoint").estimate is None
+    none = unanswered("no checkpoint")
+    assert (none.estimate, none.columns, none.at_chance) == (None, 0, 0)
 
 
 def test_the_other_way_round() -> None:
