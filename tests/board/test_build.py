@@ -334,7 +334,7 @@ def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
     )  # fmt: skip
     board = read_board(root)
     page = unescape(render(board)["leaderboard/checkpoints/english-qa.md"].decode())
-    assert "| contaminated | demo_bitext |" in page
+    assert "| contaminated | demo_bitext/test |" in page
     assert "| contaminated, as declared | none |" in page
     assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
     assert "trained on this task's data: not ranked, not contrasted" in page

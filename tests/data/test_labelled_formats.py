@@ -181,6 +181,7 @@ def test_tags_of_the_hub(tmp_path: Path) -> None:
     for bad, message in (
         ({"tokens": [["Ulm"]], "ner_tags": [[1, 0]]}, "1 words and 2 tags"),
         ({"tokens": [["Ulm", ""]], "ner_tags": [[1, 0]]}, "an empty word"),
+        ({"tokens": [["U\tlm"]], "ner_tags": [[1]]}, "a tab or a line break inside a word"),
         ({"tokens": [["Ulm"]], "ner_tags": [[9]]}, "label 9 stands for nothing"),
     ):
         with pytest.raises(DataError, match=message):

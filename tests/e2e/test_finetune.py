@@ -240,10 +240,17 @@ def test_options_that_a_dual_encoder_cannot_take(tune: Run, reader: Path, tmp_pa
     assert tune(reader, *BOTH, "--seed", "-1", "--out", tmp_path).code == 2
 
 
-def test_without_a_head_to_be_had_the_task_does_not_apply(tune: Run, tmp_path: Path) -> None:
+def test_a_head_that_transformers_lacks_is_ours_and_the_row_says_so(
+    tune: Run, tmp_path: Path
+) -> None:
     ran = tune(build("mt5", tmp_path / "mt5"), *QA, "--out", tmp_path / "out")
-    assert ran.code == 0
-    assert "cannot be tuned: a span head of mt5" in ran.stdout
+    assert ran.code == 0, ran.stderr
+    assert "transformers has no span head" in ran.stdout
+    (file,) = files(tmp_path / "out").values()
+    meta = file.meta()
+    assert rows(file)
+    assert meta["tuning"]["head_class"] == "xharness_head"
+    assert any("one linear layer" in remark for remark in meta["remarks"])
 
 
 def test_tasks_without_a_recipe_are_measured_as_they_are(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from harness.training.batches import Steps, TaskData
-from harness.training.data.features import Features, Sequences
+from harness.cards.training import Recipe
+from harness.checkpoint.loading import load_encoder
+from harness.checkpoint.resolve import resolve
+from harness.inference.sequences import Sequences
+from harness.training.batches import Steps, TaskData, _tensors
+from harness.training.data.examples import Choice, Classified, Tagged
+from harness.training.data.features import IGNORED, Codec, Features, encode
+from harness.training.heads import HeadSpec, make_model
 from harness.training.schedule import Step
+from tests.checkpoints import build
 
 ROWS = 7
 
@@ -74,3 +82,31 @@ def test_every_process_has_as_many_rows_and_no_row_twice(rows: int, world: int) 
     every = [row for share in shares for row in share]
     assert len(set(every)) == len(every)
     assert not any(mine["whole"] for mine in parts("dual_encoder", rows, world))
+
+
+@pytest.mark.parametrize("kind", ["classification", "multiple_choice", "tagging"])
+def test_padding_to_the_longest_row_changes_no_loss(kind: str, tmp_path: Path) -> None:
+    checkpoint = resolve(str(build("xlm-roberta", tmp_path)), offline=True)
+    encoder, tokenizer = load_encoder(checkpoint, dtype="float32", device="cpu")
+    examples: dict[str, list[Any]] = {
+        "classification": [Classified("1", "en", "The owl", "sleeps.", 1),
+                           Classified("2", "en", "A ferry leaves the island", "at seven.", 0)],
+        "multiple_choice": [Choice("1", "en", "It rained.", ("Wet.", "Dry as a bone."), 0)],
+        "tagging": [Tagged("1", "en", ("The", "owl"), (0, 1)), Tagged("2", "en", ("Go",), (1,))],
+    }  # fmt: skip
+    codec = Codec(tokenizer, encoder, Recipe(max_length=64))
+    made = TaskData(kind, encode(kind, examples[kind], codec), codec, 0.15)
+    model = make_model(encoder, [HeadSpec("t", kind, ("no", "yes"))], {}, pad=1, seed=0).eval()
+    inputs = _tensors(made, np.arange(len(examples[kind])), np.random.default_rng(0))
+    fill = {"input_ids": codec.pad, "attention_mask": 0, "token_type_ids": 0}
+    if kind == "tagging":
+        fill["labels"] = IGNORED
+    width = inputs["input_ids"].shape[-1]
+    wide = {
+        name: torch.nn.functional.pad(one, (0, 64 - width), value=fill[name])
+        if name in fill else one
+        for name, one in inputs.items()
+    }  # fmt: skip
+    assert width < 64 == wide["input_ids"].shape[-1]
+    with torch.no_grad():
+        torch.testing.assert_close(model("t", inputs), model("t", wide))

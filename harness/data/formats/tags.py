@@ -121,6 +121,8 @@ def _rows(card: TaskCard, split: str, column: str) -> Callable[[str, LocalFile],
                 raise DataError(f"{place}: {len(words)} words and {len(tags)} tags")
             if not all(isinstance(word, str) and word.strip() for word in words):
                 raise DataError(f"{place}: an empty word, or one that is no text")
+            if any(mark in word for word in words for mark in "\t\n\r"):
+                raise DataError(f"{place}: a tab or a line break inside a word: download it again")
             if words:
                 known = tuple(named(tag, names, place) for tag in tags)
                 yield Tagged(place, tuple(word.strip() for word in words), known)
