@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval demo refresh board-check site test test-slow fuzz bench bench-peers bench-check study house lint types wheel-check clean
+.PHONY: install install-validate eval demo refresh board-check site test test-slow fuzz bench bench-peers bench-check online-check study house lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -78,6 +78,10 @@ bench-check: install
 study: install
 	$(BIN)/python study/run.py $(BASE) --data $(DATA) --work .study \
 		$(if $(ARM),--arm $(ARM)) $(if $(SEED),--seed $(SEED)) $(if $(TASK),--task $(TASK))
+
+# Is on the Hub what cards and submissions say? Downloads the data sets, or those of ARGS="xnli …".
+online-check: install
+	$(BIN)/python -m tests.online $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

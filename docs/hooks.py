@@ -113,7 +113,7 @@ def task_page(name: str) -> str:
               for unit in card.languages}  # fmt: skip
     counts = card.counts.get(card.split, {})
     lines = [f"# {card.title}", "", f"`{card.argument}`, kind `{card.kind}`", ""]
-    lines += ["| | |", "| :-- | :-- |"]
+    lines += ["| what | value |", "| :-- | :-- |"]
     facts = {
         "headline": f"{card.primary}, official: {card.official}",
         "metrics": ", ".join(card.metrics),
@@ -184,7 +184,7 @@ def command_page() -> str:
     lines = ["# Commands", "", "`xharness COMMAND --help` says the same.", ""]
     for name, command in commands(group):
         lines += [f"## {name}", "", text(command.help or ""), ""]
-        lines += ["| option | value | |", "| :-- | :-- | :-- |"]
+        lines += ["| option | value | what it does |", "| :-- | :-- | :-- |"]
         for one in command.params:
             if getattr(one, "hidden", False) or one.name == "help":
                 continue

@@ -20,6 +20,7 @@ from harness.commands import (
     publishing,
     showing,
     training,
+    viewing,
 )
 from harness.commands.parsing import Command
 
@@ -45,6 +46,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {
     ),
     planning.plan: "xharness plan org/name --suite retrieval --format jsonl",
     showing.show: "xharness show leaderboard/results --by-language --lang de,sw",
+    viewing.view: "xharness view leaderboard/results",
     evaluating.score: "xharness score predictions/",
     evaluating.export: "xharness export leaderboard/results/org__name/0123456789ab predictions/",
     training.train: "xharness train FacebookAI/xlm-roberta-base --intermediate squad_v1 --out ./x",

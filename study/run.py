@@ -1,6 +1,7 @@
 """The study's runs: an arm and a seed is one unit of work, trained, measured and put on the board.
 
     python study/run.py BASE --data DIR --work DIR [--arm ARM] [--seed N] [--task TASK]
+        [--align]
 
 The units run in the order of STUDY.md's plan. What is finished is not run again, and a unit that
 was stopped goes on where it was. A unit's weights (470 MB) go when its rows are there.
@@ -15,9 +16,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, SUBMISSIONS = ROOT / "leaderboard" / "results", ROOT / "submissions"
+ALIGNMENT = ROOT / "study" / "alignment"  # for study/analyses.py
 STEPS, RATE = 100, "1e-4"
 NOTES = f"""notes:
 - {STEPS} steps at a learning rate of {RATE}; leaderboard/STUDY.md says how it was made
@@ -48,6 +51,7 @@ def main() -> None:
     parser.add_argument("--arm", action="append", choices=[arm for arms, _ in PLAN for arm in arms])
     parser.add_argument("--seed", action="append", type=int)
     parser.add_argument("--task", action="append", help="default: tatoeba and lareqa")
+    parser.add_argument("--align", action="store_true", help="keep the layers' alignment as well")
     given = parser.parse_args()
     for arm, seed in units():
         if arm in (given.arm or [arm]) and seed in (given.seed or [seed]):
@@ -64,6 +68,11 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> None:
     folder = given.work / name
     xharness("train", given.base, "--intermediate", arm, "--seed", seed, "--max-steps", STEPS,
              "--lr", RATE, "--out", folder, "--data", given.data, "--offline")  # fmt: skip
+    if given.align:  # before the rows, which say that a unit is finished
+        ALIGNMENT.mkdir(exist_ok=True)
+        with (ALIGNMENT / f"{name}.json").open("w", encoding="utf-8") as out:
+            xharness("align", folder, "--data", given.data, "--cache-dir", given.work / "cache",
+                     "--device", "cpu", "--offline", "--format", "json", out=out)  # fmt: skip
     for task in tasks:
         xharness("eval", folder, "--task", task, "--data", given.data, "--out", RESULTS,
                  "--cache-dir", given.work / "cache", "--device", "cpu", "--offline")  # fmt: skip
@@ -73,11 +82,11 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> None:
     shutil.rmtree(folder)
 
 
-def xharness(*words: object) -> None:
+def xharness(*words: object, out: IO[str] | None = None) -> None:
     """Run the command with one thread, so that the sums do not depend on the machine's cores."""
     command = [sys.executable, "-m", "harness", *map(str, words)]
     print("xharness", *map(str, words), flush=True)
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=out)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,16 @@ def circles() -> list[set[str]]:
     return found
 
 
+def parameters(path: Path) -> Iterator[tuple[str, int]]:
+    """Name of each function of a file, and how many parameters it has beside self or cls."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args
+            names = [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            names += [one.arg for one in (given.vararg, given.kwarg) if one is not None]
+            yield node.name, len(names) - (names[:1] in (["self"], ["cls"]))
+
+
 def lines_of_code(path: Path) -> int:
     """Lines without blanks, comments and docstrings."""
     text = path.read_text(encoding="utf-8")

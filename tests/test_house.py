@@ -1,11 +1,21 @@
 """The plan of the house holds: `make house` shows what these rules are about."""
 
-from tests.house import PACKAGE, between_rooms, circles, imports, lines_of_code, room
+from tests.house import (
+    PACKAGE,
+    between_rooms,
+    circles,
+    imports,
+    lines_of_code,
+    modules,
+    parameters,
+    room,
+)  # fmt: skip
 
 GROUND = {"errors", "version"}
 # They show or start what the others compute, and nothing below needs them.
 UPSTAIRS = {
     "board", "terminal", "commands", "cli", "api", "evaluated", "harness", "publishing", "refresh",
+    "viewer",
 }  # fmt: skip
 DOOR = {"api", "cli", "commands", "harness", "worker_main", "__main__", "refresh", "publishing"}
 
@@ -26,6 +36,22 @@ def test_what_computes_does_not_know_who_shows_it() -> None:
         if room(module) not in UPSTAIRS | DOOR and room(other) in UPSTAIRS
     ]
     assert found == []
+
+
+# The commands declare an option a parameter, `api` is the door with their names; dropout takes the
+# place of functions of torch and has their signatures.
+LONG_SIGNATURES = {"harness.api", "harness.cli", "harness.training.dropout"}
+
+
+def test_no_function_has_more_than_six_parameters() -> None:
+    found = {
+        f"{module}.{name}": count
+        for module, path in modules().items()
+        if module not in LONG_SIGNATURES and room(module) != "commands"
+        for name, count in parameters(path)
+        if count > 6
+    }
+    assert found == {}
 
 
 def test_benchmarks_are_a_small_set_of_scripts() -> None:

@@ -21,8 +21,9 @@ from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile
 from harness.statistics import contrast
 from harness.statistics.contrast import Column, Estimate, Part
-from harness.statistics.paired import pair
-from harness.statistics.resampling import RESAMPLES, Comparison, resample
+from harness.statistics.paired import Paired, pair
+from harness.statistics.ratios import PairedRatios
+from harness.statistics.resampling import RESAMPLES, resample
 from harness.statistics.verdict import (
     DELTAS,
     UNADJUSTED,
@@ -118,17 +119,11 @@ def differ(
     side's mean, equal ones where not given. ``results``: the folder
     that their paths are under. ``trained``: languages of the intermediate data of either side.
     """
-    key = _key(a, b, results, trained, weights)
+    key = difference_key(a, b, results, trained, weights)
     path = kept / f"{key}.json" if kept else None
     if path and path.exists():
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    comparisons: list[Comparison] = []
-    for task, first in a[0].items():
-        card = first.card
-        rows_a, rows_b = ([_rows(run[task], results) for run in side] for side in (a, b))
-        comparisons.append(
-            pair(rows_a, rows_b, first.metric, card.kind, task=task, weights=weights)
-        )
+    comparisons = [comparison(a, b, task, results, weights) for task in a[0]]
     draws = resample(comparisons, np.random.default_rng(SEED), RESAMPLES)
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
     seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
@@ -158,6 +153,19 @@ def differ(
     return difference
 
 
+def comparison(
+    a: Sequence[Mapping[str, Result]],
+    b: Sequence[Mapping[str, Result]],
+    task: str,
+    results: Path,
+    weights: tuple[list[float] | None, list[float] | None] = (None, None),
+) -> Paired | PairedRatios:
+    """The outcomes of two sides on one of their tasks, paired by example; as for `differ`."""
+    first = a[0][task]
+    rows_a, rows_b = ([_rows(run[task], results) for run in side] for side in (a, b))
+    return pair(rows_a, rows_b, first.metric, first.card.kind, task=task, weights=weights)
+
+
 def _rows(result: Result, results: Path) -> pa.Table:
     file = OutcomeFile(results / result.path)
     wanted = board_units(result.task, tuple(result.card.languages))
@@ -168,13 +176,14 @@ def _rows(result: Result, results: Path) -> pa.Table:
     )
 
 
-def _key(
+def difference_key(
     a: Sequence[Mapping[str, Result]],
     b: Sequence[Mapping[str, Result]],
     results: Path,
-    trained: tuple[Collection[str], Collection[str]],
-    weights: tuple[list[float] | None, list[float] | None],
+    trained: tuple[Collection[str], Collection[str]] = ((), ()),
+    weights: tuple[list[float] | None, list[float] | None] = (None, None),
 ) -> str:
+    """sha256 hex over what decides a difference: its runs' folds, weights, languages and code."""
     named = [
         [{t: (r.metric, fold_key(results / r.path)) for t, r in run.items()} for run in side]
         for side in (a, b)

@@ -18,7 +18,14 @@ from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
 from harness.statistics import hierarchy
 from harness.statistics.hierarchy import ENOUGH
 from harness.submissions.attempts import Attempt
-from harness.submissions.submission import Submission, base_of, contamination, find_slug, kind_of
+from harness.submissions.submission import (
+    Submission,
+    base_of,
+    contamination,
+    find_slug,
+    is_contaminated,
+    kind_of,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -301,7 +308,7 @@ def read_result(
         parts={unit: parts[unit] for unit in order if unit in parts},
         beside={name: sum(line) / len(line) for name, line in others.items()},
         missing=tuple(unit for unit in wanted if unit not in values or not folded.merged),
-        contaminated=card.name in contaminated,
+        contaminated=is_contaminated(contaminated, card.name, str(folded.meta["split"])),
     )
 
 

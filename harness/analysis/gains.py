@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import erfc, sqrt
 from pathlib import Path
@@ -20,7 +20,7 @@ from harness.analysis.replicates import (
     mean_score,
     over_replicates,
     over_seeds,
-    runs_of,
+    runs_over,
 )
 from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate
@@ -66,7 +66,7 @@ def widest(found: Iterable[Gain], track: str, tasks: Collection[str]) -> dict[st
 
 
 @dataclass(frozen=True, eq=False)
-class _Source:
+class Source:
     """Where differences come from: named contrasts, outcomes and kept differences.
 
     ``results`` is None where there are too many variants to resample each of them.
@@ -91,7 +91,7 @@ def gains(
     """
     by_slug = {entry.slug: entry for entry in entries}
     variants = [entry for entry in shown if entry.base is not None and entry.results]
-    source = _Source(contrasts, results if len(variants) <= RESAMPLED else None, kept)
+    source = Source(contrasts, results if len(variants) <= RESAMPLED else None, kept)
     found: list[Gain] = []
     for track in TRACKS:
         of_track = [
@@ -103,10 +103,10 @@ def gains(
             of_track,
             key=lambda g: (-len(g.tasks), g.tasks, -(g.verdict.estimate or 0.0), g.entry.slug),
         )
-    return _adjusted(found)
+    return adjusted(found)
 
 
-def _gains(entry: Entry, base: Entry, track: str, source: _Source) -> list[Gain]:
+def _gains(entry: Entry, base: Entry, track: str, source: Source) -> list[Gain]:
     mine, theirs = _clean(entry, track), _clean(base, track)
     metrics = dict.fromkeys(r.metric for task, r in mine.items() if task in theirs)
     found = []
@@ -122,38 +122,75 @@ def _gains(entry: Entry, base: Entry, track: str, source: _Source) -> list[Gain]
 
 
 def _verdict(
-    entry: Entry, base: Entry, measure: tuple[str, str], tasks: Sequence[str], source: _Source
+    entry: Entry, base: Entry, measure: tuple[str, str], tasks: Sequence[str], source: Source
 ) -> tuple[Verdict, Difference | None]:
     slugs = [member.slug for member in entry.members] or [entry.slug]
     if named := family_contrast(source.contrasts, measure, slugs, [base.slug], tasks):
         return named.verdict, named.difference
-    track, metric = measure
-    a = Replicated(tuple(runs_of(entry, base.slug, track, tasks)))
-    # With frozen vectors nothing is drawn at random for the base.
-    b = Replicated(tuple(runs_of(base, base.slug, track, tasks)), fixed=track == "frozen")
-    mine, theirs = _clean(entry, track), _clean(base, track)
+    return against_base(entry, base, tasks, lambda one: one.tasks(measure[0]), source)
+
+
+def against_base(
+    entry: Entry,
+    base: Entry,
+    tasks: Sequence[str],
+    results_of: Callable[[Entry], Mapping[str, Result]],
+    source: Source,
+) -> tuple[Verdict, Difference | None]:
+    """The unadjusted verdict on a checkpoint less its base, and the difference with its languages.
+
+    ``results_of``: the results of a checkpoint by task; all of ``tasks`` are of one metric.
+    """
+    mine, theirs = results_of(entry), results_of(base)
+    a, b = sides(entry, base, tasks, results_of)
+    metric = mine[tasks[0]].metric
     alone = max(len(a.runs), len(b.runs)) == 1
     if source.results is not None and (
         alone or all(has_paired_mean(mine[task].card.kind, metric) for task in tasks)
     ):
-        sides = [[run.results for run in side.runs] for side in (a, b)]
+        runs = [[run.results for run in side.runs] for side in (a, b)]
         weights = (a.shares, b.shares)
-        paired = differ(sides[0], sides[1], source.results, source.kept, weights=weights)
+        paired = differ(runs[0], runs[1], source.results, source.kept, weights=weights)
         difference, _ = over_replicates(paired, a, b)
         return difference.verdict(), difference
+    return mean_verdict(mine, theirs, tasks, (a, b)), None
+
+
+def sides(
+    entry: Entry,
+    base: Entry,
+    tasks: Sequence[str],
+    results_of: Callable[[Entry], Mapping[str, Result]],
+) -> tuple[Replicated, Replicated]:
+    """The runs of a checkpoint and of its base."""
+    a = Replicated(tuple(runs_over(entry, base.slug, tasks, results_of)))
+    of_base = tuple(runs_over(base, base.slug, tasks, results_of))
+    # With frozen vectors nothing is drawn at random for the base.
+    frozen = all(results_of(base)[task].track == "frozen" for task in tasks)
+    return a, Replicated(of_base, fixed=frozen)
+
+
+def mean_verdict(
+    mine: Mapping[str, Result],
+    theirs: Mapping[str, Result],
+    tasks: Sequence[str],
+    of: tuple[Replicated, Replicated],
+) -> Verdict:
+    """The unadjusted verdict on a mean difference over tasks, from the draws that all share."""
+    a, b = of
     columns = [(task, lang) for task in tasks for lang in mine[task].values]
     estimate, test = over_seeds(from_draws(mine, theirs, tasks), mean_score(columns), a, b)
-    verdict = judge(
+    metrics = {mine[task].metric for task in tasks}
+    return judge(
         estimate,
         evidence_of(a, b, test),
-        delta=DELTAS.get(metric),
+        delta=DELTAS.get(metrics.pop()) if len(metrics) == 1 else None,
         columns=len(columns),
-        at_chance=len(columns_at_chance([run.results for side in (a, b) for run in side.runs])),
+        at_chance=len(columns_at_chance([run.results for side in of for run in side.runs])),
     )
-    return verdict, None
 
 
-def _adjusted(found: Sequence[Gain]) -> list[Gain]:
+def adjusted(found: Sequence[Gain]) -> list[Gain]:
     """Verdicts by Benjamini and Hochberg within a track and its tasks, but for those of Holm."""
     groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for place, gain in enumerate(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from harness.analysis.fold import Folded, fold, kept_fold, score_rows
 from harness.analysis.gains import Gain, gains
 from harness.analysis.published import Figure, read_figures
 from harness.analysis.standings import Standing, standing
+from harness.analysis.target_table import TargetTable, target_tables
 from harness.analysis.variants import titled, variants
 from harness.cards.task import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
@@ -38,6 +39,7 @@ class Board:
 
     ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
     that tells how its checkpoints were made; ``gains``: every checkpoint against its base;
+    ``targets``: of every base, intermediate tasks by target tasks;
     ``damaged``: what is wrong with the outcome files that could not be read.
     """
 
@@ -48,6 +50,7 @@ class Board:
     contrasts: tuple[Contrast, ...]
     published: tuple[Figure, ...]
     gains: tuple[Gain, ...] = ()
+    targets: tuple[TargetTable, ...] = ()
     study: bool = False
     damaged: tuple[DataError, ...] = ()
 
@@ -97,9 +100,26 @@ def read_board(
         raise NotFoundError(
             f"no outcomes under {root / RESULTS} and no submissions: run `xharness eval` first"
         )
-    entries = titled(make_entries(folded, submissions, attempts))
+    board = _board(make_entries(folded, submissions, attempts), folded, root / RESULTS, cache)
+    return replace(board, published=read_figures(), study=(root / STUDY).is_file(), damaged=damaged)
+
+
+def own_board(files: Sequence[OutcomeFile], cache: Path | None = None) -> Board:
+    """A board of outcome files alone, wherever they lie; nothing is known of their training."""
+    files = [file for file in files if _of_board(file)]
+    found = zip(fold_files(files, cache), files, strict=True)
+    folded = [(one, str(file.path.absolute())) for one, file in found if isinstance(one, Folded)]
+    return _board(make_entries(folded, {}), folded, Path(), cache)
+
+
+def _board(
+    made: Sequence[Entry],
+    folded: Sequence[tuple[Folded, str]],
+    results: Path,
+    cache: Path | None,
+) -> Board:
+    entries = titled(made)
     shown = titled(variants(entries))
-    results = root / RESULTS
     contrasts = named_contrasts(entries, results, cache)
     against_base = tuple(gains(shown, entries, contrasts, results, cache))
     standings = [standing(track, shown, contrasts, against_base) for track in TRACKS]
@@ -109,10 +129,9 @@ def read_board(
         scores=_score_table(folded, entries),
         standings=tuple(one for one in standings if one is not None),
         contrasts=contrasts,
-        published=read_figures(),
+        published=(),
         gains=against_base,
-        study=(root / STUDY).is_file(),
-        damaged=damaged,
+        targets=target_tables(shown, entries, against_base, results, cache),
     )
 
 

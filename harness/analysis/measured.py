@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.fold import fold, score_rows
-from harness.errors import DataError, NotFoundError, together, unknown_name
+from harness.cards.languages import canonical
+from harness.errors import DataError, NotFoundError, UsageError, together, unknown_name
 from harness.results.outcomes import OutcomeFile, find
+from harness.results.scores import MACRO
 
 Row = dict[str, Any]
 
@@ -64,3 +66,19 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
     if damaged:
         raise together(damaged, rows or None)
     return rows
+
+
+def of_languages(rows: Sequence[Row], languages: Sequence[str]) -> list[Row]:
+    """The rows of some languages, and no mean; all of them where none is named.
+
+    Raises:
+        UsageError: nothing was measured in a language.
+    """
+    if not languages:
+        return list(rows)
+    codes = [canonical(name) for name in languages]
+    there = {row["lang"] for row in rows} - {MACRO}
+    for code in codes:
+        if code not in there:
+            raise UsageError(f"no scores of {code}: there are {', '.join(sorted(there))}")
+    return [row for row in rows if row["lang"] in codes]

@@ -65,11 +65,18 @@ def runs_of(entry: Entry, base: str, track: str, tasks: Sequence[str]) -> list[R
     Checkpoints of one recipe are one origin, and their training seeds its seeds. Where no seed has
     all the tasks, the first of each.
     """
+    return runs_over(entry, base, tasks, lambda one: one.tasks(track))
+
+
+def runs_over(
+    entry: Entry, base: str, tasks: Sequence[str], results_of: Callable[[Entry], Results]
+) -> list[Run]:
+    """As `runs_of`, with another choice of a checkpoint's results."""
     if entry.members:
-        return [run for one in entry.members for run in runs_of(one, base, track, tasks)]
+        return [run for one in entry.members for run in runs_over(one, base, tasks, results_of)]
     recipe, trained = recipe_of(entry), training_seed(entry)
     origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
-    found = entry.tasks(track)
+    found = results_of(entry)
     seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
     common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
     if not common:

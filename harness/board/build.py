@@ -20,6 +20,7 @@ from harness.board import (
     publications,
     rankings,
     readme,
+    targets,
 )
 from harness.errors import CheckFailed, DataError, HarnessError, NotFoundError, together
 from harness.io.files import write_whole
@@ -34,6 +35,7 @@ PAGES = (
     "coverage.md",
     "pending.md",
     "published.md",
+    "targets.md",
     "reproduce.md",
     "index.html",
 )
@@ -129,6 +131,7 @@ def render(board: Board) -> dict[str, bytes]:
         "contrasts.md": contrasts.write(board),
         "rankings.md": rankings.write(board),
         "published.md": publications.write(board),
+        "targets.md": targets.write(board),
         "index.html": page.write(board),
         **coverage.write(board),
     }

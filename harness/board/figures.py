@@ -4,8 +4,7 @@ who do not see them."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.analysis.contrasts import Contrast
@@ -13,6 +12,7 @@ from harness.analysis.entries import Entry, Result
 from harness.analysis.gains import Gain, widest
 from harness.analysis.gather import Board
 from harness.analysis.standings import Standing
+from harness.board import svg
 from harness.board.answer import lead_contrast
 from harness.board.words import plain, size, told, word
 from harness.cards.languages import Language, read_languages
@@ -22,17 +22,6 @@ from harness.statistics.verdict import Verdict
 if TYPE_CHECKING:
     from harness.alignment.align import Alignment
 
-# An image cannot know the theme of the page around it, only the system's: so it brings its ground.
-STYLE = """
-svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-.ground{fill:#fff;stroke:#d0d7de}.text{fill:#1f2328}.faint{fill:#59636e}
-.grid{stroke:#d0d7de}.zero{stroke:#59636e}.none{fill:#f6f8fa}.dim{opacity:.5}
-.above{--way:#0969da}.below{--way:#bc4c00}.mark{fill:var(--way)}.bar{stroke:var(--way)}
-.hollow{fill:#fff;stroke:var(--way);stroke-width:2}
-@media(prefers-color-scheme:dark){.ground{fill:#0d1117;stroke:#3d444d}.text{fill:#f0f6fc}
-.faint{fill:#9198a1}.grid{stroke:#3d444d}.zero{stroke:#9198a1}.none{fill:#151b23}
-.above{--way:#4493f8}.below{--way:#f0883e}.hollow{fill:#0d1117}}
-"""
 LINES = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#0a7ea4", "#cf222e")
 LINES_SHOWN = len(LINES)
 WIDE, NARROW = 430, 410  # of figures, in pixels: text stays readable on a phone
@@ -102,7 +91,7 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
                     verdict.family_high)
         if end is not None
     ]  # fmt: skip
-    ticks = _ticks(min(0.0, *bounds), max(0.0, *bounds))
+    ticks = svg.ticks(min(0.0, *bounds), max(0.0, *bounds))
     left, width, top, step = 20, WIDE - 40, 62, 66
     bottom = top + step * len(rows)
 
@@ -110,8 +99,8 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
         return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
 
     body = [
-        _text(16, 26, "Difference A − B in points", "text", weight=600),
-        _text(16, 44, "thick: 95 % interval · thin: simultaneous · hollow: not clear", "faint",
+        svg.text((16, 26), "Difference A − B in points", "text", weight=600),
+        svg.text((16, 44), "thick: 95 % interval · thin: simultaneous · hollow: not clear", "faint",
               size=12),
     ]  # fmt: skip
     said = []
@@ -121,18 +110,18 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
         where = f"{names[one.base]} · {one.metric}{f' · {one.track}' * (not frozen)}"
         where += " · stand-ins" * one.stand_ins
         figure = f"{size(verdict)} {plain(verdict)}"
-        body.append(_text(16, y, _short(one.name, 34), "text", weight=600))
-        body.append(_text(WIDE - 16, y, word(verdict), "text", "end", 12, 600))
-        body.append(_text(16, y + 16, _short(where, 66 - len(figure)), "faint", size=11))
-        body.append(_text(WIDE - 16, y + 16, figure, "text", "end", 11))
+        body.append(svg.text((16, y), svg.short(one.name, 34), "text", weight=600))
+        body.append(svg.text((WIDE - 16, y), word(verdict), "text", "end", 12, 600))
+        body.append(svg.text((16, y + 16), svg.short(where, 66 - len(figure)), "faint", size=11))
+        body.append(svg.text((WIDE - 16, y + 16), figure, "text", "end", 11))
         middle = y + 32
         for tick in ticks:
             kind = "zero" if tick == 0 else "grid"
             body.append(f'<path class="{kind}" d="M{x(tick):.1f} {middle - 10}v20"/>')
-        body += _interval(verdict, x, middle)
+        body += svg.interval(verdict, x, middle)
         said.append(f"{one.name} on {names[one.base]}: {told(verdict)}")
-    body += _axis(ticks, x, bottom + 18)
-    return _svg(WIDE, bottom + 30, "Contrasts between intermediate tasks", said, body)
+    body += svg.axis(ticks, x, bottom + 18)
+    return svg.document(WIDE, bottom + 30, "Contrasts between intermediate tasks", said, body)
 
 
 def effects(one: Contrast, task: str, base: str) -> str:
@@ -152,7 +141,7 @@ def effects(one: Contrast, task: str, base: str) -> str:
         for end in (verdict.estimate, verdict.low, verdict.high)
         if end is not None
     ]
-    ticks = _ticks(min(0.0, *bounds), max(0.0, *bounds))
+    ticks = svg.ticks(min(0.0, *bounds), max(0.0, *bounds))
     left, width, top, step = 132, NARROW - 132 - 70, 62, 16
     bottom = top + step * len(lines)
 
@@ -162,8 +151,8 @@ def effects(one: Contrast, task: str, base: str) -> str:
     title = f"{read_card(task).title}: {one.name}"
     what = f"{base} · {one.metric} · points"
     body = [
-        _text(16, 24, _short(title, 52), "text", weight=600),
-        _text(16, 42, _short(what, 60), "faint", size=11),
+        svg.text((16, 24), svg.short(title, 52), "text", weight=600),
+        svg.text((16, 42), svg.short(what, 60), "faint", size=11),
     ]
     for tick in ticks:
         kind = "zero" if tick == 0 else "grid"
@@ -174,42 +163,15 @@ def effects(one: Contrast, task: str, base: str) -> str:
         said.append(f"{(name := language_words(part.name, names))}: {told(verdict)}")
         chance = verdict.why == "at chance"
         body.append(f'<g class="{"dim" if chance else "shown"}">')
-        body.append(_text(left - 10, y + 4, _short(name, 19), "text", "end", 12))
-        body += _interval(verdict, x, y, simultaneous=False)
+        body.append(svg.text((left - 10, y + 4), svg.short(name, 19), "text", "end", 12))
+        body += svg.interval(verdict, x, y, simultaneous=False)
         text = "at chance" if chance else size(verdict)
-        body.append(_text(NARROW - 14, y + 4, text, "text", "end", 11))
+        body.append(svg.text((NARROW - 14, y + 4), text, "text", "end", 11))
         body.append("</g>")
-    body += _axis(ticks, x, bottom + 18)
+    body += svg.axis(ticks, x, bottom + 18)
     key = "bar: 95 % interval, unadjusted · hollow: not clear (q by task)"
-    body.append(_text(16, bottom + 38, key, "faint", size=11))
-    return _svg(NARROW, bottom + 50, f"{title}, {what}", said, body)
-
-
-def _interval(
-    verdict: Verdict, x: Callable[[float], float], y: float, *, simultaneous: bool = True
-) -> list[str]:
-    """The intervals and the mark of a verdict, on a line at ``y``; ``x``: points → place."""
-    way = "below" if (verdict.estimate or 0.0) < 0 else "above"
-    body = []
-    for low, high, thick in (
-        (verdict.family_low, verdict.family_high, 1),
-        (verdict.low, verdict.high, 3 if simultaneous else 1.5),
-    ):
-        if low is not None and high is not None:
-            ends = f"M{x(100 * low):.1f} {y}H{x(100 * high):.1f}"
-            body.append(f'<path class="bar {way}" stroke-width="{thick}" d="{ends}"/>')
-    mark = "mark" if verdict.word in ("helps", "hurts") else "hollow"
-    middle = x(100 * (verdict.estimate or 0.0))
-    body.append(f'<circle class="{mark} {way}" cx="{middle:.1f}" cy="{y}" r="4"/>')
-    return body
-
-
-def _axis(ticks: Sequence[float], x: Callable[[float], float], y: float) -> list[str]:
-    labels = [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks]
-    return [
-        _text(x(tick), y, label, "faint", "middle", 11)
-        for tick, label in zip(ticks, labels, strict=True)
-    ]
+    body.append(svg.text((16, bottom + 38), key, "faint", size=11))
+    return svg.document(NARROW, bottom + 50, f"{title}, {what}", said, body)
 
 
 def language_words(unit: str, names: Mapping[str, Language]) -> str:
@@ -261,16 +223,16 @@ def effect_map(
     most = max([FAINTEST, *sizes])
     title = f"{read_card(task).title}: against the base, in points of {standing.metric}"
     body = [
-        _text(16, 24, _short(title, 58), "text", weight=600),
-        _text(16, 42, "bold: clear (q by task) · faint: at chance", "faint", size=11),
+        svg.text((16, 24), svg.short(title, 58), "text", weight=600),
+        svg.text((16, 42), "bold: clear (q by task) · faint: at chance", "faint", size=11),
     ]
     said = []
     for at, (gain, lines) in enumerate(columns):
         letter = chr(ord("A") + at)
         key = f"{letter}: {gain.entry.title}"
-        body.append(_text(16, 64 + 17 * at, _short(key, 66), "text", size=12))
+        body.append(svg.text((16, 64 + 17 * at), svg.short(key, 66), "text", size=12))
         place = left + wide * (at + 0.5)
-        body.append(_text(place, top - 8, letter, "faint", "middle", 12, 600))
+        body.append(svg.text((place, top - 8), letter, "faint", "middle", 12, 600))
         for index, lang in enumerate(langs):
             if (verdict := lines.get(lang)) is None or verdict.estimate is None:
                 continue
@@ -285,14 +247,14 @@ def effect_map(
             )
             bold = 700 if verdict.word in ("helps", "hurts") else 400
             kind = "faint" if chance else "text"
-            body.append(_text(place - 1, y + 13, size(verdict), kind, "middle", 11, bold))
+            body.append(svg.text((place - 1, y + 13), size(verdict), kind, "middle", 11, bold))
             words = language_words(lang, names)
             said.append(f"{gain.entry.title}, {words}: {size(verdict)}, {word(verdict)}")
     for index, lang in enumerate(langs):
-        name = _short(language_words(lang, names), 20)
-        body.append(_text(left - 8, top + high * index + 13, name, "text", "end", 12))
+        name = svg.short(language_words(lang, names), 20)
+        body.append(svg.text((left - 8, top + high * index + 13), name, "text", "end", 12))
     width = max(left + wide * len(columns) + 14, NARROW)
-    return _svg(width, top + high * len(langs) + 14, title, said, body)
+    return svg.document(width, top + high * len(langs) + 14, title, said, body)
 
 
 def layer_curves(entries: Sequence[Entry]) -> dict[str, list[tuple[Entry, list[Result]]]]:
@@ -316,7 +278,7 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
     lines = lines[:LINES_SHOWN]
     deepest = max(result.layer or 0 for _, results in lines for result in results)
     most = max(r.macro.value for _, results in lines for r in results if r.macro)
-    ticks = _ticks(0.0, 100 * most)
+    ticks = svg.ticks(0.0, 100 * most)
     left, width, top, high = 56, NARROW - 86, 46, 220
 
     def at(layer: int, value: float) -> tuple[float, float]:
@@ -324,13 +286,13 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
 
     metric = lines[0][1][0].metric
     title = f"{task}: {metric} in percent by layer"
-    body = [_text(16, 26, title, "text", weight=600)]
+    body = [svg.text((16, 26), title, "text", weight=600)]
     for tick in ticks:
         y = at(0, tick / 100)[1]
         body.append(f'<path class="grid" d="M{left} {y:.1f}H{left + width}"/>')
-        body.append(_text(left - 8, y + 4, f"{tick:g}", "faint", "end", 11))
+        body.append(svg.text((left - 8, y + 4), f"{tick:g}", "faint", "end", 11))
     for layer in range(0, deepest + 1, max(1, deepest // 12)):
-        body.append(_text(at(layer, 0)[0], top + high + 18, str(layer), "faint", "middle", 11))
+        body.append(svg.text((at(layer, 0)[0], top + high + 18), str(layer), "faint", "middle", 11))
     told = []
     for index, ((entry, results), colour) in enumerate(zip(lines, LINES, strict=False)):
         points = [(at(r.layer or 0, r.macro.value), r) for r in results if r.macro]
@@ -343,11 +305,11 @@ def curve_chart(task: str, lines: Sequence[tuple[Entry, list[Result]]]) -> str:
                 body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {ring}/>')
         y = top + high + 44 + 18 * index
         body.append(f'<path stroke="{colour}" stroke-width="3"{dash} d="M{left} {y - 4}h24"/>')
-        body.append(_text(left + 32, y, _short(entry.title, 60), "text", size=12))
+        body.append(svg.text((left + 32, y), svg.short(entry.title, 60), "text", size=12))
         best = max((r for r in results if r.macro), key=lambda r: r.macro.value if r.macro else 0)
         value = best.macro.value if best.macro else 0.0
         told.append(f"{entry.title}: best at layer {best.layer} with {100 * value:.1f}")
-    return _svg(left + width + 30, top + high + 44 + 18 * len(lines) + 4, title, told, body)
+    return svg.document(left + width + 30, top + high + 44 + 18 * len(lines) + 4, title, told, body)
 
 
 def alignment_chart(found: Alignment) -> str:
@@ -364,10 +326,18 @@ def alignment_chart(found: Alignment) -> str:
     recalls = [100 * row.intervals["recall@10"][1] for _, rows in units for row in rows]
     known = [value for value in recalls if value == value]  # nan: nothing was ranked
     panels = (
-        (56, "cosine", ("cosine", "random"), 1.0, _ticks(min(0.0, *cosines), max(cosines))),
-        (400, "recall@10 in percent", ("recall@10",), 100.0, _ticks(0.0, max(known, default=1.0))),
+        (56, "cosine", ("cosine", "random"), 1.0, svg.ticks(min(0.0, *cosines), max(cosines))),
+        (
+            400,
+            "recall@10 in percent",
+            ("recall@10",),
+            100.0,
+            svg.ticks(0.0, max(known, default=1.0)),
+        ),
     )
-    body = [_text(16, 26, _short(f"{found.model}: alignment by layer", 80), "text", weight=600)]
+    body = [
+        svg.text((16, 26), svg.short(f"{found.model}: alignment by layer", 80), "text", weight=600)
+    ]
     told = []
     for left, title, metrics, scale, ticks in panels:
 
@@ -375,14 +345,14 @@ def alignment_chart(found: Alignment) -> str:
             share = (value - ticks[0]) / (ticks[-1] - ticks[0])
             return f"{left + wide * layer / max(deepest, 1):.1f} {top + high * (1 - share):.1f}"
 
-        body.append(_text(left, top - 22, title, "faint", size=12))
+        body.append(svg.text((left, top - 22), title, "faint", size=12))
         for tick in ticks:
             y = float(at(0, tick).split()[1])
             body.append(f'<path class="grid" d="M{left} {y:.1f}h{wide}"/>')
-            body.append(_text(left - 8, y + 4, f"{tick:g}", "faint", "end", 11))
+            body.append(svg.text((left - 8, y + 4), f"{tick:g}", "faint", "end", 11))
         for layer in range(0, deepest + 1, max(1, deepest // 6)):
             x = float(at(layer, ticks[0]).split()[0])
-            body.append(_text(x, top + high + 18, str(layer), "faint", "middle", 11))
+            body.append(svg.text((x, top + high + 18), str(layer), "faint", "middle", 11))
         for (unit, rows), colour in zip(units, LINES, strict=False):
             for metric in metrics:
                 drawn = [row for row in rows if row.values[metric] == row.values[metric]]
@@ -407,50 +377,7 @@ def alignment_chart(found: Alignment) -> str:
     for index, ((unit, _), colour) in enumerate(zip(units, LINES, strict=False)):
         x = 56 + 110 * index
         body.append(f'<path stroke="{colour}" stroke-width="3" d="M{x} {key - 4}h24"/>')
-        body.append(_text(x + 32, key, unit, "text", size=12))
+        body.append(svg.text((x + 32, key), unit, "text", size=12))
     told_dash = "dashed: random pairs · ring: layer of the standard protocol"
-    body.append(_text(56 + 110 * len(units), key, told_dash, "faint", size=11))
-    return _svg(700, key + 18, f"{found.model}: alignment by layer", told, body)
-
-
-def _svg(width: float, height: float, title: str, told: Sequence[str], body: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
-        f' width="{width:g}" height="{height:g}" role="img" aria-labelledby="title desc">\n'
-        f'<title id="title">{escape(title)}</title>\n'
-        f'<desc id="desc">{escape("; ".join(told))}</desc>\n'
-        f"<style>{STYLE}</style>\n"
-        f'<rect class="ground" x=".5" y=".5" width="{width - 1:g}" height="{height - 1:g}"'
-        ' rx="8"/>\n' + "\n".join(body) + "\n</svg>\n"
-    )
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    kind: str,
-    anchor: str = "start",
-    size: int = 13,
-    weight: int = 400,
-) -> str:
-    style = f' font-size="{size}"' if size != 13 else ""
-    style += f' font-weight="{weight}"' if weight != 400 else ""
-    style += f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{style}>{escape(text)}</text>'
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers from below ``low`` to above ``high``, some four to eight of them."""
-    span = max(high - low, 1e-9)
-    step = next(
-        (s for power in range(-3, 4) for s in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
-         if span / s <= 6), 1000.0
-    )  # fmt: skip
-    first = int(low // step)
-    last = int(-(-high // step))
-    return [round(step * k, 6) for k in range(first, max(last, first + 1) + 1)]
+    body.append(svg.text((56 + 110 * len(units), key), told_dash, "faint", size=11))
+    return svg.document(700, key + 18, f"{found.model}: alignment by layer", told, body)

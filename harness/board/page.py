@@ -14,7 +14,7 @@ from harness.analysis.differences import Difference
 from harness.analysis.entries import TRACKS, Entry, Result
 from harness.analysis.gather import Board
 from harness.board.waiting import waiting
-from harness.board.words import plain, size, told, word
+from harness.board.words import plain, simultaneous, size, told, word
 from harness.cards.languages import read_languages
 from harness.statistics.hierarchy import ENOUGH
 from harness.statistics.verdict import Verdict
@@ -24,8 +24,8 @@ BUDGET = 8_000  # draws times checkpoints: some 2.5 MB for a suite of a hundred 
 UNIT = 1e-4  # of the draws' deviations: a hundredth of a point
 
 
-def write(board: Board) -> str:
-    """`index.html`."""
+def write(board: Board, *, pages: bool = True) -> str:
+    """`index.html`. ``pages``: README and checkpoint pages lie beside it, and are linked."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -33,10 +33,12 @@ def write(board: Board) -> str:
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         keep_trailing_newline=True,
+        trim_blocks=True,
     )
     from markupsafe import Markup
 
-    return environment.get_template("index.html.j2").render(data=Markup(embedded(page_data(board))))
+    data = Markup(embedded(page_data(board)))
+    return environment.get_template("index.html.j2").render(data=data, pages=pages)
 
 
 def embedded(data: Any) -> str:
@@ -126,13 +128,13 @@ def _verdicts(board: Board) -> list[dict[str, Any]]:
         for entry in board.shown
     }
     known: dict[tuple[str, str, str, frozenset[str]], tuple[Verdict, Difference | None]] = {}
-    for gain in board.gains:
-        key = (gain.entry.slug, gain.base.slug, gain.track, frozenset(gain.tasks))
-        known[key] = (gain.verdict, gain.difference)
-    for one in board.contrasts:
+    for one in board.contrasts:  # the first is the question that the README answers
         a, b = (slugs.get(frozenset(side)) for side in (one.a, one.b))
         if one.difference is not None and a is not None and b is not None:
             known[a, b, one.track, one.tasks] = (one.verdict, one.difference)
+    for gain in board.gains:
+        key = (gain.entry.slug, gain.base.slug, gain.track, frozenset(gain.tasks))
+        known.setdefault(key, (gain.verdict, gain.difference))
     found = []
     for (a, b, track, tasks), (verdict, difference) in known.items():
         lines = {}
@@ -146,7 +148,8 @@ def _verdicts(board: Board) -> list[dict[str, Any]]:
                 "track": track,
                 "tasks": sorted(tasks),
                 "said": [told(verdict), told(verdict.mirrored())],
-                "against": [f"{size(verdict)} {plain(verdict)}", word(verdict)],
+                "mean": [_embedded(verdict), _embedded(verdict.mirrored())],
+                "against": [f"{size(verdict)} {_intervals(verdict)}", word(verdict)],
                 "better": verdict.word == "helps",
                 "lines": lines,
             }
@@ -155,10 +158,22 @@ def _verdicts(board: Board) -> list[dict[str, Any]]:
 
 
 def _embedded(verdict: Verdict) -> list[Any]:
-    """A language's verdict for the page: numbers for the picture, text for the table."""
+    """A verdict for the page: text for the table, then numbers for the picture.
+
+    The numbers are the estimate, the ends of the plain interval and, in a family, those of the
+    simultaneous one.
+    """
     ends = [verdict.estimate, verdict.low, verdict.high]
+    if verdict.family_low is not None:
+        ends += [verdict.family_low, verdict.family_high]
     numbers = [None if end is None else round(end, 6) for end in ends]
-    return [*numbers, size(verdict), plain(verdict), word(verdict)]
+    return [size(verdict), _intervals(verdict), word(verdict), *numbers]
+
+
+def _intervals(verdict: Verdict) -> str:
+    """The plain interval, and in a family the simultaneous one beside it."""
+    family = f", simultaneous {simultaneous(verdict)}" if verdict.family_low is not None else ""
+    return plain(verdict) + family
 
 
 def _shown(entry: Entry) -> dict[tuple[str, str], Result]:

@@ -7,7 +7,7 @@ from math import floor, log10
 from harness.statistics.verdict import Verdict
 
 FEWEST, MOST = 2, 6  # decimals of a difference in points
-NOTHING = 1e-9  # points: rounding errors of a mean of thousands of scores
+NOTHING = 0.5 * 10**-MOST  # points: less reads as zero however it is written
 
 
 def percent(value: float) -> str:

@@ -19,6 +19,7 @@ from harness.io.strict_yaml import Document, Name, Strict, read_document, valida
 # Raised when the training code comes to make other weights of the same recipe and data: what was
 # tuned before is then made again, and rows measured on it are stale.
 VERSION = 2
+VERSIONS = {"tagging": 3}  # kinds with one of their own
 # What a target kind needs trained.
 HEADS = {
     "span_qa": "span",
@@ -30,13 +31,27 @@ HEADS = {
 }
 
 
+class Select(Strict):
+    """The step that is kept, in place of the last one: the best by ``metric`` on a dev set.
+
+    ``task``, ``split``, ``language``: that dev set, of a target task. ``every``: so many steps are
+    between two that are scored; the last one is scored too. Of equal scores the first one counts.
+    """
+
+    task: Name
+    split: Name = "dev"
+    language: str = "en"
+    metric: str
+    every: int = Field(gt=0)
+
+
 class TargetRecipe(Strict):
     """One recipe, which every checkpoint is tuned by alike, from a fresh head.
 
     ``tasks``: those that are ranked after it; none for a recipe that a suite names. ``beside``:
     those that are measured as they are, and after it as well. ``train``: the intermediate task
     whose data, and kind of head, it takes. ``after``: the recipe that the checkpoint is tuned by
-    first, whose head goes on. ``examples``: how many, as published.
+    first, whose head goes on. ``examples``: how many, as published. ``select``: which step is kept.
     """
 
     name: Name
@@ -47,6 +62,7 @@ class TargetRecipe(Strict):
     after: Name | None = None
     examples: int = Field(gt=0)
     recipe: Recipe
+    select: Select | None = None
     notes: list[str] = Field(default_factory=list)
 
     @property
@@ -58,8 +74,10 @@ class TargetRecipe(Strict):
     @property
     def hash(self) -> str:
         """sha256 hex over everything in the recipe that can change a weight, and no prose."""
-        first = self.first
-        text = json.dumps([VERSION, self.card.hash, *([first.hash] if first else [])])
+        before = [self.first.hash] if self.first else []
+        chosen = [self.select.model_dump()] if self.select else []
+        version = VERSIONS.get(self.card.kind, VERSION)
+        text = json.dumps([version, self.card.hash, *before, *chosen])
         return sha256(text.encode()).hexdigest()
 
     @property
@@ -77,6 +95,8 @@ class TargetRecipe(Strict):
         """The recipe as a part of a signature: its name, its hash, and what it says."""
         settings = self.recipe.model_dump()
         before = {"after": self.after} if self.after else {}
+        if self.select:
+            settings["select"] = self.select.model_dump()
         return {"name": self.name, "hash": self.short, "train": self.train, **before, **settings}
 
     def unranked_reasons(self, task: str) -> list[str]:
@@ -127,6 +147,15 @@ def suite_of(recipe: str) -> str | None:
     return next((name for name, entries in suites if recipe in [e.recipe for e in entries]), None)
 
 
+def _fits(select: Select, kind: str) -> bool:
+    try:
+        card = read_card(select.task)
+    except UsageError:
+        return False
+    there = select.split in card.source.splits and select.language in card.languages
+    return there and select.metric in card.metrics and HEADS.get(card.kind) == kind != "span"
+
+
 def _problems(document: Document, recipes: list[TargetRecipe]) -> Iterable[str]:
     names: set[str] = set()
     tasks: set[str] = set()
@@ -140,6 +169,8 @@ def _problems(document: Document, recipes: list[TargetRecipe]) -> Iterable[str]:
         first = next((one for one in recipes[:number] if one.name == recipe.after), None)
         if recipe.after is not None and (first is None or first.card.kind != recipe.card.kind):
             yield f"{place}: no recipe {recipe.after} before it that trains a head of its kind"
+        if recipe.select is not None and not _fits(recipe.select, recipe.card.kind):
+            yield f"{place}: select names no dev set of its kind with that metric"
         for task in (*recipe.tasks, *recipe.beside):
             if task in tasks:
                 yield f"{place}: {task} has another recipe"

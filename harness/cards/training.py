@@ -14,6 +14,7 @@ from pydantic import Field, RootModel, model_validator
 from harness.cards.languages import read_languages, task_root
 from harness.cards.objectives import WITHOUT_CARD, Objective
 from harness.cards.source_files import Commit, PlainPath, SourceFile, read_checksums
+from harness.cards.task import read_card
 from harness.errors import DataError, NotFoundError, unknown_name
 from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
 
@@ -168,8 +169,9 @@ class IntermediateCard(Strict):
     half a target task is measured on (`harness.data.halves`). ``unanswerable``: questions without
     an answer are examples too. ``symmetric``: the loss of a dual encoder is over both directions.
     ``design``: cards of one design differ in the languages of their data alone.
-    ``contaminates``: target tasks whose data this is. ``stand_in``: too small to be evidence about
-    any objective; a submission of what is trained on it says so.
+    ``contaminates``: target tasks whose data this is, or splits of them (``task/split``).
+    ``stand_in``: too small to be evidence about any objective; a submission of what is trained on
+    it says so.
     """
 
     name: Name
@@ -318,10 +320,14 @@ def _problems(card: IntermediateCard) -> Iterable[str]:
         if card.kind == "classification" and label not in card.labels:
             yield f"label_names: {value} stands for {label}, which is not among labels"
     yield from _column_problems(card)
-    targets = (*_target_names(), *WITHOUT_CARD)
-    for task in card.contaminates:
+    cards = _target_names()
+    targets = (*cards, *WITHOUT_CARD)
+    for entry in card.contaminates:
+        task, slash, split = entry.partition("/")
         if task not in targets:
             yield f"contaminates: {task} is not a target task"
+        elif slash and split not in (read_card(task).source.splits if task in cards else ()):
+            yield f"contaminates: {split} is not a split of {task}"
 
 
 def _column_problems(card: IntermediateCard) -> Iterable[str]:

@@ -19,8 +19,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoint.coverage import check_coverage, check_finite, check_unambiguous
-from harness.checkpoint.heads import CLASSES, lacking
+from harness.checkpoint.coverage import check_coverage, check_finite
+from harness.checkpoint.heads import CLASSES, LINEAR, lacking
 from harness.checkpoint.layers import depth as depth
 from harness.checkpoint.layers import encoder_layers as encoder_layers
 from harness.checkpoint.layers import layers_name
@@ -28,24 +28,12 @@ from harness.checkpoint.layers import max_positions as max_positions
 from harness.checkpoint.placing import placed
 from harness.checkpoint.ported import check_keys, check_unused, is_ported
 from harness.checkpoint.resolve import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
+from harness.checkpoint.skeleton import encoder_class, make_skeleton, own_encoder, rerooted
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
 from harness.checkpoint.vet import Vetted, read_config, vet
 from harness.errors import HarnessError, IncompleteError, RefusedError, is_out_of_memory, one_line
 
-# Encoder-decoder models with an encoder class of their own: the decoder is never built.
-ENCODERS: Mapping[str, str] = {
-    "t5": "T5EncoderModel",
-    "mt5": "MT5EncoderModel",
-    "umt5": "UMT5EncoderModel",
-}
-# A checkpoint may hold more than the encoder (heads, a decoder); a configuration that describes
-# many times more than the file holds is refused before memory is taken for it.
-LARGEST_RATIO = 4
-# Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
-ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
-SMALLEST_SUSPECT = 50_000_000  # parameters
 PANIC = "PanicException"
-MOST_PARTS = 200_000  # modules and parameters of a model: the largest have some tens of thousands
 # What safetensors calls the types that weights are loaded in.
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
@@ -67,12 +55,12 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
     vetted = _vetted(checkpoint)
     with refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
-        skeleton = _skeleton(_encoder_class(config), config, vetted)
-        renamed = _rerooted(skeleton, vetted)
-        encoder = _encoder(skeleton)
+        skeleton = make_skeleton(encoder_class(config), config, vetted)
+        renamed = rerooted(skeleton, vetted)
+        encoder = own_encoder(skeleton)
         scope = next(name for name, module in skeleton.named_modules() if module is encoder)
-        model = _loaded(type(skeleton), config, vetted, dtype, ("pooler.",), renamed, scope)
-        model = _with_adapter(_encoder(model), checkpoint)
+        model = _loaded(skeleton, vetted, dtype, ("pooler.",), renamed, scope)
+        model = _with_adapter(own_encoder(model), checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
         # Remembered, so that the list is still found when layers above the pooled one are dropped.
         model.encoder_layers_name = layers_name(model)
@@ -100,7 +88,7 @@ def skeleton(checkpoint: Checkpoint) -> Any:
     vetted = _vetted(checkpoint)
     with refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
-        return _encoder(_skeleton(_encoder_class(config), config, vetted))
+        return own_encoder(make_skeleton(encoder_class(config), config, vetted))
 
 
 def rehearse(checkpoint: Checkpoint, texts: Sequence[str]) -> None:
@@ -113,7 +101,7 @@ def rehearse(checkpoint: Checkpoint, texts: Sequence[str]) -> None:
     vetted = _vetted(checkpoint)
     with refusing(checkpoint), quiet():
         config = _config(checkpoint.weights_folder)
-        model = _encoder(_skeleton(_encoder_class(config), config, vetted))
+        model = own_encoder(make_skeleton(encoder_class(config), config, vetted))
         if checkpoint.base is not None:
             from harness.checkpoint.adapter import wrapped
 
@@ -130,15 +118,17 @@ def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any
     """
     if not checkpoint.has_qa_head:
         raise RefusedError(f"{checkpoint.label} cannot answer questions: {checkpoint.head_note}")
+    if checkpoint.linear_head:
+        return _load_linear(checkpoint, dtype, device)
     vetted = _vetted(checkpoint)
     with refusing(checkpoint), quiet():
         from transformers import AutoModelForQuestionAnswering
 
         config = _config(checkpoint.weights_folder)
-        kind = type(_skeleton(AutoModelForQuestionAnswering, config, vetted))
+        skeleton = make_skeleton(AutoModelForQuestionAnswering, config, vetted)
         prefix = "" if checkpoint.model_type in QA_HEADS else head_prefix(vetted)
         renamed = {f"{prefix}{name}": name for name in QA_HEAD} if prefix else {}
-        model = _loaded(kind, config, vetted, dtype, (), renamed)
+        model = _loaded(skeleton, vetted, dtype, (), renamed)
         model = _with_adapter(model, checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
     return placed(model, checkpoint.label, device), tokenizer
@@ -157,15 +147,43 @@ def load_head(
     """
     if why := lacking(checkpoint.head, kind):
         raise RefusedError(f"{checkpoint.label}: {why}")
+    if checkpoint.linear_head:
+        return _load_linear(checkpoint, dtype, device)
     vetted = _vetted(checkpoint)
     with refusing(checkpoint), quiet():
         import transformers
 
         config = _config(checkpoint.weights_folder)
         auto = getattr(transformers, CLASSES[kind])
-        model = _loaded(type(_skeleton(auto, config, vetted)), config, vetted, dtype, (), {})
+        model = _loaded(make_skeleton(auto, config, vetted), vetted, dtype, (), {})
         model = _with_adapter(model, checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
+    return placed(model, checkpoint.label, device), tokenizer
+
+
+def _load_linear(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, Tokenizer]:
+    """The encoder with its linear head of ours; names of classes as transformers has them."""
+    import torch
+    from safetensors import safe_open
+
+    from harness.checkpoint.linear_head import make_linear_head
+
+    head = checkpoint.head
+    assert head is not None
+    encoder, tokenizer = load_encoder(checkpoint, dtype=dtype, device="cpu")
+    with refusing(checkpoint):
+        encoder.config.id2label = dict(enumerate(head.labels))
+        model = make_linear_head(encoder, head.kind, head.labels)
+        layer = model.get_submodule(LINEAR)
+        tensors = {}
+        for path in _vetted(checkpoint).files:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118
+                    if name.startswith(f"{LINEAR}."):
+                        tensors[name.removeprefix(f"{LINEAR}.")] = file.get_tensor(name)
+        layer.load_state_dict(tensors)
+        layer.to(getattr(torch, dtype))
+        check_finite(layer, ())
     return placed(model, checkpoint.label, device), tokenizer
 
 
@@ -252,82 +270,21 @@ def _config(folder: Path) -> Any:
     return config
 
 
-def _encoder_class(config: Any) -> Any:
-    import transformers
-
-    return getattr(transformers, ENCODERS.get(config.model_type, "AutoModel"))
-
-
-def _encoder(model: Any) -> Any:
-    """The encoder of an encoder-decoder model; any other model is its own."""
-    own = type(model).__name__ in ENCODERS.values() or not model.config.is_encoder_decoder
-    return model if own else model.get_encoder()
-
-
-def _skeleton(auto: Any, config: Any, vetted: Vetted) -> Any:
-    """The model without storage: its class, and whether the configuration fits the weights."""
-    import torch
-
-    with torch.device("meta"), _bounded():
-        build = getattr(auto, "from_config", None) or auto._from_config
-        model = build(config, attn_implementation="eager")
-    described = sum(parameter.numel() for parameter in model.parameters())
-    if described > max(LARGEST_RATIO * vetted.parameters, SMALLEST_SUSPECT):
-        raise RefusedError(
-            f"config.json describes {described:,} parameters, the weights hold "
-            f"{vetted.parameters:,}"
-        )
-    own = f"{model.base_model_prefix}."
-    names = {name.removeprefix(own) for name, _ in model.named_parameters()}
-    roots = tuple(f"{root}." for root in ROOTS)
-    prefixes = ("", own, *roots, *(f"{root}{own}" for root in roots))
-    check_unambiguous(vetted.tensors, names, tuple(dict.fromkeys(prefixes)))
-    return model
-
-
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """Stop building a model of more parts than memory should be taken for, whatever key says so.
-
-    Raises:
-        RefusedError: there are more.
-    """
-    from torch.nn.modules import module
-
-    left = MOST_PARTS
-
-    def count(*_: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise RefusedError(f"config.json describes a model of more than {MOST_PARTS:,} parts")
-
-    hooks = (
-        module.register_module_module_registration_hook(count),
-        module.register_module_parameter_registration_hook(count),
-    )
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def _loaded(
-    kind: Any,
-    config: Any,
+    skeleton: Any,
     vetted: Vetted,
     dtype: str,
     allowed: tuple[str, ...],
     renamed: Mapping[str, str],
     scope: str = "",
 ) -> Any:
-    """The model with the weights, all of those in the sub-module ``scope`` from the files.
+    """The skeleton's model with weights, all of those in the sub-module ``scope`` from the files.
 
     ``allowed`` prefixes may be missing; ``renamed`` tensors go by another name in the model.
     """
     import torch
 
+    kind, config = type(skeleton), skeleton.config
     extra: dict[str, Any] = {}
     if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
         extra["add_pooling_layer"] = False
@@ -349,28 +306,6 @@ def _loaded(
         check_unused(info["unexpected_keys"])
     check_finite(model, allowed)
     return model
-
-
-def _rerooted(skeleton: Any, vetted: Vetted) -> dict[str, str]:
-    """New names for tensors that lie under a prefix which transformers does not look under.
-
-    A model with a head keeps its encoder under a name of its own (``transformer.`` in decoder-only
-    readers), and wrappers put theirs in front. Where the word embeddings show exactly one such
-    prefix it is taken off; whether all weights are then there is for the coverage check to say.
-    Under any other name the weights are somebody else's, and nothing matches.
-    """
-    embeddings = skeleton.get_input_embeddings()
-    anchor = next(name for name, module in skeleton.named_modules() if module is embeddings)
-    anchor = f"{anchor}.weight"
-    if {anchor, f"{skeleton.base_model_prefix}.{anchor}"} & vetted.tensors.keys():
-        return {}
-    ends = [name for name in vetted.tensors if name.endswith(f".{anchor}")]
-    if len(ends) != 1:
-        return {}
-    prefix = ends[0].removesuffix(anchor)
-    if not set(prefix.strip(".").split(".")) <= {*ROOTS, skeleton.base_model_prefix}:
-        return {}
-    return {name: name.removeprefix(prefix) for name in vetted.tensors if name.startswith(prefix)}
 
 
 def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str, Any]:

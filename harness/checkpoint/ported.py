@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from harness.checkpoint.heads import LINEAR
 from harness.errors import RefusedError
 
 # Names of tokens as text: the tokenizer's business.
@@ -36,7 +37,7 @@ COMMON_KEYS = (
     "tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class torch_dtype "
     "torchscript transformers_version use_bfloat16 use_cache use_return_dict"
 )
-COMMON = frozenset(COMMON_KEYS.split())
+COMMON = frozenset(COMMON_KEYS.split()) | {LINEAR}
 # transformers moves these into rope_parameters.
 ROPE = frozenset({"rope_theta", "rope_scaling"})
 # Of the common keys those that would change what is computed, with the one value that does not.
@@ -49,7 +50,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 # Names of what lies beside the encoder in a checkpoint.
 HEADS = frozenset(
     {"classifier", "cls", "decoder", "dense", "head", "lm_head", "mlm_head", "out_proj"}
-    | {"pooler", "predictions", "pre_classifier", "qa_outputs", "score"}
+    | {"pooler", "predictions", "pre_classifier", "qa_outputs", "score", LINEAR}
 )
 
 

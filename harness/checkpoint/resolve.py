@@ -19,7 +19,7 @@ from harness.checkpoint.files import (
     vet_listing,
     vet_pointers,
 )
-from harness.checkpoint.heads import OUTPUTS, Head, read_head
+from harness.checkpoint.heads import OUTPUTS, Head, linear_note, read_head
 from harness.checkpoint.native import Native, read_native
 from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
@@ -34,6 +34,7 @@ Fetch = Callable[[str, str | None], Snapshot]
 # Where a question-answering head is not a linear layer called qa_outputs.
 QA_HEADS: Mapping[str, tuple[str, ...]] = {
     "modernbert": ("classifier.weight", "classifier.bias", "head.dense.weight", "head.norm.weight"),
+    "big_bird": ("qa_classifier.qa_outputs.weight", "qa_classifier.qa_outputs.bias"),
 }
 # Addresses of the Hub: hosts, pages of a model, those of them that name a revision, and what else
 # than models there is.
@@ -95,6 +96,11 @@ class Checkpoint:
     def label(self) -> str:
         """``id@revision12``, for messages and displays."""
         return f"{self.id}@{self.revision12}"
+
+    @property
+    def linear_head(self) -> bool:
+        """Whether its head is one of `linear_head`, none of transformers'."""
+        return self.head is not None and self.head.linear
 
     @property
     def weights_folder(self) -> Path:
@@ -268,9 +274,10 @@ def _described(
             return _adapter(name, revision, folder, own, native, fetch)
         vetted = vet(own)
         vet_tokenizer(own)
+        head = read_head(vetted)
     except HarnessError as error:
         raise type(error)(f"{name}: {error}") from error
-    note = _head_note(vetted)
+    note = "" if head is not None and head.kind == "span" else _head_note(vetted)
     found = Checkpoint(
         id=name,
         revision=revision,
@@ -284,8 +291,8 @@ def _described(
         head_note=note,
         base=None,
         base_folder=None,
-        remarks=tuple(filter(None, [own_code_note(vetted.config)])),
-        head=read_head(vetted),
+        remarks=tuple(filter(None, [own_code_note(vetted.config), linear_note(head)])),
+        head=head,
     )
     return found if is_base else _tried(found)
 

@@ -176,19 +176,19 @@ class Tokenizer:
         truncation: Truncation = "longest_first",
         stride: int = 0,
         special_tokens: bool = True,
-        words: bool = False,
         whole: bool = False,
     ) -> list[Encoding]:
-        """Each text, or pair of texts, with ids, types, offsets, sequence and word numbers.
+        """Each text with ids, types, offsets, sequence and word numbers.
 
-        Each of ``texts`` is a text, a pair of texts or, with ``words``, a list of words. Texts lose
-        their tail; with ``whole`` all that is cut off is in ``overflowing``, with ``stride`` tokens
-        of overlap.
+        ``texts`` are strings, or tuples of two (pairs of texts), or lists (sentences that have been
+        split into words). Texts lose their tail; with ``whole`` all that is cut off is in
+        ``overflowing``, with ``stride`` tokens of overlap.
 
         Raises:
             DataError: a text is longer than can be tokenised, and cannot be cut before.
         """
         texts = [self._bearable(text, None if whole else max_length) for text in texts]
+        words = bool(texts) and isinstance(texts[0], list)
         encodings: list[Encoding] = []
         for part in portions(texts):
             self._cut(max_length, truncation, stride, "right")

@@ -31,7 +31,11 @@ def eval(
     models: Models,
     options: Options,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would run, and about what it takes by a probe of the model; then stop.",
+        ),
     ] = False,
     format: Format = "table",
     quiet: Quiet = False,

@@ -10,7 +10,6 @@ import typer
 
 from harness.commands.options import CacheDir, Data, Langs, Tasks, print_format
 from harness.commands.outputs import errors, print_json, print_notes, show_found
-from harness.errors import UsageError
 from harness.evaluation.options import listed
 
 FORMATS = ("table", "json", "csv", "markdown", "latex")
@@ -48,7 +47,7 @@ def show(
     language in [0, 1]; a table, Markdown and LaTeX the headline in percent.
     """
     with errors():
-        from harness.analysis.measured import measured, outcome_files, select
+        from harness.analysis.measured import measured, of_languages, outcome_files, select
         from harness.data.folders import cache_folder
 
         files = outcome_files(paths)
@@ -60,24 +59,9 @@ def show(
         show_found(
             lambda: measured(chosen, cache_folder(cache_dir) / "board"),
             lambda rows: _print_scores(
-                _of_languages(rows, listed(lang)), format, by_language or lang is not None
+                of_languages(rows, listed(lang)), format, by_language or lang is not None
             ),
         )
-
-
-def _of_languages(rows: list[dict[str, Any]], languages: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of some languages, and no mean; all of them where none is named."""
-    from harness.cards.languages import canonical
-    from harness.results.scores import MACRO
-
-    if not languages:
-        return rows
-    codes = [canonical(name) for name in languages]
-    there = {row["lang"] for row in rows} - {MACRO}
-    for code in codes:
-        if code not in there:
-            raise UsageError(f"no scores of {code}: there are {', '.join(sorted(there))}")
-    return [row for row in rows if row["lang"] in codes]
 
 
 def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) -> None:

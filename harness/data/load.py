@@ -17,7 +17,7 @@ from harness.data.examples import Examples, Loaded, Retrieval
 from harness.data.formats import HUB_READERS, READERS, Parsed
 from harness.data.layout import DataLocation, Fetched, missing_units
 from harness.data.texts import unreadable
-from harness.errors import DataError
+from harness.errors import DataError, together
 
 __all__ = ["DataLocation", "Download", "Fetched", "fetch", "load", "planned_downloads"]
 
@@ -50,7 +50,11 @@ def load(card: TaskCard, split: str | None, units: Sequence[str], location: Data
     or (but in a data folder) its published count.
     """
     split = card.check_split(split)
-    fetched = fetch(card, split, units, location)
+    return read_files(card, split, units, fetch(card, split, units, location))
+
+
+def read_files(card: TaskCard, split: str, units: Sequence[str], fetched: Fetched) -> Loaded:
+    """The examples of the units from files that were fetched, checked; as for `load`."""
     missing = missing_units(card, units, fetched.failures)
     broken = missing_units(card, units, fetched.broken)
     present = tuple(unit for unit in units if unit not in missing and unit not in broken)
@@ -60,7 +64,8 @@ def load(card: TaskCard, split: str | None, units: Sequence[str], location: Data
     parsed, unread = _read(card, split, present, fetched)
     differing = _differing_counts(card, parsed)
     if differing and fetched.route != "folder":
-        raise DataError(f"{differing[0]}: the {fetched.route} files are not the published ones")
+        why = f"the {fetched.route} files are not the published ones"
+        raise together(DataError(f"{text}: {why}") for text in differing)
     broken |= unread
     return Loaded(
         examples=parsed.examples,

@@ -147,9 +147,6 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         split = split_of(request.selection, card)
         needs = KINDS[card.kind].needs
         reads = needs != "encoder"
-        if recipe is not None and recipe.name in tuned.refused:
-            inapplicable[card.name] = f"cannot be tuned: {tuned.refused[recipe.name]}"
-            continue
         if recipe is not None and recipe.name in tuned.missing:
             missing[card.name] = tuned.missing[recipe.name]
             continue

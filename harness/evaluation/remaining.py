@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.space import row_bytes, task_vector_bytes, vector_width
 from harness.kinds import KINDS
 
 
@@ -17,8 +18,8 @@ class Remaining:
     ``signature``: of the outcome file; with ``--layer all`` those of all layers, which one command
     measures from one pass, separated by spaces. ``texts``, ``characters``: distinct ones that a
     machine with an empty cache encodes for it (or questions that it reads), the pool of candidates
-    included. ``tuned``: whether the checkpoint that it is measured on is trained already; None
-    where that is the checkpoint itself.
+    included. ``disk``: bytes of their vectors and, at most, of their rows. ``tuned``: whether the
+    checkpoint that it is measured on is trained already; None where that is the checkpoint itself.
     """
 
     model: str
@@ -29,6 +30,7 @@ class Remaining:
     track: str
     texts: int
     characters: int
+    disk: int
     tuned: bool | None
     command: str
 
@@ -40,6 +42,7 @@ def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remain
     as words.
     """
     checkpoint = plan.checkpoint
+    width = vector_width(checkpoint)
     named = model if checkpoint.local else f"{checkpoint.id}@{checkpoint.revision}"
     for task in plan.tasks:
         tuning = plan.tunings.get(task.recipe.name) if task.recipe else None
@@ -66,6 +69,7 @@ def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remain
                 track=task.jobs[0].job.track,
                 texts=texts,
                 characters=characters,
+                disk=task_vector_bytes(task, texts, width) + row_bytes(task, texts),
                 tuned=tuning.done if tuning else None,
                 command=shlex.join(words),
             )

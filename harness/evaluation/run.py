@@ -293,7 +293,8 @@ def _notes(
     context: TaskContext, model: Encoder | ObjectEncoder | LazyModel
 ) -> dict[str, list[str]]:
     """Of the notes, remarks are those that rows are ranked with."""
-    remarks = [*context.checkpoint.remarks, *model.remarks]
+    of_weights = dict.fromkeys((*context.checkpoint.remarks, *context.measured.remarks))
+    remarks = [*of_weights, *model.remarks]
     return {"notes": [*context.task.loaded.notes, *remarks], "remarks": remarks}
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from harness.errors import IncompleteError, UsageError
 from harness.inference.objects import GivenModel
+from harness.inference.vector_store import KEY_BYTES
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
-    from harness.evaluation.plan import Plan
+    from harness.evaluation.plan import Plan, PlannedTask
 
+ROW_BYTES = 200  # of an outcome in a Parquet file, at most: real ones take 20 to 200
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call a vector's length
 
 
@@ -39,9 +41,18 @@ def vector_bytes(plan: Plan) -> int:
     0 where the length of a vector is not known before the model is loaded.
     """
     width = vector_width(plan.checkpoint)
-    return sum(
-        4 * width * task.todo_texts * len(task.jobs) for task in plan.tasks if not task.reads
-    )
+    return sum(task_vector_bytes(task, task.todo_texts, width) for task in plan.tasks)
+
+
+def task_vector_bytes(task: PlannedTask, texts: int, width: int) -> int:
+    """Bytes of the vectors of some texts of a task, with the keys of texts and of token ids."""
+    each = 4 * width + 3 * KEY_BYTES if width and not task.reads else 0
+    return each * texts * len(task.jobs)
+
+
+def row_bytes(task: PlannedTask, texts: int) -> int:
+    """Bytes of the outcomes of some texts of a task, at most."""
+    return ROW_BYTES * texts * len(task.jobs)
 
 
 def vector_width(checkpoint: Checkpoint) -> int:

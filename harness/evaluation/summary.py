@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from harness.evaluation.request import Request, choose_cards, measured_after, sp
 
 if TYPE_CHECKING:
     from harness.data.load import Download
+    from harness.evaluation.estimate import Estimate
     from harness.training.target import Tuning
 
 
@@ -70,6 +71,7 @@ class PlanSummary:
 
     ``downloads``: task → what it still needs. ``inapplicable``, ``missing``, ``broken``: task (or
     task/language) → why it is not measured. ``left_out``: task → which languages it lacks.
+    ``estimate``: time, memory and disk, where they were asked for and something is to do.
     """
 
     model: str
@@ -88,6 +90,7 @@ class PlanSummary:
     missing: Mapping[str, str]
     broken: Mapping[str, str]
     left_out: Mapping[str, str]
+    estimate: Estimate | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -120,16 +123,22 @@ class DownloadSummary:
 
 
 def preview(model: str, request: Request) -> PlanSummary | DownloadSummary:
-    """What ``evaluate`` would do; neither weights nor data are downloaded."""
+    """What ``evaluate`` would do; neither weights nor data are downloaded.
+
+    A checkpoint that is there is loaded and tried on a few texts, for the estimate.
+
+    Raises:
+        HarnessError: one of its subclasses, as for ``make_plan`` and ``estimate``.
+    """
     from harness.checkpoint.resolve import parse_model
     from harness.checkpoint.snapshot import pending
 
     name, revision = parse_model(model)
     if model == DEMO_MODEL or request.location.offline or Path(name).expanduser().exists():
-        return summarise(plan_model(model, request, download=False))
+        return _estimated(plan_model(model, request, download=False))
     found = pending(name, revision, cache=hub_cache(request.runtime.cache))
     if not found.missing:
-        return summarise(plan_model(f"{found.id}@{found.commit}", request, download=False))
+        return _estimated(plan_model(f"{found.id}@{found.commit}", request, download=False))
     choice = choose_cards(request.selection)
     return DownloadSummary(
         found.id,
@@ -138,6 +147,12 @@ def preview(model: str, request: Request) -> PlanSummary | DownloadSummary:
         tuple(_task_downloads(request, card, units) for card, units in choice.cards),
         choice.left_out,
     )
+
+
+def _estimated(plan: Plan) -> PlanSummary:
+    from harness.evaluation.estimate import estimate
+
+    return replace(summarise(plan), estimate=estimate(plan))
 
 
 def summarise(plan: Plan) -> PlanSummary:

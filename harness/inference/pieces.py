@@ -52,9 +52,7 @@ def make_pieces(
     place: list[int] = []
     for start in range(0, len(sentences), TEXTS_PER_CALL):
         part = sentences[start : start + TEXTS_PER_CALL]
-        encoded = tokenizer.encode(
-            [list(words) for words in part], special_tokens=False, words=True
-        )
+        encoded = tokenizer.encode([list(words) for words in part], special_tokens=False)
         for words, encoding in zip(part, encoded, strict=True):
             of_word: list[list[int]] = [[] for _ in words]
             for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
@@ -79,7 +77,7 @@ def make_pieces(
 
 def _around(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The special tokens before and behind a text."""
-    (encoding,) = tokenizer.encode([["a"]], words=True)
+    (encoding,) = tokenizer.encode([["a"]])
     inside = [at for at, word in enumerate(encoding.word_ids) if word is not None]
     if not inside:
         return list(encoding.ids), []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,14 @@ TEXTS_PER_CALL = 1024
 class Sequences:
     """Token sequences end to end; ``tokens[begin[i]:begin[i + 1]]`` is sequence ``i``.
 
-    ``tokens``: int32[total]; ``types``: int8[total]; ``begin``: int64[sequences + 1].
+    ``tokens``: int32[total]; ``types``: int8[total]; ``begin``: int64[sequences + 1]. ``cut``: how
+    many of them have lost tokens for their length.
     """
 
     tokens: npt.NDArray[np.int32]
     types: npt.NDArray[np.int8]
     begin: npt.NDArray[np.int64]
+    cut: int = 0
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -36,6 +38,7 @@ def encoded(
     """Texts, or pairs of them, cut to ``limit`` tokens, the longer text of a pair first."""
     tokens: list[npt.NDArray[np.int32]] = []
     types: list[npt.NDArray[np.int8]] = []
+    cut = 0
     for begin in range(0, len(firsts), TEXTS_PER_CALL):
         stop = begin + TEXTS_PER_CALL
         found = tokenizer.encode(
@@ -46,7 +49,8 @@ def encoded(
         )
         tokens += [np.asarray(encoding.ids, dtype=np.int32) for encoding in found]
         types += [np.asarray(encoding.type_ids, dtype=np.int8) for encoding in found]
-    return flat(tokens, types)
+        cut += sum(1 for encoding in found if encoding.overflowing)
+    return replace(flat(tokens, types), cut=cut)
 
 
 def flat(

@@ -13,6 +13,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.publishing.hub import hub_errors
 from harness.refresh.fitting import memory_needed
+from harness.submissions.attempts import Attempt
 from harness.version import __version__
 
 BUCKET = "xharness-results"
@@ -33,10 +34,8 @@ SCRIPT = 'pip install --quiet "xharness==$0" && exec xharness eval "$@"'
 
 def request(
     slug: str,
-    model: str,
-    revision: str,
+    attempt: Attempt,
     *,
-    parameters: int | None,
     suite: str,
     protocol: str,
     tasks: Sequence[str],
@@ -47,14 +46,14 @@ def request(
     Raises:
         UsageError: no machine is large enough.
     """
-    arguments = [f"{model}@{revision}", "--suite", suite, "--protocol", protocol]
+    arguments = [f"{attempt.model}@{attempt.revision}", "--suite", suite, "--protocol", protocol]
     arguments += [word for task in tasks for word in ("--task", task)]
     arguments += ["--device", "cuda", "--out", "/results"]
     return {
         "image": IMAGE,
         "command": ["bash", "-c", SCRIPT, __version__, *arguments],
         "env": {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
-        "flavor": _flavor(parameters, model),
+        "flavor": _flavor(attempt.parameters, attempt.model),
         "timeout": f"{HOURS}h",
         "name": f"xharness-{slug}"[:60],
         "volumes": [{"type": "bucket", "source": f"{namespace}/{BUCKET}", "mountPath": "/results"}],

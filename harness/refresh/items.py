@@ -27,6 +27,19 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What holds for every submission of a refresh.
+
+    ``results``: the folder of the rows; ``anyway``: each is tried, whatever became of it before.
+    """
+
+    wanted: Wanted
+    results: Path
+    limits: Limits
+    anyway: bool
+
+
+@dataclass(frozen=True)
 class Item:
     """A submission and what is to be done about it.
 
@@ -48,42 +61,28 @@ class Item:
         return self.state in ("to measure", "stale")
 
 
-def decide(
-    slug: str,
-    submission: Submission,
-    wanted: Wanted,
-    results: Path,
-    before: Attempt | None,
-    limits: Limits,
-    *,
-    anyway: bool,
-) -> Item:
-    """What is to be done about a submission. ``anyway``: it is tried, whatever was before."""
-    tried = tried_with(submission, wanted)
+def decide(slug: str, submission: Submission, before: Attempt | None, terms: Terms) -> Item:
+    """What is to be done about a submission, after what became of it before."""
+    tried = tried_with(submission, terms.wanted)
     if not still_holds(before, submission, tried):
         before = None
-    pending = pending_units(submission, wanted, results)
+    pending = pending_units(submission, terms.wanted, terms.results)
     if before is not None:
         kept = {task: units for task, units in pending.units.items() if task not in before.without}
         pending = replace(pending, units=kept)
-    state, reason = _state(submission, pending, before, limits, anyway=anyway)
+    state, reason = _state(submission, pending, before, terms)
     return Item(slug, submission, state, reason, pending, tried, before)
 
 
 def _state(
-    submission: Submission,
-    pending: PendingUnits,
-    before: Attempt | None,
-    limits: Limits,
-    *,
-    anyway: bool,
+    submission: Submission, pending: PendingUnits, before: Attempt | None, terms: Terms
 ) -> tuple[str, str]:
     if not pending.units:
         return "measured", ""
     if (submission.revision or "").startswith("local:") and submission.model != DEMO_MODEL:
         why = "a local checkpoint: measure it with `xharness eval FOLDER` where it lies"
         return "pending", why
-    if before is not None and not anyway:
+    if before is not None and not terms.anyway:
         if before.final and submission.revision is not None:
             return "failed", before.reason
         # Where only data was missing, looking for it again takes no machine and no job.
@@ -95,7 +94,7 @@ def _state(
         if (
             elsewhere
             and before.parameters is not None
-            and (why := limits.misfit(before.parameters))
+            and (why := terms.limits.misfit(before.parameters))
         ):
             return "pending", why
     if pending.stale:

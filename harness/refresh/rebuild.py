@@ -41,7 +41,7 @@ def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterat
             continue
         try:
             wanted = request(
-                item.slug, attempt.model, attempt.revision, parameters=attempt.parameters,
+                item.slug, attempt,
                 suite=refresh.request.selection.suite or "xtreme-r",
                 protocol=item.submission.protocol, tasks=tasks, namespace=namespace,
             )  # fmt: skip

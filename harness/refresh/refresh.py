@@ -15,7 +15,7 @@ from harness.errors import HarnessError, IncompleteError, NotFoundError, one_lin
 from harness.evaluation.models import DEMO_MODEL, find_checkpoint
 from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
-from harness.refresh.items import Item, Limits, decide
+from harness.refresh.items import Item, Limits, Terms, decide
 from harness.refresh.measured import PendingUnits, pending_units, read_each
 from harness.refresh.pinning import pin
 from harness.submissions.attempts import Attempt, dated, read_attempts, write_attempts
@@ -59,16 +59,9 @@ class Refresh:
             self._keep(slug, Attempt(model=slug, status="failed", reason=why, exit_code=6))
         self.failed = list(broken)
         wanted = choose_cards(self.request.selection).cards
+        terms = Terms(wanted, self.root / RESULTS, self.limits, anyway=bool(self.chosen))
         found = [
-            decide(
-                slug,
-                one,
-                wanted,
-                self.root / RESULTS,
-                self.attempts.get(slug),
-                self.limits,
-                anyway=bool(self.chosen),
-            )
+            decide(slug, one, self.attempts.get(slug), terms)
             for slug, one in submissions.items()
             if not self.chosen or slug in self.chosen
         ]

@@ -177,7 +177,11 @@ def _unit_contradiction(rows: pa.Table, unit: str, meta: Mapping[str, Any], card
     wrong = _counts(unit, meta, card, facts, pin) or kind.contradiction(rows, facts)
     if wrong:
         return f"{unit}: {wrong}"
-    return _example_contradiction(kind, rows, named, unit, meta, card, official)
+    groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for example, counts in zip(named, kind.common(rows).tolist(), strict=True):
+        group = (example[1], example[3] or split)
+        groups.setdefault(group, []).extend([example] if counts else [])
+    return _example_contradiction(groups, unit, meta, card, official)
 
 
 def _named(kind: Kind, rows: pa.Table, task: str) -> list[tuple[str, ...]]:
@@ -223,20 +227,16 @@ def _counts(
 
 
 def _example_contradiction(
-    kind: Kind,
-    rows: pa.Table,
-    named: list[tuple[str, ...]],
+    groups: dict[tuple[str, str], list[tuple[str, ...]]],
     unit: str,
     meta: Mapping[str, Any],
     card: TaskCard,
     official: bool,
 ) -> str:
-    """Whether the rows that every run has are of the task's examples, and of all of them."""
-    common = kind.common(rows)
-    groups: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-    for example, counts in zip(named, common.tolist(), strict=True):
-        group = (example[1], example[3] or meta["split"])
-        groups.setdefault(group, []).extend([example] if counts else [])
+    """Whether the rows that every run has are of the task's examples, and of all of them.
+
+    ``groups``: those rows, as ``_named`` has them, by direction and split.
+    """
     pins = read_pins() if official else {}
     splits = {split for _, split in groups}
     if card.kind == "mining" and official:  # of every split that it reads

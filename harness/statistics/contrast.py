@@ -114,9 +114,16 @@ def without(draws: Draws, columns: Collection[Column]) -> Part | None:
 
 
 def difference_in_differences(
-    draws: Draws, seen: Collection[str], unseen: Collection[str]
+    draws: Draws,
+    seen: Collection[str],
+    unseen: Collection[str],
+    scale: Mapping[Column, float] | None = None,
 ) -> Estimate | None:
     """Δ of ``seen`` − Δ of ``unseen`` on the same weights; None where a side has no language.
+
+    ``scale``: (task, language) → what its difference is divided by before the means, such as B's
+    score for relative differences: in points a language that scores higher has more to lose. These
+    are taken as known: they add nothing to the interval.
 
     Only tasks with languages on both sides count, else a difference between tasks would pass for
     one between languages. Flipping signs would test that neither side differs at all, which a gain
@@ -130,6 +137,10 @@ def difference_in_differences(
         _mean_weights(draws, [column in side for column in draws.columns]) for side in columns
     )
     weights = of_seen - of_unseen
+    if scale is not None:
+        used = [scale[column] if weight else 1.0
+                for column, weight in zip(draws.columns, weights, strict=True)]  # fmt: skip
+        weights = weights / np.array(used)
     observed, known = _bootstrap(draws, weights)
     rounding = ROUNDING * float(np.abs(weights) @ draws.magnitude)
     p = flip_p(observed, known - observed, rounding)

@@ -63,6 +63,15 @@ class Paired:
         present: npt.NDArray[np.bool_] = self.counts > 0
         return present
 
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Paired:
+        """The comparison on some clusters alone; ``chosen``: bool[C]."""
+        return replace(
+            self,
+            clusters=self.clusters[chosen],
+            sums=self.sums[chosen],
+            counts=self.counts[chosen],
+        )
+
     def weighted_columns(self) -> Values:
         """float64[C, 2L] to be summed with a weight per cluster; see `weighted_differences`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,18 @@ class PairedRatios:
         """bool[C, L]: whether a cluster adds anything to a score of a language."""
         present: npt.NDArray[np.bool_] = self.denominator_a + self.denominator_b > 0
         return present
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> PairedRatios:
+        """The comparison on some clusters alone; ``chosen``: bool[C]."""
+        return replace(
+            self,
+            clusters=self.clusters[chosen],
+            numerator_a=self.numerator_a[chosen],
+            numerator_b=self.numerator_b[chosen],
+            denominator_a=self.denominator_a[chosen],
+            denominator_b=self.denominator_b[chosen],
+            counted=self.counted[chosen],
+        )
 
     def weighted_columns(self) -> Values:
         """float64[C, 4L] to be summed with a weight per cluster."""

@@ -88,7 +88,7 @@ def _contaminations(document: Document) -> Iterator[str]:
     named, seen = (document.value.get(key) for key in ("datasets", "contaminated"))
     if not isinstance(named, list):
         return
-    told = {str(task) for task in seen} if isinstance(seen, list) else set()
+    told = {str(task).partition("/")[0] for task in seen} if isinstance(seen, list) else set()
     told |= {same for task in told for same in SAME_DATA.get(task, ())}
     for place, task in target_data(named):
         if task not in told:

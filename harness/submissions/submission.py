@@ -7,7 +7,7 @@ which target tasks it may therefore have seen.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from harness.cards.languages import canonical
 from harness.cards.objectives import MULTILINGUAL, WITHOUT_CARD, Objective
-from harness.cards.task import card_names
+from harness.cards.task import card_names, read_card
 from harness.errors import DataError, UsageError, one_line, unknown_name
 from harness.io.strict_yaml import Strict, read_model
 
@@ -72,6 +72,17 @@ def _target(task: str) -> str:
     return task
 
 
+def _seen(entry: str) -> str:
+    """A target task, or one split of it: ``task/split``."""
+    task, slash, split = entry.partition("/")
+    _target(task)
+    if slash:
+        splits = read_card(task).source.splits if task in card_names() else ()
+        if split not in splits:
+            raise ValueError(str(unknown_name(f"split of {task}", split, splits)))
+    return entry
+
+
 def targets() -> tuple[str, ...]:
     """The target tasks that a checkpoint may have been trained on."""
     return (*card_names(), *WITHOUT_CARD)
@@ -88,8 +99,9 @@ class Submission(Strict):
 
     ``revision``: a commit, ``local:<sha256>``, or nothing while the submission is pending.
     ``languages``: those of the intermediate training data, ``multilingual`` where they are many and
-    not named. ``contaminated``: target tasks whose data it was trained on; what its base was
-    trained on is added by ``contamination``. ``overlap``: target → split → language → the share of
+    not named. ``contaminated``: target tasks whose data it was trained on, or splits of them
+    (``task/split``); what its base was trained on is added by ``contamination``.
+    ``overlap``: target → split → language → the share of
     its examples that occur in the training data, as `harness.training.overlap` counts them; a
     language without any is left out, and a target that was not measured too. ``conversion``: where
     its safetensors come from, when its authors published a pickle only: the Hub's pull request at
@@ -108,7 +120,7 @@ class Submission(Strict):
     languages: list[Annotated[str, AfterValidator(_language)]] = Field(default_factory=list)
     datasets: list[str] = Field(default_factory=list)
     overlap: Overlap = Field(default_factory=dict)
-    contaminated: list[Annotated[str, AfterValidator(_target)]] = Field(default_factory=list)
+    contaminated: list[Annotated[str, AfterValidator(_seen)]] = Field(default_factory=list)
     licence: str | None = None
     protocol: Literal["standard", "native"] = "standard"
     conversion: str | None = Field(
@@ -128,11 +140,12 @@ class Submission(Strict):
 
     @property
     def measured(self) -> frozenset[str]:
-        """The targets that it overlaps with in a language by more than chance explains."""
+        """Splits of targets that it overlaps with in a language by more than chance explains."""
         return frozenset(
-            target
+            f"{target}/{split}"
             for target, splits in self.overlap.items()
-            if any(share > CONTAMINATED for shares in splits.values() for share in shares.values())
+            for split, shares in splits.items()
+            if any(share > CONTAMINATED for share in shares.values())
         )
 
     @property
@@ -220,7 +233,8 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
 def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset[str]:
     """The target tasks that a checkpoint, or a checkpoint it started from, was trained on.
 
-    Those that submissions declare, and those that were measured.
+    Those that submissions declare, and those that were measured: as a whole (``task``), or a split
+    of them (``task/split``).
 
     Raises:
         DataError: bases go round in a circle.
@@ -234,7 +248,15 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
         chain.append(at)
         tasks |= {*submissions[at].contaminated, *submissions[at].measured}
         at = base_of(at, submissions)
-    return frozenset(tasks | {same for task in tasks for same in SAME_DATA.get(task, ())})
+    for entry in list(tasks):
+        task, slash, split = entry.partition("/")
+        tasks |= {f"{same}{slash}{split}" for same in SAME_DATA.get(task, ())}
+    return frozenset(one for one in tasks if "/" not in one or one.partition("/")[0] not in tasks)
+
+
+def is_contaminated(seen: Collection[str], task: str, split: str) -> bool:
+    """Whether rows of a split are of data that was trained on. ``seen``: as `contamination`."""
+    return task in seen or f"{task}/{split}" in seen
 
 
 def base_of(slug: str, submissions: Mapping[str, Submission]) -> str | None:

@@ -221,7 +221,7 @@ def _base(
 def _contaminated(datasets: Iterable[str], claims: Iterable[str], remarks: list[str]) -> list[str]:
     tasks = list(claims)
     for place, task in target_data(datasets := list(datasets)):
-        if task not in tasks:
+        if task not in {one.partition("/")[0] for one in tasks}:
             tasks.append(task)
             remarks.append(f"contaminated: {task}, since {datasets[place]!r} is its data")
     return tasks

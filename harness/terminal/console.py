@@ -23,6 +23,13 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size else "size unknown"
 
 
+def duration(seconds: float) -> str:
+    """Of what is only known about: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def stdout() -> Console:
     """The console for data: wide enough for whole rows where it is not a terminal."""
     return _Output(highlight=False, width=None if sys.stdout.isatty() else 160)

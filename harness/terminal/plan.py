@@ -8,9 +8,10 @@ from rich.markup import escape
 
 from harness.evaluation.plan import by_task
 from harness.evaluation.summary import PlanSummary
-from harness.terminal.console import counted, megabytes
+from harness.terminal.console import counted, duration, megabytes
 
 if TYPE_CHECKING:
+    from harness.evaluation.estimate import Estimate
     from harness.evaluation.summary import DownloadSummary, TaskSummary, TuningSummary, Waiting
 
 # What a recipe trains, in words.
@@ -57,13 +58,31 @@ def describe_plan(plan: PlanSummary, *, verbose: bool = False) -> list[str]:
             f"  [red]{task} {what}[/]: {escape(why)}" for task, why in by_task(lacking).items()
         ]
     lines += [f"  [yellow]left out[/]: {escape(why)}" for why in plan.left_out.values()]
-    return lines
+    return [*lines, *_estimate_lines(plan.estimate)]
+
+
+def _estimate_lines(estimate: Estimate | None) -> list[str]:
+    if estimate is None:
+        return []
+    shown = {
+        "time": estimate.seconds and duration(estimate.seconds),
+        "memory": estimate.memory and megabytes(estimate.memory),
+        "GPU memory": estimate.device_memory and megabytes(estimate.device_memory),
+        "vectors on disk": estimate.vectors and megabytes(estimate.vectors),
+        "rows on disk": estimate.rows and f"up to {megabytes(estimate.rows)}",
+        "tuned checkpoints on disk": estimate.checkpoints and megabytes(estimate.checkpoints),
+    }
+    figures = ", ".join(f"{name} {size}" for name, size in shown.items() if size)
+    lines = [f"  [bold]about[/] {figures}", f"    {estimate.how}"]
+    slow = [f"{one.task} ({one.track}) {duration(one.seconds)}" for one in estimate.tasks]
+    lines += [f"    {', '.join(slow)}"] if len(slow) > 1 else []
+    return [*lines, *(f"    [yellow]not counted[/] {escape(what)}" for what in estimate.uncounted)]
 
 
 def _describe_downloads(summary: DownloadSummary) -> list[str]:
     lines = [
-        f"{summary.model} at {summary.revision}: {_download(summary.waiting)}; its layer and "
-        "signatures are known when it is there"
+        f"{summary.model} at {summary.revision}: {_download(summary.waiting)}; its layer, "
+        "signatures, time and memory are known when it is there"
     ]
     lines += [f"  left out: {why}" for why in summary.left_out.values()]
     for task in summary.tasks:

@@ -11,7 +11,7 @@ from harness.cards.training import (
     read_intermediate,
     read_intermediate_suites,
 )
-from harness.submissions.submission import CONTAMINATED
+from harness.submissions.submission import CONTAMINATED, is_contaminated
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -81,8 +81,8 @@ def overlap_table(measured: Measured, declared: Collection[str]) -> RenderableTy
         number = heading in ("examples", "exact", "run", "either", "share")
         table.add_column(heading, justify="right" if number else "left")
     for target, splits in measured.items():
-        known = "yes" if target in declared else "no"
         for split, counts in splits.items():
+            known = "yes" if is_contaminated(declared, target, split) else "no"
             for lang, one in counts.items():
                 if one.either:
                     above = "yes" if one.share > CONTAMINATED else "no"

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoint.loading import ENCODERS, ROOTS
+from harness.checkpoint.heads import LINEAR, Head, linear_note
+from harness.checkpoint.linear_head import make_linear_head
+from harness.checkpoint.skeleton import ROOTS
 from harness.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -59,13 +61,13 @@ def make_model(
     that names none. ``notes``: task → what is there in part only, and is left; added to.
 
     Raises:
-        RefusedError: transformers has no such head for the architecture; a head that is to be
-            kept is not there.
+        RefusedError: transformers has no masked language model head for the architecture; a head
+            that is to be kept is not there.
     """
     import torch
 
-    _check_encoder(encoder)
     encoder.requires_grad_(True)
+    vars(encoder.config).pop(LINEAR, None)  # what the checkpoint's own head says of itself
     if encoder.config.pad_token_id is None:
         encoder.config.pad_token_id = (
             pad  # where a decoder-only classifier looks for the last token
@@ -85,22 +87,13 @@ def make_model(
     return model
 
 
-def _check_encoder(encoder: Any) -> None:
-    """RefusedError for an encoder that could not be saved as a model of its own."""
-    if encoder.config.is_encoder_decoder and type(encoder).__name__ not in ENCODERS.values():
-        raise RefusedError(
-            f"the encoder of {encoder.config.model_type} is no model of its own in transformers, "
-            "so that it could not be saved: choose an encoder"
-        )
-
-
 def _with_head(
     encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]
 ) -> tuple[Any, list[str]]:
-    """transformers' model for a task around the encoder, and what of ``own`` was left."""
-    import torch
-    import transformers
+    """A model for a task around the encoder, and what of ``own`` was left.
 
+    The model is transformers' own where there is one.
+    """
     config = copy.deepcopy(encoder.config)
     if spec.kind in ("classification", "tagging"):
         config.id2label = dict(enumerate(spec.labels))
@@ -109,28 +102,20 @@ def _with_head(
         config.problem_type = "single_label_classification"
     if spec.kind == "span":
         config.num_labels = 2
-    auto = getattr(transformers, CLASSES[spec.kind])
-    try:
-        model = auto.from_config(
-            config, dtype=torch.float32, attn_implementation=encoder.config._attn_implementation
-        )
-    except ValueError:
-        raise RefusedError(
-            f"transformers has no {spec.kind.replace('_', ' ')} head for {config.model_type}: "
-            "choose another intermediate task, or another base"
-        ) from None
-    place = model.base_model_prefix
-    fresh: Any = getattr(model, place, None)
-    if type(fresh) is not type(encoder) or encoder.config.is_encoder_decoder:
-        raise RefusedError(
-            f"a {spec.kind.replace('_', ' ')} head of {config.model_type} does not sit on its "
-            "plain encoder: choose a dual encoder task, or another base"
-        )
+    model = _transformers_model(encoder, config, spec.kind)
     left = []
-    if getattr(fresh, "pooler", None) is not None and getattr(encoder, "pooler", None) is None:
-        encoder.pooler = fresh.pooler
-        left.append(_take(_own_parameters(encoder.pooler, "pooler."), own, "pooler"))
-    setattr(model, place, encoder)
+    if model is None:
+        model = _linear_head(encoder, spec)
+        left.append(linear_note(Head(spec.kind, spec.labels, linear=True)))
+    else:
+        place = model.base_model_prefix
+        fresh = getattr(model, place)
+        for name, module in fresh.named_children():
+            # A pooler, and an activation behind it: the encoder was loaded without them.
+            if getattr(encoder, name, None) is None:
+                setattr(encoder, name, module)
+                left.append(_take(_own_parameters(module, f"{name}."), own, name))
+        setattr(model, place, encoder)
     if spec.kind == "mlm":
         model.tie_weights()  # what is the encoder's is no part of the head
         head = _own_parameters(model, "", without=encoder)
@@ -141,6 +126,32 @@ def _with_head(
             raise RefusedError(f"its head is to go on, but {absent[0]} is not in its weights")
         left.append(_take(head, own, f"{spec.kind.replace('_', ' ')} head"))
     return model, [note for note in left if note]
+
+
+def _transformers_model(encoder: Any, config: Any, kind: str) -> Any:
+    """transformers' model of a kind; None where it has none that holds just this encoder."""
+    import torch
+    import transformers
+
+    auto = getattr(transformers, CLASSES[kind])
+    try:
+        model = auto.from_config(
+            config, dtype=torch.float32, attn_implementation=encoder.config._attn_implementation
+        )
+    except ValueError:
+        return None
+    holds = type(getattr(model, model.base_model_prefix, None)) is type(encoder)
+    return model if holds and not encoder.config.is_encoder_decoder else None
+
+
+def _linear_head(encoder: Any, spec: HeadSpec) -> Any:
+    """Ours in its place. RefusedError for a kind that one linear layer is no head of."""
+    if spec.kind == "mlm":
+        raise RefusedError(
+            f"transformers has no masked language model head for {encoder.config.model_type}: "
+            "choose another intermediate task, or another base"
+        )
+    return make_linear_head(encoder, spec.kind, spec.labels)
 
 
 def _plain_names(own: Mapping[str, torch.Tensor], encoder_name: str) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from harness.cards.training import IntermediateCard, LoraRecipe, Recipe
 from harness.checkpoint.resolve import Checkpoint
 from harness.errors import UsageError
 from harness.training.data.examples import TrainingSet
+from harness.training.selection import DevSet
 
 # One optimiser runs all the tasks, so these have to be the same in all of their recipes.
 SHARED = ("lr", "warmup", "weight_decay", "eps", "clip")
@@ -22,7 +23,8 @@ DTYPES = ("float32", "bfloat16")
 class Order:
     """What is to be trained. ``recipes``: task → its recipe with what was overridden.
 
-    ``keep_head``: the head that the base brings goes on, in place of a fresh one.
+    ``keep_head``: the head that the base brings goes on, in place of a fresh one. ``dev``: what the
+    step that is kept is chosen on, in place of the last one.
     """
 
     base: Checkpoint
@@ -37,6 +39,7 @@ class Order:
     max_steps: int | None = None
     fresh: bool = False
     keep_head: bool = False
+    dev: DevSet | None = None
     command: str = "harness.train"
 
 
@@ -96,6 +99,7 @@ def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
         "max_examples": order.max_examples,
         "max_steps": order.max_steps,
         **({"keep_head": True} if order.keep_head else {}),
+        **({"select": order.dev.settings} if order.dev else {}),
         **order.recipes[order.cards[0].name].model_dump(),
         "tasks": tasks,
     }

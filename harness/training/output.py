@@ -13,8 +13,10 @@ from typing import Any
 
 from harness.cards.training import IntermediateCard
 from harness.checkpoint.files import TOKENIZER_FILES
+from harness.checkpoint.linear_head import is_linear_head, save
 from harness.checkpoint.loading import load_encoder, quiet
 from harness.checkpoint.resolve import Checkpoint, resolve
+from harness.checkpoint.skeleton import is_part
 from harness.checkpoint.weights import WEIGHTS
 from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
 from harness.submissions.submission import Submission, overlap_words
@@ -30,7 +32,8 @@ FINAL = "final"  # where the target's files are before they are moved
 class Made:
     """A finished run, for its record. ``sets``: task → languages, files, rows and the rest.
 
-    ``overlap``: what of the targets' data occurs in that of all tasks together.
+    ``overlap``: what of the targets' data occurs in that of all tasks together. ``selection``: the
+    step that was kept, and on what it was chosen, where it is not the last one.
     """
 
     base: Checkpoint
@@ -41,6 +44,7 @@ class Made:
     steps: int
     command: str
     versions: Mapping[str, Any]
+    selection: Mapping[str, Any] | None = None
 
 
 def write(made: Made, model: Any, curve: Curve, work: Path, out: Path) -> None:
@@ -69,7 +73,7 @@ def write(made: Made, model: Any, curve: Curve, work: Path, out: Path) -> None:
 
 def _fill(made: Made, model: Any, curve: Curve, final: Path, name: str) -> None:
     final.mkdir(parents=True)
-    _save_model(made.cards, model, final)
+    save_model(_chosen(made.cards, model), final)
     _copy_tokenizer(made.base.tokenizer_folder, final)
     retrieval = all(card.kind == "dual_encoder" for card in made.cards)
     if retrieval:
@@ -113,7 +117,7 @@ def _check(folder: Path, encoder: Any) -> None:
             raise RefusedError(f"{name} does not load from {folder} as it was trained")
 
 
-def _save_model(cards: Sequence[IntermediateCard], model: Any, folder: Path) -> None:
+def _chosen(cards: Sequence[IntermediateCard], model: Any) -> Any:
     """With its head where one says what it is for; else the encoder alone.
 
     One task: its head's class. Several: the first span head, since a reader is what they can be.
@@ -121,11 +125,19 @@ def _save_model(cards: Sequence[IntermediateCard], model: Any, folder: Path) -> 
     spans = [card for card in cards if card.kind == "span"]
     chosen = cards[0] if len(cards) == 1 else spans[0] if spans else None
     if chosen is None or chosen.kind == "dual_encoder":
-        chosen_model = model.encoder
-    else:
-        chosen_model = model.tasks[chosen.name]
+        return model.encoder
+    return model.tasks[chosen.name]
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """An encoder, or one with a head, as transformers or `linear_head` save it."""
     with quiet():
-        chosen_model.save_pretrained(folder, max_shard_size="1TB")
+        if is_linear_head(model):
+            save(model.encoder, folder, model)
+        elif is_part(model):
+            save(model, folder)
+        else:
+            model.save_pretrained(folder, max_shard_size="1TB")
 
 
 def _copy_tokenizer(base: Path, folder: Path) -> None:
@@ -171,6 +183,7 @@ def _record(made: Made, revision: str) -> dict[str, Any]:
         "overlap": as_record(made.overlap),
         "settings": made.settings,
         "steps": made.steps,
+        **({"selection": made.selection} if made.selection else {}),
         "command": made.command,
         "loss": "loss.tsv",
         "versions": made.versions,

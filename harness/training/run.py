@@ -27,6 +27,7 @@ from harness.training.order import Order, decided, process
 from harness.training.output import Made, write
 from harness.training.progress import Silent
 from harness.training.schedule import Share, make_schedule
+from harness.training.selection import Selection
 from harness.training.trainer import Settings, Told, run_steps
 from harness.training.workspace import WORK, alone, begin, check_target, finished
 
@@ -42,6 +43,8 @@ def train(order: Order, location: DataLocation, told: Told | None = None) -> Pat
         IncompleteError: no data, no space, no memory, a loss that is not finite.
     """
     check_target(order.out)
+    if order.dev is not None and process()[1] > 1:
+        raise UsageError("a step is chosen by one process: start one")
     _check_installed(adapters=order.lora is not None)
     sets = {card.name: read(card, location, order.max_examples) for card in order.cards}
     settings = decided(order, sets)
@@ -80,11 +83,16 @@ def _train(
         wrapped = None if order.lora is None else adapted(encoder, order.lora, seed=order.seed)
         steps = _steps(order, tasks)
         recipe = order.recipes[order.cards[0].name]
+        selection = None
+        if order.dev is not None:
+            selection = Selection(
+                order.dev, order.cards[0].name, tokenizer, folder=work, device=order.device
+            )
         curve = Curve(work / "loss.tsv") if first else Unwritten(work / "loss.tsv")
         run_steps(
             model,
             steps,
-            Settings(recipe, order.seed, order.dtype == "bfloat16", order.device),
+            Settings(recipe, order.seed, order.dtype == "bfloat16", order.device, selection),
             work,
             curve,
             told,
@@ -102,6 +110,7 @@ def _train(
                 overlap=measure(sets.values(), location, told.say),
                 steps=len(steps),
                 command=order.command,
+                selection=selection.record() if selection else None,
                 versions={"xharness": harness_version(), "libraries": _libraries()},
             )
             write(made, model, curve, work, order.out)
@@ -172,6 +181,7 @@ def _described(
             "objective": card.objective,
             "examples": len(sets[card.name].examples),
             "rows": len(tasks[card.name].features),
+            "cut": tasks[card.name].features.cut,
             "languages": sets[card.name].languages,
             "labels": list(sets[card.name].labels),
             "card": card.hash,

@@ -18,18 +18,20 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.cards.target_recipes import TargetRecipe
+from harness.checkpoint.heads import LINEAR
+from harness.checkpoint.loading import skeleton
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data import official
 from harness.data.load import DataLocation, Download
-from harness.errors import DataError, HarnessError, IncompleteError, RefusedError, UsageError
+from harness.errors import DataError, HarnessError, IncompleteError, UsageError
 from harness.io.cache import lock_of
 from harness.training.data.questions import MOST_MISPLACED
 from harness.training.data.reading import read
 from harness.training.data.sources import fetch
-from harness.training.heads import HeadSpec, make_model
 from harness.training.order import Order
 from harness.training.output import RECORD
 from harness.training.run import train
+from harness.training.selection import dev_downloads, dev_files, read_dev
 from harness.training.trainer import DONE, Told
 from harness.training.workspace import WORK
 
@@ -42,6 +44,7 @@ class Tuning:
 
     ``data``: training file → sha256. ``examples``: how many there are. ``folder``: where the tuned
     checkpoint lies. ``first``: the tuning that it goes on from, where its recipe has two stages.
+    ``dev``: file → sha256 of what a step is chosen on.
     The device decides no more than the last bits and is left out of its name.
     """
 
@@ -54,11 +57,12 @@ class Tuning:
     examples: int
     folder: Path
     first: Tuning | None = None
+    dev: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def all_data(self) -> dict[str, str]:
-        """Training file → sha256, of both stages."""
-        return {**(self.first.all_data if self.first else {}), **self.data}
+        """File → sha256, of both stages and of what a step is chosen on."""
+        return {**(self.first.all_data if self.first else {}), **self.data, **self.dev}
 
     @property
     def done(self) -> bool:
@@ -111,12 +115,11 @@ class TuningSettings:
 class Tunings:
     """The tunings that a plan needs, by recipe.
 
-    ``refused``, ``missing``: why there is none. ``downloads``: intermediate task → what is still
+    ``missing``: why there is none. ``downloads``: intermediate task → what is still
     to be downloaded for it, in a plan that downloads nothing.
     """
 
     planned: Mapping[str, Tuning] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     downloads: Mapping[str, list[Download]] = field(default_factory=dict)
 
@@ -135,14 +138,11 @@ def plan_tunings(
         DataError: data is not the official data.
         RefusedError: the checkpoint cannot be loaded.
     """
+    skeleton(checkpoint)
     planned: dict[str, Tuning] = {}
-    refused: dict[str, str] = {}
     missing: dict[str, str] = {}
     downloads: dict[str, list[Download]] = {}
     for recipe in recipes:
-        if why := no_head(checkpoint, recipe):
-            refused[recipe.name] = why
-            continue
         waiting = {} if download else _waiting(recipe, location)
         if waiting:
             downloads |= waiting
@@ -151,7 +151,7 @@ def plan_tunings(
             planned[recipe.name] = plan_tuning(checkpoint, recipe, settings, location)
         except IncompleteError as error:
             missing[recipe.name] = f"cannot be tuned: {error}"
-    return Tunings(planned, refused, missing, downloads)
+    return Tunings(planned, missing, downloads)
 
 
 def plan_tuning(
@@ -165,7 +165,8 @@ def plan_tuning(
     """
     card, before = recipe.card, recipe.first
     first = plan_tuning(checkpoint, before, settings, location) if before else None
-    data = fetch(card, location).digests
+    data = dict(fetch(card, location).digests)
+    dev = dev_files(recipe.select, location) if recipe.select else {}
     trained = "bfloat16" if settings.dtype == "bfloat16" else "float32"
     key = {
         "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
@@ -175,6 +176,7 @@ def plan_tuning(
         "seed": settings.seed,
         "dtype": trained,
         **({"first": first.folder.name} if first else {}),
+        **({"dev": dev} if dev else {}),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = location.cache / FOLDER / name
@@ -183,7 +185,16 @@ def plan_tuning(
     else:
         examples = len(read(card, location).examples)
     return Tuning(
-        checkpoint, recipe, settings.seed, trained, settings.device, data, examples, folder, first
+        checkpoint,
+        recipe,
+        settings.seed,
+        trained,
+        settings.device,
+        data,
+        examples,
+        folder,
+        first,
+        dev,
     )
 
 
@@ -191,6 +202,9 @@ def _waiting(recipe: TargetRecipe, location: DataLocation) -> dict[str, list[Dow
     """Intermediate task → what training would have to download first, of both stages."""
     stages = [stage for stage in (recipe.first, recipe) if stage is not None]
     found = {stage.train: planned_downloads(stage, location) for stage in stages}
+    if (select := recipe.select) is not None:
+        dev = dev_downloads(select, location)
+        found[recipe.train] = [*found[recipe.train], *dev]
     return {task: pending for task, pending in found.items() if pending}
 
 
@@ -205,27 +219,6 @@ def planned_downloads(recipe: TargetRecipe, location: DataLocation) -> list[Down
         absent = official.absent(card, card.split, card.languages, location)
         return [Download(piece.url or card.name, piece.size) for piece in absent]
     return []
-
-
-def no_head(checkpoint: Checkpoint, recipe: TargetRecipe) -> str:
-    """Why the checkpoint cannot be tuned by the recipe, or nothing; no weight is read.
-
-    Raises:
-        RefusedError: the checkpoint cannot be loaded either.
-    """
-    import torch
-
-    from harness.checkpoint.loading import quiet, skeleton
-
-    encoder = skeleton(checkpoint)
-    encoder.config._attn_implementation = "eager"
-    try:
-        with quiet(), torch.device("meta"):
-            head = HeadSpec("target", recipe.card.kind, labels=("first", "second"))
-            make_model(encoder, [head], {}, pad=0, seed=0)
-    except RefusedError as error:
-        return str(error).partition(":")[0]
-    return ""
 
 
 def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
@@ -254,13 +247,16 @@ def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
 def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
     """What rows measured on the tuned checkpoint say of it."""
     record = tuning.record
+    chosen = {key: one for key, one in record.get("selection", {}).items() if key != "scores"}
     return {
         "revision": checkpoint.revision,
         "recipe": tuning.recipe.name,
         "head": tuning.recipe.card.kind,
+        "head_class": LINEAR if checkpoint.linear_head else checkpoint.architecture,
         "data": tuning.all_data,
         "examples": tuning.examples,
         "steps": record["steps"],
+        **({"selection": chosen} if chosen else {}),
         "device": record["settings"]["device"],
         "libraries": record["versions"]["libraries"],
     }
@@ -269,10 +265,12 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
 def _train(tuning: Tuning, location: DataLocation, told: Told) -> None:
     checkpoint, card = tuning.checkpoint, tuning.recipe.card
     base = tuned(tuning.first, location, told) if tuning.first else checkpoint
+    select = tuning.recipe.select
     model = checkpoint.id if checkpoint.local else f"{checkpoint.id}@{checkpoint.revision}"
     order = Order(
         base=base,
         keep_head=tuning.first is not None,
+        dev=read_dev(select, location) if select else None,
         cards=[card],
         recipes={card.name: card.recipe},
         out=tuning.folder,

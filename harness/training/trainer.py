@@ -17,6 +17,7 @@ from harness.checkpoint.memory import keep_all_freed
 from harness.errors import HarnessError, IncompleteError, is_out_of_memory, one_line
 from harness.training.batches import Steps
 from harness.training.curve import Curve
+from harness.training.selection import Selection, restore, store
 
 DONE = "complete"  # a file in a saved step that is whole
 SAVES = 20  # a run saves about so many times, and at least
@@ -41,12 +42,16 @@ class Told(Interface):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the loop needs besides model and steps."""
+    """What the loop needs besides model and steps.
+
+    ``selection``: the best step is kept, in place of the last one.
+    """
 
     recipe: Recipe
     seed: int
     bf16: bool
     device: str
+    selection: Selection | None = None
 
 
 def run_steps(
@@ -65,9 +70,20 @@ def run_steps(
     curve.go_on_from(done)
     total = len(steps)
     told.started(done, total)
-    if done >= total:
-        _load(model, resume)
-        return
+    if settings.selection is not None:
+        settings.selection.go_on_from(done)
+    if resume is None or done < total:
+        _run(model, steps, settings, folder, curve, told)
+    else:
+        restore(model, resume)
+    if settings.selection is not None:
+        settings.selection.take(model)
+
+
+def _run(
+    model: Any, steps: Steps, settings: Settings, folder: Path, curve: Curve, told: Told
+) -> None:
+    resume = last_saved(folder)
     trainer = _trainer(model, steps, settings, folder, curve, told)
     try:
         with quiet():
@@ -180,6 +196,8 @@ def _trainer(
             self.cost = 0.0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if settings.selection is not None:
+                settings.selection.look(model, state.global_step, total)
             self.began = time.monotonic()
             if args.world_size == 1:  # several processes save together, by the number alone
                 since = self.began - self.saved
@@ -190,6 +208,8 @@ def _trainer(
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.saved = time.monotonic()
             self.cost = self.saved - self.began
+            if settings.selection is not None:
+                settings.selection.saved()
 
     class Scheduled(Trainer):
         """One item is one step; the order was fixed before."""
@@ -255,10 +275,10 @@ def _trainer(
             del state_dict
             if self.args.should_save and output_dir is not None:
                 Path(output_dir).mkdir(parents=True, exist_ok=True)
-                _store(self.model, Path(output_dir))
+                store(self.model, Path(output_dir))
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            _load(self.model if model is None else model, Path(resume_from_checkpoint))
+            restore(self.model if model is None else model, Path(resume_from_checkpoint))
 
     trainer = Scheduled(model=model, args=arguments, train_dataset=steps, callbacks=[Saving()])
     trainer.remove_callback(PrinterCallback)
@@ -301,16 +321,3 @@ def _saving(save: Callable[[], None], place: Path, number: int) -> None:
             f"step {number} cannot be saved to {place.parent} ({reason}); {state}: free space and "
             "run the same command again"
         ) from error
-
-
-def _store(model: Any, folder: Path) -> None:
-    from safetensors.torch import save_model
-
-    save_model(model, str(folder / "model.safetensors"))
-
-
-def _load(model: Any, folder: Path | None) -> None:
-    from safetensors.torch import load_model
-
-    assert folder is not None
-    load_model(model, str(folder / "model.safetensors"))

@@ -103,10 +103,11 @@ def test_what_is_found_in_other_languages(root: Path) -> None:
     assert found.difference.estimate.difference == pytest.approx(2 / 3 / 7)
 
 
-def test_contaminated_is_left_out(root: Path) -> None:
+@pytest.mark.parametrize("seen", ["demo_bitext", "demo_bitext/test"])
+def test_contaminated_is_left_out(seen: str, root: Path) -> None:
     hand_worked(root)
     submit(root, MANY, base=BASE, objective="extractive-qa", languages=["de"],
-           contaminated=["demo_bitext"])  # fmt: skip
+           contaminated=[seen])  # fmt: skip
     with pytest.raises(IncompleteError, match="not measured on a common task"):
         compare(
             MANY, BASE, Source(root / "leaderboard/results", read_submissions(root / "submissions"))

@@ -106,8 +106,13 @@ def test_every_place_says_the_same(seeds: Path, name: str, sides: tuple[str, str
         ]  # fmt: skip
         assert f"| {size(verdict)} {plain(verdict)}, **{word(verdict)}** |" in text
     # The page, in both orders.
-    (said,) = [one["said"] for one in page(seeds)["verdicts"] if (one["a"], one["b"]) == sides]
-    assert said == [line, told(verdict.mirrored())]
+    (there,) = [one for one in page(seeds)["verdicts"] if (one["a"], one["b"]) == sides]
+    assert there["said"] == [line, told(verdict.mirrored())]
+    both = f"{plain(verdict)}, simultaneous {simultaneous(verdict)}"
+    assert there["mean"][0][:3] == [size(verdict), both, word(verdict)]
+    ends = [verdict.estimate, verdict.low, verdict.high, verdict.family_low, verdict.family_high]
+    assert there["mean"][0][3:] == pytest.approx(ends, abs=1e-6)
+    assert there["against"] == [f"{size(verdict)} {both}", word(verdict)]
     # The commands.
     assert f"{name}: {line} " in run(seeds, "contrast", "--root", seeds)
     assert f"recall@10, demo_bitext: {line} " in run(seeds, "compare", *sides, "--root", seeds)
@@ -152,7 +157,7 @@ def test_the_languages_say_the_same(seeds: Path) -> None:
     for part in one.difference.languages:
         verdict = one.difference.line_verdict(part)
         cells = [size(verdict), plain(verdict), word(verdict)]
-        assert lines[f"{part.task} {part.name}"][0][3:] == cells
+        assert lines[f"{part.task} {part.name}"][0][:3] == cells
         assert (
             f"| {NAMES_OF[part.name]} | {cells[0]} | {cells[1]} | {p_value(part.q)} | {cells[2]} |"
             in text

@@ -136,11 +136,15 @@ def test_difference_of_two_checkpoints(browser: Browser, url: str) -> None:
         " [+50.00, +50.00], simultaneous [+50.00, +50.00], p = 0.136, Holm p = 1.000,"
         " at chance in 2 of 2. Mean of demo_bitext in 2 languages."
     )
-    assert cells(browser, "differences", 0) == ["German", "Swahili"]
-    assert cells(browser, "differences", 5) == ["+100.00", "0.00"]
-    assert cells(browser, "differences", 6) == ["[+100.00, +100.00]", "[0.00, 0.00]"]
+    # The mean stands first, with the simultaneous interval of its family beside the plain one.
+    assert cells(browser, "differences", 0) == ["mean", "German", "Swahili"]
+    assert cells(browser, "differences", 5) == ["+50.00", "+100.00", "0.00"]
+    intervals = ["[+50.00, +50.00]", "[+100.00, +100.00]", "[0.00, 0.00]"]
+    assert cells(browser, "differences", 6) == intervals
+    mean = browser.run("document.querySelector('#differences tr.whole').cells[6].textContent")
+    assert mean == "[+50.00, +50.00]simultaneous [+50.00, +50.00]"
     choose(browser, "a", "nli")
-    assert cells(browser, "differences", 5) == ["+25.00", "+25.00"]
+    assert cells(browser, "differences", 5) == ["+25.00", "+25.00", "+25.00"]
     assert "not known (at chance): +25.00" in browser.run(
         "document.getElementById('verdict').textContent"
     )
@@ -159,7 +163,7 @@ def test_difference_of_two_checkpoints(browser: Browser, url: str) -> None:
 def test_what_was_chosen_is_in_the_address(browser: Browser, url: str) -> None:
     browser.open(f"{url}#track=frozen&language=sw&a=multilingual-qa&b=english-qa")
     assert browser.run("document.getElementById('language').value") == "sw"
-    assert cells(browser, "differences", 5) == ["+50.00"]
+    assert cells(browser, "differences", 5) == ["+50.00", "+50.00"]
     choose(browser, "b", "base")
     assert "b=base" in browser.run("location.hash")
 

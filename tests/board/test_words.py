@@ -21,6 +21,7 @@ from harness.statistics.verdict import Adjusted, Evidence, judge, unanswered
         (None, (0.5, 0.5, 0.5), 2),
         (None, (0.0, 0.0, 0.0), 2),
         (1e-7, (1e-7, 0.0, 0.0), 6),
+        (0.0018, (-0.0073, -0.0149, -4e-9), 2),  # half of the last decimal would read as zero
     ],
 )
 def test_decimals(se: float | None, values: tuple[float, ...], places: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness import evaluate
-from harness.checkpoint import loading, trial
+from harness.checkpoint import skeleton, trial
 from harness.checkpoint.resolve import resolve
 from harness.checkpoint.snapshot import Snapshot
 from harness.errors import HarnessError, RefusedError
@@ -440,6 +440,6 @@ def test_an_adapter_that_chooses_by_an_expression(
 def test_a_model_of_endless_parts(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "MOST_PARTS", 20)
+    monkeypatch.setattr(skeleton, "MOST_PARTS", 20)
     folder = copied(sound, "bert", tmp_path / "m")
     check(outcome(folder, tmp_path), 4, "a model of more than 20 parts")

@@ -136,7 +136,7 @@ def test_training_texts_are_cut_as_if_they_were_read_whole(checkpoint: Checkpoin
     assert cut.ids == tokenizer.backend.encode(*pair).ids
     words = ["ferry"] * 2_000
     with pytest.raises(DataError, match=r"10,000 characters"):
-        tokenizer.encode([words], max_length=24, words=True)
+        tokenizer.encode([words], max_length=24)
 
 
 def test_portions_keep_order_and_hold_at_least_one_text() -> None:

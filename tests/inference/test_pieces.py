@@ -22,7 +22,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def length(tokenizer: Tokenizer, word: str) -> int:
-    return len(tokenizer.encode([[word]], special_tokens=False, words=True)[0].ids)
+    return len(tokenizer.encode([[word]], special_tokens=False)[0].ids)
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,7 +35,7 @@ def test_every_word_is_in_one_piece(tokenizer: Tokenizer, sentences: list[list[s
     number = 0
     for sentence in sentences:
         for word in sentence:
-            ids = tokenizer.encode([[word]], special_tokens=False, words=True)[0].ids
+            ids = tokenizer.encode([[word]], special_tokens=False)[0].ids
             expected = ids if 0 < len(ids) <= 8 else [tokenizer.special["unk_token"]]
             first = begin[pieces.piece[number]] + pieces.place[number]
             assert whole.tokens[first : first + len(expected)].tolist() == expected
@@ -44,7 +44,7 @@ def test_every_word_is_in_one_piece(tokenizer: Tokenizer, sentences: list[list[s
 
 def test_a_short_sentence_is_as_the_tokenizer_makes_it(tokenizer: Tokenizer) -> None:
     sentence = ["the", "red", "house"]
-    (encoding,) = tokenizer.encode([sentence], words=True)
+    (encoding,) = tokenizer.encode([sentence])
     pieces = make_pieces(tokenizer, [sentence], 64)
     assert pieces.sequences.tokens.tolist() == encoding.ids
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,11 +64,11 @@ def test_what_fits() -> None:
 
 
 def asked(parameters: int, **changes: object) -> dict[str, object]:
-    given = {
-        "slug": "x", "model": "org/x; rm -rf /", "revision": "a" * 40, "parameters": parameters,
-        "suite": "xtreme-r", "protocol": "standard", "tasks": ["tatoeba"], "namespace": "me",
-    } | changes  # fmt: skip
-    return request(**given)  # type: ignore[arg-type]
+    attempt = Attempt(
+        model="org/x; rm -rf /", revision="a" * 40, status="pending", parameters=parameters
+    )
+    given: dict[str, Any] = {"suite": "xtreme-r", "protocol": "standard", "tasks": ["tatoeba"]}
+    return request("x", attempt, **(given | {"namespace": "me"} | changes))
 
 
 def test_a_job_has_no_secret_and_no_text_of_others_in_its_script() -> None:

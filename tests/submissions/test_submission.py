@@ -13,6 +13,7 @@ from harness.submissions.submission import (
     base_of,
     contamination,
     find_slug,
+    is_contaminated,
     kind_of,
     overlap_words,
     read_submissions,
@@ -92,6 +93,31 @@ def test_contamination_is_inherited(tmp_path: Path) -> None:
     assert base_of("c", found) == "b"
 
 
+def test_contamination_knows_the_split(tmp_path: Path) -> None:
+    write(tmp_path, "a", "model: org/a\nobjective: paraphrase\nlanguages: [en]\n"
+          "contaminated: [pawsx/dev, mlqa/dev]\noverlap: {pawsx: {half: {en: 0.5}}}\n")  # fmt: skip
+    write(tmp_path, "b", "model: org/b\nbase: org/a\nobjective: paraphrase\nlanguages: [en]\n"
+          "contaminated: [pawsx]\n")  # fmt: skip
+    found = read_submissions(tmp_path)
+    seen = contamination("a", found)
+    assert seen == {"pawsx/dev", "pawsx/half", "mlqa/dev", "mlqa_cross/dev"}
+    splits = {split: is_contaminated(seen, "pawsx", split) for split in ("test", "dev", "half")}
+    assert splits == {"test": False, "dev": True, "half": True}
+    # The whole task says it of all of its splits.
+    assert contamination("b", found) == {"pawsx", "mlqa/dev", "mlqa_cross/dev"}
+    assert is_contaminated(contamination("b", found), "pawsx", "test")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [("pawsx/train", "split of pawsx 'train'"), ("wikiann/dev", "split"), ("pawsy/dev", "pawsx")],
+)
+def test_a_split_that_is_none_is_refused(task: str, message: str, tmp_path: Path) -> None:
+    write(tmp_path, "x", f"model: org/x\nobjective: none\ncontaminated: [{task}]\n")
+    with pytest.raises(DataError, match=rf"submissions/x\.yaml:3: contaminated.*{message}"):
+        read_submissions(tmp_path)
+
+
 def test_what_was_measured_counts_above_one_percent(tmp_path: Path) -> None:
     write(tmp_path, "a", "model: org/a\nobjective: mlm\nlanguages: [en]\noverlap:\n"
           "  tatoeba: {test: {de: 0.01}}\n"
@@ -100,8 +126,8 @@ def test_what_was_measured_counts_above_one_percent(tmp_path: Path) -> None:
     write(tmp_path, "b", "model: org/b\nbase: org/a\nobjective: nli\nlanguages: [en]\n")
     found = read_submissions(tmp_path)
     assert found["a"].contaminated == []
-    assert found["a"].measured == {"xquad"}
-    assert contamination("a", found) == contamination("b", found) == {"xquad", "lareqa"}
+    assert found["a"].measured == {"xquad/test"}
+    assert contamination("a", found) == contamination("b", found) == {"xquad/test", "lareqa/test"}
     assert validated(parse(as_yaml(found["a"]).encode(), "a"), Submission) == found["a"]
     assert "overlap" not in as_yaml(found["b"])
     assert overlap_words(found["a"].overlap) == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,15 @@ def words(tokenizer: Any) -> Any:
     )
     tokens = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
     return make_tokenizer(made, tokens)
+
+
+class Bounds:
+    """The configuration of a model that any length fits."""
+
+    type_vocab_size = 1
+
+    def get_text_config(self, *, decoder: bool) -> Any:
+        return self
 
 
 def test_window_labels_by_hand() -> None:
@@ -138,6 +149,40 @@ def test_the_first_piece_of_a_word_carries_its_tag(bert: tuple[Any, Any]) -> Non
     assert tags[0] == tags[-1] == IGNORED
     batch = _tensors(TaskData("tagging", features, made, 0.15), np.array([0]), rng())
     assert batch["labels"].shape == batch["input_ids"].shape
+
+
+def test_a_long_sentence_is_several_rows_and_every_word_has_its_tag() -> None:
+    made = Codec(
+        words(None), SimpleNamespace(config=Bounds(), named_modules=list), Recipe(max_length=8)
+    )
+    sentences = [
+        Tagged("1", "en", tuple("abcdefgh"), tuple(range(8))),
+        Tagged("2", "en", ("a", "\u200b"), (3, 4)),
+    ]
+    features = encode("tagging", sentences, made)
+    # Six words fit beside [CLS] and [SEP]; a word without a token is [UNK].
+    begin = features.sides[0].begin
+    rows = [features.sides[0].tokens[a:b].tolist() for a, b in pairwise(begin)]
+    assert rows == [[2, 4, 5, 6, 7, 8, 9, 3], [2, 10, 11, 3], [2, 4, 1, 3]]
+    none = IGNORED
+    assert features.labels["labels"].tolist() == [
+        none, 0, 1, 2, 3, 4, 5, none, none, 6, 7, none, none, 3, 4, none,
+    ]  # fmt: skip
+    assert features.sources.tolist() == [0, 0, 1]
+    assert features.cut == 0
+
+
+def test_the_longer_text_of_a_pair_is_cut_and_counted() -> None:
+    made = Codec(
+        words(None), SimpleNamespace(config=Bounds(), named_modules=list), Recipe(max_length=8)
+    )
+    pairs = [("a b c d e f g", "h"), ("a", "b c d e f g"), ("a b", "c d")]
+    examples = [Classified(str(at), "en", *pair, 0) for at, pair in enumerate(pairs)]
+    features = encode("classification", examples, made)
+    begin = features.sides[0].begin
+    rows = [features.sides[0].tokens[a:b].tolist() for a, b in pairwise(begin)]
+    assert rows == [[2, 4, 5, 6, 7, 3, 11, 3], [2, 4, 3, 5, 6, 7, 8, 3], [2, 4, 5, 3, 6, 7, 3]]
+    assert features.cut == 2
 
 
 def test_equal_texts_have_equal_numbers(bert: tuple[Any, Any]) -> None:

@@ -20,10 +20,10 @@ from harness.training import target
 from harness.training.target import (
     Tuning,
     TuningSettings,
-    no_head,
     plan_tuning,
     plan_tunings,
     planned_downloads,
+    provenance,
     tuned,
 )
 from harness.training.trainer import warmup_steps
@@ -54,11 +54,15 @@ def location(tmp_path: Path) -> Iterator[DataLocation]:
 
 
 def planned(
-    folder: Path, location: DataLocation, recipe: str = "demo_span", seed: int = 0
+    folder: Path,
+    location: DataLocation,
+    recipe: str = "demo_span",
+    seed: int = 0,
+    base: str = "bert",
 ) -> Tuning:
     """The tuning of a tiny checkpoint."""
     if not folder.exists():
-        build("bert", folder)
+        build(base, folder)
     recipes = read_target_recipes()
     return plan_tuning(resolve(str(folder)), recipes[recipe], TuningSettings(seed), location)
 
@@ -220,14 +224,18 @@ def test_what_is_to_be_downloaded_is_said_without_a_connection(
     assert not found.planned
 
 
-def test_what_cannot_have_a_head_is_refused_for_it_alone(
+def test_a_head_that_transformers_lacks_is_ours_and_said(
     location: DataLocation, tmp_path: Path
 ) -> None:
-    checkpoint = resolve(str(build("mt5", tmp_path / "mt5")))
-    recipes = read_target_recipes()
-    assert "span head" in no_head(checkpoint, recipes["demo_span"])
-    assert no_head(checkpoint, recipes["demo_pairs"]) == ""
-    both = [recipes["demo_span"], recipes["demo_pairs"]]
-    found = plan_tunings(checkpoint, both, TuningSettings(), location)
-    assert list(found.planned) == ["demo_pairs"]
-    assert list(found.refused) == ["demo_span"]
+    tuning = planned(tmp_path / "mt5", location, base="mt5")
+    watcher = Watcher()
+    checkpoint = tuned(tuning, location, watcher)
+    (note,) = tuning.record["tasks"]["tiny_qa"]["notes"]
+    assert note.startswith("transformers has no span head")
+    assert any(note in said for said in watcher.said)
+    assert checkpoint.remarks == (note,)
+    assert provenance(tuning, checkpoint)["head_class"] == "xharness_head"
+    own = planned(tmp_path / "bert", location)
+    assert (
+        provenance(own, tuned(own, location, watcher))["head_class"] == "BertForQuestionAnswering"
+    )

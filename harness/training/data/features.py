@@ -14,6 +14,7 @@ from harness.checkpoint.layers import max_positions
 from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import DataError, RefusedError
 from harness.inference.batching import pad_id
+from harness.inference.pieces import make_pieces
 from harness.inference.reader import takes_token_types
 from harness.inference.sequences import TEXTS_PER_CALL, Sequences, encoded, flat
 from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
@@ -38,6 +39,11 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    @property
+    def cut(self) -> int:
+        """Sequences that lost tokens for their length."""
+        return sum(side.cut for side in self.sides)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -138,7 +144,7 @@ def _none_position(ids: npt.NDArray[np.int32], tokenizer: Tokenizer) -> int:
 
 
 def classification_features(examples: Sequence[Classified], codec: Codec) -> Features:
-    """One text or a pair, cut to the longest (the longer text first)."""
+    """One text or a pair; of a pair that is too long the longer text is cut, as in XTREME."""
     firsts = [one.first for one in examples]
     seconds = [one.second for one in examples]
     paired = seconds[0] is not None
@@ -164,31 +170,21 @@ def choice_features(examples: Sequence[Choice], codec: Codec) -> Features:
 
 
 def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
-    """Words cut into tokens; the first token of a word carries its tag, the others none."""
+    """Pieces of sentences as they are measured: every word is in one, long sentences in several.
+
+    The first token of a word carries its tag, the others none.
+    """
     limit = codec.length(codec.recipe.max_length)
-    tokens: list[npt.NDArray[np.int32]] = []
-    tags: list[npt.NDArray[np.int32]] = []
-    for begin in range(0, len(examples), TEXTS_PER_CALL):
-        part = examples[begin : begin + TEXTS_PER_CALL]
-        found = codec.tokenizer.encode(
-            [list(one.words) for one in part], max_length=limit, words=True
-        )
-        for encoding, one in zip(found, part, strict=True):
-            words = encoding.word_ids
-            tokens.append(np.asarray(encoding.ids, dtype=np.int32))
-            tags.append(
-                np.asarray(
-                    [
-                        IGNORED
-                        if word is None or (at > 0 and words[at - 1] == word)
-                        else one.tags[word]
-                        for at, word in enumerate(words)
-                    ],
-                    dtype=np.int32,
-                )
-            )
-    joined = np.concatenate(tags) if tags else np.zeros(0, dtype=np.int32)
-    return Features((flat(tokens, None),), {"labels": joined}, np.arange(len(examples)))
+    pieces = make_pieces(codec.tokenizer, [one.words for one in examples], limit)
+    sequences = pieces.sequences
+    tags = np.full(len(sequences.tokens), IGNORED, dtype=np.int32)
+    tags[sequences.begin[pieces.piece] + pieces.place] = [
+        tag for one in examples for tag in one.tags
+    ]
+    sentence = np.repeat(np.arange(len(examples)), [len(one.words) for one in examples])
+    sources = np.zeros(len(sequences.lengths), dtype=np.int64)
+    sources[pieces.piece] = sentence
+    return Features((sequences,), {"labels": tags}, sources)
 
 
 def matched_features(examples: Sequence[Matched], codec: Codec) -> Features:

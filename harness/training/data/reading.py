@@ -42,7 +42,11 @@ def read(card: IntermediateCard, location: DataLocation, most: int | None = None
     Raises:
         IncompleteError: no files. DataError: not the official schema, or no examples at all.
     """
-    files = fetch(card, location)
+    return read_files(card, fetch(card, location), most)
+
+
+def read_files(card: IntermediateCard, files: Files, most: int | None = None) -> TrainingSet:
+    """A task's examples from files that were fetched; as for `read`."""
     notes: list[str] = []
     labels = list(card.labels)
     found = READERS[card.source.format](card, files, labels, notes)

@@ -36,8 +36,7 @@ def fetch(card: IntermediateCard, location: DataLocation) -> Files:
         IncompleteError: a file cannot be had by any route.
         DataError: a file is not the official one.
     """
-    part = card.source.splits[card.split]
-    own: dict[str, Columns] = {role: file.columns for role, file in part.files.items()}
+    own = _columns(card)
     if card.source.package:
         found = folder.find(card, card.split, card.languages, task_root(), "package")
         return _whole(card, found, own, "")
@@ -50,19 +49,35 @@ def fetch(card: IntermediateCard, location: DataLocation) -> Files:
     if not found.failures:
         return _whole(card, found, own, "")
     why = "not in the cache: run it once without --offline" if location.offline else _first(found)
-    if part.hub is None:
+    if card.source.splits[card.split].hub is None:
         return _whole(card, found, own, why)
-    source = Hub(id=part.hub.id, revision=part.hub.revision, files=part.hub.files)
     try:
-        revision = hub.commit(source, location, offline=location.offline)
+        return mirrored(card, location)
     except Unavailable as error:
         return _whole(card, found, own, f"{why}; hub: {error}")
+
+
+def mirrored(card: IntermediateCard, location: DataLocation) -> Files:
+    """The files of a card's data set on the Hub.
+
+    Raises:
+        Unavailable: a file cannot be had, or the card names no such data set.
+    """
+    part, own = card.source.splits[card.split], _columns(card)
+    if part.hub is None:
+        raise Unavailable(f"{card.name} names no data set on the Hub")
+    source = Hub(id=part.hub.id, revision=part.hub.revision, files=part.hub.files)
+    revision = hub.commit(source, location, offline=location.offline)
     pinned = source.model_copy(update={"revision": revision})
-    mirrored = hub.fetch(card, pinned, card.split, card.languages, location, location.offline)
-    if mirrored.failures:
-        return _whole(card, found, own, f"{why}; hub: {_first(mirrored)}")
+    found = hub.fetch(card, pinned, card.split, card.languages, location, location.offline)
+    if found.failures:
+        raise Unavailable(_first(found))
     columns = {role: part.hub.columns.get(role, own.get(role, {})) for role in part.hub.files}
-    return _whole(card, mirrored, columns, "", f"{part.hub.id}@{revision}")
+    return _whole(card, found, columns, "", f"{part.hub.id}@{revision}")
+
+
+def _columns(card: IntermediateCard) -> dict[str, Columns]:
+    return {role: file.columns for role, file in card.source.splits[card.split].files.items()}
 
 
 def _first(found: Fetched) -> str:

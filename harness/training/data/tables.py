@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.cards.training import Columns, IntermediateCard
@@ -46,34 +47,39 @@ def read_table(card: IntermediateCard, files: Files, labels: list[str], notes: l
                     skipped += 1
                     continue
                 item = f"{role}:{number}"
-                examples.append(_example(card, item, lang, record, columns, value, labels, place))
+                row = _Row(record, columns, place)
+                examples.append(_example(card, item, lang, row, value, labels))
         found[lang] = examples
     if skipped:
         notes.append(f"{skipped} without a label left out")
     return found
 
 
-def _example(
-    card: IntermediateCard,
-    item: str,
-    lang: str,
-    record: Any,
-    columns: Columns,
-    value: str,
-    labels: Sequence[str],
-    place: str,
-) -> Example:
-    def text(name: str) -> str:
-        return " ".join(texts(record, columns[name], place))
+@dataclass(frozen=True)
+class _Row:
+    record: Any
+    columns: Columns
+    place: str  # file and line, for messages
 
+    def texts(self, name: str) -> list[str]:
+        return texts(self.record, self.columns[name], self.place)
+
+    def text(self, name: str) -> str:
+        return " ".join(self.texts(name))
+
+
+def _example(
+    card: IntermediateCard, item: str, lang: str, row: _Row, value: str, labels: Sequence[str]
+) -> Example:
     if card.kind == "mlm":
-        return Text(item, lang, text("text"))
+        return Text(item, lang, row.text("text"))
     if card.kind == "classification":
-        second = text("second") if "second" in columns else None
-        label = _label(card, value, labels, place)
-        return Classified(item, lang, text("first"), second, label)
-    choices = tuple(texts(record, columns["choices"], place))
-    return Choice(item, lang, text("prompt"), choices, _position(card, value, choices, place))
+        second = row.text("second") if "second" in row.columns else None
+        label = _label(card, value, labels, row.place)
+        return Classified(item, lang, row.text("first"), second, label)
+    choices = tuple(row.texts("choices"))
+    position = _position(card, value, choices, row.place)
+    return Choice(item, lang, row.text("prompt"), choices, position)
 
 
 def _rows(card: IntermediateCard, files: Files, lang: str, role: str) -> list[tuple[str, Any]]:

@@ -1,0 +1,200 @@
+"""Intermediate tasks by target tasks: what each training did to each target, and the best of them.
+
+The table of Phang et al. 2020 (arXiv 2005.13013). Their figure for the best intermediate task of
+each target is chosen and measured on the same data; here it stands beside one that is chosen on one
+half of the items and measured on the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.analysis.best import Best, best_per_target
+from harness.analysis.entries import Entry, Result
+from harness.analysis.gains import (
+    RESAMPLED,
+    Gain,
+    Source,
+    adjusted,
+    against_base,
+    mean_verdict,
+    sides,
+)
+from harness.analysis.targets import Target, measured, results_at
+from harness.cards.task import RETRIEVAL, read_card, read_suites
+from harness.statistics.verdict import Verdict
+
+PAPER = ("xtreme-r", "xtreme")  # suites whose tasks are the columns
+# Objective → the kinds of target, or the targets, that train the same thing.
+SAME_KIND: Mapping[str, frozenset[str]] = {
+    "extractive-qa": frozenset({"span_qa"}),
+    "tagging": frozenset({"tagging"}),
+    "commonsense": frozenset({"multiple_choice"}),
+    "nli": frozenset({"xnli"}),
+    "paraphrase": frozenset({"pawsx"}),
+    "qa-dual-encoder": frozenset({"passages"}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A variant less its base on one target.
+
+    ``contaminated``: the variant or its base was trained on the target's data, so that the figure
+    is shown and used nowhere; ``same``: it was trained for the target's own kind of task.
+    """
+
+    gain: Gain
+    contaminated: bool
+    same: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """An intermediate task. ``mean``: over the table's basis; None where ``why`` says why not."""
+
+    entry: Entry
+    cells: Mapping[Target, Cell]
+    mean: Verdict | None
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTable:
+    """The variants of one base by target tasks.
+
+    ``level``: what the base scores; ``targets``: the columns, those that nobody measured too;
+    ``basis``: those that the mean is over, one for each task with a pair that is not contaminated.
+    """
+
+    base: Entry
+    level: Mapping[Target, Result]
+    targets: tuple[Target, ...]
+    basis: tuple[Target, ...]
+    lines: tuple[Line, ...]
+    best: Best
+
+
+def target_tables(
+    shown: Sequence[Entry],
+    entries: Sequence[Entry],
+    gains: Sequence[Gain],
+    results: Path,
+    kept: Path | None = None,
+) -> tuple[TargetTable, ...]:
+    """A table for every base with a measured variant. ``results``, ``kept``: as for `differ`."""
+    by_slug = {entry.slug: entry for entry in entries}
+    variants: dict[str, list[Entry]] = {}
+    for entry in shown:
+        if entry.base is not None and measured(entry) and measured(by_slug[entry.base]):
+            variants.setdefault(entry.base, []).append(entry)
+    many = sum(map(len, variants.values())) > RESAMPLED
+    source = Source((), None if many else results, kept)
+    return tuple(
+        _table(by_slug[slug], sorted(members, key=lambda one: one.title), gains, source)
+        for slug, members in variants.items()
+    )
+
+
+def _table(
+    base: Entry, variants: Sequence[Entry], gains: Sequence[Gain], source: Source
+) -> TargetTable:
+    level = measured(base)
+    cells: dict[str, dict[Target, Cell]] = {entry.slug: {} for entry in variants}
+    for target in level:
+        for cell in _column(base, variants, target, gains, source):
+            cells[cell.gain.entry.slug][target] = cell
+    found = {target for of_variant in cells.values() for target in of_variant}
+    columns = _columns(found)
+    clean: dict[str, tuple[Target, dict[str, Gain]]] = {}
+    for target in columns:
+        usable = {
+            slug: of_variant[target].gain
+            for slug, of_variant in cells.items()
+            if target in of_variant and not of_variant[target].contaminated
+        }
+        if usable:
+            clean.setdefault(target.task, (target, usable))
+    basis = tuple(target for target, _ in clean.values())
+    lines = tuple(_line(base, entry, cells[entry.slug], basis, gains) for entry in variants)
+    best = best_per_target(base, dict(clean.values()), source)
+    return TargetTable(base, level, columns, basis, lines, best)
+
+
+def _columns(found: Collection[Target]) -> tuple[Target, ...]:
+    """The paper's targets in their order, where one of them was measured; then what else was."""
+    suites = read_suites()
+    paper = dict.fromkeys(one.task for name in PAPER for one in suites.get(name, ()))
+    there = {target.task for target in found}
+    usual = [
+        Target(task, "frozen" if read_card(task).kind in RETRIEVAL else "tuned")
+        for task in (paper if there & paper.keys() else ())
+    ]
+    return tuple(dict.fromkeys([*usual, *sorted(found)]))
+
+
+def _column(
+    base: Entry, variants: Sequence[Entry], target: Target, gains: Sequence[Gain], source: Source
+) -> list[Cell]:
+    """The variants that were measured on a target, with the board's own verdict where it has one.
+
+    The other differences are adjusted over the column; those of contaminated pairs are not.
+    """
+    known = {
+        gain.entry.slug: gain
+        for gain in gains
+        if not target.apart and (gain.track, gain.tasks) == (target.track, (target.task,))
+    }
+    found: list[Gain] = []
+    new: list[Gain] = []
+    for entry in variants:
+        if (mine := measured(entry).get(target)) is None:
+            continue
+        if entry.slug not in known:
+            verdict, difference = against_base(
+                entry, base, [target.label], results_at([target]), source
+            )
+            gain = Gain(entry, base, target.track, mine.metric, (target.task,), verdict, difference)
+            (found if _contaminated(base, mine, target) else new).append(gain)
+    gains_of = {gain.entry.slug: gain for gain in [*found, *adjusted(new)]} | known
+    return [
+        Cell(gains_of[entry.slug], _contaminated(base, mine, target), _same_kind(entry, mine))
+        for entry in variants
+        for mine in [measured(entry).get(target)]
+        if mine is not None
+    ]
+
+
+def _contaminated(base: Entry, mine: Result, target: Target) -> bool:
+    return mine.contaminated or measured(base)[target].contaminated
+
+
+def _same_kind(entry: Entry, mine: Result) -> bool:
+    objective = entry.submission.objective if entry.submission is not None else "none"
+    return bool(SAME_KIND.get(objective, frozenset()) & {mine.card.kind, mine.card.name})
+
+
+def _line(
+    base: Entry,
+    entry: Entry,
+    cells: Mapping[Target, Cell],
+    basis: Sequence[Target],
+    gains: Sequence[Gain],
+) -> Line:
+    missing = [target.task for target in basis if target not in cells]
+    seen = [target.task for target in basis if target in cells and cells[target].contaminated]
+    parts = [f"{what}: {', '.join(tasks)}" for what, tasks in
+             (("missing", missing), ("contaminated", seen)) if tasks]  # fmt: skip
+    if parts or not basis:
+        return Line(entry, cells, None, "; ".join(parts) or "no target without contamination")
+    if len(basis) == 1:
+        return Line(entry, cells, cells[basis[0]].gain.verdict)
+    for gain in gains:
+        same = {Target(task, gain.track) for task in gain.tasks} == set(basis)
+        if gain.entry.slug == entry.slug and same:
+            return Line(entry, cells, gain.verdict)
+    labels, results_of = [target.label for target in basis], results_at(basis)
+    of = sides(entry, base, labels, results_of)
+    return Line(entry, cells, mean_verdict(results_of(entry), results_of(base), labels, of))

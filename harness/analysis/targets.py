@@ -1,0 +1,56 @@
+"""The targets of the paper's table: a task in a track, and what a checkpoint has there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from harness.analysis.entries import Entry, Result, seed_mean
+
+# Notes of rows that are whole but not ranked, and comparable with rows of the same notes.
+COMPARABLE = ("split ", "target recipe ", "target data ")
+
+
+class Target(NamedTuple):
+    """A column: a task in a track; ``apart``: why its rows are not ranked, or nothing."""
+
+    task: str
+    track: str
+    apart: str = ""
+
+    @property
+    def label(self) -> str:
+        """The column's name, which no other one has."""
+        return ", ".join([self.task, self.track, *([self.apart] if self.apart else [])])
+
+
+def measured(entry: Entry) -> dict[Target, Result]:
+    """Target → a checkpoint's result on it, the mean over seeds; of a variant, over its members."""
+    if entry.members:
+        each = [measured(one) for one in entry.members]
+        return {
+            target: seed_mean([one[target] for one in each])
+            for target in each[0]
+            if all(target in one for one in each)
+        }
+    seeds: dict[Target, dict[int, Result]] = {}
+    for result in entry.results:
+        if not result.missing and all(note.startswith(COMPARABLE) for note in result.notes):
+            target = Target(result.task, result.track, "; ".join(result.notes))
+            # Only tuning draws anything: elsewhere a seed is a name.
+            seed = result.seed if result.track == "tuned" else 0
+            seeds.setdefault(target, {}).setdefault(seed, result)
+    return {
+        target: seed_mean([of_target[seed] for seed in sorted(of_target)])
+        for target, of_target in seeds.items()
+    }
+
+
+def results_at(targets: Sequence[Target]) -> Callable[[Entry], Mapping[str, Result]]:
+    """A checkpoint's results on some targets, by their labels."""
+
+    def results_of(entry: Entry) -> Mapping[str, Result]:
+        found = measured(entry)
+        return {target.label: found[target] for target in targets}
+
+    return results_of

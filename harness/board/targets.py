@@ -1,0 +1,99 @@
+"""The page of intermediate tasks by target tasks: the paper's table, as measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.analysis.gather import Board
+from harness.analysis.published import Figure
+from harness.analysis.target_table import Cell, Line, TargetTable
+from harness.analysis.targets import Target
+from harness.board.markdown import Raw, cell, environment, table, unbroken
+from harness.board.pages import named, scored
+from harness.board.words import adjusted_p, plain, points, size, word
+from harness.cards.task import read_card
+from harness.statistics.verdict import Verdict
+
+NOT_MEASURED = "not measured"
+AFTER, BEFORE = "X-STILTs (XLM-R large)", "XLM-R large"  # tasks/published.yaml's names
+
+
+def write(board: Board) -> str:
+    """`leaderboard/targets.md`."""
+    return environment().get_template("targets.md.j2").render(
+        tables=[_section(one) for one in board.targets], published=_published(board.published)
+    )  # fmt: skip
+
+
+def _section(found: TargetTable) -> dict[str, object]:
+    titles = [_title(target) for target in found.targets]
+    none: list[object] = ["none (the base), score in %"]
+    none += [
+        scored(found.level[target].macro) if target in found.level else NOT_MEASURED
+        for target in found.targets
+    ]
+    rows = [[*none, "—"], *(_line(line, found.targets) for line in found.lines)]
+    return {
+        "title": found.base.title,
+        "basis": ", ".join(_title(target) for target in found.basis),
+        "table": table(("intermediate task", *titles, "mean"), rows),
+        "best": _best(found),
+    }
+
+
+def _title(target: Target) -> str:
+    apart = f"; {target.apart}" if target.apart else ""
+    return f"{read_card(target.task).title} ({target.track}{apart})"
+
+
+def _line(line: Line, targets: Sequence[Target]) -> list[object]:
+    cells = [_cell(line.cells[one]) if one in line.cells else NOT_MEASURED for one in targets]
+    return [named(line.entry), *cells, line.why if line.mean is None else _told(line.mean)]
+
+
+def _cell(found: Cell) -> Raw:
+    marks = " †" * found.contaminated + " ‡" * found.same
+    return Raw(f"{_told(found.gain.verdict)}{marks}")
+
+
+def _told(verdict: Verdict) -> Raw:
+    """The difference with its plain interval, the p-value in its family, and the word for it."""
+    said = f"{unbroken(cell(adjusted_p(verdict)))}, {cell(word(verdict))}"
+    return Raw(f"**{size(verdict)}** {unbroken(plain(verdict))}, {said}")
+
+
+def _best(found: TargetTable) -> Raw | None:
+    """The best per target, naive and honest, target by target and in the mean."""
+    best = found.best
+    if not best.naive:
+        return None
+    titles = {line.entry.slug: line.entry.title for line in found.lines}
+    rows: list[tuple[object, ...]] = []
+    for target, gain in best.naive.items():
+        honest = best.honest.get(target)
+        rows.append((
+            _title(target), gain.entry.title, size(gain.verdict),
+            "—" if honest is None else titles[best.chosen[target]],
+            "—" if honest is None else Raw(f"**{size(honest)}** {unbroken(plain(honest))}"),
+        ))  # fmt: skip
+    if best.naive_mean is not None:
+        mean = best.honest_mean
+        rows.append((
+            "mean", "", points(best.naive_mean), "",
+            "—" if mean is None else Raw(f"**{size(mean)}** {unbroken(plain(mean))}"),
+        ))  # fmt: skip
+    headers = ("target", "best on all items", "naive: on the same items",
+               "best on half of the items", "honest: on the other half")  # fmt: skip
+    return table(headers, rows, left=2)
+
+
+def _published(figures: Sequence[Figure]) -> Raw:
+    """The paper's best per target beside its base, where both are published in one metric."""
+    values = {(one.model, one.task, one.metric): one for one in figures if not one.table}
+    rows = [
+        (task, metric, before.shown, after.shown,
+         points((after.value - before.value) / 100), after.source)
+        for (model, task, metric), after in values.items()
+        if model == AFTER and (before := values.get((BEFORE, task, metric))) is not None
+    ]  # fmt: skip
+    return table(("target", "metric", BEFORE, AFTER, "difference", "source"), rows, left=2, tail=1)

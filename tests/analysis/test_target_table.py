@@ -1,0 +1,140 @@
+"""The paper's table on the hand-worked board of `tests.board.boards`.
+
+English QA − base is 1 in German and 0 in Swahili for every sentence, multilingual QA − base is 1 in
+German and, in Swahili, 1 for the first two of four sentences: +50 and +75 points. Two sentences
+choose and two measure.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.differences import SEED
+from harness.analysis.gather import read_board
+from harness.analysis.target_table import TargetTable
+from harness.analysis.targets import Target
+from harness.statistics.selection import halves
+from tests.board.boards import BASE, ENGLISH, MANY, answers, bitext, hand_worked, measure, submit
+
+BITEXT = Target("demo_bitext", "frozen")
+SMALL = "target data demo_qa_en (protocol: none)"
+UNITS = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+
+
+def table_of(root: Path, kept: Path | None = None) -> TargetTable:
+    (table,) = read_board(root, kept).targets
+    return table
+
+
+def qa(root: Path, model: str, f1: float) -> None:
+    rows = {unit: answers(unit, [f1] * 8) for unit in UNITS}
+    measure(root, model, rows, task="demo_qa", layer=None, track="tuned", custom=[SMALL])
+
+
+def test_cells_are_the_verdicts_of_the_board(root: Path) -> None:
+    board = read_board(hand_worked(root))
+    (table,) = board.targets
+    assert (table.base.slug, table.targets, table.basis) == ("base", (BITEXT,), (BITEXT,))
+    assert table.level[BITEXT].macro is not None
+    lines = {line.entry.slug: line for line in table.lines}
+    assert set(lines) == {"english-qa", "multilingual-qa"}
+    for one in board.contrasts:
+        if one.b == ("base",) and one.difference is not None:
+            line = lines[one.a[0]]
+            assert line.cells[BITEXT].gain.verdict == one.verdict
+            assert line.mean == one.verdict
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_best_is_chosen_on_one_half_and_measured_on_the_other(
+    root: Path, tmp_path: Path, kept: bool
+) -> None:
+    folder = tmp_path / "kept" if kept else None
+    hand_worked(root)
+    best = table_of(root, folder).best
+    if kept:  # read again, as it was kept
+        assert table_of(root, folder).best.honest == best.honest
+    choosing = {
+        name.rpartition(":")[2] for name in halves([f"tatoeba:{i}" for i in range(4)], SEED)
+    }
+    found = choosing & {"0", "1"}  # of the Swahili sentences that multilingual QA finds
+    name = "multilingual-qa" if found else "english-qa"  # equal ones: the first name
+    honest = (1 + (2 - len(found)) / 2) / 2 if found else 0.5
+    assert best.naive[BITEXT].entry.slug == "multilingual-qa"
+    assert best.naive_mean == pytest.approx(0.75)
+    assert best.chosen == {BITEXT: name}
+    assert best.honest[BITEXT].estimate == pytest.approx(honest)
+    assert best.honest_mean == best.honest[BITEXT]
+
+
+def test_a_contaminated_pair_is_shown_and_used_nowhere(root: Path) -> None:
+    hand_worked(root)
+    submit(root, MANY, base=BASE, objective="extractive-qa", languages=["de", "sw"],
+           contaminated=["demo_bitext"])  # fmt: skip
+    table = table_of(root)
+    line = {line.entry.slug: line for line in table.lines}["multilingual-qa"]
+    cell = line.cells[BITEXT]
+    assert (cell.contaminated, line.mean, line.why) == (True, None, "contaminated: demo_bitext")
+    assert cell.gain.verdict.estimate == pytest.approx(0.75)
+    assert cell.gain.verdict.adjusted.method == "none"
+    assert table.best.naive == {}  # nothing to choose from
+
+
+def test_rows_that_are_never_ranked_have_a_column_of_their_own(root: Path) -> None:
+    """And a variant without a target of the mean has no mean, which says what is missing."""
+    hand_worked(root)
+    qa(root, BASE, 0.25)
+    qa(root, ENGLISH, 0.75)
+    small = Target("demo_qa", "tuned", SMALL)
+    table = table_of(root)
+    assert table.targets == table.basis == (BITEXT, small)
+    lines = {line.entry.slug: line for line in table.lines}
+    cell = lines["english-qa"].cells[small]
+    assert (cell.same, lines["english-qa"].cells[BITEXT].same) == (True, False)
+    assert cell.gain.verdict.estimate == pytest.approx(0.5)
+    assert cell.gain.verdict.adjusted.method == "Benjamini–Hochberg"
+    mean = lines["english-qa"].mean
+    assert mean is not None
+    assert mean.estimate == pytest.approx((0.5 + 0.5) / 2)
+    assert (mean.delta, mean.columns) == (None, 2 + len(UNITS))  # of two metrics, no δ
+    assert (lines["multilingual-qa"].mean, lines["multilingual-qa"].why) == (
+        None, "missing: demo_qa",
+    )  # fmt: skip
+    assert table.best.naive_mean is None  # one target has no choice
+    assert table.best.honest_mean is None
+
+
+def test_seeds_are_a_source_of_chance_in_a_mean_over_metrics(root: Path) -> None:
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    qa(root, BASE, 0.25)
+    for seed in (1, 2, 3):
+        model = f"hand/en-{seed}"
+        measure(root, model, bitext(ENGLISH))
+        qa(root, model, 0.25 * seed)
+        submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], recipe="en",
+               seed=seed)  # fmt: skip
+    (line,) = table_of(root).lines
+    assert line.mean is not None
+    assert line.mean.estimate == pytest.approx((0.5 + 0.25) / 2)
+    assert line.mean.evidence.runs[0] == 3
+    # Tuning draws at random for the base too, and it has one run: nothing may be said of a recipe.
+    assert line.mean.evidence.claim == "descriptive"
+
+
+def test_no_table_without_a_measured_base(root: Path) -> None:
+    measure(root, ENGLISH, bitext(ENGLISH))
+    submit(root, BASE)
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"])
+    assert read_board(root).targets == ()
+
+
+def test_many_variants_have_no_honest_figure(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.analysis import target_table
+
+    monkeypatch.setattr(target_table, "RESAMPLED", 1)
+    best = table_of(hand_worked(root)).best
+    assert (set(best.naive), best.honest) == ({BITEXT}, {})
+    assert (best.naive_mean, best.honest_mean) == (pytest.approx(0.75), None)

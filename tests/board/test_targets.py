@@ -1,0 +1,61 @@
+"""The page of intermediate tasks by target tasks: what is said of each cell."""
+
+from __future__ import annotations
+
+from html import unescape
+from pathlib import Path
+
+from harness.analysis.gather import read_board
+from harness.board import targets
+from harness.board.build import leaderboard
+from harness.board.words import adjusted_p, plain, size
+from tests.board.boards import BASE, ENGLISH, MANY, answers, hand_worked, measure, submit
+
+
+def rows(text: str, first: str) -> list[list[str]]:
+    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[unescape(cell).strip() for cell in line] for line in lines if first in line[0]]
+
+
+def test_page(root: Path) -> None:
+    leaderboard(hand_worked(root))
+    text = (root / "leaderboard/targets.md").read_text(encoding="utf-8")
+    assert "[intermediate tasks by target](targets.md)" in (
+        root / "leaderboard/README.md"
+    ).read_text(encoding="utf-8")
+    ((_, score, none),) = rows(text, "none (the base)")
+    assert (score, none) == ("**0.0** [0.0, 0.0]", "—")
+    for gain in read_board(root).gains:
+        ((_, cell, mean),) = rows(text, f"[{gain.entry.title}]")
+        figures = f"**{size(gain.verdict)}** {plain(gain.verdict)}, {adjusted_p(gain.verdict)}"
+        assert cell.replace("\xa0", " ").startswith(figures)
+        assert cell == mean
+    ((_, chosen, naive, _, honest),) = rows(text, "Demo") or rows(text, "demo")
+    assert (chosen, naive) == ("hand/multilingual-qa", "+75.00")
+    assert honest.startswith("**+")
+    # Published figures are in a table of their own.
+    assert text.index("## As published") < text.index("X-STILTs (XLM-R large)")
+    assert rows(text, "tydiqa")[0][:5] == ["tydiqa", "f1", "65.1", "76.0", "+10.90"]
+
+
+def test_marks_and_what_is_not_measured(root: Path) -> None:
+    hand_worked(root)
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    for model in (BASE, ENGLISH):
+        given = {unit: answers(unit, [0.5] * 8) for unit in units}
+        measure(root, model, given, task="demo_qa", layer=None)
+    submit(root, MANY, base=BASE, objective="extractive-qa", languages=["de", "sw"],
+           contaminated=["demo_bitext"])  # fmt: skip
+    text = targets.write(read_board(root))
+    ((_, bitext, qa, mean),) = rows(text, "[hand/multilingual-qa]")
+    assert bitext.endswith(" †")
+    assert (qa, mean) == ("not measured", "missing: demo_qa; contaminated: demo_bitext")
+    ((_, _, qa, mean),) = rows(text, "[hand/english-qa]")
+    assert qa.endswith(" ‡")
+    assert mean.startswith("**+25.00**")
+
+
+def test_nothing_to_show(root: Path) -> None:
+    submit(root, BASE)
+    text = targets.write(read_board(root))
+    assert "No variant is measured together with its base yet." in text
