@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate eval demo refresh board-check site test test-slow fuzz bench bench-peers bench-check online-check study house lint types wheel-check clean
+.PHONY: install install-validate install-validate-rows eval demo refresh board-check site test test-slow fuzz chaos bench bench-peers bench-check online-check study house lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 # What `xharness validate` imports, from the lock: seconds where the whole takes minutes.
 VALIDATE := annotated-doc annotated-types click markdown-it-py mdurl pydantic pydantic_core \
 	Pygments PyYAML rich shellingham typer typing-inspection typing_extensions
+install-validate-rows: VALIDATE += filelock numpy pyarrow
+install-validate-rows: install-validate
 install-validate: requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	for name in $(VALIDATE); do grep -i "^$$name==" requirements.lock || exit 1; done >$(VENV)/validate.lock
@@ -54,6 +56,11 @@ test-slow: install
 # 10,000 files changed at random, from a seed; the first hundredth is in the tests.
 fuzz: install
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+# Commands killed at 15 seeded moments each, disks that are full, two writers; one of each is in the
+# tests.
+chaos: install
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 # Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an
 # hour on a machine at rest, 4 GB of disk. The page that shows them is made anew.

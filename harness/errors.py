@@ -5,7 +5,7 @@ A message is one line: what is wrong, the value, and the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from textwrap import shorten
 from typing import Any
@@ -57,6 +57,12 @@ class DataError(HarnessError):
     """Data does not match its checksum, schema or count."""
 
     exit_code = 6
+
+
+KINDS: Mapping[int, type[HarnessError]] = {
+    kind.exit_code: kind
+    for kind in (CheckFailed, UsageError, NotFoundError, RefusedError, IncompleteError, DataError)
+}  # what an error of another process is made of: its exit code and its message
 
 
 def together(errors: Iterable[HarnessError], scores: Any = None) -> HarnessError:

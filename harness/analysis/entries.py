@@ -14,6 +14,7 @@ from harness.analysis.cells import Parts, official
 from harness.analysis.draws import interval
 from harness.analysis.fold import Folded
 from harness.cards.task import TaskCard, read_suites
+from harness.results.provenance import Origin
 from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
 from harness.statistics import hierarchy
 from harness.statistics.hierarchy import ENOUGH
@@ -97,6 +98,11 @@ class Result:
         """The layer that was pooled, None for QA."""
         layer: int | None = self.folded.meta["resolved"].get("layer")
         return layer
+
+    @property
+    def origin(self) -> Origin:
+        """Who measured its rows."""
+        return self.folded.origin
 
     @property
     def notes(self) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +29,7 @@ from harness.kinds import KINDS
 from harness.metrics.per_example import Floats
 from harness.results.checks import REMEDY, check, consistent
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
+from harness.results.provenance import Origin
 from harness.results.scores import (
     SCHEMA,
     indistinct_shares,
@@ -59,11 +60,15 @@ DROPPED = ("timing", "data")  # of the metadata: not needed, and different in ev
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """The scores of one outcome file. ``meta``: its metadata without timing and data digests."""
+    """The scores of one outcome file. ``meta``: its metadata without timing and data digests.
+
+    ``origin``: who measured its rows, as the board that it lies on has it.
+    """
 
     meta: dict[str, Any]
     merged: bool
     table: pa.Table
+    origin: Origin = field(default_factory=Origin)
 
     @cached_property
     def card(self) -> TaskCard:
@@ -72,8 +77,9 @@ class Folded:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Why these scores are listed unranked_reasons and never ranked."""
-        return unranked_reasons(self.meta, self.card)
+        """Why these scores are listed apart and never ranked."""
+        doubtful = [self.origin.doubtful] if self.origin.doubtful else []
+        return [*unranked_reasons(self.meta, self.card), *doubtful]
 
     @property
     def complete(self) -> bool:
@@ -238,19 +244,19 @@ def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
         "split": meta["split"],
         "seed": meta["seed"],
         "signature": meta["signature"],
-        "provenance": "measured",
+        "provenance": folded.origin.provenance,
         "complete": folded.complete,
         "note": "; ".join(folded.notes),
     } | {key: value for key, value in extra.items() if value is not None}
     size = folded.table.num_rows
     columns = []
-    for field in SCHEMA:
-        if field.name == "indistinct":
+    for wanted in SCHEMA:
+        if wanted.name == "indistinct":
             tied = indistinct_shares(meta)
             langs = folded.table.column("lang").to_pylist()
-            columns.append(pa.array([tied.get(lang) for lang in langs], field.type))
-        elif field.name in FOLD_SCHEMA.names:
-            columns.append(folded.table.column(field.name).combine_chunks())
+            columns.append(pa.array([tied.get(lang) for lang in langs], wanted.type))
+        elif wanted.name in FOLD_SCHEMA.names:
+            columns.append(folded.table.column(wanted.name).combine_chunks())
         else:
-            columns.append(pa.array([common.get(field.name)] * size, field.type))
+            columns.append(pa.array([common.get(wanted.name)] * size, wanted.type))
     return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -24,6 +24,7 @@ from harness.cards.task import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
 from harness.results.outcomes import OutcomeFile, find
+from harness.results.provenance import name_of, origin_of, read_origins
 from harness.results.scores import SCHEMA
 from harness.submissions.attempts import read_attempts
 from harness.submissions.submission import Submission, read_submissions
@@ -141,9 +142,13 @@ def fold_all(results: Path, cache: Path | None = None) -> Folds:
     Those of cards outside the package and of objects are no part of a board.
     """
     files = [file for file in find(results) if _of_board(file)] if results.exists() else []
+    origins = read_origins(results)
     found = fold_files(files, cache)
-    names = [file.path.relative_to(results).as_posix() for file in files]
-    whole = [(one, name) for one, name in zip(found, names, strict=True) if isinstance(one, Folded)]
+    whole = [
+        (replace(one, origin=origin_of(file, results, origins)), name_of(file, results))
+        for one, file in zip(found, files, strict=True)
+        if isinstance(one, Folded)
+    ]
     return Folds(whole, tuple(one for one in found if isinstance(one, DataError)))
 
 

@@ -44,7 +44,12 @@ def _coverage_table(board: Board) -> Raw | None:
             cells.append(", ".join(whole) or (f"{partial} of {sizes[task]}" if found else "—"))
         seen = ", ".join(sorted(entry.contaminated)) or "—"
         made = entry.submission.conversion if entry.submission else None
-        state = f"measured, safetensors from {made}" if made else "measured"
+        said = [result.origin.provenance for result in entry.results]
+        state = ", ".join(
+            one if len(set(said)) == 1 else f"{said.count(one)} of {len(said)} {one}"
+            for one in dict.fromkeys(said)
+        )
+        state += f", safetensors from {made}" if made else ""
         cells += [seen, f"{state}; not whole: {entry.why}" if entry.why else state]
         rows.append(cells)
     headers = ("checkpoint", "kind", *tasks, "trained on targets", "provenance")

@@ -219,6 +219,7 @@ def _results(entry: Entry, count: int) -> dict[str, Any]:
             ],
             "deviations": _deviations(list(result.draws.values()), count),
             "apart": "; ".join(note),
+            "origin": str(result.origin) if result.origin.provenance == "replicated" else "",
         }
     return found
 

@@ -199,6 +199,7 @@ def _result_section(result: Result) -> dict[str, Any]:
         "signature": meta["signature"],
         "harness": " ".join(str(v)[:12] for v in (meta.get("harness") or {}).values() if v),
         "device": f"{meta.get('device', '')}, {meta.get('dtype', '')}",
+        "origin": str(result.origin),
         "file": link(result.path, f"../results/{result.path}"),
         "command": code(command(result)),
         "table": table(("language", "direction", "n", *metrics), shown, left=2),

@@ -15,6 +15,7 @@ from harness.board.figures import effects_name
 from harness.board.markdown import Raw, cell, environment, floating
 from harness.board.rankings import ROWS_SHOWN, ranking
 from harness.cards.task import read_card, read_suites
+from harness.results.provenance import Provenance
 
 
 def write(board: Board) -> str:
@@ -32,6 +33,7 @@ def write(board: Board) -> str:
         published=_published(board.published, first),
         pictures=_pictures(board, lead),
         missing=Raw(_missing(board)),
+        origins=_origins(board),
     )  # fmt: skip
 
 
@@ -62,6 +64,19 @@ def _published(figures: Sequence[Figure], standing: Standing | None) -> str:
         found += [f"{_title(task)} {one.metric} {one.shown} ({one.model})"
                   for one in metrics.values()]  # fmt: skip
     return "; ".join(found)
+
+
+def _origins(board: Board) -> str:
+    """How many results are whose, where not all were measured by whoever keeps the board."""
+    words: dict[Provenance, str] = {
+        "measured": "measured here",
+        "replicated": "sent by others and replicated",
+        "unreplicated": "sent by others, not replicated and so not ranked",
+    }
+    found = Counter(one.origin.provenance for entry in board.entries for one in entry.results)
+    if found.keys() <= {"measured"}:
+        return ""
+    return ", ".join(f"{found[one]} {said}" for one, said in words.items() if found[one])
 
 
 def _missing(board: Board) -> str:

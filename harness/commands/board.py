@@ -86,23 +86,31 @@ def verify(
 ) -> None:
     """Recompute every score of the leaderboard from its outcomes; exit 1 where one differs.
 
+    Answers to questions are scored again where their gold is in the data folder or the package.
     Rows that are forged and consistent are found by --replay alone, which measures a sample of them
-    again: at least 99 % of a language's rows must be alike, its metrics within 0.1 points.
+    again: at least 99 % of a language's rows must be alike, its metrics within 0.1 points. Of
+    rows that others sent, those that hold are ranked by the next `xharness leaderboard`.
     """
     with errors():
         from harness.analysis.gather import RESULTS
         from harness.board.build import verify as verified
+        from harness.data.folders import data_location
+        from harness.results.gold import check_gold
 
         typer.echo(f"{verified(root):,} scores are what the outcomes give")
+        location = data_location(options.data, options.cache_dir, offline=True)
+        if again := check_gold(root / RESULTS, location):
+            typer.echo(f"{again:,} answers have the scores that the gold gives them")
         if replay is None:
             return
-        from harness.evaluation.replay import failed
+        from harness.evaluation.replay import failed, keep
         from harness.evaluation.replay import replay as replayed
 
         found = []
         for one in replayed(root / RESULTS, replay, models=model or (), options=options):
             typer.echo(str(one))
             found.append(one)
+        keep(root / RESULTS, found)
         failed(found)
 
 

@@ -44,6 +44,7 @@ def eval(
     """Evaluate checkpoints: score them on a suite and keep one Parquet row per example."""
     with errors():
         import harness
+        from harness.results.provenance import measuring
         from harness.terminal.display import Display
 
         if dry_run:
@@ -51,7 +52,7 @@ def eval(
             return
         display = Display(quiet=quiet, verbose=verbose)
         try:
-            with display:
+            with display, measuring(Path(options.out)):
                 harness.evaluate(models, **vars(replace(options, reporter=display)))
         finally:  # also the scores of the models before one that failed
             if display.scores:

@@ -29,7 +29,7 @@ from harness.evaluation.processes import local_workers
 from harness.evaluation.ray.cluster import RayWorkers, connected, marks
 from harness.evaluation.reporting import Reporter
 from harness.evaluation.run import not_measured, run
-from harness.evaluation.shards import Lane, lanes
+from harness.evaluation.shards import Failures, Lane, lanes
 
 if TYPE_CHECKING:
     from harness.data.examples import Loaded
@@ -87,22 +87,32 @@ def pooled(
     Raises:
         IncompleteError: shards failed (they are named; the others are finished), or workers do
             not start.
+        HarnessError: another error of a shard, as it would be in this process.
     """
     planned: list[Plan] = []
     kept: dict[Any, Loaded] = {}
     for plan in plans:
         reporter.planned(plan)
         planned.append(_with_kept(plan, kept))
-    failures: list[str] = []
+    failures: list[Failures] = [[] for _ in planned]
     for plan, tables in _run(planned, reporter, failures, opened):
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
     missing = ", ".join(dict.fromkeys(task for plan in planned for task in by_task(plan.missing)))
-    if failures:
-        raise IncompleteError(
-            f"incomplete, {len(failures)} failed: {', '.join(failures[:5])}"
-            f"{', …' if len(failures) > 5 else ''}; the others are finished and kept"
-            f"{f'; no data for {missing}' if missing else ''}"
-        )
+    if found := [error for own in failures for error in own]:
+        raise together(_joined(found, missing))
+
+
+def _joined(failures: Failures, missing: str) -> Failures:
+    """What failed, each once; what is incomplete, together. The order is that of the plans."""
+    joined = {str(error): error for error in failures if not isinstance(error, IncompleteError)}
+    lost = [str(error) for error in failures if isinstance(error, IncompleteError)]
+    several = IncompleteError(
+        f"incomplete, {len(lost)} failed: {', '.join(lost[:5])}"
+        f"{', …' if len(lost) > 5 else ''}; the others are finished and kept"
+        f"{f'; no data for {missing}' if missing else ''}"
+    )
+    first = isinstance(failures[0], IncompleteError)
+    return [*[several] * first, *joined.values(), *[several] * (bool(lost) and not first)]
 
 
 ENGINES: Mapping[str, Engine] = {"local": local, "ray": on_ray}
@@ -136,13 +146,13 @@ def _ray_workers(request: Request) -> Iterator[Workers]:
 def _run(
     plans: Sequence[Plan],
     reporter: Reporter,
-    failures: list[str],
+    failures: Sequence[Failures],
     opened: Callable[[Request], AbstractContextManager[Workers]],
 ) -> Iterator[tuple[Plan, list[pa.Table]]]:
     if all(task.finished for plan in plans for task in plan.tasks):
         # Nothing to hand out: the scores of what is there need no worker.
-        for plan in plans:
-            own = [_alone(lane) for lane in lanes(plan, 1, reporter, failures)]
+        for plan, lost in zip(plans, failures, strict=True):
+            own = [_alone(lane) for lane in lanes(plan, 1, reporter, lost)]
             yield plan, [table for found in own for table in found]
         return
     request = plans[0].request  # device and folders are those of all plans
@@ -151,7 +161,7 @@ def _run(
         numbered = [
             (number, lane)
             for number, plan in enumerate(plans)
-            for lane in lanes(plan, workers.room() or 1, reporter, failures)
+            for lane in lanes(plan, workers.room() or 1, reporter, failures[number])
         ]
         tables: dict[int, list[pa.Table]] = {}
         done = 0

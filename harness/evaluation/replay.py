@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from harness.cards.task import TaskCard, card_of
+from harness.cards.task import card_of
 from harness.errors import CheckFailed, DataError, NotFoundError, UsageError
 from harness.evaluation.models import find_checkpoint, plan_model
 from harness.evaluation.options import Options, make_request
@@ -19,6 +19,7 @@ from harness.kinds import KINDS
 from harness.kinds.kind import Kind
 from harness.results.checks import check
 from harness.results.outcomes import OutcomeFile, find
+from harness.results.provenance import Origin, digest_of, name_of, note, origin_of, read_origins
 
 EQUAL = 0.99  # share of rows with the same ranks, answer or pair: rounding may swap neighbours
 WITHIN = 0.001  # a tenth of a point, of every metric
@@ -38,11 +39,13 @@ class Replayed(NamedTuple):
         return self.equal >= EQUAL and self.off <= WITHIN
 
     def __str__(self) -> str:
-        word = "holds" if self.holds else "differs"
+        return f"{self.path} {self.unit}: {'holds' if self.holds else 'differs'}, {self.found}"
+
+    @property
+    def found(self) -> str:
+        """How much is alike, in words."""
         alike = f"{100 * self.equal:.1f} % of the rows are alike"
-        return (
-            f"{self.path} {self.unit}: {word}, {alike}, metrics within {100 * self.off:.2f} points"
-        )
+        return f"{alike}, metrics within {100 * self.off:.2f} points"
 
 
 def replay(
@@ -122,14 +125,18 @@ def _again(
                 f"{file.path} would be measured under another signature now: run `xharness eval`"
                 f" on {model} again"
             )
-        card = card_of(meta)
         for unit in units:
-            yield _compared(file, measured[0], unit, card, str(meta["split"]))
+            yield compared(file, measured[0], unit)
 
 
-def _compared(
-    file: OutcomeFile, again: OutcomeFile, unit: str, card: TaskCard, split: str
-) -> Replayed:
+def compared(file: OutcomeFile, again: OutcomeFile, unit: str) -> Replayed:
+    """The rows of a language, and those that were measured again.
+
+    Raises:
+        NotFoundError: it was not measured again. DataError: a file is damaged.
+    """
+    meta = file.meta()
+    card, split = card_of(meta), str(meta["split"])
     kind = KINDS[card.kind]
     before, now = file.read(unit), again.read(unit)
     kept, found = _results(kind, before), _results(kind, now)
@@ -146,6 +153,23 @@ def _results(kind: Kind, rows: pa.Table) -> dict[tuple[str, ...], Any]:
     by += [rows.column(name).to_pylist() for name in ("direction", "split") if name in names]
     what = next(name for name in ("ranks", "prediction", "kept") if name in names)
     return dict(zip(zip(*by, strict=True), rows.column(what).to_pylist(), strict=True))
+
+
+def keep(results: Path, replayed: Iterable[Replayed]) -> None:
+    """Note rows as replicated that others sent, where a list of who measured what is kept."""
+    origins = read_origins(results)
+    found: dict[OutcomeFile, list[Replayed]] = {}
+    for one in replayed if origins is not None else ():
+        found.setdefault(OutcomeFile(one.path), []).append(one)
+    replicated = {
+        name_of(file, results): Origin(
+            digest=digest_of(file), provenance="replicated", languages=[one.unit for one in again]
+        )
+        for file, again in found.items()
+        if origin_of(file, results, origins).doubtful and all(one.holds for one in again)
+    }
+    if replicated:
+        note(results, replicated)
 
 
 def failed(replayed: Iterable[Replayed]) -> None:

@@ -11,7 +11,6 @@ from uuid import uuid4
 import pyarrow as pa
 
 from harness.cards.task import CustomCard
-from harness.checkpoint.loading import refusing
 from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.jobs import Job
 from harness.evaluation.lazy import LazyModel
@@ -73,10 +72,7 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
     for tuning, tasks in groups(plan):
         checkpoint, tuning_provenance = None, None
         if tuning is not None and not all(task.finished for task in tasks):
-            with (
-                reporter.tuning(tuning) as watcher,
-                refusing(plan.checkpoint, "cannot be tuned"),
-            ):
+            with reporter.tuning(tuning) as watcher:
                 checkpoint = tuned(tuning, plan.request.location, watcher)
             tuning_provenance = provenance(tuning, checkpoint)
         contexts = [

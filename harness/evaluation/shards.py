@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from harness.data.load import DataLocation
-from harness.errors import IncompleteError
+from harness.errors import KINDS as ERRORS
+from harness.errors import HarnessError, IncompleteError
 from harness.evaluation.plan import Plan, PlannedTask
 from harness.evaluation.reporting import Reporter
 from harness.evaluation.run import (
@@ -76,13 +77,15 @@ class ShardResult:
     """How a shard ended.
 
     ``texts``, ``characters``: what it did. ``checkpoint``: what it trained. ``failed``: why it
-    failed, for a reason of its own. ``missing_path``: the folder that its machine does not see.
+    failed, for a reason of its own; ``code``: the exit code of that error, of one that nobody
+    thought of 5. ``missing_path``: the folder that its machine does not see.
     """
 
     texts: int = 0
     characters: int = 0
     checkpoint: Checkpoint | None = None
     failed: str = ""
+    code: int = IncompleteError.exit_code
     missing_path: str = ""
 
 
@@ -90,11 +93,14 @@ Stage = list[tuple[TaskContext | None, Shard]]
 Lane = Generator[Stage, list[ShardResult], list[pa.Table]]
 
 
-def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) -> list[Lane]:
+Failures = list[HarnessError]
+
+
+def lanes(plan: Plan, machines: int, reporter: Reporter, failures: Failures) -> list[Lane]:
     """The lanes of a plan, in the order of its tables.
 
-    ``machines``: how many shards run at a time. What fails is named in ``failures`` and is a row
-    without a value; the rest goes on.
+    ``machines``: how many shards run at a time. What fails, on a worker or here, is named in
+    ``failures`` and is a row without a value; the rest goes on.
     """
     since = time.time_ns() if plan.request.runtime.fresh else 0
 
@@ -106,7 +112,8 @@ def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) ->
         context = TaskContext(
             plan.request, task, plan.checkpoint, checkpoint, tuning_provenance, since
         )
-        return _task_lane(plan, context, machines, reporter, failures)
+        alone = _task_lane(plan, context, machines, reporter, failures)
+        return _kept(alone, plan, [task.card.name], failures)
 
     def tuned_lane(tuning: Tuning, tasks: Sequence[PlannedTask]) -> Lane:
         checkpoint, tuning_provenance = None, None
@@ -116,8 +123,7 @@ def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) ->
             (result,) = yield [(None, Tune(tuning, plan.request.location))]
             if result.checkpoint is None:
                 names = [task.card.name for task in tasks]
-                failures.extend(f"{plan.checkpoint.label} {n} ({result.failed})" for n in names)
-                return [note(plan, name, f"failed: {result.failed}") for name in names]
+                return _failed(plan, dict.fromkeys(names, result), failures)
             checkpoint = result.checkpoint
             tuning_provenance = provenance(tuning, checkpoint)
         return (yield from _together([lane(task, checkpoint, tuning_provenance) for task in tasks]))
@@ -132,7 +138,7 @@ def lanes(plan: Plan, machines: int, reporter: Reporter, failures: list[str]) ->
 
 
 def _task_lane(
-    plan: Plan, context: TaskContext, machines: int, reporter: Reporter, failures: list[str]
+    plan: Plan, context: TaskContext, machines: int, reporter: Reporter, failures: Failures
 ) -> Lane:
     task, request = context.task, context.request
     if request.runtime.fresh:
@@ -144,7 +150,7 @@ def _task_lane(
         for unit in task.units
         if unit not in planned.done
     ]
-    failed: dict[tuple[int, str], str] = {}
+    failed: dict[tuple[int, str], ShardResult] = {}
     if todo and not task.reads:
         texts = _encode_shards(context, machines, reporter)
         if texts:  # what fails here fails again below, where it has a name
@@ -152,24 +158,42 @@ def _task_lane(
     if todo:
         results = yield [(context, shard) for shard in todo]
         failed = {
-            (shard.job, shard.unit): result.failed
+            (shard.job, shard.unit): result
             for shard, result in zip(todo, results, strict=True)
             if result.failed
         }
     tables: list[pa.Table] = []
     for number, planned in enumerate(task.jobs):
-        bad = {unit: why for (of, unit), why in failed.items() if of == number}
+        bad = {unit: result for (of, unit), result in failed.items() if of == number}
         if not bad:
             _wait_until_seen(planned.file, task.units)
             tables.append(close_job(task, planned, reporter))
             continue
         if len(bad) < len(task.units):  # parts stay parts: another run finishes them
             tables.append(score_file(planned.file, task.units))
-        tables += [note(plan, f"{task.card.name}/{u}", f"failed: {why}") for u, why in bad.items()]
-        failures += [
-            f"{plan.checkpoint.label} {task.card.name}/{unit} ({why})" for unit, why in bad.items()
-        ]
+        named = {f"{task.card.name}/{unit}": result for unit, result in bad.items()}
+        tables += _failed(plan, named, failures)
     return tables
+
+
+def _failed(plan: Plan, results: Mapping[str, ShardResult], failures: Failures) -> list[pa.Table]:
+    """The rows of what failed, by task or task/unit; each is named in ``failures``."""
+    rows, label = [], plan.checkpoint.label
+    for name, result in results.items():
+        why = result.failed.removeprefix(f"{label}: ")
+        lost = result.code == IncompleteError.exit_code
+        failures.append(ERRORS[result.code](f"{label} {name} ({why})" if lost else result.failed))
+        rows.append(note(plan, name, f"failed: {why}"))
+    return rows
+
+
+def _kept(lane: Lane, plan: Plan, names: Sequence[str], failures: Failures) -> Lane:
+    """A lane whose errors in this process, as of its tokenizer, cost no other lane."""
+    try:
+        return (yield from lane)
+    except HarnessError as error:
+        result = ShardResult(failed=str(error), code=error.exit_code)
+        return _failed(plan, dict.fromkeys(names, result), failures)
 
 
 def _encode_shards(context: TaskContext, machines: int, reporter: Reporter) -> list[Encode]:

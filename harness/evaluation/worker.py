@@ -68,7 +68,8 @@ class Worker:
         except Exception as error:  # whatever it is, it is this shard's: the others go on
             if _breaks_the_device(error):
                 raise BrokenDevice(_why(error)) from error
-            return ShardResult(failed=_why(error))
+            code = error.exit_code if isinstance(error, HarnessError) else ShardResult.code
+            return ShardResult(failed=_why(error), code=code)
         texts, characters = (int(number) for number in self._counted)
         return ShardResult(texts, characters, checkpoint)
 

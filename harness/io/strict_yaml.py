@@ -23,6 +23,7 @@ from harness.io.strict_json import has_half_pair
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
 MAX_SHOWN = 80  # characters of a key, an anchor or a tag in a message
+MAX_SAID = 170  # characters of what is wrong with a value
 KeyPath = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -245,7 +246,8 @@ def _problems(
     for one in errors:
         cause = one.get("ctx", {}).get("error")
         path: KeyPath = (*one["loc"], *(cause.path if isinstance(cause, Misfit) else ()))
-        key = ".".join(one_line(part, MAX_SHOWN) for part in path) or "the whole file"
+        names = (one_line(part, MAX_SHOWN) for part in path)
+        key = _short(".".join(names), MAX_SHOWN) or "the whole file"
         if one["type"] == "extra_forbidden":
             near = get_close_matches(str(path[-1]), list(model.model_fields), n=1)
             hint = f"did you mean {near[0]}?" if near else "remove it"
@@ -255,5 +257,11 @@ def _problems(
         if one["type"] == "literal_error" and isinstance(one["input"], str):
             known = re.findall(r"'([^']+)'", one["ctx"]["expected"])
             what = str(unknown_name("value", one["input"][:80], known))
-        found.append((path, f"{document.place(path)}: {key}: {one_line(what)}"))
+        found.append((path, f"{document.place(path)}: {key}: {_short(one_line(what), MAX_SAID)}"))
     return found
+
+
+def _short(text: str, most: int) -> str:
+    """Text with its middle left out where it is longer: a value may fill it, a remedy ends it."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} … {text[-half:]}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.evaluation.models import DEMO_MODEL
 from harness.refresh.fitting import memory, misfit
 from harness.refresh.handover import HOURS
 from harness.refresh.measured import PendingUnits, Wanted, pending_units, still_holds, tried_with
+from harness.refresh.replays import can_replay, doubtful
+from harness.results.outcomes import OutcomeFile
 from harness.submissions.attempts import Attempt, overdue
 from harness.submissions.submission import Submission
 
@@ -43,8 +45,10 @@ class Terms:
 class Item:
     """A submission and what is to be done about it.
 
-    ``state``: ``measured``, ``to measure``, ``stale`` (to measure again), ``failed`` (and not to be
-    tried again) or ``pending`` (and not to be tried here); ``reason`` says why.
+    ``state``: ``measured``, ``to measure``, ``stale`` (to measure again), ``to replicate`` (rows
+    that others sent), ``failed`` (and not to be tried again) or ``pending`` (and not to be tried
+    here); ``reason`` says why. ``replays``: the files of which a sample is to be measured again,
+    with their task.
     """
 
     slug: str
@@ -54,11 +58,12 @@ class Item:
     pending: PendingUnits
     tried: str
     before: Attempt | None  # None also where another harness, card or revision was tried
+    replays: Mapping[OutcomeFile, str]
 
     @property
     def due(self) -> bool:
         """Whether it is to be evaluated now."""
-        return self.state in ("to measure", "stale")
+        return self.state in ("to measure", "stale", "to replicate")
 
 
 def decide(slug: str, submission: Submission, before: Attempt | None, terms: Terms) -> Item:
@@ -70,8 +75,19 @@ def decide(slug: str, submission: Submission, before: Attempt | None, terms: Ter
     if before is not None:
         kept = {task: units for task, units in pending.units.items() if task not in before.without}
         pending = replace(pending, units=kept)
+    local = not can_replay(submission.model, submission.revision or "")
+    # What languages are added to is not ranked yet, and has its turn when it is whole.
+    whole = {task: files for task, files in pending.done.items() if task not in pending.units}
+    known = {} if local else doubtful(whole, terms.results)
+    replays = {file: task for file, (task, one) in known.items() if terms.anyway or not one.reason}
     state, reason = _state(submission, pending, before, terms)
-    return Item(slug, submission, state, reason, pending, tried, before)
+    if state == "measured" and known:
+        if replays:
+            state = "to replicate"
+        else:
+            differing = [f"{task}: {origin.reason}" for task, origin in known.values()]
+            state, reason = "failed", "; ".join(differing)
+    return Item(slug, submission, state, reason, pending, tried, before, replays)
 
 
 def _state(
@@ -79,7 +95,7 @@ def _state(
 ) -> tuple[str, str]:
     if not pending.units:
         return "measured", ""
-    if (submission.revision or "").startswith("local:") and submission.model != DEMO_MODEL:
+    if not can_replay(submission.model, submission.revision or ""):
         why = "a local checkpoint: measure it with `xharness eval FOLDER` where it lies"
         return "pending", why
     if before is not None and not terms.anyway:

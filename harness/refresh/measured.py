@@ -27,12 +27,14 @@ class PendingUnits:
     """What is left to measure: task → units.
 
     ``stale``: tasks measured under another card or protocol. ``replaced``: those of them whose rows
-    lie where the new ones go, and those rows, finished or not.
+    lie where the new ones go, and those rows, finished or not. ``done``: task → the files that
+    count.
     """
 
     units: Mapping[str, frozenset[str]]
     stale: tuple[str, ...]
     replaced: Mapping[str, Sequence[OutcomeFile]]
+    done: Mapping[str, Sequence[OutcomeFile]]
 
 
 def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
@@ -72,6 +74,7 @@ def readable(root: Path) -> dict[str, Submission] | None:
 def pending_units(submission: Submission, wanted: Wanted, results: Path) -> PendingUnits:
     """What of the wanted tasks has no outcomes on disk of this revision under its protocol."""
     done: dict[str, frozenset[str]] = {}
+    counted: dict[str, list[OutcomeFile]] = {}
     old: set[str] = set()
     replaced: dict[str, list[OutcomeFile]] = {}
     cards = {card.name: card for card, _ in wanted}
@@ -91,6 +94,7 @@ def pending_units(submission: Submission, wanted: Wanted, results: Path) -> Pend
             replaced.setdefault(card.name, []).append(file)
         elif merged:
             done[card.name] = frozenset(meta["languages"])
+            counted.setdefault(card.name, []).append(file)
     units = {
         card.name: frozenset(units) - done.get(card.name, frozenset()) for card, units in wanted
     }
@@ -98,6 +102,7 @@ def pending_units(submission: Submission, wanted: Wanted, results: Path) -> Pend
         {task: left for task, left in units.items() if left},
         tuple(task for task in cards if task in {*old, *replaced} and task not in done),
         {task: tuple(files) for task, files in replaced.items()},
+        {task: tuple(files) for task, files in counted.items()},
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Any
 
 from harness.analysis.gather import RESULTS
@@ -16,8 +17,10 @@ from harness.evaluation.models import DEMO_MODEL, find_checkpoint
 from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
 from harness.refresh.items import Item, Limits, Terms, decide
-from harness.refresh.measured import PendingUnits, pending_units, read_each
+from harness.refresh.measured import pending_units, read_each
 from harness.refresh.pinning import pin
+from harness.refresh.replays import begin, replicate
+from harness.results.provenance import measuring
 from harness.submissions.attempts import Attempt, dated, read_attempts, write_attempts
 
 Evaluate = Callable[..., worker.Ended]
@@ -26,7 +29,10 @@ Say = Callable[[str], None]
 
 @dataclass
 class Refresh:
-    """One refresh. ``evaluate`` runs a worker; ``now`` is a clock in seconds."""
+    """One refresh. ``evaluate`` runs a worker; ``now`` is a clock in seconds.
+
+    ``draw`` chooses what is measured again.
+    """
 
     root: Path
     request: Request
@@ -36,6 +42,7 @@ class Refresh:
     say: Say = print
     evaluate: Evaluate = worker.evaluate
     now: Callable[[], float] = time.monotonic
+    draw: Random = field(default_factory=SystemRandom)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     unsent: dict[str, str] = field(default_factory=dict)  # slug → why no job could be started
@@ -75,7 +82,10 @@ class Refresh:
         The attempts are written after each, so that an interrupted refresh goes on where it was.
         """
         start = self.now()
-        for item in self.items():
+        items = self.items()
+        if own := begin(self.root / RESULTS):
+            self.say(f"taken as measured here: {len(own)} files that no refresh can measure again")
+        for item in items:
             left = None
             if self.limits.minutes is not None:
                 left = self.limits.minutes * 60 - (self.now() - start)
@@ -114,7 +124,7 @@ class Refresh:
                 " refresh goes on",
             )  # fmt: skip
         try:
-            return self._evaluated(item, seconds)
+            return self._evaluated(item, None if seconds is None else self.now() + seconds)
         except HarnessError as error:
             return self._row(item, "failed", reason=str(error), exit_code=error.exit_code)
         except OSError as error:
@@ -124,22 +134,34 @@ class Refresh:
             reason = one_line(f"{type(error).__name__}: {error}")
             return self._row(item, "failed", reason=reason, exit_code=5)
 
-    def _evaluated(self, item: Item, seconds: float | None) -> Attempt:
-        started = self.now()
-        missing = self._fetched(item.pending)
+    def _replicated(self, item: Item, found: Checkpoint, end: float | None) -> str:
+        """Measure a sample of rows again that others sent; how they differ, in words."""
+
+        def measure(task: str, units: Sequence[str], out: Path) -> worker.Ended:
+            self.say(f"{item.slug}: {task}, {', '.join(units)} again: others sent these rows")
+            words = self._arguments(item, found, [task], out)
+            return self._worker([*words, *(word for u in units for word in ("--lang", u))], end)
+
+        missing = self._fetched(item.replays.values())
+        return replicate(item.replays, self.root / RESULTS, missing, measure, self.draw, self.say)
+
+    def _evaluated(self, item: Item, end: float | None) -> Attempt:
+        """``end``: when the time is over, by the clock ``now``."""
+        missing = self._fetched(item.pending.units)
         todo = {
             task: units - set(missing.get(task, ()))
             for task, units in item.pending.units.items()
             if units - set(missing.get(task, ()))
         }
         lacking = {task: next(iter(why.values())) for task, why in missing.items()}
-        if not todo:
+        if not todo and not item.replays:
             if len(lacking) < len(choose_cards(self.request.selection).cards):
                 return self._row(item, "measured", missing=lacking)
             task, why = next(iter(lacking.items()))
             reason = f"no data for {', '.join(lacking)} ({task}: {why})"
             return self._row(item, "pending", reason=reason, missing=lacking)
-        self.say(f"{item.slug}: {item.submission.model}, {', '.join(todo)}")
+        if todo:
+            self.say(f"{item.slug}: {item.submission.model}, {', '.join(todo)}")
         found = self._checkpoint(item)
         if isinstance(found, Attempt):
             if found is item.before:
@@ -155,13 +177,22 @@ class Refresh:
         for task in todo:
             for file in item.pending.replaced.get(task, ()):
                 file.remove()
-        ended = self.evaluate(
-            self._arguments(item, found, todo),
-            cache=self.request.runtime.cache,
-            hub_cache=_hub_cache(self.request.runtime.cache),
-            seconds=None if seconds is None else seconds - (self.now() - started),
-            echo=lambda line: self.say(f"  | {line}"),
-        )
+        differing = self._replicated(item, found, end)
+        attempt = self._row(item, "measured", missing=lacking)
+        if todo:
+            attempt = self._measured(item, found, todo, lacking, end)
+        if not differing or attempt.status != "measured":
+            return attempt
+        lost = {"status": "failed", "reason": differing, "exit_code": IncompleteError.exit_code}
+        return attempt.model_copy(update=lost)
+
+    def _measured(
+        self, item: Item, found: Checkpoint, todo: Mapping[str, Set[str]],
+        lacking: dict[str, str], end: float | None,
+    ) -> Attempt:  # fmt: skip
+        """Evaluate what is to be done; ``lacking``: task → why its data could not be had."""
+        with measuring(self.root / RESULTS, begin=True):
+            ended = self._worker(self._arguments(item, found, todo, self.root / RESULTS), end)
         without = dict(item.before.without if item.before else {})
         for task, note in ended.notes.items():
             if note.startswith(("missing: ", "broken data: ")):
@@ -169,7 +200,7 @@ class Refresh:
             elif task in todo:
                 without[task] = note
         after = pending_units(
-            pinned, choose_cards(self.request.selection).cards, self.root / RESULTS
+            item.submission, choose_cards(self.request.selection).cards, self.root / RESULTS
         )
         explained = {*without, *ended.notes}
         still = [
@@ -239,29 +270,41 @@ class Refresh:
             )
         return listed.commit
 
-    def _fetched(self, pending: PendingUnits) -> dict[str, dict[str, str]]:
+    def _worker(self, arguments: Sequence[str], end: float | None) -> worker.Ended:
+        return self.evaluate(
+            arguments,
+            cache=self.request.runtime.cache,
+            hub_cache=_hub_cache(self.request.runtime.cache),
+            seconds=None if end is None else end - self.now(),
+            echo=lambda line: self.say(f"  | {line}"),
+        )
+
+    def _fetched(self, tasks: Iterable[str]) -> dict[str, dict[str, str]]:
         """Task → unit → why its data is not to be had; what can be had is on disk after."""
         from harness.data.layout import missing_units
         from harness.data.load import fetch
 
         request = self.request
         location = request.location
+        wanted = frozenset(tasks)
         for card, units in choose_cards(request.selection).cards:
-            if card.name in pending.units and card.name not in self._missing:
+            if card.name in wanted and card.name not in self._missing:
                 try:
                     failures = fetch(card, None, units, location).failures
                     self._missing[card.name] = missing_units(card, units, failures)
                 except HarnessError as error:
                     self._missing[card.name] = dict.fromkeys(units, str(error))
-        return {task: why for task in pending.units if (why := self._missing[task])}
+        return {task: why for task in wanted if (why := self._missing[task])}
 
-    def _arguments(self, item: Item, found: Checkpoint, tasks: Iterable[str]) -> list[str]:
+    def _arguments(
+        self, item: Item, found: Checkpoint, tasks: Iterable[str], out: Path
+    ) -> list[str]:
         request, model = self.request, item.submission.model
         words = [model if model == DEMO_MODEL else f"{model}@{found.revision}"]
         if request.selection.suite is not None:
             words += ["--suite", request.selection.suite]
         words += [word for task in tasks for word in ("--task", task)]
-        words += ["--protocol", item.submission.protocol, "--out", str(self.root / RESULTS)]
+        words += ["--protocol", item.submission.protocol, "--out", str(out)]
         if request.location.data is not None:
             words += ["--data", str(request.location.data)]
         if self.cache_dir is not None:

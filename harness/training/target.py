@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.checkpoint.heads import LINEAR
-from harness.checkpoint.loading import skeleton
+from harness.checkpoint.loading import refusing, skeleton
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data import official
 from harness.data.load import DataLocation, Download
@@ -227,7 +227,13 @@ def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
     Raises:
         IncompleteError: training failed, for want of memory or space or by its numbers.
         DataError: what was kept is damaged, or the data is not that of the plan.
+        RefusedError: the libraries fail over the checkpoint.
     """
+    with refusing(tuning.checkpoint, "cannot be tuned"):
+        return _tuned(tuning, location, told)
+
+
+def _tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
     if not tuning.done:
         tuning.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(lock_of(tuning.folder))

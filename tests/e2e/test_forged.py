@@ -478,6 +478,26 @@ def test_a_whole_file_that_differs_is_a_difference(run: Run, board: Path) -> Non
     assert "demo_qa" in ran.stderr
 
 
+@pytest.mark.parametrize("value", [1.0, 0.5])
+def test_an_answer_has_the_scores_that_the_gold_gives_it(
+    run: Run, board: Path, value: float
+) -> None:
+    path = file_of(board, "demo_qa")
+    honest = run("verify", "--root", board)
+    assert "answers have the scores that the gold gives them" in honest.stdout
+
+    def edit(rows: Rows, meta: Meta) -> None:
+        next(one for one in rows if one["f1"] != value).update(f1=value)
+
+    rewrite(path, edit)
+    assert run("leaderboard", "--root", board).code == 0
+    ran = run("verify", "--root", board)
+    assert ran.code == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert f"{path}: " in ran.stderr
+    assert f"f1 is {value:.4g}, its answer's" in ran.stderr
+
+
 def test_what_is_forged_and_consistent_is_found_by_measuring_again(run: Run, board: Path) -> None:
     path = file_of(board, "demo_bitext")
     words = ("verify", "--root", board, "--replay", 99, "--model", "xharness/demo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.errors import IncompleteError
+from harness.errors import DataError, HarnessError, IncompleteError, RefusedError, UsageError
 from harness.evaluation import shards
+from harness.evaluation.engines import _joined
 from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
 from harness.evaluation.plan import Plan
@@ -45,9 +47,10 @@ def planned(model: Path, folder: Path, *tasks: str, **options: Any) -> Plan:
     return plan_model(str(model), request)
 
 
-def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[str]]:
+def driven(plan: Plan, machines: int = 2) -> tuple[pa.Table, list[Any], list[HarnessError]]:
     """Scores, every shard that was done, and what failed. Each stage is done backwards."""
-    worker, did, failures = Worker(1), [], []
+    worker, did = Worker(1), []
+    failures: list[HarnessError] = []
     tables = []
     for lane in lanes(plan, machines, Silent(), failures):
         answer: Any = None
@@ -101,7 +104,7 @@ def test_a_tuning_that_fails_is_its_tasks_failure_alone(
     options = {"finetune": True, "data": data, "languages": ["de"]}
     table, _, failures = driven(planned(model, tmp_path, "demo_qa", "demo_bitext", **options))
     (failure,) = failures
-    assert failure.endswith("demo_qa (demo_span: the loss is not finite)")
+    assert str(failure).endswith("demo_qa (demo_span: the loss is not finite)")
     notes = {row["task"]: row["note"] for row in table.to_pylist() if row["value"] is None}
     assert notes == {"demo_qa": "failed: demo_span: the loss is not finite"}
     assert "demo_bitext" in next(iter(rows(tmp_path)))
@@ -212,11 +215,16 @@ def test_parts_that_do_not_come_are_never_merged_away(
 ) -> None:
     monkeypatch.setattr(shards, "SEEN_SECONDS", 0.0)
     plan = planned(model, tmp_path, "demo_qa", languages=["de", "en"])
-    (lane,) = lanes(plan, 1, Silent(), [])
+    failures: list[HarnessError] = []
+    (lane,) = lanes(plan, 1, Silent(), failures)
     (one, _) = lane.send(None)
     outcome = Worker(1).do(*one)
-    with pytest.raises(IncompleteError, match=r"lacks (de|en), which workers have written"):
+    with pytest.raises(StopIteration) as end:
         lane.send([outcome, outcome])
+    (failure,) = failures
+    assert isinstance(failure, IncompleteError)
+    assert re.search(r"lacks (de|en), which workers have written", str(failure))
+    assert end.value.value[0].column("value").to_pylist() == [None]
     assert len(list((tmp_path / "out").rglob("*.parts/*.parquet"))) == 1
 
 
@@ -228,7 +236,7 @@ def test_a_full_disk_is_a_failure_by_name(
 
     monkeypatch.setattr("harness.evaluation.worker.run_unit", full)
     _, _, failures = driven(planned(model, tmp_path, "demo_qa", languages=["de"]))
-    assert failures[0].endswith("demo_qa/de (/results: No space left on device)")
+    assert str(failures[0]).endswith("demo_qa/de (/results: No space left on device)")
 
 
 def test_what_is_written_is_believed_whatever_the_clock_says(tmp_path: Path) -> None:
@@ -257,3 +265,33 @@ def test_a_training_finds_the_device_empty(
     tuning: Any = None
     assert worker.do(None, Tune(tuning, tuning)) == ShardResult()
     assert seen == [(None, None)] * 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RefusedError("m@1 cannot encode: index"), DataError("a text of 9 GB"), UsageError("no")],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("where", ["worker.run_unit", "shards._encode_shards"])
+def test_an_error_has_the_same_code_on_a_worker_and_beside_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: HarnessError, where: str
+) -> None:
+    def fails(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"harness.evaluation.{where}", fails)
+    table, _, failures = driven(planned(model, tmp_path, "demo_bitext", languages=["de"]))
+    assert [(type(one), str(one)) for one in failures] == [(type(error), str(error))]
+    assert table.column("note").to_pylist() == [f"failed: {error}"]
+
+
+def test_errors_of_several_plans_are_said_in_their_order() -> None:
+    refused, lost = RefusedError("m@1 cannot encode"), IncompleteError("m@2 xnli/de (no)")
+    again = RefusedError("m@1 cannot encode")
+    assert [str(one) for one in _joined([refused, again, lost], "")] == [
+        "m@1 cannot encode",
+        "incomplete, 1 failed: m@2 xnli/de (no); the others are finished and kept",
+    ]
+    assert [one.exit_code for one in _joined([lost, lost, refused], "lareqa")] == [5, 4]
+    assert "2 failed" in str(_joined([lost, lost, refused], "lareqa")[0])
+    assert "no data for lareqa" in str(_joined([lost], "lareqa")[0])

@@ -14,15 +14,19 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from harness.cards.task import read_card
+from tests.metadata import metadata
+from tests.mini_xtreme import run_task
 from tests.workflows.reading import ROOT, Step, bash, git, published, steps
 
 MAKE = """#!/usr/bin/env bash
 set -eu
 "{make}" --dry-run "$@" >/dev/null
 echo "$@" >>"{log}"
-case " $* " in *" install "*|*" install-validate "*)
+case " $* " in *" install "*|*" install-validate "*|*" install-validate-rows "*)
     mkdir -p .venv/bin
     printf '#!/bin/sh\\nexec "{python}" "$@"\\n' >.venv/bin/python
     chmod +x .venv/bin/python
@@ -249,16 +253,106 @@ def test_a_pull_request_that_removes_the_last_one(runner: Runner) -> None:
     assert validated(runner).returncode == 0
 
 
-def test_validation_imports_what_is_installed_for_it(runner: Runner) -> None:
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with the rows of one task, as a run leaves them."""
+    card = read_card("demo_qa")
+    out = tmp_path_factory.mktemp("measured")
+    changes = {"revision": f"0123456789ab{'0' * 28}", "route": "package"}
+    own = metadata(card, card.languages, model="org/model", **changes)["signature"]
+    run_task(card, None, None, out, signature=own, **changes)
+    return out / "org__model"
+
+
+def sent(runner: Runner, measured: Path) -> Path:
+    """A pull request with rows along; returns their folder."""
+    proposed(runner, a=GOOD)
+    folder = runner.work / "proposed" / "leaderboard" / "results" / measured.name
+    shutil.copytree(measured, folder, ignore=shutil.ignore_patterns(".*"))
+    return folder
+
+
+def test_rows_that_are_sent_along_are_checked(runner: Runner, measured: Path) -> None:
+    folder = sent(runner, measured)
+    done = validated(runner)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 files of rows can be of a run" in done.stdout
+    assert runner.calls == ["install-validate-rows"]
+    # What this checkout has is no business of the pull request.
+    board = runner.work / "leaderboard" / "results" / measured.name
+    shutil.copytree(folder, board)
+    (folder.parents[1] / "README.md").write_text("built anew by the next refresh")
+    assert "files of rows" not in validated(runner).stdout
+
+
+def test_rows_that_no_run_wrote_are_refused(runner: Runner, measured: Path) -> None:
+    (path,) = sent(runner, measured).rglob("*.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, len(table) // 2), path)
+    done = validated(runner)
+    assert done.returncode == 6
+    assert done.stderr.count("\n") == 1
+    assert path.name in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "touch README.md",
+        "mkdir -p 0123456789ab/t.01234567.parts && touch 0123456789ab/t.01234567.parts/de.parquet",
+        "ln -s /etc/passwd 0123456789ab/t.01234567.parquet",
+        "mkfifo 0123456789ab/t.01234567.parquet",
+        "touch '0123456789ab/t .01234567.parquet'",
+        "touch 0123456789ab/.t.01234567.parquet",
+        "ln -s /etc/passwd ../../rankings.md",
+    ],
+)
+def test_only_files_of_rows_may_come(runner: Runner, measured: Path, command: str) -> None:
+    assert bash(sent(runner, measured), command).returncode == 0
+    done = validated(runner)
+    assert done.returncode == 1
+    assert "<task>.<signature>.parquet may come" in done.stdout
+    assert runner.calls == []
+
+
+@pytest.mark.parametrize("name", ["provenance.json", "attempts.json"])
+@pytest.mark.parametrize("how", ["added", "changed", "removed"])
+def test_what_a_refresh_says_nobody_else_may(
+    runner: Runner, measured: Path, name: str, how: str
+) -> None:
+    theirs = sent(runner, measured).parents[1] / name
+    ours = runner.work / "leaderboard" / name
+    ours.parent.mkdir(exist_ok=True)
+    if how != "added":
+        ours.write_text("{}\n")
+    if how != "removed":
+        theirs.write_text('{"forged": 1}\n')
+    done = validated(runner)
+    assert done.returncode == 1
+    assert f"{name}: a refresh alone writes it" in done.stdout
+
+
+def test_validation_imports_what_is_installed_for_it(runner: Runner, measured: Path) -> None:
     """`make install-validate` installs a part of the lock: the command must need no more."""
-    folder = proposed(runner, a=GOOD)
+    (rows,) = sent(runner, measured).rglob("*.parquet")
+    folder = runner.work / "proposed" / "submissions"
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
-    match = re.search(r"VALIDATE := (.*)", makefile)
-    assert match
+    installed: set[str] = set()
+    for path, target in ((folder / "a.yaml", "VALIDATE :="), (rows, "VALIDATE \\+=")):
+        match = re.search(f"{target} (.*)", makefile)
+        assert match
+        installed |= {name.lower() for name in match[1].split()}
+        assert imported(runner, path) <= installed | AROUND
+    dry = bash(runner.work, f"{runner.bin}/make install-validate-rows")
+    assert dry.returncode == 0
+
+
+def imported(runner: Runner, path: Path) -> set[str]:
+    """The packages that `xharness validate` imports over a file."""
     code = (
         "import sys\n"
         "from importlib.metadata import packages_distributions\n"
-        f"sys.argv = ['xharness', 'validate', {str(folder / 'a.yaml')!r}]\n"
+        f"sys.argv = ['xharness', 'validate', {str(path)!r}]\n"
         "from harness.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "whose = packages_distributions()\n"
@@ -267,14 +361,12 @@ def test_validation_imports_what_is_installed_for_it(runner: Runner) -> None:
     )
     done = bash(runner.work, f'"{sys.executable}" -c "$CODE"', CODE=code, PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
-    needed = {name.lower() for name in done.stdout.split()} - {"xharness"}
-    assert needed <= {name.lower() for name in match[1].split()} | AROUND
-    dry = bash(runner.work, f"{runner.bin}/make install-validate")
-    assert dry.returncode == 0
+    return {name.lower() for name in done.stdout.split()} - {"xharness"}
 
 
 # Imported by a virtual environment or by the tests' own tools, not by the command.
-AROUND = {"setuptools", "pip", "coverage", "pytest"}
+# Arrow looks for the last three, and does without them.
+AROUND = {"setuptools", "pip", "coverage", "pytest", "pandas", "python-dateutil", "cloudpickle"}
 
 
 def test_every_job_with_commands_is_played() -> None:

@@ -146,9 +146,9 @@ def test_what_was_evaluated_is_kept_whatever_comes_after() -> None:
 
 def test_a_submission_is_validated_by_the_base() -> None:
     content = read(FOLDER / "validate.yml")
-    assert content["on"] == {"pull_request": {"paths": ["submissions/**"]}}
+    assert content["on"] == {"pull_request": {"paths": ["submissions/**", "leaderboard/**"]}}
     base, proposed, *_ = content["jobs"]["validate"]["steps"]
     assert base["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
     assert "path" not in base["with"]
     assert proposed["with"]["path"] == "proposed"
-    assert proposed["with"]["sparse-checkout"] == "submissions"
+    assert proposed["with"]["sparse-checkout"].split() == ["submissions", "leaderboard"]
