@@ -127,6 +127,17 @@ def test_halved_until_it_fits(room: int, error: Exception) -> None:
     assert forward.tried[0] == 7
 
 
+def test_a_gpu_gives_its_memory_back_before_each_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    forward = Memory(1, MemoryError())
+    given_back: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(forward.tried[-1]))
+    list(halving(np.arange(4), forward))
+    assert given_back == [4, 2, 2]
+
+
 def test_a_single_row_too_large_is_incomplete() -> None:
     forward = Memory(0, MemoryError())
     with pytest.raises(IncompleteError, match="out of memory on a batch of one row") as raised:

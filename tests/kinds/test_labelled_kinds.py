@@ -10,6 +10,7 @@ import pytest
 
 from harness.data.examples import Alternatives, ItemSet, Pair, Sentence
 from harness.kinds import KINDS
+from harness.kinds.decisions import decided
 from harness.kinds.kind import UnitSettings
 
 PAIRS = tuple(Pair(f"t:{n}", f"p{n}", "h", "ab"[n % 2], f"c:{n // 2}") for n in range(4))
@@ -85,6 +86,11 @@ def test_rows_that_contradict_themselves_are_refused() -> None:
     wrong = rows.set_column(at, "correct", pa.array([True] * 4))
     with pytest.raises(ValueError, match="`correct` is not"):
         KINDS["classification"].fold(wrong, ["accuracy"], "test")
+
+
+def test_scores_of_other_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="longer than"):
+        decided("de", [("t:0", "c:0", "a")], np.zeros((2, 1), dtype=np.float32), ["a"])
 
 
 def test_texts_are_what_is_read() -> None:

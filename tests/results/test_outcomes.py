@@ -230,6 +230,9 @@ def test_what_a_killed_merge_left_is_swept(file: OutcomeFile) -> None:
     check(file, ["de"])
     assert not left.exists()
     assert other.exists()
+    left.write_bytes(b"PAR1")
+    file.remove()
+    assert not left.exists()
 
 
 def write_and_merge(path: Path, names: Sequence[str]) -> None:

@@ -119,7 +119,7 @@ def test_a_p_value_at_the_level_separates_nothing() -> None:
 
 
 def test_either_sign_of_a_single_cluster_is_as_extreme() -> None:
-    places = tie_groups(["a", "b"], np.array([[1.0, 0.0]]), np.random.default_rng(0), 100_000)
+    places = tie_groups(["a", "b"], np.array([[1.0, 0.0]]), np.random.default_rng(0), 500)
     assert [place.p for place in places] == [1, 1]
 
 
