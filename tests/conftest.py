@@ -26,6 +26,12 @@ settings.register_profile("xharness", deadline=None)
 settings.load_profile("xharness")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests compute is not kept beside what the person at this machine has."""
+    os.environ["XHARNESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Torch with one thread, for all tests of a module."""

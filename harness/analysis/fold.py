@@ -165,7 +165,9 @@ def _code_digest() -> bytes:
     package = Path(__file__).parent.parent
     modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
     # The means over languages, and what a file is checked by before it is folded.
-    modules += [package / f"results/{name}.py" for name in ("scores", "checks", "metadata")]
+    modules += [
+        package / f"results/{name}.py" for name in ("scores", "checks", "metadata", "provenance")
+    ]
     modules += [package / "cards/examples.py", task_root() / "target/examples.tsv"]
     for room in ("kinds", "metrics"):
         modules += sorted((package / room).glob("*.py"))

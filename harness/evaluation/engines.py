@@ -106,13 +106,18 @@ def _joined(failures: Failures, missing: str) -> Failures:
     """What failed, each once; what is incomplete, together. The order is that of the plans."""
     joined = {str(error): error for error in failures if not isinstance(error, IncompleteError)}
     lost = [str(error) for error in failures if isinstance(error, IncompleteError)]
-    several = IncompleteError(
-        f"incomplete, {len(lost)} failed: {', '.join(lost[:5])}"
-        f"{', …' if len(lost) > 5 else ''}; the others are finished and kept"
-        f"{f'; no data for {missing}' if missing else ''}"
-    )
-    first = isinstance(failures[0], IncompleteError)
-    return [*[several] * first, *joined.values(), *[several] * (bool(lost) and not first)]
+    said = []
+    if lost:
+        said.append(
+            f"{len(lost)} failed: {', '.join(lost[:5])}{', …' if len(lost) > 5 else ''}; "
+            "the others are finished and kept"
+        )
+    if missing:
+        said.append(f"no data for {missing}")
+    several = [IncompleteError(f"incomplete, {'; '.join(said)}")] if said else []
+    if isinstance(failures[0], IncompleteError):
+        return [*several, *joined.values()]
+    return [*joined.values(), *several]
 
 
 ENGINES: Mapping[str, Engine] = {"local": local, "ray": on_ray}

@@ -64,7 +64,7 @@ def read_origins(results: Path) -> Origins | None:
     path = results.parent / FILE
     try:
         return _ORIGINS.validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

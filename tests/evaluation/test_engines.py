@@ -252,13 +252,13 @@ def test_missing_data_and_what_fails_for_a_reason_of_its_own(
     models = [broken_hindi, bare, tmp_path / "none"]
     with pytest.raises(HarnessError) as caught:
         evaluate(models, tasks, tmp_path, engine, **options)
-    absent, ran = caught.value, *caught.value.also
-    assert (absent.exit_code, ran.exit_code) == (3, 5)  # the first decides
+    absent, refused, lost = caught.value, *caught.value.also
+    assert (absent.exit_code, refused.exit_code, lost.exit_code) == (3, 4, 5)  # the first decides
     assert str(tmp_path / "none") in str(absent)  # the plan that could not be made
-    assert "not finite" in str(ran)
-    assert "demo_bitext/hi" in str(ran)
-    assert "no data for lareqa" in str(ran)
-    assert "\n" not in str(ran)
+    assert "not finite" in str(refused)
+    assert "(hi)" in str(refused)
+    assert str(lost) == "incomplete, no data for lareqa"
+    assert "\n" not in str(refused)
     told = caught.value.scores.to_pylist()
     lacking = {(row["model"], row["task"], row["lang"]) for row in told if row["value"] is None}
     assert lacking >= {("broken", "demo_bitext", "hi"), ("bare", "lareqa", "macro")}
@@ -334,7 +334,7 @@ class Breaking:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.checkpoint = SimpleNamespace(folder=folder, base_folder=None)
+        self.checkpoint = SimpleNamespace(folder=folder, base_folder=None, label="it")
 
     @property
     def done(self) -> bool:
@@ -362,7 +362,7 @@ def test_a_worker_whose_device_breaks_is_replaced(pooled: str, tmp_path: Path) -
     else:
         with local_workers(["cpu"]) as workers:
             run(workers)
-    assert told == [ShardResult(failed="KeyError: 'layer'")]
+    assert told == [ShardResult(failed="it cannot be tuned: 'layer'", code=4)]
 
 
 def test_local_workers_end_with_the_command_and_are_of_its_threads(
