@@ -128,6 +128,7 @@ def check(board: Board, folder: Path) -> None:
         assert re.search(row, contrasts), name
 
 
+@pytest.mark.slow
 def test_its_commands_in_few_steps(run: Run, tmp_path: Path) -> None:
     demo = tmp_path / "demo"
     calls = commands(tmp_path, demo)
