@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness.board import svg
 from harness.board.words import points
-from harness.statistics.verdict import Evidence, judge
+from harness.statistics.multiplicity import benjamini_hochberg
+from harness.statistics.verdict import Adjusted, Evidence, judge
 
 if TYPE_CHECKING:
     from study.analyses import Line, Point
@@ -17,7 +18,11 @@ WIDE, COLOUR = 430, "#0969da"
 
 
 def where(lines: Sequence[Line]) -> str:
-    """A line per difference in differences, in points, with its plain 95 % interval."""
+    """A line per difference in differences, in points, with its plain 95 % interval.
+
+    A mark is full where *q*, over all lines, is below .05.
+    """
+    values = benjamini_hochberg([line.points.p for line in lines])
     bounds = [
         100 * end
         for line in lines
@@ -33,7 +38,9 @@ def where(lines: Sequence[Line]) -> str:
 
     body = [
         svg.text((16, 24), "Differences of the differences, in points", "text", weight=600),
-        svg.text((16, 42), "bar: 95 % interval, unadjusted", "faint", size=11),
+        svg.text(
+            (16, 42), "bar: 95 % interval, unadjusted · hollow: not clear (q)", "faint", size=11
+        ),
     ]
     for tick in ticks:
         kind = "zero" if tick == 0 else "grid"
@@ -45,7 +52,10 @@ def where(lines: Sequence[Line]) -> str:
         told.append(f"{line.contrast}, {line.sides.name}: {size}")
         body.append(svg.text((16, y), svg.short(told[-1].rpartition(":")[0], 58), "text", size=12))
         body.append(svg.text((WIDE - 16, y), size, "text", "end", 12))
-        body += svg.interval(judge(line.points, Evidence()), x, y + 14, simultaneous=False)
+        q = Adjusted("Benjamini–Hochberg", values[index], len(lines))
+        evidence = Evidence() if line.points.df is None else Evidence("recipe")  # over seeds
+        verdict = judge(line.points, evidence, q)
+        body += svg.interval(verdict, x, y + 14, simultaneous=False)
     body += svg.axis(ticks, x, bottom + 18)
     return svg.document(WIDE, bottom + 30, "Differences of the differences", told, body)
 
