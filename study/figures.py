@@ -33,9 +33,7 @@ def where(lines: Sequence[Line]) -> str:
     left, width, top, step = 20, WIDE - 40, 58, 46
     bottom = top + step * len(lines)
 
-    def x(at: float) -> float:
-        return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
-
+    x = svg.scale(ticks, left, width)
     body = [
         svg.text((16, 24), "Differences of the differences, in points", "text", weight=600),
         svg.text(
@@ -66,8 +64,7 @@ def scatter(found: Sequence[Point], measure: str) -> str:
     up = svg.ticks(*_ends([100 * point.retrieval for point in found]))
     left, width, top, high = 56, WIDE - 86, 58, 240
 
-    def x(at: float) -> float:
-        return left + width * (at - across[0]) / (across[-1] - across[0])
+    x = svg.scale(across, left, width)
 
     def y(at: float) -> float:
         return top + high * (1 - (at - up[0]) / (up[-1] - up[0]))

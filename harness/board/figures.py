@@ -95,9 +95,7 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
     left, width, top, step = 20, WIDE - 40, 62, 66
     bottom = top + step * len(rows)
 
-    def x(at: float) -> float:
-        return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
-
+    x = svg.scale(ticks, left, width)
     body = [
         svg.text((16, 26), "Difference A − B in points", "text", weight=600),
         svg.text((16, 44), "thick: 95 % interval · thin: simultaneous · hollow: not clear", "faint",
@@ -145,9 +143,7 @@ def effects(one: Contrast, task: str, base: str) -> str:
     left, width, top, step = 132, NARROW - 132 - 70, 62, 16
     bottom = top + step * len(lines)
 
-    def x(at: float) -> float:
-        return left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
-
+    x = svg.scale(ticks, left, width)
     title = f"{read_card(task).title}: {one.name}"
     what = f"{base} · {one.metric} · points"
     body = [

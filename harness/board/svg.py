@@ -76,6 +76,11 @@ def axis(at: Sequence[float], x: Callable[[float], float], y: float) -> list[str
     ]
 
 
+def scale(ticks: Sequence[float], left: float, width: float) -> Callable[[float], float]:
+    """A value → its place, where the first and the last tick are at ``left`` and ``width`` on."""
+    return lambda at: left + width * (at - ticks[0]) / (ticks[-1] - ticks[0])
+
+
 def interval(
     verdict: Verdict, x: Callable[[float], float], y: float, *, simultaneous: bool = True
 ) -> list[str]:

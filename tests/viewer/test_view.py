@@ -21,7 +21,7 @@ import harness
 from harness.analysis.measured import measured, outcome_files
 from harness.cli import app
 from harness.terminal.scores import score_grid
-from tests.board.chromium import Browser, find
+from tests.board.chromium import Browser, program
 from tests.checkpoints import build
 
 
@@ -182,10 +182,7 @@ def test_a_port_that_is_taken_is_named(server: tuple[str, int], results: Path) -
 
 
 def test_the_pages_ask_nothing_else(server: tuple[str, int], tmp_path: Path) -> None:
-    program = find()
-    if program is None:
-        pytest.skip("no Chromium")
-    browser = Browser(tmp_path / "profile", program)
+    browser = Browser(tmp_path / "profile", program())
     root = f"http://127.0.0.1:{server[1]}"
     try:
         for path in ("/", "/compare"):
