@@ -52,7 +52,7 @@ def board_files(board: Path) -> Iterator[tuple[str, str | bytes]]:
     """`leaderboard/` under `board/`, its Markdown made fit for the site."""
     for path in sorted(board.rglob("*")):
         name = path.relative_to(board).as_posix()
-        if path.is_dir() or name == "attempts.json":
+        if path.is_dir() or name == "attempts.json" or path.name.startswith("."):
             continue
         if name == "index.html":
             yield f"board/{BROWSE}", browse_page(path.read_text(encoding="utf-8"))

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.cards.task import read_card
+from harness.errors import DataError
 from harness.inference.protocol import signature
+from harness.results import gold
 from tests.e2e.conftest import Process, Ran, Run, ended
 from tests.metadata import metadata
 from tests.mini_xtreme import run_task
@@ -496,6 +498,18 @@ def test_an_answer_has_the_scores_that_the_gold_gives_it(
     assert len(ran.stderr.splitlines()) == 1
     assert f"{path}: " in ran.stderr
     assert f"f1 is {value:.4g}, its answer's" in ran.stderr
+
+
+def test_gold_that_is_damaged_is_named(
+    run: Run, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> None:
+        raise DataError("demo_qa.de.json: sha256 is not the official file's")
+
+    monkeypatch.setattr(gold, "load", damaged)
+    ran = run("verify", "--root", board)
+    assert ran.code == 6
+    assert "error: demo_qa.de.json: sha256 is not" in ran.stderr
 
 
 def test_what_is_forged_and_consistent_is_found_by_measuring_again(run: Run, board: Path) -> None:
