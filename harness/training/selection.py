@@ -16,6 +16,7 @@ from typing import Any
 from harness.cards.target_recipes import Select
 from harness.cards.task import TaskCard, read_card
 from harness.checkpoint.tokenizer import Tokenizer
+from harness.checkpoint.weights import WEIGHTS
 from harness.data.examples import ItemSet
 from harness.data.load import DataLocation, Download, fetch, load, planned_downloads
 from harness.errors import IncompleteError, one_line
@@ -25,7 +26,6 @@ from harness.kinds.kind import UnitSettings
 
 SCORES = "selection.tsv"
 BEST = "best-"  # and the step: a folder with its weights
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
