@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The models of the tests are tiny, and pytest has a worker for each core: more threads, here and in
 # the commands that tests start, would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Python compiles a module once, not again in each process that tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # A test means the same on a person's machine and in continuous integration, where `convert` opens
 # no pickle; the one about that sets it.
 os.environ.pop("CI", None)
