@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.hub.inprocess import point
+from tests.hub.server import Hub
+
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -34,6 +37,19 @@ settings.load_profile("xharness")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What tests compute is not kept beside what the person at this machine has."""
     os.environ["XHARNESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A loopback Hub with nothing on it."""
+    with Hub() as server:
+        yield server
+
+
+@pytest.fixture
+def asks_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This process asks the loopback Hub, with ``tmp_path / "home"`` for its cache."""
+    point(monkeypatch, hub, tmp_path / "home")
 
 
 @pytest.fixture(scope="module")

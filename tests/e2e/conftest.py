@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from tests.checkpoints import build
-from tests.hub.server import Hub
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,6 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of random weights; read only, so all tests share it."""
     return build("xlm-roberta", tmp_path_factory.mktemp("tiny") / "tiny")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A loopback Hub with nothing on it."""
-    with Hub() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
