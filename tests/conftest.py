@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.hub.inprocess import point
 from tests.hub.server import Hub
+from tests.workflows.reading import commit_all
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -37,6 +38,12 @@ settings.load_profile("xharness")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What tests compute is not kept beside what the person at this machine has."""
     os.environ["XHARNESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare repository with this checkout as one commit, for clones."""
+    return commit_all(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture
