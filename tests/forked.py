@@ -1,7 +1,8 @@
-"""Processes that start in a moment: forks of a process that has imported torch already.
+"""Processes that start in a moment: forks of a process that has imported transformers already.
 
 What is tested of a process here is that it is another one, which can be killed. How the real one
-starts is tested where this is not used.
+starts is tested where this is not used. None asks a Hub, whose client has read the environment of
+the process that is forked.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
-# Most of what a command imports, and nothing that reads settings from the environment.
+# Most of what a command imports.
 IMPORTED = [
-    "torch", "torch._dynamo", "torch.distributed.tensor", "torch.export", "scipy.optimize",
-    "pandas", "pyarrow.parquet",
-]  # fmt: skip
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.xlm_roberta.modeling_xlm_roberta",
+    "pandas",
+    "pyarrow.parquet",
+]
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(IMPORTED)
 
