@@ -49,16 +49,11 @@ class Fork:
         self._process.start()
         for handle in handles:
             handle.close()
-        self.pid = self._process.pid
 
     @property
     def returncode(self) -> int | None:
         """The exit code, minus the signal that ended it, or None as long as it runs."""
         return self._process.exitcode
-
-    def poll(self) -> int | None:
-        """As ``returncode``."""
-        return self.returncode
 
     def wait(self) -> int:
         """The exit code, at its end."""
