@@ -28,6 +28,7 @@ from harness.inference.probe import (
     write_finding,
 )
 from harness.inference.protocol import Encoding
+from harness.inference.token_types import single_types
 from harness.inference.vector_store import (
     KEY_BYTES,
     Float32,
@@ -111,9 +112,10 @@ class Backbone:
             for first, _ in probe_ids(_cutting(tokenizer), max_positions(model, tokenizer))[:3]
         ]
         inputs, mask = pad(few, pad_id(tokenizer), self.device)
+        types = _types(model, tokenizer, few, self.device)
         with torch.inference_mode():
-            found = dict(hidden_states(model, inputs, mask, layers))
-            whole = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True)
+            found = dict(hidden_states(model, inputs, mask, layers, **types))
+            whole = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True, **types)
             check_layers(found, whole.hidden_states, mask, deepest, type(model).__name__)
 
 
@@ -379,9 +381,12 @@ class Encoder:
         inputs, mask = pad(batch, pad_id(tokenizer), self.device)
         # Known from the lengths: to ask the mask, the host would wait for the device.
         attended = mask if masked or len({len(row) for row in batch}) > 1 else None
+        special = next(iter(self.encodings.values())).special_tokens
+        types = _types(model, tokenizer, batch, self.device) if special else {}
         out: dict[int, Float32] = {}
+        layers = sorted(self.encodings)
         with torch.inference_mode():
-            for layer, hidden in hidden_states(model, inputs, attended, sorted(self.encodings)):
+            for layer, hidden in hidden_states(model, inputs, attended, layers, **types):
                 encoding = self.encodings[layer]
                 pooled = pool(hidden, mask, encoding.pooling)
                 for step in self._steps or ():
@@ -404,8 +409,12 @@ class Encoder:
 
     def _deciding(self) -> dict[str, Any]:
         checkpoint = self.checkpoint
+        before, own, after = load_tokenizer(checkpoint).edge_types
+        types = [*before, own, *after]
         return {
             "encoder": VERSION,
+            # Only where they are not what nearly every checkpoint has, as in `vector_parts`.
+            **({"types": types} if any(types) else {}),
             "libraries": {name: libraries()[name] for name in DECIDING},
             # A folder's digest names it; what the folder is called decides nothing.
             "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
@@ -476,12 +485,25 @@ def pad(
     return on_device(inputs, device), on_device(mask, device)
 
 
+def _types(
+    model: Any, tokenizer: Tokenizer, ids: Sequence[Ids], device: str
+) -> dict[str, torch.Tensor]:
+    """The types of a batch's tokens as a keyword of the model; empty where it needs none."""
+    types = single_types(model, tokenizer, [len(row) for row in ids])
+    return {} if types is None else {"token_type_ids": on_device(types, device)}
+
+
 def hidden_states(
-    model: Any, inputs: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int]
+    model: Any,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    layers: Sequence[int],
+    **types: torch.Tensor,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
 
     ``mask``: None for a batch without padding, for which attention takes the faster kernel.
+    ``types``: ``token_type_ids`` of a model that is told them, or nothing.
     ``hidden_states[k]`` is what transformers means by it: for k below the depth what layer k + 1
     is given, before any final norm; at the depth, the model's own last hidden state. Layers are
     counted by their calls, since an architecture may call one several times (ALBERT).
@@ -507,7 +529,7 @@ def hidden_states(
         for block in set(encoder_layers(model))
     ]
     try:
-        output = model(input_ids=inputs, attention_mask=mask)
+        output = model(input_ids=inputs, attention_mask=mask, **types)
         if top == deepest:
             taken[deepest] = output.last_hidden_state
     except _LayerReached:
