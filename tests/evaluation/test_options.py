@@ -7,7 +7,8 @@ import torch
 
 import harness
 from harness.errors import UsageError
-from harness.evaluation.options import Options, choose_device, choose_devices, make_request
+from harness.evaluation.devices import choose_device, choose_devices
+from harness.evaluation.options import Options, make_request
 
 
 @pytest.fixture
@@ -49,6 +50,46 @@ def test_text_that_utf8_cannot_hold(name: str) -> None:
     with pytest.raises(UsageError, match="is not UTF-8") as caught:
         make_request(Options(**{name: "query\udcff: "}))
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("tasks", 5, "tasks = 5 is of type int: give str or Iterable or None"),
+        ("tasks", ["demo_bitext", 3], "3 is no name: give text"),
+        ("languages", [None], "None is no name"),
+        ("suite", ["demo"], "is of type list: give str or None"),
+        ("split", 1, "give str or None"),
+        ("protocol", None, "is of type NoneType: give str"),
+        ("pooling", 3, "give str or None"),
+        ("layer", None, "give int or str"),
+        ("layer", True, "is of type bool: give int or str"),
+        ("layer", 2.0, "give int or str"),
+        ("prompt_query", 5, "give str or None"),
+        ("dtype", None, "give str"),
+        ("device", 3, "give str or None"),
+        ("workers", True, "give int or None"),
+        ("batch_tokens", "8", "give int or None"),
+        ("limit", True, "give int or None"),
+        ("limit", 2.5, "give int or None"),
+        ("limit", "10", "give int or None"),
+        ("smoke", 1, "give bool"),
+        ("seed", 1.5, "give int"),
+        ("seed", None, "give int"),
+        ("data", 5, "give str or Path or None"),
+        ("out", None, "give str or Path"),
+        ("offline", "no", "give bool"),
+        ("engine", None, "give str"),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused_before_anything_runs(
+    option: str, value: object, why: str
+) -> None:
+    """Python takes any value; a text as a number ended in a traceback, True as a damaged file."""
+    with pytest.raises(UsageError) as caught:
+        make_request(Options(**{option: value}))
+    assert why in str(caught.value)
 
 
 @pytest.mark.usefixtures("two_gpus")
