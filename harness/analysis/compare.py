@@ -21,7 +21,7 @@ from harness.errors import (
     together,
     unknown_name,
 )
-from harness.metrics.by_kind import has_paired_mean
+from harness.metrics.by_kind import METRICS, has_paired_mean
 from harness.results.outcomes import OutcomeFile, find
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.verdict import Verdict
@@ -78,9 +78,10 @@ def compare(
         IncompleteError: nothing was measured on both in the same way.
         DataError: outcome files are damaged; ``error.scores`` has what the others give.
     """
-    names = {name for task in only for name in read_card(task).metrics}
-    if metric is not None and only and metric not in names:
-        raise unknown_name(f"metric of {', '.join(only)}", metric, sorted(names))
+    tables = [read_card(task).metrics for task in only] or METRICS.values()
+    names = {name for table in tables for name in table}
+    if metric is not None and metric not in names:
+        raise unknown_name(f"metric of {', '.join(only) or 'any task'}", metric, sorted(names))
     results, known, cache = source.results, source.submissions, source.cache
     sides = [_runs(name, source, metric) for name in (a, b)]
     groups: dict[tuple[str, str], dict[str, How]] = {}
@@ -340,8 +341,7 @@ def _seen(
 
 def _how(result: Result) -> How:
     meta = result.folded.meta
-    # Models differ in depth: the protocol's own layer is one and the same choice for all, and so
-    # are the prompts that each of them declares.
+    # Models differ in depth and prompts: what is the protocol's own is one choice for all of them.
     asked = [reason.partition(" (protocol: ") for reason in meta["custom"]]
     settings = sorted(setting for setting, departs, _ in asked if departs)
     other = tuple(setting for setting in settings if not setting.startswith("layer "))

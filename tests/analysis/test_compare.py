@@ -75,6 +75,8 @@ def test_by_another_metric(root: Path) -> None:
     assert usual.difference.estimate.difference == pytest.approx(0.5)
     with pytest.raises(UsageError, match="unknown metric of demo_bitext 'mmr': did you mean mrr"):
         compare(ENGLISH, BASE, Source(results), only=["demo_bitext"], metric="mmr")
+    with pytest.raises(UsageError, match="unknown metric of any task 'mmr': did you mean mrr"):
+        compare(ENGLISH, BASE, Source(results), metric="mmr")
     with pytest.raises(UsageError, match="metric that can be contrasted 'f1_mteb'"):
         compare(ENGLISH, BASE, Source(results), metric="f1_mteb")
     with pytest.raises(IncompleteError, match="on a common task with exact_match,"):

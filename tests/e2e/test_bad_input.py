@@ -70,6 +70,14 @@ def test_a_folder_that_is_not_there(run: Run) -> None:
     assert one_line(ran.stderr)
 
 
+def test_a_board_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    """Nothing to refresh is no error, and a folder with a slip in its name is none either."""
+    ran = run("refresh", "--dry-run", "--root", tmp_path / "bord")
+    assert (ran.code, ran.stdout) == (3, "")
+    assert "--root" in ran.stderr
+    assert one_line(ran.stderr)
+
+
 def test_a_model_that_was_never_fetched_offline(run: Run, tmp_path: Path) -> None:
     ran = run("eval", "org/never-fetched", "--offline", "--cache-dir", tmp_path)
     assert ran.code == 3
