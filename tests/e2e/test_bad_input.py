@@ -26,7 +26,6 @@ BAD = [
     (("--suite", "demo", "--layer", "99"), 2, "layers 0 (embeddings) to 4"),
     (("--suite", "demo", "--layer", "top"), 2, "a number, auto or all"),
     (("--suite", "demo", "--layer", "9" * 5_000), 2, "a number, auto or all"),
-    (("--suite", "demo", "--out", ""), 2, "out is empty"),
     (("--suite", ""), 2, "suite is empty"),
     (("--suite", "demo", "--dtype", "float8"), 2, "float32"),
     (("--suite", "demo", "--device", "cuda:99"), 2, "--device cpu"),

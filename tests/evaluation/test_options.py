@@ -78,6 +78,7 @@ def test_text_that_utf8_cannot_hold(name: str) -> None:
         ("seed", None, "give int"),
         ("data", 5, "give str or Path or None"),
         ("out", None, "give str or Path"),
+        ("out", "", "out is empty"),
         ("offline", "no", "give bool"),
         ("engine", None, "give str"),
     ],
