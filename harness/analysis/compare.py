@@ -304,10 +304,9 @@ def _side(name: str, source: Source, metric: str | None) -> dict[How, tuple[Resu
             if by_slug or (by_name and at):
                 found.append((one, path))
     if not found:
-        missing = NotFoundError(
-            f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
-        )
-        raise together([*map(DataError, source.damaged), missing])
+        why = f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
+        missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
+        raise together([*map(DataError, source.damaged), *missing])
     revisions = sorted({str(one.meta["revision"]) for one, _ in found})
     if len(revisions) > 1:
         there = {str(Path(path).parent) if files else f"{name}@{one.meta['revision'][:12]}"

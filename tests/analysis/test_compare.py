@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.compare import Source, compare
-from harness.errors import IncompleteError, NotFoundError, UsageError
+from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.submissions.submission import read_submissions
 from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit
 
@@ -190,3 +190,13 @@ def test_unknown_and_ambiguous(root: Path) -> None:
             compare(ENGLISH, name, Source(results))
         for offered in str(caught.value).partition("give one of ")[2].split(", "):
             assert compare(ENGLISH, offered, Source(results))
+
+
+def test_a_folder_of_damaged_files_alone(root: Path) -> None:
+    """What is damaged is said, and nothing about a name that has no outcomes."""
+    path = measure(root, BASE, bitext(BASE))
+    path.write_bytes(path.read_bytes()[:-8])
+    source = Source(root / "leaderboard/results")
+    with pytest.raises(DataError, match="is not a readable outcome file") as caught:
+        compare(str(path.parent), str(path.parent), source)
+    assert caught.value.also == ()
