@@ -490,7 +490,8 @@ def test_an_answer_has_the_scores_that_the_gold_gives_it(
     assert "answers have the scores that the gold gives them" in honest.stdout
 
     def edit(rows: Rows, meta: Meta) -> None:
-        next(one for one in rows if one["f1"] != value).update(f1=value)
+        wrong = [one for one in rows if not one["exact_match"]]  # else it contradicts itself
+        next(one for one in wrong if one["f1"] != value).update(f1=value)
 
     rewrite(path, edit)
     assert run("leaderboard", "--root", board).code == 0
