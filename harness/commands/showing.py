@@ -88,7 +88,8 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
         from harness.results.averages import averages, in_words, of_rows
 
         print_scores(rows, format, headed=True)
-        print_notes([in_words(average) for average in averages(of_rows(rows))])
+        noted = {row["task"] for row in rows if row["note"]}
+        print_notes([in_words(average, noted) for average in averages(of_rows(rows))])
 
 
 def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
