@@ -173,7 +173,10 @@ def fill(cache: Path, data: Any) -> None:
     groups = [("query", [q.text for of in data.queries.values() for q in of])]
     groups.append(("document", list(data.candidates)))
     for role, texts in groups:
-        store, tokens = filled._store(layer, role), filled._token_store(role)
+        store, tokens = (
+            filled._store(layer, role),
+            filled._stores.tokens(filled.encodings[layer], role),
+        )
         for start in range(0, len(texts), TEXTS):
             part = texts[start : start + TEXTS]
             vectors = unit_vectors(len(part), DIM, start + len(role))

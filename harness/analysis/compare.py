@@ -12,7 +12,7 @@ from harness.analysis.entries import Result, make_entries, place_of, read_result
 from harness.analysis.fold import Folded
 from harness.analysis.gather import fold_all, fold_files
 from harness.analysis.replicates import Replicated, Run, evidence_of, over_replicates
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.errors import (
     DataError,
     IncompleteError,

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from harness.analysis.cells import Parts, official
 from harness.analysis.draws import interval
 from harness.analysis.fold import Folded
-from harness.cards.task import TaskCard, read_suites
+from harness.cards.catalogue import read_suites
+from harness.cards.task import TaskCard
 from harness.results.provenance import Origin
 from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
 from harness.statistics import hierarchy

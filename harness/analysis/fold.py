@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
+from harness.cards.catalogue import card_of
 from harness.cards.languages import task_root
-from harness.cards.task import TaskCard, card_of
+from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
 from harness.io.files import replacing
 from harness.kinds import KINDS

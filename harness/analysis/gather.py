@@ -20,7 +20,7 @@ from harness.analysis.published import Figure, read_figures
 from harness.analysis.standings import Standing, standing
 from harness.analysis.target_table import TargetTable, target_tables
 from harness.analysis.variants import titled, variants
-from harness.cards.task import card_names
+from harness.cards.catalogue import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
 from harness.results.outcomes import OutcomeFile, find

@@ -23,7 +23,8 @@ from harness.analysis.gains import (
     sides,
 )
 from harness.analysis.targets import Target, measured, results_at
-from harness.cards.task import RETRIEVAL, read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
+from harness.cards.task import RETRIEVAL
 from harness.statistics.verdict import Verdict
 
 PAPER = ("xtreme-r", "xtreme")  # suites whose tasks are the columns

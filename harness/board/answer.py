@@ -10,7 +10,7 @@ from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import adjusted_p, figures, plain, size, word
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 
 FIRST = "English QA − base"
 AGAINST = {

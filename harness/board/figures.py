@@ -15,8 +15,8 @@ from harness.analysis.standings import Standing
 from harness.board import svg
 from harness.board.answer import lead_contrast
 from harness.board.words import plain, size, told, word
+from harness.cards.catalogue import read_card
 from harness.cards.languages import Language, read_languages
-from harness.cards.task import read_card
 from harness.statistics.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from harness.board.figures import effect_columns, effect_map_name, layer_curves
 from harness.board.markdown import Raw, cell, environment, picture, table, unbroken
 from harness.board.pages import name, named, scored
 from harness.board.words import percent, plain, size, word
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 
 BESIDE = (
     "hit@10", "map@20", "accuracy", "exact_match", "same_language@10", "other_language_recall@10"

@@ -14,7 +14,7 @@ from harness.board.answer import answer, lead_contrast
 from harness.board.figures import effects_name
 from harness.board.markdown import Raw, cell, environment, floating
 from harness.board.rankings import ROWS_SHOWN, ranking
-from harness.cards.task import read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
 from harness.results.provenance import Provenance
 
 

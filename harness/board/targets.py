@@ -11,7 +11,7 @@ from harness.analysis.targets import Target
 from harness.board.markdown import Raw, cell, environment, table, unbroken
 from harness.board.pages import named, scored
 from harness.board.words import adjusted_p, plain, points, size, word
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.statistics.verdict import Verdict
 
 NOT_MEASURED = "not measured"

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, RootModel, model_validator
 
+from harness.cards.catalogue import read_card
 from harness.cards.languages import read_languages, task_root
 from harness.cards.objectives import WITHOUT_CARD, Objective
 from harness.cards.source_files import Commit, PlainPath, SourceFile, read_checksums
-from harness.cards.task import read_card
 from harness.errors import DataError, NotFoundError, unknown_name
 from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
 

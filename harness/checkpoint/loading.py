@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.coverage import check_coverage, check_finite
-from harness.checkpoint.heads import CLASSES, LINEAR, lacking
+from harness.checkpoint.heads import CLASSES, LINEAR, QA_HEAD, QA_HEADS, head_prefix, lacking
 from harness.checkpoint.layers import depth as depth
 from harness.checkpoint.layers import encoder_layers as encoder_layers
 from harness.checkpoint.layers import layers_name
 from harness.checkpoint.layers import max_positions as max_positions
 from harness.checkpoint.placing import placed
 from harness.checkpoint.ported import check_keys, check_unused, is_ported
-from harness.checkpoint.resolve import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
+from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.skeleton import encoder_class, make_skeleton, own_encoder, rerooted
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
 from harness.checkpoint.vet import Vetted, read_config, vet

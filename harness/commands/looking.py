@@ -36,7 +36,7 @@ def tasks(
         if overlap:
             _show_overlap(name, data, cache_dir, format)
             return
-        from harness.cards.task import card_names, read_card, read_cards, read_suites
+        from harness.cards.catalogue import card_names, read_card, read_cards, read_suites
         from harness.cards.training import intermediate_names
         from harness.terminal import training_tasks as listing
         from harness.terminal.console import stdout

@@ -117,8 +117,8 @@ def _shown(name: str, declared: Option) -> Any:
 
 def _completed(name: str, incomplete: str) -> list[str]:
     """What a shell offers for the value of an option of an evaluation."""
+    from harness.cards.catalogue import card_names, read_suites
     from harness.cards.languages import read_languages
-    from harness.cards.task import card_names, read_suites
 
     known: Mapping[str, Callable[[], Iterable[str]]] = {
         "tasks": card_names,

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.cards.catalogue import card_names, read_card, read_suites
 from harness.cards.languages import canonical
 from harness.cards.target_recipes import TargetRecipe, chosen_recipe, recipe_beside
-from harness.cards.task import TaskCard, card_names, read_card, read_suites
+from harness.cards.task import TaskCard
 from harness.data.layout import DataLocation
 from harness.errors import UsageError, unknown_name
 from harness.inference.protocol import Protocol

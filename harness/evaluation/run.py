@@ -17,7 +17,8 @@ from harness.evaluation.lazy import LazyModel
 from harness.evaluation.plan import Plan, PlannedJob, PlannedTask, by_task
 from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
-from harness.inference.encoder import Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.objects import GivenModel, ObjectEncoder
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.io.environment import harness_version, libraries

@@ -9,7 +9,7 @@ import pytest
 
 from harness.analysis import published
 from harness.analysis.published import Figure, read_figures
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.errors import DataError
 
 FIGURES = read_figures()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.single import Example, examples
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data.layout import DataLocation
 from harness.data.load import load
 from harness.results.outcomes import OutcomeFile
