@@ -98,7 +98,7 @@ def write_outcomes(root: Path, checkpoints: int, first: int = 0) -> int:
 
 def units(task: str) -> Iterator[Unit]:
     """(unit, rows without ranks, relevant) of a task: what all checkpoints have in common."""
-    from harness.analysis.entries import board_units
+    from harness.analysis.results import board_units
     from harness.cards.catalogue import read_card
 
     card, rng = read_card(task), np.random.default_rng(0)

@@ -38,7 +38,7 @@ class Model:
     """A checkpoint as the benchmarks use it: its last layer's mean pooled."""
 
     def __init__(self, folder: Path, dtype: str = "float32", device: str = "cpu") -> None:
-        from harness.checkpoint.loading import depth
+        from harness.checkpoint.layers import depth
         from harness.checkpoint.resolve import resolve
         from harness.inference.backbone import Backbone
         from harness.inference.protocol import Protocol, resolve_encodings

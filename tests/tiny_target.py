@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.analysis import entries
+from harness.analysis import results
 from harness.cards import catalogue, languages, source_files, target_recipes
 from harness.cards import training as training_cards
 from harness.cards.languages import task_root
 
 CACHED = (
-    catalogue._read_card, catalogue.read_suites, source_files.read_checksums, entries.board_units,
+    catalogue._read_card, catalogue.read_suites, source_files.read_checksums, results.board_units,
     training_cards._read, target_recipes.read_target_recipes,
 )  # fmt: skip
 PASSAGES = (

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.differences import SEED, comparison, difference_key
-from harness.analysis.entries import Entry, Result
+from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, Source, sides
 from harness.analysis.replicates import Replicated
+from harness.analysis.results import Result
 from harness.analysis.targets import Target, results_at
 from harness.io.files import write_whole
 from harness.metrics.by_kind import has_paired_mean

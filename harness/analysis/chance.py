@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.analysis.entries import Result
+from harness.analysis.results import Result
 from harness.statistics import chance
 from harness.statistics.chance import RandomDraws, random_draws
 from harness.statistics.contrast import Column

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from harness.analysis.contrasts import FAMILY, Contrast, family_contrast, named_contrasts
 from harness.analysis.differences import Difference, differ
-from harness.analysis.entries import Result, make_entries, place_of, read_result
+from harness.analysis.entries import make_entries, place_of
 from harness.analysis.fold import Folded
 from harness.analysis.gather import fold_all, fold_files
 from harness.analysis.replicates import Replicated, Run, evidence_of, over_replicates
+from harness.analysis.results import Result, read_result
 from harness.cards.catalogue import read_card
 from harness.errors import (
     DataError,

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from harness.analysis.cells import official_rows
 from harness.analysis.chance import columns_at_chance
-from harness.analysis.entries import Result, board_units
 from harness.analysis.fold import fold_key
+from harness.analysis.results import Result, board_units
 from harness.cards.languages import task_root
 from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile

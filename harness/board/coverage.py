@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.entries import Entry, board_units
+from harness.analysis.entries import Entry
 from harness.analysis.gather import Board
+from harness.analysis.results import board_units
 from harness.analysis.standings import Standing, gate
-from harness.board.figures import layer_curves
+from harness.board.curves import layer_curves
 from harness.board.markdown import Raw, code, environment, table
 from harness.board.pages import command, name, scored
 from harness.board.waiting import waiting_table

@@ -11,8 +11,9 @@ import numpy as np
 
 from harness.analysis.chance import at_chance
 from harness.analysis.differences import Difference
-from harness.analysis.entries import TRACKS, Entry, Result
+from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.gather import Board
+from harness.analysis.results import Result
 from harness.board.waiting import waiting
 from harness.board.words import plain, simultaneous, size, told, word
 from harness.cards.languages import read_languages

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from harness.analysis.cells import official
-from harness.analysis.entries import TRACKS, Entry, Result, Value, board_units
+from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.gather import Board
+from harness.analysis.results import Result, Value, board_units
 from harness.analysis.variants import on_base, training_seed
 from harness.board.markdown import Raw, cell, code, environment, link, table
 from harness.board.words import percent

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.chance import ceiling, expected
-from harness.analysis.entries import Result, board_units
 from harness.analysis.gains import Gain, widest
 from harness.analysis.gather import Board
+from harness.analysis.results import Result, board_units
 from harness.analysis.standings import Row, Standing
-from harness.board.figures import effect_columns, effect_map_name, layer_curves
+from harness.board.curves import layer_curves
+from harness.board.figures import effect_columns, effect_map_name
 from harness.board.markdown import Raw, cell, environment, picture, table, unbroken
 from harness.board.pages import name, named, scored
 from harness.board.words import percent, plain, size, word

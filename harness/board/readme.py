@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.analysis.contrasts import Contrast
-from harness.analysis.entries import SUITES
 from harness.analysis.gather import Board
 from harness.analysis.published import Figure
+from harness.analysis.results import SUITES
 from harness.analysis.standings import Standing
 from harness.board.answer import answer, lead_contrast
 from harness.board.figures import effects_name

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.checkpoint.layers import texts_first
-from harness.checkpoint.loading import depth, encoder_layers, load_encoder, max_positions, refusing
+from harness.checkpoint.guard import refusing
+from harness.checkpoint.layers import depth, encoder_layers, max_positions, texts_first
+from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError
 from harness.inference.batching import on_device, pad_id

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.checkpoint.loading import max_positions, refusing
+from harness.checkpoint.guard import refusing
+from harness.checkpoint.layers import max_positions
 from harness.errors import RefusedError
 from harness.inference.backbone import Backbone, hidden_states, pad
 from harness.inference.batching import budget, distinct, halving, pad_id, token_batches

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.checkpoint.loading import refusing
+from harness.checkpoint.guard import refusing
 from harness.checkpoint.tokenizer import LONG, LONGEST, Side, Tokenizer, load_tokenizer
 from harness.inference.probe import Ids
 from harness.inference.protocol import Encoding

@@ -13,8 +13,9 @@ from typing import Any
 
 from harness.cards.training import IntermediateCard
 from harness.checkpoint.files import TOKENIZER_FILES
+from harness.checkpoint.guard import quiet
 from harness.checkpoint.linear_head import is_linear_head, save
-from harness.checkpoint.loading import load_encoder, quiet
+from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.skeleton import is_part
 from harness.checkpoint.weights import WEIGHTS

@@ -18,8 +18,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.cards.target_recipes import TargetRecipe
+from harness.checkpoint.guard import refusing
 from harness.checkpoint.heads import LINEAR
-from harness.checkpoint.loading import refusing, skeleton
+from harness.checkpoint.loading import skeleton
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data import official
 from harness.data.load import DataLocation, Download

@@ -12,7 +12,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from harness.cards.training import Recipe
-from harness.checkpoint.loading import quiet
+from harness.checkpoint.guard import quiet
 from harness.checkpoint.memory import keep_all_freed
 from harness.errors import HarnessError, IncompleteError, is_out_of_memory, one_line
 from harness.training.batches import Steps

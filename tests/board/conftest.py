@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis import entries, published
+from harness.analysis import published, results
 from harness.cards import catalogue, languages, source_files
 from harness.cards.languages import task_root
 
 CACHED = (
-    catalogue._read_card, catalogue.read_suites, source_files.read_checksums, entries.board_units
+    catalogue._read_card, catalogue.read_suites, source_files.read_checksums, results.board_units
 )  # fmt: skip
 
 
