@@ -16,7 +16,7 @@ from harness.analysis.contrasts import Contrast, named_contrasts
 from harness.analysis.entries import TRACKS, Entry, make_entries
 from harness.analysis.fold import Folded, fold, kept_fold, score_rows
 from harness.analysis.gains import Gain, gains
-from harness.analysis.published import Figure, read_figures
+from harness.analysis.published import PublishedScore, read_figures
 from harness.analysis.standings import Standing, standing
 from harness.analysis.target_table import TargetTable, target_tables
 from harness.analysis.variants import titled, variants
@@ -49,7 +49,7 @@ class Board:
     scores: pa.Table
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
-    published: tuple[Figure, ...]
+    published: tuple[PublishedScore, ...]
     gains: tuple[Gain, ...] = ()
     targets: tuple[TargetTable, ...] = ()
     study: bool = False

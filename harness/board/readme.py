@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.gather import Board
-from harness.analysis.published import Figure
+from harness.analysis.published import PublishedScore
 from harness.analysis.results import SUITES
 from harness.analysis.standings import Standing
 from harness.board.answer import answer, lead_contrast
@@ -55,7 +55,7 @@ def _pictures(board: Board, lead: Contrast | None) -> list[Raw]:
     return shown
 
 
-def _published(figures: Sequence[Figure], standing: Standing | None) -> str:
+def _published(figures: Sequence[PublishedScore], standing: Standing | None) -> str:
     """The highest published figure of each task of a ranking, over several languages."""
     found = []
     for task in standing.tasks if standing else ():

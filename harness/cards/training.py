@@ -148,7 +148,7 @@ class LoraRecipe(Strict):
     alpha: int = Field(default=32, gt=0)
 
 
-class Deal(Strict):
+class LanguageAssignment(Strict):
     """Parallel items spread over the languages: every item of ``items`` in one of them.
 
     ``items``: the language whose file says which items there are. ``partners``: the dealt
@@ -183,7 +183,7 @@ class IntermediateCard(Strict):
     source: TrainingSource
     recipe: Recipe = Field(default_factory=Recipe)
     lora: LoraRecipe | None = None
-    deal: Deal | None = None
+    deal: LanguageAssignment | None = None
     cap: int = Field(default=131_072, gt=0)
     labels: list[str] = Field(default_factory=list)
     label_names: Mapping[str, str] = Field(default_factory=dict)

@@ -56,7 +56,7 @@ def train(
         import sys
 
         from harness import api
-        from harness.training.order import process
+        from harness.training.config import process
         from harness.training.progress import Progress
 
         command = shlex.join(["xharness", *sys.argv[1:]])
