@@ -79,15 +79,17 @@ def _print_previews(models: list[str], options: Options, format: str) -> None:
 def score(
     path: Annotated[
         Path,
-        typer.Argument(metavar="DIR|PREDICTIONS", help="XTREME's layout, or one file of answers."),
+        typer.Argument(
+            metavar="DIR|PREDICTIONS", help="Folder in XTREME's layout, or a file of answers."
+        ),
     ],
     gold: Annotated[
-        Path | None, typer.Option(help="Gold of one file of answers.", metavar="FILE")
+        Path | None, typer.Option(help="Gold answers for a file of answers.", metavar="FILE")
     ] = None,
     scorer: Annotated[
-        str, typer.Option(help="Of one file of answers.", metavar="squad|mlqa")
+        str, typer.Option(help="Scorer for a file of answers.", metavar="squad|mlqa")
     ] = "squad",
-    lang: Annotated[str | None, typer.Option(help="Language of one file of answers.")] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of a file of answers.")] = None,
     split: Split = None,
     data: Data = None,
     cache_dir: CacheDir = None,
