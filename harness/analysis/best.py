@@ -1,4 +1,4 @@
-"""The best intermediate task of each target: naively, and chosen on other items than measured."""
+"""The best intermediate task per target: chosen on all items, and on other items than measured."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from harness.statistics.verdict import Evidence, Verdict, judge
 class Best:
     """The best intermediate task of each target.
 
-    ``naive``: chosen and measured on all items, too high by the choice; ``chosen``: slug of the one
-    that half of the items choose; ``honest``: its difference on the other half, over items alone.
+    ``naive``: chosen and measured on all items, and so biased upwards by the choice; ``chosen``:
+    slug of the one that half of the items choose; ``honest``: its difference on the other half,
+    over items alone.
     """
 
     naive: Mapping[Target, Gain]
@@ -143,7 +144,7 @@ def _shares(pair: Pair) -> tuple[list[float], list[float]]:
 
 
 def _can_be_paired(pair: Pair, label: str) -> bool:
-    """Of several runs, only what has a mean example by example."""
+    """Whether several runs have a mean example by example."""
     result = pair[0].runs[0].results[label]
     alone = max(len(side.runs) for side in pair) == 1
     return alone or has_paired_mean(result.card.kind, result.metric)

@@ -13,7 +13,7 @@ RETRIEVAL = ("bitext", "passages")
 
 
 def at_chance(results: Iterable[Result], lang: str) -> bool:
-    """Whether no run of some results of one task does better in a language than random draws.
+    """Whether in a language none of the runs behind a task's results beats random draws.
 
     A mean over seeds stands for its seeds: each is a run. Results without the language are left
     out.

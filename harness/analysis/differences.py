@@ -1,4 +1,4 @@
-"""The paired difference of two sides, with its breakdowns; worked out once and kept."""
+"""The paired difference of two sides, with its breakdowns; computed once and kept."""
 
 from __future__ import annotations
 
@@ -195,10 +195,10 @@ def difference_key(
 
 @cache
 def _code_digest() -> str:
-    """Of what decides a difference, beside the folds of its runs: code, languages and suites."""
+    """A digest of what decides a difference besides its runs' folds: code, languages and suites."""
     package = Path(__file__).parent.parent
-    paths = [package / f"analysis/{name}.py" for name in ("chance", "differences", "entries")]
-    paths += [package / f"cards/{name}.py" for name in ("languages", "task")]
+    paths = [package / f"analysis/{name}.py" for name in ("chance", "differences", "results")]
+    paths += [package / f"cards/{name}.py" for name in ("catalogue", "languages", "task")]
     paths += sorted((package / "statistics").glob("*.py"))
     paths += [task_root() / name for name in ("languages.tsv", "suites.yaml")]
     return sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()

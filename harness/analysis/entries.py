@@ -26,8 +26,8 @@ class Entry:
     """A checkpoint on the board, or a submission without outcomes yet.
 
     ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
-    ``attempt``: what the last refresh made of it, where something is not measured. ``title``: the
-    name that people read, see `variants.titled`.
+    ``attempt``: why the last refresh left something of it unmeasured. ``title``: the name that
+    people read, see `variants.titled`.
     """
 
     slug: str
@@ -90,7 +90,7 @@ def make_entries(
 ) -> tuple[Entry, ...]:
     """Every checkpoint with outcomes, and every submission without any, by slug.
 
-    ``attempts``: by slug of the submission; one that nothing is known of besides is an entry too.
+    ``attempts``: by slug of the submission; an attempt alone makes an entry too.
     """
     attempts = attempts or {}
     groups: dict[tuple[str, str], list[tuple[Folded, str]]] = {}
@@ -139,7 +139,7 @@ def make_entries(
 
 
 def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
-    """The submission of a checkpoint; what is local is known by its digest, under any name."""
+    """The submission of a checkpoint; a local one is found by its digest, under any name."""
     if revision.startswith("local:"):
         return next((slug for slug, s in submissions.items() if s.revision == revision), None)
     return find_slug(model, revision, submissions)
@@ -151,5 +151,5 @@ def _slug(model: str, revision: str) -> str:
 
 
 def place_of(track: str) -> int:
-    """Where a track stands among the others; one that boards do not have, at the end."""
+    """The place of a track in the order of the board; an unknown one comes last."""
     return TRACKS.index(track) if track in TRACKS else len(TRACKS)

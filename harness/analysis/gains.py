@@ -51,7 +51,7 @@ class Gain:
 
     @property
     def label(self) -> str:
-        """What it is a difference of."""
+        """What the difference is of, in words."""
         return f"{self.metric} of {', '.join(self.tasks)}"
 
 

@@ -38,13 +38,13 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What the board shows of one outcome file: its headline over the board's languages.
+    """What the board shows of one outcome file: its primary metric over the board's languages.
 
     ``values``: unit → ``metric``, the headline; ``draws``: unit → float32[DRAWS]; ``parts``: unit →
-    clusters and what each adds to the value; ``beside``: other metrics, their
-    means over the board's languages. ``missing``: units of the board that are not there: then
-    there is no mean (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's
-    data. ``seeds``: of a mean over seeds, what it is the mean of.
+    clusters and what each adds to the value; ``beside``: other metrics, their means over the
+    board's languages. ``missing``: units of the board that are not there: then there is no mean
+    (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's data. ``seeds``:
+    for a mean over seeds, the results that it averages.
     """
 
     folded: Folded
@@ -97,7 +97,7 @@ class Result:
 
     @property
     def notes(self) -> list[str]:
-        """Why it is listed apart, nothing for a result that counts."""
+        """Why it is not ranked; empty for a result that may be."""
         return self.folded.notes
 
     @cached_property
@@ -181,7 +181,7 @@ def seed_mean(results: Sequence[Result]) -> Result:
 
 
 def mean_parts(runs: Sequence[Parts]) -> Parts:
-    """What each cluster adds to the mean of some runs.
+    """What each cluster adds to the mean over several runs.
 
     A run may have no row of a cluster, and adds nothing there: mining has none of a sentence that
     is in no gold pair and that it did not mine.

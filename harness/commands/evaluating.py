@@ -1,4 +1,4 @@
-"""Commands that measure, and that read and write what was measured."""
+"""Commands that evaluate checkpoints, score predictions and export them."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def export(
 
 
 def _print_files(display: Display) -> None:
-    """Where the files are and what to run next, on stderr."""
+    """Print on stderr where the files are and what to run next."""
     files = [
         planned.file.path for plan in display.plans for task in plan.tasks for planned in task.jobs
     ]

@@ -91,7 +91,7 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
 
 
 def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is to be known of the scores of a model, once for each."""
+    """The remarks about each model's scores, every remark once."""
     from harness.terminal.scores import model_names
 
     names = model_names(rows)

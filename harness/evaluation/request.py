@@ -91,8 +91,8 @@ def choose_cards(selection: Selection) -> Choice:
 
     Without a suite it is ``xtreme-r``, and any task may be named, or the path of a card; a task has
     the languages that the suite gives it, or all of its card's. A language named may be any of the
-    card's. A task that is named has every language that is named; a task of a suite that lacks
-    one is measured without it, and said to be.
+    card's. A named task must have every named language; a task of a suite that lacks one is
+    measured without it, with a note.
 
     Raises:
         UsageError: an unknown task, suite or language, a task that is not in the suite named, two
