@@ -74,7 +74,7 @@ class Contrast:
 
     @property
     def claim(self) -> Claim:
-        """What the difference is evidence about: an objective, a recipe, or (descriptive) these
+        """What the difference is about: an objective, a recipe, or (descriptive) these
         checkpoints."""
         return "descriptive" if self.difference is None else self.difference.evidence.claim
 

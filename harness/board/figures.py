@@ -24,7 +24,7 @@ COLUMNS_SHOWN = 8  # variants in a map of effects
 
 
 def draw(board: Board) -> dict[str, str]:
-    """Name under `leaderboard/` → SVG, of every figure that there is something to show in."""
+    """Name under `leaderboard/` → SVG, for every figure that has something to show."""
     files: dict[str, str] = {}
     names = {entry.slug: entry.title for entry in board.entries}
     answered = [one for one in board.contrasts if one.difference is not None]
@@ -173,7 +173,7 @@ def effect_columns(
 ) -> list[tuple[Gain, dict[str, Verdict]]]:
     """The variants of a ranking with the verdict in each language of a task, the best ones first.
 
-    None of them where the board has too many variants to work the languages out.
+    Empty where the board has too many variants for differences per language.
     """
     gains = widest(board.gains, standing.track, standing.tasks)
     found = []

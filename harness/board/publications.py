@@ -1,4 +1,4 @@
-"""The page of published figures: what others measured, for orientation."""
+"""The page of published scores, which others measured, for orientation."""
 
 from __future__ import annotations
 

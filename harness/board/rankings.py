@@ -1,4 +1,4 @@
-"""The rankings: a table per track for the README, and the page with what stands beside them."""
+"""The rankings: a table per track for the README, and the page with secondary metrics."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def _standing(standing: Standing, board: Board) -> dict[str, object]:
 
 
 def ranking(standing: Standing, board: Board, *, whole: bool = False) -> Raw:
-    """Who ranks where, and what the figures can be held against: chance, the ceiling, and the best
-    checkpoint under its own protocol. Unless ``whole``, a long ranking
-    is cut, and of more than `TASKS_SHOWN` tasks the mean alone is shown.
+    """The ranking of a track, with reference rows: chance, the ceiling, and the best checkpoint
+    under its own protocol. Unless ``whole``, a long ranking is cut, and of more than `TASKS_SHOWN`
+    tasks the mean alone is shown.
     """
     several = len(standing.tasks) > 1
     tasks = (*standing.tasks, *standing.beside) if whole else standing.tasks

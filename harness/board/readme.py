@@ -67,7 +67,7 @@ def _published(figures: Sequence[PublishedScore], standing: Standing | None) -> 
 
 
 def _origins(board: Board) -> str:
-    """How many results are whose, where not all were measured by whoever keeps the board."""
+    """How many results each origin has, where not all were measured by the board's own refresh."""
     words: dict[Provenance, str] = {
         "measured": "measured here",
         "replicated": "sent by others and replicated",
@@ -80,7 +80,7 @@ def _origins(board: Board) -> str:
 
 
 def _missing(board: Board) -> str:
-    """What is not there, in one line of Markdown; empty where nothing is missing."""
+    """What is missing, in one line of Markdown; empty where nothing is."""
     found = []
     measured = {one.base for one in board.contrasts if board.entry(one.base).results}
     for base in sorted(measured):
