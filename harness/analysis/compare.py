@@ -8,11 +8,12 @@ from pathlib import Path
 
 from harness.analysis.contrasts import FAMILY, Contrast, family_contrast, named_contrasts
 from harness.analysis.differences import Difference, differ
-from harness.analysis.entries import Result, make_entries, place_of, read_result
+from harness.analysis.entries import make_entries, place_of
 from harness.analysis.fold import Folded
 from harness.analysis.gather import fold_all, fold_files
 from harness.analysis.replicates import Replicated, Run, evidence_of, over_replicates
-from harness.cards.task import read_card
+from harness.analysis.results import Result, read_result
+from harness.cards.catalogue import read_card
 from harness.errors import (
     DataError,
     IncompleteError,
@@ -33,8 +34,8 @@ class Compared:
     """A − B in one track.
 
     ``verdict``: by Holm's method where A − B (or B − A) is one of the named contrasts of the board,
-    else unadjusted. ``over``: with seeds as a further source of chance, where a side is a recipe.
-    ``remarks``: what a reader must know, such as rows that are unranked.
+    else unadjusted. ``over``: the difference with seeds as a further source of variance, where a
+    side is a recipe. ``remarks``: what a reader must know, such as rows that are unranked.
     """
 
     a: str
@@ -158,7 +159,7 @@ def compare(
 
 @dataclass(frozen=True)
 class Source:
-    """Where runs are looked for. ``damaged``: what is wrong with files that were met on the way."""
+    """Where runs are looked for. ``damaged``: the files that could not be read, with the reason."""
 
     results: Path
     submissions: Mapping[str, Submission] = field(default_factory=dict)
@@ -182,7 +183,7 @@ Slugs = frozenset[str]
 def _slugs(
     side: Sequence[Mapping[How, Sequence[Result]]], submissions: Mapping[str, Submission]
 ) -> Slugs:
-    """The submissions that a side's runs are of."""
+    """The slugs of the submissions whose runs a side has."""
     revisions = {
         one.folded.meta["revision"] for run in side for found in run.values() for one in found
     }
@@ -204,7 +205,7 @@ def _may_be_named(sides: tuple[Slugs, Slugs], submissions: Mapping[str, Submissi
 def _in_family(
     found: Compared, sides: tuple[Slugs, Slugs], contrasts: Sequence[Contrast]
 ) -> Compared:
-    """The comparison with the verdict of the named contrast that it is, if it is one."""
+    """The comparison with the verdict of the named contrast, if it is one of them."""
     measure, tasks = (found.track, found.metric), {task for task, _ in found.difference.columns}
     if named := family_contrast(contrasts, measure, *sides, tasks):
         return replace(found, verdict=named.verdict)
@@ -262,7 +263,7 @@ def _over_seeds(
 
 
 def _runs(name: str, source: Source, metric: str | None) -> list[dict[How, tuple[Result, ...]]]:
-    """The run that a name stands for, or one for each seed of a recipe."""
+    """The run that a name stands for; for a recipe, one run per seed."""
     submissions, results = source.submissions, source.results
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:

@@ -18,11 +18,11 @@ from harness.analysis.contrasts import Contrast, named_contrasts
 from harness.analysis.entries import TRACKS, Entry, make_entries
 from harness.analysis.fold import Folded, fold, kept_fold, score_rows
 from harness.analysis.gains import Gain, gains
-from harness.analysis.published import Figure, read_figures
+from harness.analysis.published import PublishedScore, read_figures
 from harness.analysis.standings import Standing, standing
 from harness.analysis.target_table import TargetTable, target_tables
 from harness.analysis.variants import titled, variants
-from harness.cards.task import card_names
+from harness.cards.catalogue import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
 from harness.results.outcomes import OutcomeFile, find
@@ -51,7 +51,7 @@ class Board:
     scores: pa.Table
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
-    published: tuple[Figure, ...]
+    published: tuple[PublishedScore, ...]
     gains: tuple[Gain, ...] = ()
     targets: tuple[TargetTable, ...] = ()
     study: bool = False

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from harness.cards.task import TaskCard, card_of
+from harness.cards.catalogue import card_of
+from harness.cards.task import TaskCard
 from harness.data.examples import (
     Alternatives,
     Bitext,

@@ -70,10 +70,10 @@ def refresh(
     engine: Annotated[str, option("engine")] = "local",
     suite: Annotated[str | None, option("suite")] = None,
     max_parameters: Annotated[
-        int | None, typer.Option(help="Leave larger checkpoints pending.", min=1)
+        int | None, typer.Option(help="Leave checkpoints with more parameters pending.", min=1)
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; the rest stays pending.", min=0.0)
+        float | None, typer.Option(help="Stop after this time; the rest stays pending.", min=0.0)
     ] = None,
     data: Data = None,
     root: BoardRoot = Path("."),

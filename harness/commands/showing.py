@@ -25,7 +25,7 @@ def show(
     task: Tasks = None,
     lang: Langs = None,
     by_language: Annotated[
-        bool, typer.Option("--by-language", help="Every language of every task.")
+        bool, typer.Option("--by-language", help="Show every language of every task.")
     ] = False,
     worst: Annotated[
         int | None, typer.Option(metavar="N", help="The N worst examples of each task.", min=1)
@@ -34,7 +34,7 @@ def show(
         list[str] | None,
         typer.Option(
             metavar="COND",
-            help="Examples with a column so: f1<0.5, lang=de, prediction~Paris; repeat for and.",
+            help="Examples that match f1<0.5, lang=de or prediction~Paris; repeat to combine.",
         ),
     ] = None,
     data: Data = None,
@@ -93,7 +93,7 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
 
 
 def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is to be known of the scores of a model, once for each."""
+    """The remarks about each model's scores, every remark once."""
     from harness.terminal.scores import model_names
 
     names = model_names(rows)

@@ -75,9 +75,11 @@ class Options:
     split: Annotated[str | None, Option("Split to evaluate (default: the task's).")] = None
     protocol: Annotated[ProtocolName, Option("How texts become vectors.")] = "standard"
     pooling: Annotated[Pooling | None, Option("Pooling (default: the protocol's).")] = None
-    layer: Annotated[int | str, Option("A layer, auto, or all.", metavar="K|auto|all")] = "auto"
-    prompt_query: Annotated[str | None, Option("Put before every query.")] = None
-    prompt_document: Annotated[str | None, Option("Put before every document.")] = None
+    layer: Annotated[
+        int | str, Option("Layer to pool: a number, auto, or all.", metavar="K|auto|all")
+    ] = "auto"
+    prompt_query: Annotated[str | None, Option("Text put before every query.")] = None
+    prompt_document: Annotated[str | None, Option("Text put before every document.")] = None
     dtype: Annotated[Dtype, Option("Precision of the weights and of the forward pass.")] = "float32"
     device: Annotated[
         str | None,
@@ -89,7 +91,7 @@ class Options:
     ] = None
     workers: Annotated[
         int | None,
-        Option("Processes that share languages and texts on the CPU; a model for each."),
+        Option("CPU processes that share languages and texts; each loads the model."),
     ] = None
     batch_tokens: Annotated[
         int | None,
@@ -106,7 +108,7 @@ class Options:
             "--smoke",
         ),
     ] = False
-    seed: Annotated[int, Option("Of --finetune; recorded with the results.")] = 0
+    seed: Annotated[int, Option("Random seed of a tuning, or of a sample of rows.")] = 0
     data: Annotated[
         PathName | None,
         Option("Folder with the official files (or set XHARNESS_DATA).", metavar="DIR"),
@@ -127,9 +129,10 @@ class Options:
             "--finetune/--no-finetune",
         ),
     ] = False
-    fresh: Annotated[bool, Option("Run again what is done already.", "--fresh")] = False
+    fresh: Annotated[bool, Option("Measure finished tasks again.", "--fresh")] = False
     engine: Annotated[
-        EngineName, Option("This machine, or Ray: a cluster (RAY_ADDRESS) or all of this machine.")
+        EngineName,
+        Option("This machine alone, or Ray (the cluster at RAY_ADDRESS, else this machine)."),
     ] = "local"
     reporter: Reporter | None = None
     progress: bool = False

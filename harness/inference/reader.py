@@ -14,9 +14,10 @@ from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError, UsageError
 from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
 from harness.inference.probe import logits_need_one_length, probe_pairs
+from harness.inference.sequences import padded
 from harness.inference.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
 from harness.inference.token_types import takes_token_types
-from harness.inference.windows import Windows, cut_questions, make_windows, padded, window_shape
+from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
 
 # Pairs are read in portions of about this many code points, so that memory does not grow with the
 # task; large enough that sorting by length inside a portion loses next to nothing.

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.cards.task import card_names, read_card, read_suites
+from harness.cards.catalogue import card_names, read_card, read_suites
 from harness.results.scores import MACRO
 
 # Task → language → metric → value, in whatever unit.

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import canonical
-from harness.cards.task import TaskCard, card_names, read_card
+from harness.cards.task import TaskCard
 from harness.data.formats.files import take
 from harness.errors import DataError, NotFoundError, UsageError, one_line
 from harness.io import strict_json

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.single import Example, examples, parse_condition
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data.layout import DataLocation
 from harness.data.load import load
 from harness.errors import UsageError

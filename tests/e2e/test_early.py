@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import canonical
-from harness.cards.task import card_names, read_card
-from harness.checkpoint.resolve import parse_model
+from harness.checkpoint.address import parse_model
 from harness.errors import (
     HarnessError,
     IncompleteError,

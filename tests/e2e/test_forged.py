@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.errors import DataError
 from harness.inference.protocol import signature
 from harness.results import gold

@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 import torch
 
+import harness.inference.backbone
 import harness.inference.encoder
 import harness.inference.vector_store
 from harness.checkpoint.layers import depth, encoder_layers
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import IncompleteError, RefusedError
+from harness.inference.backbone import Backbone, hidden_states, pad
 from harness.inference.batching import pad_id
-from harness.inference.encoder import Backbone, Encoder, hidden_states, pad, tokenize
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import ROLES, Encoding, Pooling, Protocol, Role, resolve_encodings
+from harness.inference.token_ids import tokenize
 from harness.inference.vector_store import Float32
 from tests.checkpoints import KINDS, LAYERS, SENTENCES, build, build_sentence_transformer
 
@@ -383,7 +386,8 @@ def test_batches_are_halved_when_memory_runs_out(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return hidden_states(model, inputs, mask, layers)
 
-    monkeypatch.setattr(harness.inference.encoder, "hidden_states", small)
+    for module in (harness.inference.backbone, harness.inference.encoder):
+        monkeypatch.setattr(module, "hidden_states", small)
     got = encoded(checkpoint, tmp_path / "b", TEXTS)
     np.testing.assert_allclose(got, expected, atol=1e-5)
     cramped = encoder(checkpoint, tmp_path / "c")
@@ -416,7 +420,7 @@ def test_a_model_is_not_loaded_when_all_vectors_are_there(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(harness.inference.encoder, "load_encoder", never)
+    monkeypatch.setattr(harness.inference.backbone, "load_encoder", never)
     again = encoded(
         checkpoint,
         tmp_path,

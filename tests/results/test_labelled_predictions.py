@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cards.task import read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
 from harness.data import layout
 from harness.data.load import DataLocation
 from harness.errors import DataError

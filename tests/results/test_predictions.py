@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data import layout
 from harness.data.load import DataLocation
 from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError

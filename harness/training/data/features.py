@@ -103,7 +103,7 @@ def span_features(examples: Sequence[Span], codec: Codec) -> Features:
     windows = make_windows(codec.tokenizer, pairs, shape)
     starts, ends = answer_tokens(windows, examples, codec.tokenizer)
     return Features(
-        (Sequences(windows.tokens, windows.types, windows.begin),),
+        (windows,),
         {"start_positions": starts, "end_positions": ends},
         windows.pair,
     )
