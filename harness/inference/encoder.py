@@ -28,7 +28,7 @@ from harness.inference.probe import (
     write_finding,
 )
 from harness.inference.protocol import Encoding
-from harness.inference.token_types import single_types
+from harness.inference.token_types import edge_types, single_types
 from harness.inference.vector_store import (
     KEY_BYTES,
     Float32,
@@ -409,7 +409,7 @@ class Encoder:
 
     def _deciding(self) -> dict[str, Any]:
         checkpoint = self.checkpoint
-        before, own, after = load_tokenizer(checkpoint).edge_types
+        before, own, after = edge_types(load_tokenizer(checkpoint))
         types = [*before, own, *after]
         return {
             "encoder": VERSION,
