@@ -88,21 +88,6 @@ class Tokenizer:
         return max([*vocabulary, *added, *self.special.values()], default=-1)
 
     @cached_property
-    def edge_types(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        """Types of the special tokens before a single text, of its own tokens, and of those after.
-
-        All of them are 0 nearly everywhere.
-        """
-        self._cut(None, "longest_first", 0, "right")
-        found = self.backend.encode("a 1 .")
-        own = [place for place, added in enumerate(found.special_tokens_mask) if not added]
-        if not own:
-            return tuple(found.type_ids), 0, ()
-        first, last = own[0], own[-1]
-        types = found.type_ids
-        return tuple(types[:first]), types[first], tuple(types[last + 1 :])
-
-    @cached_property
     def lower_cased(self) -> Tokenizer:
         """The same tokenizer, which lower-cases first; never inside special tokens.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.tokenizer import load_tokenizer
+from harness.inference.token_types import edge_types
 from harness.inference.vector_store import VectorStore, fingerprint
 from harness.io.environment import libraries
 
@@ -37,7 +38,7 @@ class Stores:
     def deciding(self) -> dict[str, Any]:
         """What decides every number in the stores."""
         checkpoint = self._checkpoint
-        before, own, after = load_tokenizer(checkpoint).edge_types
+        before, own, after = edge_types(load_tokenizer(checkpoint))
         types = [*before, own, *after]
         return {
             "encoder": VERSION,

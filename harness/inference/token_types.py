@@ -26,6 +26,19 @@ def takes_token_types(model: Any, tokenizer: Tokenizer) -> bool:
     )
 
 
+def edge_types(tokenizer: Tokenizer) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+    """Types of the special tokens before a single text, of its own tokens, and of those after it.
+
+    All of them are 0 nearly everywhere.
+    """
+    (found,) = tokenizer.encode(["a 1 ."])
+    own = [place for place, added in enumerate(found.special_tokens_mask) if not added]
+    if not own:
+        return tuple(found.type_ids), 0, ()
+    types = found.type_ids
+    return tuple(types[: own[0]]), types[own[0]], tuple(types[own[-1] + 1 :])
+
+
 def single_types(model: Any, tokenizer: Tokenizer, lengths: Sequence[int]) -> Types | None:
     """int64[n, longest]: the types of the tokens of n single texts, padding included, with type 0.
 
@@ -34,7 +47,7 @@ def single_types(model: Any, tokenizer: Tokenizer, lengths: Sequence[int]) -> Ty
     """
     if not takes_token_types(model, tokenizer):
         return None
-    before, own, after = tokenizer.edge_types
+    before, own, after = edge_types(tokenizer)
     if not any((*before, own, *after)):
         return None
     types = np.zeros((len(lengths), max(lengths)), dtype=np.int64)
