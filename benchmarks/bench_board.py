@@ -98,8 +98,8 @@ def write_outcomes(root: Path, checkpoints: int, first: int = 0) -> int:
 
 def units(task: str) -> Iterator[Unit]:
     """(unit, rows without ranks, relevant) of a task: what all checkpoints have in common."""
-    from harness.analysis.entries import board_units
-    from harness.cards.task import read_card
+    from harness.analysis.results import board_units
+    from harness.cards.catalogue import read_card
 
     card, rng = read_card(task), np.random.default_rng(0)
     for unit in board_units(task, tuple(card.languages)):
@@ -121,7 +121,7 @@ def units(task: str) -> Iterator[Unit]:
 
 def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str, rng: Any) -> None:
     """One outcome file: ranks at random, the better the more skill."""
-    from harness.cards.task import read_card
+    from harness.cards.catalogue import read_card
     from harness.kinds.retrieval import SCHEMA
     from harness.results.outcomes import KEY, outcome_file
     from tests.metadata import metadata

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_cards
+from harness.cards.catalogue import read_cards
 from tests.board.boards import BASE, ENGLISH, bitext, measure, submit
 from tests.checkpoints import build
 from tests.hub.server import Hub

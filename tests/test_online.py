@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import TaskCard, read_card
+from harness.cards.catalogue import read_card
+from harness.cards.task import TaskCard
 from harness.cards.training import IntermediateCard, read_intermediate
 from harness.errors import UsageError
 from harness.submissions.submission import Submission

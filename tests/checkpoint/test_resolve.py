@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint.resolve import Base, parse_model, resolve
+from harness.checkpoint.address import parse_model
+from harness.checkpoint.resolve import Base, resolve
 from harness.checkpoint.snapshot import Snapshot
 from harness.errors import (
     DataError,

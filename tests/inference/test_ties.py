@@ -18,9 +18,11 @@ from tokenizers import Tokenizer
 
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data.examples import Bitext
-from harness.inference.encoder import CHUNK, Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import Encoding
 from harness.inference.search import distinct_vectors, rank_all
+from harness.inference.token_ids import CHUNK
 from harness.kinds.bitext import KIND
 from harness.kinds.kind import UnitSettings
 from tests.checkpoints import LAYERS, SENTENCES, build

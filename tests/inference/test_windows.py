@@ -14,12 +14,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from harness.checkpoint.layers import position_limit
 from harness.checkpoint.tokenizer import make_tokenizer
 from harness.errors import RefusedError
+from harness.inference.sequences import padded
 from harness.inference.windows import (
     Windows,
     WindowShape,
     cut_questions,
     make_windows,
-    padded,
     window_shape,
 )
 

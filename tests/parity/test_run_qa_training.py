@@ -19,7 +19,7 @@ from harness.cards.training import Recipe
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import resolve
 from harness.training.batches import Steps, TaskData
-from harness.training.curve import Curve
+from harness.training.curve import LossLog
 from harness.training.data.examples import Span
 from harness.training.data.features import Codec, encode
 from harness.training.heads import HeadSpec, make_model
@@ -119,7 +119,7 @@ def test_steps_are_those_of_a_plain_loop(loaded: Any, examples: list[Span], tmp_
         own = copy.deepcopy(encoder)
         return make_model(own, [HeadSpec("qa", "span")], {}, pad=codec.pad, seed=3)
 
-    curve = Curve(tmp_path / "loss.tsv")
+    curve = LossLog(tmp_path / "loss.tsv")
     steps = Steps(schedule, {"qa": TaskData("span", features, codec, 0.0)}, seed=3)
     ours = fresh()
     run_steps(ours, steps, Settings(RECIPE, 3, False, "cpu"), tmp_path, curve, Silent())

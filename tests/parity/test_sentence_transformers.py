@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from harness.checkpoint.resolve import resolve
-from harness.inference.encoder import Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import ROLES, Protocol, Role, resolve_encodings
 from harness.inference.vector_store import Float32
 from tests.checkpoints import LAYERS, SENTENCES, WIDTH, build_sentence_transformer

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board.build import leaderboard
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.cli import app
 from tests.board.boards import measure, submit
 from tests.hub.inprocess import point

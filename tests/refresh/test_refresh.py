@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board.build import leaderboard
-from harness.cards.task import read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.evaluation.options import Options, make_request

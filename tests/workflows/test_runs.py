@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from tests.metadata import metadata
 from tests.mini_xtreme import run_task
 from tests.workflows.reading import ROOT, Step, bash, git, published, steps
