@@ -126,11 +126,12 @@ def read_notes(output: bytes) -> dict[str, str]:
 
 def _follow(worker: subprocess.Popen[bytes], last: deque[str], echo: Callable[[str], None]) -> None:
     assert worker.stderr is not None
-    while line := worker.stderr.readline(1 << 16):
-        # A worker's text may be a stranger's: terminals and build logs obey what they are shown.
-        text = "".join(c for c in line.decode(errors="replace").rstrip() if c.isprintable())
-        last.append(text)
-        echo(text)
+    with worker.stderr as told:
+        while line := told.readline(1 << 16):
+            # Its text may be a stranger's: terminals and build logs obey what they are shown.
+            text = "".join(c for c in line.decode(errors="replace").rstrip() if c.isprintable())
+            last.append(text)
+            echo(text)
 
 
 def _reason(code: int, last: Sequence[str]) -> str:
