@@ -141,7 +141,7 @@ class ObjectEncoder:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said beside the scores of these vectors; the job says it all."""
+        """No remarks: the job holds all that belongs beside the scores."""
         return ()
 
     def encode(
