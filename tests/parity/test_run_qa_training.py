@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+import transformers
 
 from harness.cards.training import Recipe
 from harness.checkpoint.loading import load_encoder
@@ -40,7 +40,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     folder = build(request.param, tmp_path_factory.mktemp("base") / "model", **off)
     found = load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
-    return (*found, AutoTokenizer.from_pretrained(folder))
+    return (*found, transformers.AutoTokenizer.from_pretrained(folder))
 
 
 @pytest.fixture(scope="module")

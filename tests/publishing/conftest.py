@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,10 +64,9 @@ def _retime(path: Path, timing: dict[str, object]) -> None:
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        server.add(MODEL, {"README.md": CARD, "config.json": b"{}"})
-        yield server
+def hub(hub: Hub) -> Hub:
+    hub.add(MODEL, {"README.md": CARD, "config.json": b"{}"})
+    return hub
 
 
 @pytest.fixture
