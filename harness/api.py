@@ -306,8 +306,8 @@ def train(
         HarnessError: one of its subclasses, as the command's exit codes.
     """
     from harness.cards.training import LoraRecipe, read_intermediate, read_intermediate_suites
+    from harness.evaluation.devices import choose_device
     from harness.evaluation.models import find_checkpoint
-    from harness.evaluation.options import choose_device
     from harness.training.config import DTYPES, TrainingConfig, recipes
     from harness.training.lora import parse_layers
     from harness.training.run import train as trained

@@ -99,6 +99,8 @@ def refresh(
         from harness.refresh.rebuild import NOBODY, check_failures, hand_over_pending, rebuild
         from harness.refresh.refresh import Refresh
 
+        if not root.is_dir():
+            raise NotFoundError(f"no folder {root}: give the --root of a board")
         if yes and not jobs:
             raise UsageError("--yes starts the jobs of --jobs: give both, or neither")
         choose(engine)

@@ -10,6 +10,7 @@ import typer
 
 from harness.commands.options import CacheDir, Data, Langs, Tasks, print_format
 from harness.commands.outputs import errors, print_json, print_notes, show_found
+from harness.errors import UsageError
 from harness.evaluation.options import listed
 
 FORMATS = ("table", "json", "csv", "markdown", "latex")
@@ -87,7 +88,8 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
         from harness.results.averages import averages, in_words, of_rows
 
         print_scores(rows, format, headed=True)
-        print_notes([in_words(average) for average in averages(of_rows(rows))])
+        noted = {row["task"] for row in rows if row["note"]}
+        print_notes([in_words(average, noted) for average in averages(of_rows(rows))])
 
 
 def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -121,6 +123,9 @@ def _print_examples(
     conditions = [parse_condition(text) for text in where]
     codes = [name if "-" in name else canonical(name) for name in languages]
     location = data_location(*folders, offline=True)
+    there = sorted({unit for file in files for unit in file.meta()["languages"]})
+    if absent := [code for code in codes if code not in there]:
+        raise UsageError(f"no examples of {', '.join(absent)}: there are {', '.join(there)}")
     found: list[dict[str, Any]] = []
     notes: list[str] = []
     for file in files:
@@ -133,6 +138,8 @@ def _print_examples(
             notes.append(f"{meta['task']}: without texts: {why}")
         if worst is None and len(own) > most:
             notes.append(f"{meta['task']}: {most} of {len(own):,} examples; --worst N shows more")
+    if not found:
+        notes.append(f"no example has {' and '.join(where)}")
     if format == "json":
         print_json(found)
     elif format == "csv":

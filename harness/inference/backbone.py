@@ -17,6 +17,7 @@ from harness.inference.batching import on_device, pad_id
 from harness.inference.probe import UNTRIED, Ids, check_layers, probe_ids
 from harness.inference.sequences import flat, padded
 from harness.inference.token_ids import cutting
+from harness.inference.token_types import single_types
 
 if TYPE_CHECKING:
     import torch
@@ -77,9 +78,10 @@ class Backbone:
             first for first, _ in probe_ids(cutting(tokenizer), max_positions(model, tokenizer))[:3]
         ]
         inputs, mask = pad(few, pad_id(tokenizer), self.device)
+        types = typed(model, tokenizer, few, self.device)
         with torch.inference_mode():
-            found = dict(hidden_states(model, inputs, mask, layers))
-            whole = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True)
+            found = dict(hidden_states(model, inputs, mask, layers, **types))
+            whole = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True, **types)
             check_layers(found, whole.hidden_states, mask, deepest, type(model).__name__)
 
 
@@ -89,12 +91,25 @@ def pad(ids: Sequence[Ids], padding: int, device: str) -> tuple[torch.Tensor, to
     return on_device(inputs, device), on_device(mask, device)
 
 
+def typed(
+    model: Any, tokenizer: Tokenizer, ids: Sequence[Ids], device: str
+) -> dict[str, torch.Tensor]:
+    """The types of a batch's tokens as a keyword of the model; empty where it needs none."""
+    types = single_types(model, tokenizer, [len(row) for row in ids])
+    return {} if types is None else {"token_type_ids": on_device(types, device)}
+
+
 def hidden_states(
-    model: Any, inputs: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int]
+    model: Any,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    layers: Sequence[int],
+    **types: torch.Tensor,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
 
     ``mask``: None for a batch without padding, for which attention takes the faster kernel.
+    ``types``: ``token_type_ids`` of a model that is told them, or nothing.
     ``hidden_states[k]`` is what transformers means by it: for k below the depth what layer k + 1
     is given, before any final norm; at the depth, the model's own last hidden state. Layers are
     counted by their calls, since an architecture may call one several times (ALBERT).
@@ -120,7 +135,7 @@ def hidden_states(
         for block in set(encoder_layers(model))
     ]
     try:
-        output = model(input_ids=inputs, attention_mask=mask)
+        output = model(input_ids=inputs, attention_mask=mask, **types)
         if top == deepest:
             taken[deepest] = output.last_hidden_state
     except _LayerReached:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from harness.checkpoint.guard import refusing
 from harness.checkpoint.layers import max_positions
 from harness.errors import RefusedError
-from harness.inference.backbone import Backbone, hidden_states, pad
+from harness.inference.backbone import Backbone, hidden_states, pad, typed
 from harness.inference.batching import budget, distinct, halving, pad_id, token_batches
 from harness.inference.pooling import build_steps, pool
 from harness.inference.probe import (
@@ -261,9 +261,12 @@ class Encoder:
         inputs, mask = pad(batch, pad_id(tokenizer), self.device)
         # Known from the lengths: to ask the mask, the host would wait for the device.
         attended = mask if masked or len({len(row) for row in batch}) > 1 else None
+        special = next(iter(self.encodings.values())).special_tokens
+        types = typed(model, tokenizer, batch, self.device) if special else {}
         out: dict[int, Float32] = {}
+        layers = sorted(self.encodings)
         with torch.inference_mode():
-            for layer, hidden in hidden_states(model, inputs, attended, sorted(self.encodings)):
+            for layer, hidden in hidden_states(model, inputs, attended, layers, **types):
                 encoding = self.encodings[layer]
                 pooled = pool(hidden, mask, encoding.pooling)
                 for step in self._steps or ():

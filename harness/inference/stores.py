@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.checkpoint.tokenizer import load_tokenizer
+from harness.inference.token_types import edge_types
 from harness.inference.vector_store import VectorStore, fingerprint
 from harness.io.environment import libraries
 
@@ -21,21 +24,32 @@ AFTER_TOKENS = ("device", "pooling", "layer", "dtype", "steps")
 class Stores:
     """The stores of one checkpoint on one device, below the folder ``cache``.
 
-    ``deciding``: what decides every number in them. ``since``: as for ``VectorStore``.
+    ``since``: as for ``VectorStore``.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str, cache: Path, since: int) -> None:
         self.cache = cache
         self.since = since
-        self.deciding = {
+        self._checkpoint = checkpoint
+        self._device = device
+        self._opened: dict[Path, VectorStore] = {}
+
+    @cached_property
+    def deciding(self) -> dict[str, Any]:
+        """What decides every number in the stores."""
+        checkpoint = self._checkpoint
+        before, own, after = edge_types(load_tokenizer(checkpoint))
+        types = [*before, own, *after]
+        return {
             "encoder": VERSION,
+            # Only where they are not what nearly every checkpoint has, as in `vector_parts`.
+            **({"types": types} if any(types) else {}),
             "libraries": {name: libraries()[name] for name in DECIDING},
             # A folder's digest names it; what the folder is called decides nothing.
             "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
             "base": str(checkpoint.base),
-            "device": device.split(":")[0],
+            "device": self._device.split(":")[0],
         }
-        self._opened: dict[Path, VectorStore] = {}
 
     def vectors(self, encoding: Encoding, role: Role) -> VectorStore:
         """Key of token ids → float32[d]."""

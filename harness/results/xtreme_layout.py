@@ -29,7 +29,7 @@ SUFFIXES = {
 Answers = Sequence[tuple[str, Sequence[str]]]  # question id and accepted answers, in file order
 
 _NAME = re.compile(r"(?P<split>[a-z]+)-(?P<unit>[A-Za-z]+(?:-[A-Za-z]+)?)\.(?P<suffix>\w+)")
-_LINE = re.compile(r"\[?\s*(-?\d+)\s*\]?")
+_LINE = re.compile(r"\[?\s*(-?\d{1,18})\s*\]?")  # Python reads no number of 4,300 digits
 
 
 def sorted_order(english: Sequence[str]) -> list[int]:

@@ -18,8 +18,9 @@ from harness.errors import (
     UsageError,
 )
 from harness.evaluation import space
+from harness.evaluation.devices import choose_device
 from harness.evaluation.models import plan_models
-from harness.evaluation.options import Options, choose_device, listed, make_request
+from harness.evaluation.options import Options, listed, make_request
 from harness.evaluation.plan import by_task
 from harness.evaluation.smoke import NOTE
 from tests.checkpoints import build

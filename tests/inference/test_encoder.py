@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -87,6 +88,42 @@ def plain_torch(checkpoint: Checkpoint, text: str, *, length: int = 48, layer: i
     with torch.inference_mode():
         output = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
     return output.hidden_states[layer]
+
+
+def with_types(folder: Path, kind: str, before: int, own: int, after: int) -> Path:
+    """A checkpoint whose tokenizer gives these types to the parts of a single text."""
+    build(kind, folder)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    for part, type_id in zip(
+        content["post_processor"]["single"], (before, own, after), strict=True
+    ):
+        next(iter(part.values()))["type_id"] = type_id
+    path.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "types"),
+    [("bert", (0, 1, 1)), ("bert", (1, 0, 0)), ("electra", (0, 0, 1)), ("xlm-roberta", (0, 0, 0))],
+)
+def test_a_models_token_types_are_those_of_its_tokenizer(
+    tmp_path: Path, kind: str, types: tuple[int, int, int]
+) -> None:
+    """transformers alone, one text at a time; also of texts that are cut."""
+    import transformers
+
+    folder = with_types(tmp_path / "model", kind, *types)
+    made = encoder(resolve(str(folder)), tmp_path / "cache", replace(PLAIN, layer=LAYERS))
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    found = made.encode(TEXTS, role="query")
+    for text, vector in zip(TEXTS, found, strict=True):
+        with torch.inference_mode():
+            inputs = tokenizer(text, truncation=True, max_length=48, return_tensors="pt")
+            mean = model(**inputs).last_hidden_state.mean(1)
+        expected = torch.nn.functional.normalize(mean)[0].numpy()
+        np.testing.assert_allclose(vector, expected, atol=1e-5, rtol=0)
 
 
 # Hidden states
