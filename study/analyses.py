@@ -41,11 +41,11 @@ from harness.statistics.contrast import (
     seen_unseen,
     seen_unseen_columns,
 )
-from harness.statistics.correlation import FEWEST, rank_correlation
 from harness.statistics.multiplicity import benjamini_hochberg
-from harness.statistics.power import detectable
 from harness.statistics.resampling import RESAMPLES, Draws, resample
 from study import figures
+from study.correlation import FEWEST, rank_correlation
+from study.power import detectable
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIGNMENT = ROOT / "study" / "alignment"

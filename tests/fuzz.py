@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 
 from harness.cards.catalogue import read_card
-from harness.cards.task import TaskCard, task_root
+from harness.cards.languages import task_root
+from harness.cards.task import TaskCard
 from harness.data.formats import READERS
 from harness.data.formats.files import Key, LocalFile
 from harness.data.texts import unreadable

@@ -33,7 +33,7 @@ from harness.errors import (
     unknown_name,
 )
 from harness.io.download import Unavailable
-from harness.io.hub import data_set_info, model_info
+from harness.io.hub import asked, model_info
 from harness.submissions.remote import inspect_checkpoint
 from harness.submissions.submission import CONVERT, Submission, read_submissions
 from harness.training.data.questions import MOST_MISPLACED
@@ -110,8 +110,14 @@ def check_training(card: IntermediateCard, cache: Path) -> Iterator[Finding]:
 
 def _listing(subject: str, mirror: Hub, patterns: Sequence[str]) -> Iterator[Finding]:
     """Id, revision and files of a data set, from its listing alone."""
+    from huggingface_hub import HfApi
+
     try:
-        info = data_set_info(mirror.id, mirror.revision)
+        info = asked(
+            lambda: HfApi().dataset_info(mirror.id, revision=mirror.revision, timeout=30),
+            mirror.id,
+            mirror.revision,
+        )
     except HarnessError as error:
         yield Finding(subject, str(error), asked=_answered(error))
         return

@@ -74,8 +74,7 @@ class Contrast:
 
     @property
     def claim(self) -> Claim:
-        """What the difference is about: an objective, a recipe, or (descriptive) these
-        checkpoints."""
+        """What the difference is about: an objective, a recipe, or just these checkpoints."""
         return "descriptive" if self.difference is None else self.difference.evidence.claim
 
     @property

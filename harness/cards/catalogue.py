@@ -48,10 +48,15 @@ def read_card(name: str) -> TaskCard:
     return _read_card(name)
 
 
+def usual_name(name: str) -> str:
+    """The task that a name of papers or other harnesses stands for, else the name itself."""
+    spelled = name.strip().lower().replace("-", "_").replace(" ", "_")
+    return OTHER_NAMES.get(spelled, spelled)
+
+
 def _unknown_task(name: str) -> UsageError:
     """The error for a name that is no task: what is meant, or what became of it."""
-    known, spelled = card_names(), name.strip().lower().replace("-", "_").replace(" ", "_")
-    meant = OTHER_NAMES.get(spelled, spelled)
+    known, meant = card_names(), usual_name(name)
     if name.lower() in read_suites():
         return UsageError(f"unknown task {name!r}: it is a suite, give --suite {name.lower()}")
     if meant in known:

@@ -18,5 +18,3 @@ Objective = Literal[
 ]
 # The language of a training set that holds several.
 MULTILINGUAL = "multilingual"
-# XTREME-R's targets that have no card here; a submission may still say that it has seen them.
-WITHOUT_CARD = ("xnli", "pawsx", "xcopa", "udpos", "wikiann")

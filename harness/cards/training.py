@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, RootModel, model_validator
 
-from harness.cards.catalogue import read_card
+from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import read_languages, task_root
-from harness.cards.objectives import WITHOUT_CARD, Objective
+from harness.cards.objectives import Objective
 from harness.cards.source_files import Commit, PlainPath, SourceFile, read_checksums
 from harness.errors import DataError, NotFoundError, unknown_name
 from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
@@ -320,13 +320,12 @@ def _problems(card: IntermediateCard) -> Iterable[str]:
         if card.kind == "classification" and label not in card.labels:
             yield f"label_names: {value} stands for {label}, which is not among labels"
     yield from _column_problems(card)
-    cards = _target_names()
-    targets = (*cards, *WITHOUT_CARD)
+    targets = card_names()
     for entry in card.contaminates:
         task, slash, split = entry.partition("/")
         if task not in targets:
             yield f"contaminates: {task} is not a target task"
-        elif slash and split not in (read_card(task).source.splits if task in cards else ()):
+        elif slash and split not in read_card(task).source.splits:
             yield f"contaminates: {split} is not a split of {task}"
 
 
@@ -341,10 +340,6 @@ def _column_problems(card: IntermediateCard) -> Iterable[str]:
     for role, columns in (part.hub.columns if part.hub else {}).items():
         if needed - columns.keys():
             yield f"hub {role} needs columns for {', '.join(sorted(needed))}"
-
-
-def _target_names() -> list[str]:
-    return sorted(path.stem for path in (task_root() / "target").glob("*.yaml"))
 
 
 assert set(FORMATS) == set(get_args(Head))

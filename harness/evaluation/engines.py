@@ -136,10 +136,8 @@ def choose(name: str) -> Engine:
     return ENGINES[name]
 
 
-@contextmanager
-def _local_workers(request: Request) -> Iterator[Workers]:
-    with local_workers(request.runtime.worker_devices) as workers:
-        yield workers
+def _local_workers(request: Request) -> AbstractContextManager[Workers]:
+    return local_workers(request.runtime.worker_devices)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class LazyModel:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said beside the scores of these answers."""
+        """Remarks that belong beside the scores of these answers."""
         notes = load_tokenizer(self._checkpoint).notes
         one_length = self._model is not None and self._model.one_length
         return (*notes, READS_PADDING) if one_length else notes

@@ -1,4 +1,4 @@
-"""Who hears how a run goes: the interface, and the reporter that stays silent."""
+"""Who receives the progress of a run: the interface, and a reporter that shows nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reporter(Interface):
 
 
 class Silent(progress.Silent):
-    """A reporter that shows nothing, of training neither."""
+    """A reporter that shows nothing, of a training neither."""
 
     def refused(self, error: HarnessError) -> None: ...
 

@@ -66,7 +66,7 @@ class Encoder:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said beside the scores of these vectors."""
+        """Remarks that belong beside the scores of these vectors."""
         notes = self._tokens.remarks
         return (*notes, ONE_LENGTH) if self.one_length else notes
 
@@ -74,8 +74,8 @@ class Encoder:
     def one_length(self) -> bool:
         """Whether batches hold texts of one length only, because the model reads padding.
 
-        It is tried once of a model, and kept beside the vectors: a run that finds all of them
-        says so too, and all machines form the same batches.
+        A model is tested once, and the finding is kept beside the vectors: a run that finds all of
+        them says so too, and all machines form the same batches.
 
         Raises:
             RefusedError: a text has another vector in any company.

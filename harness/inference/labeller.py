@@ -71,7 +71,7 @@ class Labeller:
             model.config.pad_token_id = self._pad  # where some heads look for the last token
 
     def probe(self) -> None:
-        """Try once what company does to a text; a model that reads padding gets none.
+        """Test once whether padding changes a text's outputs; if so, batches hold one length.
 
         Raises:
             RefusedError: a text has other outputs even among texts of as many tokens.

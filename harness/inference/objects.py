@@ -96,12 +96,9 @@ def given_model(model: Any) -> GivenModel:
     """Encode the probe and describe the object.
 
     Raises:
-        UsageError: it has no ``encode``, or compares its vectors in a way that is not supported.
+        UsageError: it compares its vectors in a way that is not supported.
         RefusedError: what ``encode`` returns is not one finite vector per text.
     """
-    if not can_encode(model):
-        shown = one_line(repr(model), 60)
-        raise UsageError(f"cannot evaluate {shown} ({type(model).__name__}): {TAKES}")
     name, similarity = _name(model), _similarity(model)
     roles: tuple[Role, ...] = ("query", "document")
     first, second = ([_encoded(model, PROBE, role, name) for role in roles] for _ in range(2))
@@ -144,7 +141,7 @@ class ObjectEncoder:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is to be said beside the scores of these vectors; the job says it all."""
+        """No remarks: the job holds all that belongs beside the scores."""
         return ()
 
     def encode(

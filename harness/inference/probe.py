@@ -1,8 +1,8 @@
-"""What is tried once of every model that is loaded: its layers, and what company does to a text.
+"""A test of every loaded model: its layers, and whether the rest of a batch changes a vector.
 
 An architecture may read padding though it is masked, or mix the texts of a batch; a hook may see
-something else than the hidden states. Then a vector would depend on how batches were formed, or
-be of another layer than the one it is said to be of, and no error would show.
+other tensors than the hidden states. Then a vector would depend on how batches were formed, or be
+of another layer than the one it is said to be of, and no error would show.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def needs_one_length(
     pairs: Sequence[tuple[Ids, Ids]],
     dtype: str,
 ) -> bool:
-    """Whether a text has its own vector only among texts of as many tokens.
+    """Whether a text gets the vector it has alone only in batches of its own length.
 
     ``compute``: a batch of token ids → layer → vectors, float32[n, d]; True asks for a mask even
     where nothing is padded, as plain transformers has it. ``dtype``: what it computes in.
@@ -158,7 +158,7 @@ def needs_one_length(
 
 
 def _difference(own: Floats, other: Floats, dtype: str) -> float:
-    """How far L2-normalised vectors lie apart at most, in units of what is tolerated."""
+    """The largest difference of L2-normalised vectors, in units of the tolerance."""
     apart = np.nan_to_num(_normalised(own) - _normalised(other), nan=np.inf)
     if dtype in EPSILON:
         return float(np.linalg.norm(apart, axis=1).max() / (HALF_EPSILONS * EPSILON[dtype]))
@@ -176,7 +176,7 @@ def logits_need_one_length(
     lengths: npt.NDArray[np.int64],
     dtype: str,
 ) -> bool:
-    """Whether a window has its own logits only among windows of as many tokens.
+    """Whether a window gets the logits it has alone only in batches of its own length.
 
     ``compute``: windows, by row → start and end logits float32[2, n, tokens], in which what is
     beyond a window's end is not looked at. ``lengths``: tokens of each window. Differences count
@@ -209,7 +209,7 @@ def logits_need_one_length(
 
 
 def read_finding(folder: Path, parts: dict[str, Any], *, since: int = 0) -> bool | None:
-    """What was found before of a model under ``parts``, all that decides it; None: nothing.
+    """The kept finding about a model under ``parts``, all that decides it; None without one.
 
     ``since``: a moment (``time.time_ns()``) before which nothing is believed.
     """
@@ -224,7 +224,7 @@ def read_finding(folder: Path, parts: dict[str, Any], *, since: int = 0) -> bool
 
 
 def write_finding(folder: Path, parts: dict[str, Any], found: bool, *, since: int = 0) -> None:
-    """Keep what was found for ``read_finding``; never older than ``since``.
+    """Keep a finding for ``read_finding``, dated ``since`` or later.
 
     Raises:
         IncompleteError: the disk is full or the cache cannot be written.

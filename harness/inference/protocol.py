@@ -1,4 +1,4 @@
-"""How a checkpoint is measured: everything besides task and checkpoint that can move a number."""
+"""How a checkpoint is measured: all that changes a number besides task and checkpoint."""
 
 from __future__ import annotations
 

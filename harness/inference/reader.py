@@ -103,7 +103,7 @@ class Reader:
         self._typed = takes_token_types(model, tokenizer)
 
     def probe(self) -> None:
-        """Try once what company does to a window; a model that reads padding gets none.
+        """Test once whether padding changes a window's logits; if so, batches hold one length.
 
         ``one_length`` says afterwards whether batches hold windows of one length only.
 

@@ -1,4 +1,4 @@
-"""Content-addressed store of vectors: what a checkpoint made of some token ids is computed once.
+"""Content-addressed store of vectors: the vector of a text's token ids is computed once.
 
 A store is a folder for one *fingerprint* (checkpoint, layer, pooling, dtype, length, prompt, …).
 It holds immutable segments, Arrow IPC files with a 16-byte key and a row of numbers each; a

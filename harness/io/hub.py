@@ -12,7 +12,7 @@ from harness.errors import HarnessError, IncompleteError, NotFoundError, UsageEr
 from harness.io.retry import OVERLOADED, retried
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
+    from huggingface_hub.hf_api import ModelInfo
 
 CONVERTER = "SFconvertbot"  # the Hub's own account that opens conversion pull requests
 Answer = TypeVar("Answer")
@@ -30,17 +30,6 @@ def model_info(name: str, revision: str | None) -> ModelInfo:
         return HfApi().model_info(name, revision=revision, files_metadata=True, timeout=30)
 
     return asked(ask, name, revision)
-
-
-def data_set_info(name: str, revision: str | None) -> DatasetInfo:
-    """Commit and files of a data set at a revision (the main branch by default).
-
-    Raises:
-        NotFoundError: no such repository or revision, gated, or unreachable.
-    """
-    from huggingface_hub import HfApi
-
-    return asked(lambda: HfApi().dataset_info(name, revision=revision, timeout=30), name, revision)
 
 
 def conversions(name: str) -> list[str]:

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.cards.catalogue import card_names, read_card
+from harness.cards.catalogue import OTHER_NAMES, card_names, read_card, usual_name
 from harness.cards.languages import canonical
-from harness.cards.objectives import MULTILINGUAL, WITHOUT_CARD, Objective
+from harness.cards.objectives import MULTILINGUAL, Objective
 from harness.errors import DataError, UsageError, one_line, unknown_name
 from harness.io.strict_yaml import Strict, read_model
 
@@ -29,6 +29,10 @@ SAME_DATA: Mapping[str, tuple[str, ...]] = {
     "lareqa": ("xquad",),
     "mlqa": ("mlqa_cross",),
     "mlqa_cross": ("mlqa",),
+    "udpos": ("udpos_hub",),
+    "udpos_hub": ("udpos",),
+    "xcopa": ("xcopa_corrected",),
+    "xcopa_corrected": ("xcopa",),
 }
 
 
@@ -66,8 +70,10 @@ def _language(code: str) -> str:
 
 
 def _target(task: str) -> str:
-    known = targets()
+    known, meant = card_names(), usual_name(task)
     if task not in known:
+        if meant in known:
+            raise ValueError(f"unknown target task {task!r}: did you mean {meant}?")
         raise ValueError(str(unknown_name("target task", task, known)))
     return task
 
@@ -77,15 +83,10 @@ def _seen(entry: str) -> str:
     task, slash, split = entry.partition("/")
     _target(task)
     if slash:
-        splits = read_card(task).source.splits if task in card_names() else ()
+        splits = read_card(task).source.splits
         if split not in splits:
             raise ValueError(str(unknown_name(f"split of {task}", split, splits)))
     return entry
-
-
-def targets() -> tuple[str, ...]:
-    """The target tasks that a checkpoint may have been trained on."""
-    return (*card_names(), *WITHOUT_CARD)
 
 
 ModelName = Annotated[str, Field(max_length=200), AfterValidator(_model)]
@@ -187,12 +188,16 @@ def target_data(datasets: Iterable[object]) -> list[tuple[int, str]]:
     def plain(name: str) -> str:
         return re.sub(r"[^a-z0-9]", "", name.lower())
 
-    return [
-        (place, task)
-        for place, name in enumerate(datasets)
-        for task in targets()
-        if plain(task) in plain(str(name))
-    ]
+    # Of the names that papers use, the longer ones: "pos" is in many a name.
+    names = {name: name for name in card_names()}
+    names |= {name: task for name, task in OTHER_NAMES.items() if len(plain(name)) > 5}
+    found = {
+        (place, task): None
+        for place, data in enumerate(datasets)
+        for name, task in names.items()
+        if plain(name) in plain(str(data))
+    }
+    return list(found)
 
 
 def read_submissions(folder: Path) -> dict[str, Submission]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cards.task import TaskCard, task_root
+from harness.cards.languages import task_root
+from harness.cards.task import TaskCard
 from harness.errors import DataError
 from harness.io.strict_yaml import parse, validated
 

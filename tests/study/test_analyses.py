@@ -13,7 +13,6 @@ from harness.alignment.align import Alignment
 from harness.alignment.numbers import METRICS, Row
 from harness.analysis.gather import RESULTS, read_board
 from harness.results.scores import MACRO
-from harness.statistics.power import detectable
 from harness.terminal.alignment import alignment_data
 from study import figures
 from study.analyses import (
@@ -29,6 +28,7 @@ from study.analyses import (
     untrained_table,
     where_table,
 )
+from study.power import detectable
 from tests.board.boards import BASE, bitext, hits, measure, submit
 from tests.board.conftest import root as root
 from tests.board.conftest import two_languages as two_languages

@@ -17,6 +17,7 @@ from harness.submissions.submission import (
     kind_of,
     overlap_words,
     read_submissions,
+    target_data,
 )  # fmt: skip
 from harness.submissions.submission_yaml import as_yaml
 
@@ -110,12 +111,44 @@ def test_contamination_knows_the_split(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("task", "message"),
-    [("pawsx/train", "split of pawsx 'train'"), ("wikiann/dev", "split"), ("pawsy/dev", "pawsx")],
+    [
+        ("pawsx/train", "split of pawsx 'train'"),
+        ("pawsy/dev", "pawsx"),
+        # Names that papers use: taken as they are, they would mark no task as contaminated.
+        ("wikiann/dev", "did you mean panx"),
+        ("WikiANN", "did you mean panx"),
+        ("paws-x", "did you mean pawsx"),
+    ],
 )
-def test_a_split_that_is_none_is_refused(task: str, message: str, tmp_path: Path) -> None:
+def test_a_task_or_split_that_is_none_is_refused(task: str, message: str, tmp_path: Path) -> None:
     write(tmp_path, "x", f"model: org/x\nobjective: none\ncontaminated: [{task}]\n")
     with pytest.raises(DataError, match=rf"submissions/x\.yaml:3: contaminated.*{message}"):
         read_submissions(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "tasks"),
+    [
+        ("unimelb-nlp/wikiann", {"panx"}),
+        ("google-research-datasets/paws-x", {"pawsx"}),
+        ("XQuAD-R", {"xquad", "lareqa"}),
+        ("blog posts", set()),  # "pos" is a name of udpos
+    ],
+)
+def test_data_is_known_by_the_names_that_papers_use(data: str, tasks: set[str]) -> None:
+    assert {task for _, task in target_data(["SQuAD v1.1", data])} == tasks
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("udpos", "udpos_hub"), ("xcopa", "xcopa_corrected"), ("mlqa", "mlqa_cross")],
+)
+def test_two_cards_of_the_same_data_are_contaminated_together(
+    one: str, other: str, tmp_path: Path
+) -> None:
+    for task in (one, other):
+        write(tmp_path, "a", f"model: org/a\nobjective: none\ncontaminated: [{task}]\n")
+        assert contamination("a", read_submissions(tmp_path)) == {one, other}
 
 
 def test_what_was_measured_counts_above_one_percent(tmp_path: Path) -> None:

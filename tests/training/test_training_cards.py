@@ -90,7 +90,7 @@ def test_dev_sets_say_so_in_their_names() -> None:
         ({"contaminates": ["squad"]}, "squad is not a target task"),
         ({"contaminates": ["squad/dev"]}, "squad is not a target task"),
         ({"contaminates": ["xnli/half"]}, "half is not a split of xnli"),
-        ({"contaminates": ["wikiann/dev"]}, "dev is not a split of wikiann"),
+        ({"contaminates": ["wikiann/dev"]}, "wikiann is not a target task"),
         ({"deal": {"items": "de"}}, "deal.items de is not among languages"),
         ({"recipe": {"warmup": 1.5}}, "give a share below 1, or whole steps"),
         ({"lora": {"layers": [3, 1]}}, "the first, then the last"),

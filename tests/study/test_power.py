@@ -9,7 +9,7 @@ import pytest
 import scipy
 
 from harness.errors import UsageError
-from harness.statistics.power import detectable
+from study.power import detectable
 
 
 def test_normal_limit() -> None:

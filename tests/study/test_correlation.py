@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.statistics.correlation import rank_correlation
+from study.correlation import rank_correlation
 
 
 def test_by_hand() -> None:
