@@ -320,11 +320,13 @@ def run(kills: int, disks: int, writers: int, names: Sequence[str]) -> Iterator[
             whole, most = undisturbed(case, folder)
             assert whole, f"{case.name} leaves nothing"
             for then, times in ((die, kills), (full, disks)):
-                for _ in range(times):
+                for number in range(1, times + 1):
                     at = rng.randint(1, most)
                     while not disturbed(case, folder, at, then):  # it counts when it was disturbed
                         at = rng.randint(1, at - 1)
                     assert case.found(folder) == whole, f"{case.name}, {then.__name__} at {at}"
+                    done = f"{case.name}: {then.__name__} {number} of {times}, at {at} of {most}"
+                    print(done, file=sys.stderr, flush=True)
             pairs = writers if case.name in ("eval", "leaderboard") else 0
             for _ in range(pairs):
                 together(case, folder)

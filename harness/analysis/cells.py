@@ -113,5 +113,5 @@ def _keys(column: pa.ChunkedArray | pa.Array) -> Keys:
 def _named_keys(raw: bytes) -> Keys:
     # By content: checkpoints that were measured on the same examples share it.
     schema = pa.schema([("cluster", pa.string())])
-    batch = pa.ipc.read_record_batch(raw, schema)
-    return cluster_keys((name for (name,) in values(batch, "cluster")), len(batch))
+    names = values(pa.ipc.read_record_batch(raw, schema), "cluster")
+    return cluster_keys(name for (name,) in names)

@@ -31,9 +31,9 @@ SMALL = 16_384  # rows of a language whose keys are kept as well: a larger one i
 STEP = 2.0**-20
 
 
-def cluster_keys(clusters: Iterable[str], count: int) -> npt.NDArray[np.uint64]:
+def cluster_keys(clusters: Iterable[str]) -> npt.NDArray[np.uint64]:
     """uint64[n]: the number that a cluster's weights are drawn from."""
-    return np.fromiter(map(_key, clusters), dtype=np.uint64, count=count)
+    return np.fromiter(map(_key, clusters), dtype=np.uint64)
 
 
 @lru_cache(maxsize=400_000)
@@ -59,7 +59,10 @@ def _weights(raw: bytes) -> npt.NDArray[np.uint16]:
     """uint16[n, DRAWS]: the weights of the clusters with these keys in 64ths, 1 or more."""
     keys = np.frombuffer(raw, dtype=np.uint64)
     steps = np.arange(1, DRAWS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return _quantiles()[_mixed(keys[:, None] + steps) >> np.uint64(64 - BITS)]
+    drawn: npt.NDArray[np.uint16] = _quantiles()[
+        _mixed(keys[:, None] + steps) >> np.uint64(64 - BITS)
+    ]
+    return drawn
 
 
 def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -73,7 +76,10 @@ def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 def _quantiles() -> npt.NDArray[np.uint16]:
     """uint16[2^BITS]: Exp(1) at equally likely points, in 64ths, 1 or more."""
     points = (np.arange(2**BITS) + 0.5) / 2**BITS
-    return np.maximum(np.round(-np.log(points) * 64), 1.0).astype(np.uint16)
+    quantiles: npt.NDArray[np.uint16] = np.maximum(np.round(-np.log(points) * 64), 1.0).astype(
+        np.uint16
+    )
+    return quantiles
 
 
 def replicates(examples: Sequence[PerExample], keys: npt.NDArray[np.uint64]) -> Floats:
