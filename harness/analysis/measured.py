@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,13 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
     """One row per file, language, direction and metric, with the columns of ``harness.scores``.
 
     ``low`` and ``high``: a 95 % interval over parallel items (the board's), values in [0, 1].
+    The files of a checkpoint and task stand in the order of their layers.
     ``kept``: the folder of folds that were computed before, see ``analysis.fold``.
 
     Raises:
         DataError: outcome files are damaged; ``error.scores`` has the rows of the others.
     """
-    rows: list[Row] = []
+    found: list[list[Row]] = []
     damaged: list[DataError] = []
     for file in files:
         try:
@@ -62,10 +63,23 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
             damaged.append(error)
             continue
         note = "; ".join([*folded.notes, *folded.meta.get("remarks", ())])
-        rows += score_rows(folded, {"note": note}).to_pylist()
+        found.append(score_rows(folded, {"note": note}).to_pylist())
+    rows = [row for own in sorted(found, key=_by_layer(found)) for row in own]
     if damaged:
         raise together(damaged, rows or None)
     return rows
+
+
+def _by_layer(files: Sequence[list[Row]]) -> Callable[[list[Row]], tuple[int, int]]:
+    """A key that keeps checkpoints and tasks as they stand, and puts their layers in order."""
+
+    def named(own: list[Row]) -> tuple[str, ...]:
+        return tuple(own[0][name] for name in ("model", "revision", "task")) if own else ()
+
+    places: dict[tuple[str, ...], int] = {}
+    for own in files:
+        places.setdefault(named(own), len(places))
+    return lambda own: (places[named(own)], (own[0]["layer"] or 0) if own else 0)
 
 
 def of_languages(rows: Sequence[Row], languages: Sequence[str]) -> list[Row]:

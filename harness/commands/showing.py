@@ -79,7 +79,9 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
         echo(grids.markdown(grid) if format == "markdown" else grids.latex(grid))
     elif by_language or len({(row["model"], row["revision"]) for row in rows}) > 1:
         grid = score_grid(rows, by_language=by_language)
-        stdout().print(grids.rich_table(grid))
+        console = stdout()
+        for number, part in enumerate(grids.fitted(grid, console.width)):
+            console.print(*[""] * (number > 0), grids.rich_table(part), sep="\n")
         print_notes([grid.caption, *_remarks(rows)])
     else:
         from harness.results.averages import averages, in_words, of_rows

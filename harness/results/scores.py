@@ -18,6 +18,14 @@ from harness.results.checks import check, consistent
 from harness.results.outcomes import OutcomeFile, find
 
 INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
+# The metadata in which rows of one file may differ, in words.
+MIXED = {
+    "libraries": "versions of the libraries",
+    "harness": "versions of xharness",
+    "device": "devices",
+    "route": "sources of the data",
+    "tuning": "tuned checkpoints",
+}
 MACRO = "macro"  # the `lang` of a row that is the unweighted mean over the languages
 
 SCHEMA = pa.schema(
@@ -152,7 +160,8 @@ def unranked_reasons(meta: dict[str, Any], card: TaskCard) -> list[str]:
         reasons.append(f"degenerate: all vectors (nearly) equal in {', '.join(meta['degenerate'])}")
     reasons += [note for note in meta["notes"] if note not in meta.get("remarks", ())]
     if meta["mixed"]:
-        reasons.append(f"languages measured under different {', '.join(meta['mixed'])}")
+        differing = ", ".join(MIXED.get(name, name) for name in meta["mixed"])
+        reasons.append(f"languages measured with different {differing}")
     if meta["card_hash"] != card.hash:
         reasons.append(
             f"stale: measured under another version of the card ({meta['task_version']})"

@@ -65,18 +65,27 @@ def compared_tables(found: Sequence[Compared], *, by_language: bool) -> list[Tab
 
 
 def contrast_lines(found: Sequence[Contrast]) -> list[str]:
-    """The named contrasts: a line per question, answered or not."""
-    lines = []
+    """The questions on each base, answered or not; bases without an answer share one line."""
+    bases: dict[str, list[Contrast]] = {}
     for one in found:
-        verdict = one.verdict
-        text = f"{escape(one.base)}, {one.track}, {one.metric}: [bold]{escape(one.name)}[/]:"
-        text += f" [bold]{escape(word(verdict))}[/]"
-        if one.difference is not None:
-            evidence = f"{_evidence(verdict)}; {one.difference.label}"
-            evidence += "; stand-ins" * one.stand_ins
-            text += f": {escape(figures(verdict))} [dim]({escape(evidence)})[/]"
-        lines.append(text)
+        bases.setdefault(one.base, []).append(one)
+    answered = [base for base, own in bases.items() if any(one.difference for one in own)]
+    lines: list[str] = []
+    for base in answered or bases:
+        lines += [f"[bold]{escape(base)}[/]", *map(_contrast_line, bases[base])]
+    others = [base for base in bases if base not in answered]
+    if answered and others:
+        lines.append(f"no question is answered on {escape(', '.join(others))}")
     return lines
+
+
+def _contrast_line(one: Contrast) -> str:
+    verdict = one.verdict
+    text = f"  {one.track}, {one.metric}: {escape(one.name)}: [bold]{escape(word(verdict))}[/]"
+    if one.difference is None:
+        return text
+    evidence = f"{_evidence(verdict)}; {one.difference.label}{'; stand-ins' * one.stand_ins}"
+    return f"{text}: {escape(figures(verdict))} [dim]({escape(evidence)})[/]"
 
 
 def _evidence(verdict: Verdict) -> str:

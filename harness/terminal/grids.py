@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from html import escape as escape_html
 from typing import Any
 
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
+GAP = 2  # cells between two columns of a terminal
 LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
@@ -31,6 +33,47 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
     caption: str = ""
+
+    @property
+    def width(self) -> int:
+        """Cells of a terminal that it takes as `rich_table`, where no column is broken."""
+        columns = zip(self.names, *self.rows, strict=True)
+        lines = ("\n".join(column).split("\n") for column in columns)
+        widths = [max(map(cell_len, own)) for own in lines]
+        return sum(widths) + GAP * (len(widths) - 1)
+
+    @property
+    def transposed(self) -> Grid:
+        """A line for each column behind the first ``left`` ones, whose texts become the heads."""
+        heads = ("\n".join(filter(None, row[: self.left])) for row in self.rows)
+        lines = zip(self.names[self.left :], *(row[self.left :] for row in self.rows), strict=True)
+        return Grid(("", *heads), tuple(lines), caption=self.caption)
+
+
+def fitted(grid: Grid, width: int) -> list[Grid]:
+    """The grid, or it transposed, where that fits; else parts of its columns, one below another."""
+    if grid.width <= width:
+        return [grid]
+    if grid.transposed.width <= width:
+        return [grid.transposed]
+    parts: list[Grid] = []
+    start = grid.left
+    while start < len(grid.names):
+        stop = start + 1
+        while stop < len(grid.names) and _columns(grid, start, stop + 1).width <= width:
+            stop += 1
+        parts.append(_columns(grid, start, stop))
+        start = stop
+    return parts
+
+
+def _columns(grid: Grid, start: int, stop: int) -> Grid:
+    """The first ``left`` columns and those from ``start`` up to ``stop``."""
+
+    def of(line: tuple[str, ...]) -> tuple[str, ...]:
+        return line[: grid.left] + line[start:stop]
+
+    return Grid(of(grid.names), tuple(map(of, grid.rows)), grid.left, grid.caption)
 
 
 def rich_table(grid: Grid) -> Table:

@@ -67,6 +67,8 @@ def test_the_ranks_are_those_of_an_evaluation(
         for row in rows_of(demo[0], "sentences", lang):
             for metric in ("recall@10", "accuracy", "mrr"):
                 assert row[metric] == pytest.approx(evaluated[lang, row["layer"], metric])
+    shown = run("show", tmp_path).stdout.splitlines()
+    assert [line.split("layer ")[1][0] for line in shown if "layer " in line] == list("01234")
 
 
 def test_the_figure_is_an_svg_that_tells_what_it_shows(
