@@ -6,7 +6,7 @@ A board of 500 checkpoints with 100,000 rows each, in their real shape: Tatoeba 
 languages (both directions), LAReQA, and Mewsli-X, frozen. The outcomes take 1 GB of disk. Then one
 contrast with 10,000 resamples, nothing kept: 41 languages of 1,000 examples over 28,000 clusters
 (as Tatoeba), and 12 languages over 240 clusters (as XQuAD). Between them, what `xharness show`
-takes of memory on one file of 0.4 and of 5 million rows.
+takes of memory on one file of 0.4 and of 4.5 million rows.
 """
 
 from __future__ import annotations
