@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.board.build import leaderboard
 from harness.cards.task import read_card
 from harness.cli import COMMANDS, main
 from tests.metadata import metadata
@@ -28,6 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "submissions").mkdir()
     text = f"model: {ID}\nrevision: {changes['revision']}\nobjective: none\n"
     (made / "submissions/org__model.yaml").write_text(text)
+    leaderboard(made, cache=made / "cache")
     return made
 
 
