@@ -48,7 +48,7 @@ site: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 test: install
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # In random order; the seed is in the first lines, and SEED=… gives that order again.
 test-shuffled: install

@@ -103,8 +103,8 @@ def units(task: str, times: int = 1) -> Iterator[Unit]:
 
     ``times``: as many examples as the task has.
     """
-    from harness.analysis.entries import board_units
-    from harness.cards.task import read_card
+    from harness.analysis.results import board_units
+    from harness.cards.catalogue import read_card
 
     card, rng = read_card(task), np.random.default_rng(0)
     for unit in board_units(task, tuple(card.languages)):
@@ -126,7 +126,7 @@ def units(task: str, times: int = 1) -> Iterator[Unit]:
 
 def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str, rng: Any) -> None:
     """One outcome file: ranks at random, the better the more skill."""
-    from harness.cards.task import read_card
+    from harness.cards.catalogue import read_card
     from harness.kinds.retrieval import SCHEMA
     from harness.results.outcomes import KEY, outcome_file
     from tests.metadata import metadata

@@ -114,7 +114,7 @@ def tatoeba(
 
 def thirty_six(given: Namespace) -> Iterable[Row]:
     """XTREME's languages."""
-    from harness.cards.task import read_suites
+    from harness.cards.catalogue import read_suites
 
     languages = read_suites()["xtreme"][0].languages or ()
     return tatoeba(given, languages, "Evaluate Tatoeba in XTREME's 36")
@@ -227,7 +227,7 @@ def lareqa_examples(data: Path) -> Any:
     """The pool and the questions, of whole files or of parts."""
     from unittest.mock import patch
 
-    from harness.cards.task import read_card
+    from harness.cards.catalogue import read_card
     from harness.data.layout import DataLocation
     from harness.data.load import load
 
@@ -239,7 +239,7 @@ def lareqa_examples(data: Path) -> Any:
 
 def first_paragraphs(data: Path, out: Path) -> Path:
     """Each language's first paragraphs as one article, in the official layout."""
-    from harness.cards.task import read_card
+    from harness.cards.catalogue import read_card
     from harness.data.layout import data_files
 
     card = read_card("lareqa")
@@ -264,7 +264,7 @@ def sentences(data: Path, languages: Sequence[str]) -> list[str]:
 
 def code(lang: str) -> str:
     """A language in the names of Tatoeba's files."""
-    from harness.cards.task import read_card
+    from harness.cards.catalogue import read_card
 
     return read_card("tatoeba").source.codes.get(lang, lang)
 

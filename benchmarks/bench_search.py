@@ -168,12 +168,12 @@ def fill(cache: Path, data: Any) -> None:
     from harness.inference.batching import token_batches
     from harness.inference.vector_store import KEY_BYTES, text_key
 
-    filled = encoder(cache)
-    layer, rng = next(iter(filled.encodings)), np.random.default_rng(0)
+    filled, rng = encoder(cache), np.random.default_rng(0)
+    (encoding,), stores = filled.encodings.values(), filled._stores
     groups = [("query", [q.text for of in data.queries.values() for q in of])]
     groups.append(("document", list(data.candidates)))
     for role, texts in groups:
-        store, tokens = filled._store(layer, role), filled._token_store(role)
+        store, tokens = stores.vectors(encoding, role), stores.tokens(encoding, role)
         for start in range(0, len(texts), TEXTS):
             part = texts[start : start + TEXTS]
             vectors = unit_vectors(len(part), DIM, start + len(role))

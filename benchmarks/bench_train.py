@@ -76,7 +76,7 @@ def apart(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     from harness.checkpoint.resolve import resolve
     from harness.inference.batching import pad_id
     from harness.training.batches import Steps, TaskData
-    from harness.training.curve import Curve
+    from harness.training.curve import LossLog
     from harness.training.data.features import Codec, encode
     from harness.training.heads import HeadSpec, make_model
     from harness.training.progress import Silent
@@ -108,7 +108,7 @@ def apart(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as work:
         tasks = {CARD: TaskData("span", made, codec, by.mask)}
         settings = Settings(by, 0, False, "cpu")
-        loss = Curve(Path(work) / "loss.tsv")
+        loss = LossLog(Path(work) / "loss.tsv")
         run_steps(model, Steps(chosen, tasks, seed=0), settings, Path(work), loss, Silent())
     for step, one in zip(chosen, found, strict=True):
         one["lengths"] = made.lengths[step.rows].tolist()

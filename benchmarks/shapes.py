@@ -38,9 +38,9 @@ class Model:
     """A checkpoint as the benchmarks use it: its last layer's mean pooled."""
 
     def __init__(self, folder: Path, dtype: str = "float32", device: str = "cpu") -> None:
-        from harness.checkpoint.loading import depth
+        from harness.checkpoint.layers import depth
         from harness.checkpoint.resolve import resolve
-        from harness.inference.encoder import Backbone
+        from harness.inference.backbone import Backbone
         from harness.inference.protocol import Protocol, resolve_encodings
 
         self.folder = folder
@@ -66,7 +66,7 @@ class Model:
 
     def lengths(self, texts: Sequence[str]) -> Integers:
         """Tokens of each text, special ones included, int64[texts]."""
-        from harness.inference.encoder import tokenize
+        from harness.inference.token_ids import tokenize
 
         ids = tokenize(self.tokenizer, texts, self.encoding, "document")
         return np.array([min(len(row), MOST) for row in ids])

@@ -34,7 +34,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 def generated(root: Path) -> dict[str, str | bytes]:
     """Path in the site's sources → content."""
-    from harness.cards.task import card_names
+    from harness.cards.catalogue import card_names
 
     pages: dict[str, str | bytes] = dict(board_files(root / "leaderboard"))
     for name, page in COPIED.items():
@@ -105,8 +105,8 @@ def _outside(match: re.Match[str]) -> str:
 
 def task_page(name: str) -> str:
     """A target task's card as a page."""
+    from harness.cards.catalogue import read_card
     from harness.cards.languages import read_languages
-    from harness.cards.task import read_card
 
     card, names = read_card(name), read_languages()
     spoken = {unit: ", question ".join(names[code].name for code in unit.split("-"))
@@ -135,7 +135,7 @@ def task_page(name: str) -> str:
 
 def task_list() -> str:
     """All target tasks, and the suites."""
-    from harness.cards.task import card_names, read_card, read_suites
+    from harness.cards.catalogue import card_names, read_card, read_suites
 
     lines = [
         "# Tasks",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.evaluation.reporting import Reporter
     from harness.evaluation.request import Request
     from harness.inference.protocol import Dtype, Pooling
-    from harness.training.trainer import Told
+    from harness.training.trainer import TrainingReporter
 
 
 @takes_options(Options)
@@ -294,7 +294,7 @@ def train(
     offline: bool = False,
     fresh: bool = False,
     command: str = "harness.train",
-    reporter: Told | None = None,
+    reporter: TrainingReporter | None = None,
 ) -> Path:
     """Train a base on intermediate tasks and return the folder of the checkpoint.
 
@@ -306,10 +306,10 @@ def train(
         HarnessError: one of its subclasses, as the command's exit codes.
     """
     from harness.cards.training import LoraRecipe, read_intermediate, read_intermediate_suites
+    from harness.evaluation.devices import choose_device
     from harness.evaluation.models import find_checkpoint
-    from harness.evaluation.options import choose_device
+    from harness.training.config import DTYPES, TrainingConfig, recipes
     from harness.training.lora import parse_layers
-    from harness.training.order import DTYPES, Order, recipes
     from harness.training.run import train as trained
     from harness.training.workspace import check_target
 
@@ -333,7 +333,7 @@ def train(
     if ":" in chosen:
         raise UsageError(f"device {chosen!r}: choose the GPU with CUDA_VISIBLE_DEVICES")
     check_target(folder)
-    order = Order(
+    config = TrainingConfig(
         base=find_checkpoint(os.fspath(base), cache, offline=offline),
         cards=cards,
         recipes=made,
@@ -347,4 +347,4 @@ def train(
         fresh=fresh,
         command=command,
     )
-    return trained(order, data_location(data, cache_dir, offline=offline), reporter)
+    return trained(config, data_location(data, cache_dir, offline=offline), reporter)

@@ -22,11 +22,12 @@ import numpy as np
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.differences import SEED, comparison
-from harness.analysis.entries import Entry, Result
+from harness.analysis.entries import Entry
 from harness.analysis.gains import from_draws
 from harness.analysis.gather import RESULTS, Board, read_board
 from harness.analysis.replicates import Replicated, over_seeds, runs_of
-from harness.board.figures import layer_curves
+from harness.analysis.results import Result
+from harness.board.curves import layer_curves
 from harness.board.markdown import Raw, table, unbroken
 from harness.board.words import decimals, p_value, percent, points, span
 from harness.cards.languages import read_languages

@@ -68,8 +68,8 @@ def _counts(text: str) -> Counter[int]:
 
 def texts_of(task: str, data: Path, work: Path) -> Iterator[str]:
     """The sentences, or the queries and candidates, of a task in the board's languages."""
-    from harness.analysis.entries import board_units
-    from harness.cards.task import read_card
+    from harness.analysis.results import board_units
+    from harness.cards.catalogue import read_card
     from harness.data.examples import Bitext, Mining, Retrieval
     from harness.data.layout import DataLocation
     from harness.data.load import load

@@ -43,7 +43,7 @@ def held_out_loss(base: str, arm: str, rate: float, given: argparse.Namespace) -
     from harness.data.layout import DataLocation
     from harness.inference.batching import pad_id
     from harness.training.batches import Steps, TaskData
-    from harness.training.curve import Curve
+    from harness.training.curve import LossLog
     from harness.training.data.features import Codec, encode
     from harness.training.data.reading import read
     from harness.training.heads import HeadSpec, make_model
@@ -79,7 +79,7 @@ def held_out_loss(base: str, arm: str, rate: float, given: argparse.Namespace) -
             Steps(schedule, {arm: parts[False]}, seed=given.seed),
             Settings(recipe, given.seed, False, "cpu"),
             Path(work),
-            Curve(Path(work) / "loss.tsv"),
+            LossLog(Path(work) / "loss.tsv"),
             Silent(),
         )
         return _loss(model, arm, parts[True])

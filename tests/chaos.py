@@ -26,7 +26,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.cli import main
 from harness.results import checks
 from harness.results.outcomes import find

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.hub.inprocess import point
+from tests.hub.server import Hub
+from tests.workflows.reading import commit_all
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -16,6 +21,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The models of the tests are tiny, and pytest has a worker for each core: more threads, here and in
 # the commands that tests start, would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Python compiles a module once, not again in each process that tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # A test means the same on a person's machine and in continuous integration, where `convert` opens
 # no pickle; the one about that sets it.
 os.environ.pop("CI", None)
@@ -51,6 +59,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What tests compute is not kept beside what the person at this machine has."""
     os.environ["XHARNESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare repository with this checkout as one commit, for clones."""
+    return commit_all(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A loopback Hub with nothing on it."""
+    with Hub() as server:
+        yield server
+
+
+@pytest.fixture
+def asks_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This process asks the loopback Hub, with ``tmp_path / "home"`` for its cache."""
+    point(monkeypatch, hub, tmp_path / "home")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from harness.cards.task import TaskCard, read_card, task_root
+from harness.cards.catalogue import read_card
+from harness.cards.task import TaskCard, task_root
 from harness.data.formats import READERS
 from harness.data.formats.files import Key, LocalFile
 from harness.data.texts import unreadable

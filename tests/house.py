@@ -102,14 +102,23 @@ def lines_of_code(path: Path) -> int:
     )
 
 
+def longest() -> Counter[str]:
+    """Module → its lines of code."""
+    return Counter({name: lines_of_code(path) for name, path in modules().items()})
+
+
+def users() -> Counter[str]:
+    """Module → how many modules import it."""
+    return Counter(other for others in imports().values() for other in others)
+
+
 def main() -> None:
     """Print rooms with their lines, the imports between them, circles, and the extremes."""
-    files, counted = modules(), between_rooms()
-    lines = {name: lines_of_code(path) for name, path in files.items()}
+    counted, lines = between_rooms(), longest()
     sizes: Counter[str] = Counter()
     for name, count in lines.items():
         sizes[room(name)] += count
-    print(f"{sum(lines.values()):,} lines of code in {len(files)} modules and {len(sizes)} rooms")
+    print(f"{sum(lines.values()):,} lines of code in {len(lines)} modules and {len(sizes)} rooms")
     for folder in ("benchmarks", "tests"):
         beside = sum(map(lines_of_code, sorted((PACKAGE.parent / folder).rglob("*.py"))))
         print(f"{beside:,} lines of code in {folder}/")
@@ -118,10 +127,8 @@ def main() -> None:
         print(f"  {name:12} {size:6,}  {others}")
     print(f"{sum(sum(row.values()) for row in counted.values())} imports between rooms")
     print("circles:", "; ".join(" ".join(sorted(circle)) for circle in circles()) or "none")
-    users = Counter(other for others in imports().values() for other in others)
-    longest = sorted(lines, key=lambda name: -lines[name])[:3]
-    print("longest:", ", ".join(f"{name} {lines[name]}" for name in longest))
-    print("most imported:", ", ".join(f"{name} {n}" for name, n in users.most_common(3)))
+    print("longest:", ", ".join(f"{name} {n}" for name, n in longest().most_common(3)))
+    print("most imported:", ", ".join(f"{name} {n}" for name, n in users().most_common(3)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.cards.task import TaskCard, read_card
+from harness.cards.catalogue import read_card
+from harness.cards.task import TaskCard
 from harness.data.examples import Loaded
 from harness.data.load import DataLocation, load
 from harness.inference.vector_store import text_key

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from harness.cards.catalogue import card_names, read_card
 from harness.cards.source_files import Hub
 from harness.cards.target_recipes import read_target_recipes
-from harness.cards.task import TaskCard, card_names, read_card
+from harness.cards.task import TaskCard
 from harness.cards.training import IntermediateCard, intermediate_names, read_intermediate
 from harness.data import hub_route
 from harness.data.folders import cache_folder

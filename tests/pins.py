@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+from harness.cards.catalogue import read_cards
 from harness.cards.examples import HEADER, digest
-from harness.cards.task import TaskCard, read_cards
+from harness.cards.task import TaskCard
 from harness.data.examples import Loaded, Retrieval
 from harness.data.formats.files import LocalFile
 from harness.data.formats.questions import passage_clusters, read_questions

@@ -14,9 +14,13 @@ import pyarrow.parquet as pq
 from harness.results.outcomes import OutcomeFile, find
 
 
-def _by_name(folder: Path) -> dict[tuple[str, str], OutcomeFile]:
-    """Checkpoint folder and task → file. The signature may differ: it holds versions."""
-    return {(file.path.parts[-3], file.path.name.split(".")[0]): file for file in find(folder)}
+def _by_name(folder: Path) -> dict[tuple[str, str, str], OutcomeFile]:
+    """Checkpoint folder, task and layer → file. The signature may differ: it holds versions."""
+    found = {}
+    for file in find(folder):
+        layer = file.meta()["resolved"].get("layer")
+        found[file.path.parts[-3], file.path.name.split(".")[0], f"layer {layer}"] = file
+    return found
 
 
 def differences(old: Path, new: Path) -> list[str]:

@@ -7,13 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_cards
+from harness.cards.catalogue import read_cards
 from tests.board.boards import BASE, ENGLISH, bitext, measure, submit
 from tests.checkpoints import build
 from tests.hub.server import Hub
@@ -38,8 +37,8 @@ def blocks(title: str, language: str = "sh") -> list[str]:
 class Newcomer:
     """A clone with `xharness` and `make` on PATH; ``make`` only checks that its target exists."""
 
-    def __init__(self, where: Path, hub: Hub) -> None:
-        self.origin, self.clone = published(where)
+    def __init__(self, where: Path, checkout: Path, hub: Hub) -> None:
+        self.origin, self.clone = published(where, checkout)
         self.data = where / "data"
         lay_data(self.data)  # invented, so that it has other checksums than the official files
         (self.clone / "tasks" / "target" / "SHA256SUMS").write_text("")
@@ -71,14 +70,8 @@ class Newcomer:
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        yield server
-
-
-@pytest.fixture
-def newcomer(tmp_path: Path, hub: Hub) -> Newcomer:
-    return Newcomer(tmp_path, hub)
+def newcomer(tmp_path: Path, checkout: Path, hub: Hub) -> Newcomer:
+    return Newcomer(tmp_path, checkout, hub)
 
 
 def test_a_checkpoint_in_five_minutes(newcomer: Newcomer, hub: Hub, tmp_path: Path) -> None:

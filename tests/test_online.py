@@ -11,31 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import TaskCard, read_card
+from harness.cards.catalogue import read_card
+from harness.cards.task import TaskCard
 from harness.cards.training import IntermediateCard, read_intermediate
 from harness.errors import UsageError
 from harness.submissions.submission import Submission
 from tests.checkpoints import build
-from tests.hub.inprocess import point
 from tests.hub.server import Hub
 from tests.online import Finding, check_submission, check_task, check_training, findings, main
 
+pytestmark = pytest.mark.usefixtures("asks_hub")
 DATA = "cambridgeltl/xcopa"
 COMMIT = "c" * 40
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Hub]:
-    with Hub() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(served: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
-    for kept in (served.repositories, served.requests, served.failures, served.renamed):
-        kept.clear()
-    point(monkeypatch, served, tmp_path / "home")
-    return served
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.analysis import entries
-from harness.cards import languages, target_recipes
-from harness.cards import task as cards
+from harness.analysis import results
+from harness.cards import catalogue, languages, source_files, target_recipes
 from harness.cards import training as training_cards
 from harness.cards.languages import task_root
 
 CACHED = (
-    cards._read_card, cards.read_suites, cards.read_checksums, entries.board_units,
+    catalogue._read_card, catalogue.read_suites, source_files.read_checksums, results.board_units,
     training_cards._read, target_recipes.read_target_recipes,
 )  # fmt: skip
 PASSAGES = (
@@ -94,7 +93,7 @@ def tiny_recipes(folder: Path, recipes: str = RECIPES) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # tiny matrices: several threads would only wait for each other
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cards, languages, training_cards, target_recipes):
+        for module in (catalogue, languages, training_cards, target_recipes):
             patch.setattr(module, "task_root", lambda: tasks)
         for function in CACHED:
             function.cache_clear()

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.alignment.lexicon import has_spaces, word_pairs
 from harness.alignment.numbers import Floats, Row, measure, summarise
-from harness.cards.task import card_names, read_card
+from harness.cards.catalogue import card_names, read_card
 from harness.data.examples import Bitext
 from harness.errors import UsageError
 from harness.evaluation.models import plan_model

@@ -1,4 +1,4 @@
-"""The best intermediate task of each target: naively, and chosen on other items than measured."""
+"""The best intermediate task per target: chosen on all items, and on other items than measured."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.differences import SEED, comparison, difference_key
-from harness.analysis.entries import Entry, Result
+from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, Source, sides
 from harness.analysis.replicates import Replicated
+from harness.analysis.results import Result
 from harness.analysis.targets import Target, results_at
 from harness.io.files import write_whole
 from harness.metrics.by_kind import has_paired_mean
@@ -28,8 +29,9 @@ from harness.statistics.verdict import Evidence, Verdict, judge
 class Best:
     """The best intermediate task of each target.
 
-    ``naive``: chosen and measured on all items, too high by the choice; ``chosen``: slug of the one
-    that half of the items choose; ``honest``: its difference on the other half, over items alone.
+    ``naive``: chosen and measured on all items, and so biased upwards by the choice; ``chosen``:
+    slug of the one that half of the items choose; ``honest``: its difference on the other half,
+    over items alone.
     """
 
     naive: Mapping[Target, Gain]
@@ -142,7 +144,7 @@ def _shares(pair: Pair) -> tuple[list[float], list[float]]:
 
 
 def _can_be_paired(pair: Pair, label: str) -> bool:
-    """Of several runs, only what has a mean example by example."""
+    """Whether several runs have a mean example by example."""
     result = pair[0].runs[0].results[label]
     alone = max(len(side.runs) for side in pair) == 1
     return alone or has_paired_mean(result.card.kind, result.metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.analysis.entries import Result
+from harness.analysis.results import Result
 from harness.statistics import chance
 from harness.statistics.chance import RandomDraws, random_draws
 from harness.statistics.contrast import Column
@@ -13,7 +13,7 @@ RETRIEVAL = ("bitext", "passages")
 
 
 def at_chance(results: Iterable[Result], lang: str) -> bool:
-    """Whether no run of some results of one task does better in a language than random draws.
+    """Whether in a language none of the runs behind a task's results beats random draws.
 
     A mean over seeds stands for its seeds: each is a run. Results without the language are left
     out.

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from harness.analysis.contrasts import FAMILY, Contrast, family_contrast, named_contrasts
 from harness.analysis.differences import Difference, differ
-from harness.analysis.entries import Result, make_entries, place_of, read_result
+from harness.analysis.entries import make_entries, place_of
 from harness.analysis.fold import Folded
 from harness.analysis.gather import fold_all, fold_files
 from harness.analysis.replicates import Replicated, Run, evidence_of, over_replicates
-from harness.cards.task import read_card
+from harness.analysis.results import Result, read_result
+from harness.cards.catalogue import read_card
 from harness.errors import (
     DataError,
     IncompleteError,
@@ -21,7 +22,7 @@ from harness.errors import (
     together,
     unknown_name,
 )
-from harness.metrics.by_kind import has_paired_mean
+from harness.metrics.by_kind import METRICS, has_paired_mean
 from harness.results.outcomes import OutcomeFile, find
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.verdict import Verdict
@@ -33,8 +34,8 @@ class Compared:
     """A − B in one track.
 
     ``verdict``: by Holm's method where A − B (or B − A) is one of the named contrasts of the board,
-    else unadjusted. ``over``: with seeds as a further source of chance, where a side is a recipe.
-    ``remarks``: what a reader must know, such as rows that are unranked.
+    else unadjusted. ``over``: the difference with seeds as a further source of variance, where a
+    side is a recipe. ``remarks``: what a reader must know, such as rows that are unranked.
     """
 
     a: str
@@ -69,9 +70,8 @@ def compare(
 
     ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
     the mean over its seeds. ``only``: of these tasks; ``metric``: in place of their headlines, of
-    the tasks that have it. One entry per track and metric; tasks that one side was trained on are
-    left out and said so. Layers, splits and limits other than the usual
-    ones are compared where both sides have the same, and said so.
+    the tasks that have it. One entry per track and metric, which says what is left out because a
+    side was trained on it, and which settings, splits or limits of both are not the usual ones.
 
     Raises:
         NotFoundError: a name has no outcomes.
@@ -79,9 +79,10 @@ def compare(
         IncompleteError: nothing was measured on both in the same way.
         DataError: outcome files are damaged; ``error.scores`` has what the others give.
     """
-    names = {name for task in only for name in read_card(task).metrics}
-    if metric is not None and only and metric not in names:
-        raise unknown_name(f"metric of {', '.join(only)}", metric, sorted(names))
+    tables = [read_card(task).metrics for task in only] or METRICS.values()
+    names = {name for table in tables for name in table}
+    if metric is not None and metric not in names:
+        raise unknown_name(f"metric of {', '.join(only) or 'any task'}", metric, sorted(names))
     results, known, cache = source.results, source.submissions, source.cache
     sides = [_runs(name, source, metric) for name in (a, b)]
     groups: dict[tuple[str, str], dict[str, How]] = {}
@@ -158,7 +159,7 @@ def compare(
 
 @dataclass(frozen=True)
 class Source:
-    """Where runs are looked for. ``damaged``: what is wrong with files that were met on the way."""
+    """Where runs are looked for. ``damaged``: the files that could not be read, with the reason."""
 
     results: Path
     submissions: Mapping[str, Submission] = field(default_factory=dict)
@@ -182,7 +183,7 @@ Slugs = frozenset[str]
 def _slugs(
     side: Sequence[Mapping[How, Sequence[Result]]], submissions: Mapping[str, Submission]
 ) -> Slugs:
-    """The submissions that a side's runs are of."""
+    """The slugs of the submissions whose runs a side has."""
     revisions = {
         one.folded.meta["revision"] for run in side for found in run.values() for one in found
     }
@@ -204,7 +205,7 @@ def _may_be_named(sides: tuple[Slugs, Slugs], submissions: Mapping[str, Submissi
 def _in_family(
     found: Compared, sides: tuple[Slugs, Slugs], contrasts: Sequence[Contrast]
 ) -> Compared:
-    """The comparison with the verdict of the named contrast that it is, if it is one."""
+    """The comparison with the verdict of the named contrast, if it is one of them."""
     measure, tasks = (found.track, found.metric), {task for task, _ in found.difference.columns}
     if named := family_contrast(contrasts, measure, *sides, tasks):
         return replace(found, verdict=named.verdict)
@@ -262,7 +263,7 @@ def _over_seeds(
 
 
 def _runs(name: str, source: Source, metric: str | None) -> list[dict[How, tuple[Result, ...]]]:
-    """The run that a name stands for, or one for each seed of a recipe."""
+    """The run that a name stands for; for a recipe, one run per seed."""
     submissions, results = source.submissions, source.results
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
@@ -281,17 +282,18 @@ def _runs(name: str, source: Source, metric: str | None) -> list[dict[How, tuple
     return [_side(slug, source, metric) for slug in measured]
 
 
-How = tuple[str, str, int | None, str | None, str, int | None]
+How = tuple[str, str, int | None, tuple[str, ...], str | None, str, int | None]
 
 
 def _side(name: str, source: Source, metric: str | None) -> dict[How, tuple[Result, ...]]:
-    """(task, track, own layer or the one asked for, recipe, split, limit) → the run.
+    """(task, track, layer and other settings asked for, recipe, split, limit) → the run.
 
     Several results are seeds of tuning; paths are whole.
     """
     folder, results, submissions = Path(name), source.results, source.submissions
     found: list[tuple[Folded, str]] = []
-    if folder.is_dir() and (files := find(folder)):
+    files = find(folder) if folder.is_dir() else []
+    if files:
         found = source.fold(files)
     else:
         model, _, revision = name.partition("@")
@@ -303,15 +305,16 @@ def _side(name: str, source: Source, metric: str | None) -> dict[How, tuple[Resu
             if by_slug or (by_name and at):
                 found.append((one, path))
     if not found:
-        missing = NotFoundError(
-            f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
-        )
-        raise together([*map(DataError, source.damaged), missing])
+        why = f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
+        missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
+        raise together([*map(DataError, source.damaged), *missing])
     revisions = sorted({str(one.meta["revision"]) for one, _ in found})
     if len(revisions) > 1:
+        there = {str(Path(path).parent) if files else f"{name}@{one.meta['revision'][:12]}"
+                 for one, path in found}  # fmt: skip
+        choices = ", ".join(sorted(there))
         raise NotFoundError(
-            f"{name} was measured at {len(revisions)} revisions: give one of"
-            f" {', '.join(f'{name}@{revision[:12]}' for revision in revisions)}"
+            f"{name} was measured at {len(revisions)} revisions: give one of {choices}"
         )
     seen = _seen(found, submissions)
     groups: dict[How, dict[int, Result]] = {}
@@ -338,7 +341,10 @@ def _seen(
 
 def _how(result: Result) -> How:
     meta = result.folded.meta
-    # Models differ in depth: the protocol's own layer is one and the same choice for all.
-    layer = result.layer if meta["custom"] and result.track != "tuned" else None
+    # Models differ in depth and prompts: what is the protocol's own is one choice for all of them.
+    asked = [reason.partition(" (protocol: ") for reason in meta["custom"]]
+    settings = sorted(setting for setting, departs, _ in asked if departs)
+    other = tuple(setting for setting in settings if not setting.startswith("layer "))
+    layer = result.layer if len(other) < len(settings) and result.track != "tuned" else None
     recipe = (meta["resolved"].get("recipe") or {}).get("hash")
-    return (result.task, result.track, layer, recipe, str(meta["split"]), meta["limit"])
+    return (result.task, result.track, layer, other, recipe, str(meta["split"]), meta["limit"])

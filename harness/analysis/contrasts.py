@@ -74,7 +74,8 @@ class Contrast:
 
     @property
     def claim(self) -> Claim:
-        """What it may be said of: an objective, a recipe, or (descriptive) these checkpoints."""
+        """What the difference is about: an objective, a recipe, or (descriptive) these
+        checkpoints."""
         return "descriptive" if self.difference is None else self.difference.evidence.claim
 
     @property
@@ -101,8 +102,8 @@ def family_contrast(
 ) -> Contrast | None:
     """The confirmatory contrast between two sets of checkpoints (slugs), if it is one.
 
-    ``measure``: track and metric. What belongs to the family has its verdict from there, whoever
-    asks.
+    ``measure``: track and metric. A difference of the family has one verdict, wherever it is
+    printed.
     """
     return next(
         (
@@ -147,7 +148,7 @@ def named_contrasts(
 
 
 def _holm(values: Sequence[float | None]) -> list[float | None]:
-    """Adjusted over all of a family, so that an answer to one question changes no other's p."""
+    """p-values adjusted over the whole family, answered or not: a new answer changes no other p."""
     known = [p for p in values if p is not None]
     adjusted = iter(holm(known, family=len(values)))
     return [None if p is None else next(adjusted) for p in values]
@@ -256,7 +257,7 @@ def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[str]
 
 
 def _keep_matched(sides: list[list[Entry]]) -> list[str]:
-    """Where both sides have checkpoints of one design, keep those alone; says what is left out."""
+    """Keep only checkpoints of one design, where both sides have some; say what is left out."""
     designs = [{e.submission.matched for e in side if e.submission} - {None} for side in sides]
     shared = designs[0] & designs[1]
     if not shared:

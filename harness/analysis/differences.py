@@ -1,4 +1,4 @@
-"""The paired difference of two sides, with its breakdowns; worked out once and kept."""
+"""The paired difference of two sides, with its breakdowns; computed once and kept."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from harness.analysis.cells import official_rows
 from harness.analysis.chance import columns_at_chance
-from harness.analysis.entries import Result, board_units
 from harness.analysis.fold import fold_key
+from harness.analysis.results import Result, board_units
 from harness.cards.languages import task_root
 from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile
@@ -195,10 +195,10 @@ def difference_key(
 
 @cache
 def _code_digest() -> str:
-    """Of what decides a difference, beside the folds of its runs: code, languages and suites."""
+    """A digest of what decides a difference besides its runs' folds: code, languages and suites."""
     package = Path(__file__).parent.parent
-    paths = [package / f"analysis/{name}.py" for name in ("chance", "differences", "entries")]
-    paths += [package / f"cards/{name}.py" for name in ("languages", "task")]
+    paths = [package / f"analysis/{name}.py" for name in ("chance", "differences", "results")]
+    paths += [package / f"cards/{name}.py" for name in ("catalogue", "languages", "task")]
     paths += sorted((package / "statistics").glob("*.py"))
     paths += [task_root() / name for name in ("languages.tsv", "suites.yaml")]
     return sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()

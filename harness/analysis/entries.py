@@ -3,166 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
-
-from harness.analysis.cells import Parts, official
-from harness.analysis.draws import interval
 from harness.analysis.fold import Folded
-from harness.cards.task import TaskCard, read_suites
-from harness.results.provenance import Origin
-from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
-from harness.statistics import hierarchy
-from harness.statistics.hierarchy import ENOUGH
+from harness.analysis.results import Result, read_result, seed_mean
 from harness.submissions.attempts import Attempt
 from harness.submissions.submission import (
     Submission,
     base_of,
     contamination,
     find_slug,
-    is_contaminated,
     kind_of,
 )
 
-Floats = npt.NDArray[np.float64]
-
-# A task's languages on the board are those of the first suite here that has the task.
-SUITES = ("xtreme-r", "xtreme", "full", "demo")
 TRACKS = ("frozen", "native", "own-head", "tuned")
-
-
-@dataclass(frozen=True)
-class Value:
-    """A score in [0, 1] with its 95 % interval, over ``n`` examples."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What the board shows of one outcome file: its headline over the board's languages.
-
-    ``values``: unit → ``metric``, the headline; ``draws``: unit → float32[DRAWS]; ``parts``: unit →
-    clusters and what each adds to the value; ``beside``: other metrics, their
-    means over the board's languages. ``missing``: units of the board that are not there: then
-    there is no mean (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's
-    data. ``seeds``: of a mean over seeds, what it is the mean of.
-    """
-
-    folded: Folded
-    path: str
-    metric: str
-    values: Mapping[str, Value]
-    draws: Mapping[str, Floats]
-    parts: Mapping[str, Parts]
-    beside: Mapping[str, float]
-    missing: tuple[str, ...]
-    contaminated: bool
-    seeds: tuple[Result, ...] = ()
-
-    @property
-    def seed(self) -> int:
-        """The seed of the run, of the first one for a mean over seeds."""
-        return int(self.folded.meta["seed"])
-
-    @property
-    def card(self) -> TaskCard:
-        """The task."""
-        return self.folded.card
-
-    @property
-    def relevant(self) -> Mapping[str, float]:
-        """Language → the mean number of relevant candidates of a query, of retrieval."""
-        found: Mapping[str, float] = self.folded.meta.get("relevant", {})
-        return found
-
-    @property
-    def task(self) -> str:
-        """The task's id."""
-        return self.card.name
-
-    @property
-    def track(self) -> str:
-        """The track that it is ranked in, if at all."""
-        return str(self.folded.meta["track"])
-
-    @property
-    def layer(self) -> int | None:
-        """The layer that was pooled, None for QA."""
-        layer: int | None = self.folded.meta["resolved"].get("layer")
-        return layer
-
-    @property
-    def origin(self) -> Origin:
-        """Who measured its rows."""
-        return self.folded.origin
-
-    @property
-    def notes(self) -> list[str]:
-        """Why it is listed apart, nothing for a result that counts."""
-        return self.folded.notes
-
-    @cached_property
-    def indistinct(self) -> dict[str, float]:
-        """Unit → the share of its candidates without token ids of their own, where it is over 5 %.
-
-        Seeds of one recipe share the tokenizer: of their mean it is that of the first.
-        """
-        shares = indistinct_shares(self.folded.meta)
-        return {unit: shares[unit] for unit in self.values if shares.get(unit, 0) > INDISTINCT}
-
-    @property
-    def regular(self) -> bool:
-        """Measured whole, under the protocol as it is: contaminated or not."""
-        return not self.notes and not self.missing
-
-    @property
-    def rankable(self) -> bool:
-        """Whether it may be ranked and contrasted."""
-        return self.regular and not self.contaminated
-
-    @cached_property
-    def macro_draws(self) -> Floats:
-        """float64[DRAWS]: the mean over languages in each draw."""
-        total = np.zeros(len(next(iter(self.draws.values()))))
-        for draws in self.draws.values():
-            total = total + draws
-        return total / len(self.draws)
-
-    @cached_property
-    def macro(self) -> Value | None:
-        """The unweighted mean over the board's languages; None where one is missing."""
-        if self.missing or not self.values:
-            return None
-        values = list(self.values.values())
-        low, high = mean_interval(self.macro_draws, [self])
-        return Value(sum(v.value for v in values) / len(values), low, high,
-                     sum(v.n for v in values))  # fmt: skip
-
-
-def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
-    """The 95 % interval of a mean over languages, then over the tasks of ``results``.
-
-    ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
-    three seeds or more, see `hierarchy.mean_interval`; else over items alone.
-    """
-    counts = {len(result.seeds) for result in results}
-    means = [[seed.macro for seed in result.seeds] for result in results]
-    if len(counts) == 1 and min(counts) >= ENOUGH and all(all(line) for line in means):
-        scores = np.mean([[m.value for m in line if m is not None] for line in means], axis=0)
-        keys = [keys for result in results for keys, _ in result.parts.values()]
-        clusters = len(np.unique(np.concatenate(keys)))
-        if clusters > 1:
-            return hierarchy.mean_interval(list(scores), float(draws.var(ddof=1)), clusters)
-    low, high = interval(draws)
-    return float(low), float(high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +26,8 @@ class Entry:
     """A checkpoint on the board, or a submission without outcomes yet.
 
     ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
-    ``attempt``: what the last refresh made of it, where something is not measured. ``title``: the
-    name that people read, see `variants.titled`.
+    ``attempt``: why the last refresh left something of it unmeasured. ``title``: the name that
+    people read, see `variants.titled`.
     """
 
     slug: str
@@ -227,105 +83,6 @@ class Entry:
         }
 
 
-def seed_mean(results: Sequence[Result]) -> Result:
-    """One result for several seeds: means of values and of draws, language by language."""
-    if len(results) == 1:
-        return results[0]
-    first = results[0]
-    draws = {
-        unit: np.mean([result.draws[unit].astype(np.float64) for result in results], axis=0)
-        for unit in first.draws
-    }
-    values = {}
-    for unit, drawn in draws.items():
-        low, high = interval(drawn)
-        mean = sum(result.values[unit].value for result in results) / len(results)
-        values[unit] = Value(mean, float(low), float(high), first.values[unit].n)
-    beside = {
-        metric: sum(result.beside[metric] for result in results) / len(results)
-        for metric in first.beside
-    }
-    parts = {unit: mean_parts([result.parts[unit] for result in results]) for unit in first.parts}
-    return replace(
-        first, values=values, draws=draws, parts=parts, beside=beside, seeds=tuple(results)
-    )
-
-
-def mean_parts(runs: Sequence[Parts]) -> Parts:
-    """What each cluster adds to the mean of some runs.
-
-    A run may have no row of a cluster, and adds nothing there: mining has none of a sentence that
-    is in no gold pair and that it did not mine.
-    """
-    keys = np.unique(np.concatenate([own for own, _ in runs]))
-    total = np.zeros(len(keys))
-    for own, added in runs:
-        total[np.searchsorted(keys, own)] += added
-    return keys, total / len(runs)
-
-
-@cache
-def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
-    """The units of a task that the board's means are over: a suite's, else all of the card's."""
-    suites = read_suites()
-    for suite in SUITES:
-        for entry in suites.get(suite, ()):
-            if entry.task == task:
-                return tuple(entry.languages or languages)
-    return languages
-
-
-def read_result(
-    folded: Folded, path: str, contaminated: frozenset[str], metric: str | None = None
-) -> Result:
-    """A folded file as the board shows it.
-
-    ``metric``: one of the card's in place of the headline; it has no draws and no parts.
-    """
-    card = folded.card
-    wanted = board_units(card.name, tuple(card.languages))
-    rows = folded.table.drop_columns(["draws", "keys", "parts"]).to_pylist()
-    drawn, keyed, added = (folded.table.column(name) for name in ("draws", "keys", "parts"))
-    headline = (row["metric"] for row, draws in zip(rows, drawn, strict=True) if draws.is_valid)
-    metric = metric or next(headline)
-    values: dict[str, Value] = {}
-    draws: dict[str, Floats] = {}
-    parts: dict[str, Parts] = {}
-    others: dict[str, list[float]] = {}
-    units = {unit_of(row) for row in rows if row["lang"] != MACRO} & set(wanted)
-    for index, row in enumerate(rows):
-        unit = unit_of(row)
-        if unit not in units or not official(card, row["group"]):
-            continue
-        if row["metric"] == metric:
-            values[unit] = Value(row["value"], row["low"], row["high"], row["n"])
-            if drawn[index].is_valid:
-                draws[unit] = drawn[index].values.to_numpy()
-                parts[unit] = (keyed[index].values.to_numpy(), added[index].values.to_numpy())
-        else:
-            others.setdefault(row["metric"], []).append(row["value"])
-    order = [unit for unit in wanted if unit in values]
-    return Result(
-        folded=folded,
-        path=path,
-        metric=metric,
-        values={unit: values[unit] for unit in order},
-        draws={unit: draws[unit] for unit in order if unit in draws},
-        parts={unit: parts[unit] for unit in order if unit in parts},
-        beside={name: sum(line) / len(line) for name, line in others.items()},
-        missing=tuple(unit for unit in wanted if unit not in values or not folded.merged),
-        contaminated=is_contaminated(contaminated, card.name, str(folded.meta["split"])),
-    )
-
-
-def unit_of(row: Mapping[str, object]) -> str:
-    """The unit of a score: its language, `context-question` for cross-lingual QA."""
-    lang, direction, group = str(row["lang"]), str(row["direction"]), row["group"]
-    if direction and not group:
-        return f"{lang}-{direction.split('-')[0]}"
-    return lang
-
-
 def make_entries(
     folded: Iterable[tuple[Folded, str]],
     submissions: Mapping[str, Submission],
@@ -333,7 +90,7 @@ def make_entries(
 ) -> tuple[Entry, ...]:
     """Every checkpoint with outcomes, and every submission without any, by slug.
 
-    ``attempts``: by slug of the submission; one that nothing is known of besides is an entry too.
+    ``attempts``: by slug of the submission; an attempt alone makes an entry too.
     """
     attempts = attempts or {}
     groups: dict[tuple[str, str], list[tuple[Folded, str]]] = {}
@@ -382,7 +139,7 @@ def make_entries(
 
 
 def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
-    """The submission of a checkpoint; what is local is known by its digest, under any name."""
+    """The submission of a checkpoint; a local one is found by its digest, under any name."""
     if revision.startswith("local:"):
         return next((slug for slug, s in submissions.items() if s.revision == revision), None)
     return find_slug(model, revision, submissions)
@@ -394,5 +151,5 @@ def _slug(model: str, revision: str) -> str:
 
 
 def place_of(track: str) -> int:
-    """Where a track stands among the others; one that boards do not have, at the end."""
+    """The place of a track in the order of the board; an unknown one comes last."""
     return TRACKS.index(track) if track in TRACKS else len(TRACKS)

@@ -1,4 +1,4 @@
-"""One outcome file → its scores with intervals: all that the board needs of it, and kept.
+"""One outcome file → its scores with intervals, computed once and kept.
 
 The numbers are those of ``harness.results.scores``; a file is read in columns, and its draws are
 computed with it, since a board folds hundreds of them.
@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
+from harness.cards.catalogue import card_of
 from harness.cards.languages import task_root
-from harness.cards.task import TaskCard, card_of
+from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
 from harness.io.files import replacing
 from harness.kinds import KINDS
@@ -62,7 +63,7 @@ DROPPED = ("timing", "data")  # of the metadata: not needed, and different in ev
 class Folded:
     """The scores of one outcome file. ``meta``: its metadata without timing and data digests.
 
-    ``origin``: who measured its rows, as the board that it lies on has it.
+    ``origin``: who measured its rows, according to the board that it lies on.
     """
 
     meta: dict[str, Any]
@@ -77,7 +78,7 @@ class Folded:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Why these scores are listed apart and never ranked."""
+        """Why these scores are never ranked."""
         doubtful = [self.origin.doubtful] if self.origin.doubtful else []
         return [*unranked_reasons(self.meta, self.card), *doubtful]
 
@@ -161,7 +162,7 @@ def fold_key(path: Path) -> str:
 
 @cache
 def _code_digest() -> bytes:
-    """Of all modules that decide what a fold holds."""
+    """A digest of all modules that decide what a fold holds."""
     package = Path(__file__).parent.parent
     modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
     # The means over languages, and what a file is checked by before it is folded.

@@ -13,7 +13,7 @@ from harness.analysis.chance import columns_at_chance
 from harness.analysis.contrasts import Contrast, family_contrast
 from harness.analysis.differences import Difference, differ
 from harness.analysis.draws import interval
-from harness.analysis.entries import TRACKS, Entry, Result
+from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.replicates import (
     Replicated,
     evidence_of,
@@ -22,6 +22,7 @@ from harness.analysis.replicates import (
     over_seeds,
     runs_over,
 )
+from harness.analysis.results import Result
 from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate
 from harness.statistics.multiplicity import benjamini_hochberg
@@ -50,7 +51,7 @@ class Gain:
 
     @property
     def label(self) -> str:
-        """What it is a difference of."""
+        """What the difference is of, in words."""
         return f"{self.metric} of {', '.join(self.tasks)}"
 
 

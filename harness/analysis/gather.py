@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,11 +18,11 @@ from harness.analysis.contrasts import Contrast, named_contrasts
 from harness.analysis.entries import TRACKS, Entry, make_entries
 from harness.analysis.fold import Folded, fold, kept_fold, score_rows
 from harness.analysis.gains import Gain, gains
-from harness.analysis.published import Figure, read_figures
+from harness.analysis.published import PublishedScore, read_figures
 from harness.analysis.standings import Standing, standing
 from harness.analysis.target_table import TargetTable, target_tables
 from harness.analysis.variants import titled, variants
-from harness.cards.task import card_names
+from harness.cards.catalogue import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
 from harness.results.outcomes import OutcomeFile, find
@@ -49,7 +51,7 @@ class Board:
     scores: pa.Table
     standings: tuple[Standing, ...]
     contrasts: tuple[Contrast, ...]
-    published: tuple[Figure, ...]
+    published: tuple[PublishedScore, ...]
     gains: tuple[Gain, ...] = ()
     targets: tuple[TargetTable, ...] = ()
     study: bool = False
@@ -189,7 +191,7 @@ def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded 
 
     # Spawned, not forked: Arrow and BLAS have threads by now, which a fork does not survive.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
-    with _one_blas_thread(), pool:
+    with _one_blas_thread(), _no_main(), pool:
         return list(pool.map(_fold, files, [cache] * len(files), chunksize=4))
 
 
@@ -214,6 +216,18 @@ def _one_blas_thread() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """For processes started meanwhile: a spawned one imports the program that it was started from,
+    which may be a script without a guard that would begin again in each of them."""
+    own = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = own
 
 
 def _one_thread() -> None:

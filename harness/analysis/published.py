@@ -12,7 +12,7 @@ from harness.io.strict_yaml import Strict, read_model
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class Figure(Strict):
+class PublishedScore(Strict):
     """One published score, in percent, with where it stands and what must be known of it.
 
     ``languages``: how many it is a mean over, None where that is not said. ``apart``: why it must
@@ -71,10 +71,10 @@ class Table(Strict):
         return self
 
     @property
-    def figures(self) -> list[Figure]:
+    def figures(self) -> list[PublishedScore]:
         """Its scores one by one."""
         return [
-            Figure(
+            PublishedScore(
                 model=row.model,
                 value=value,
                 source=self.source,
@@ -90,11 +90,11 @@ class Table(Strict):
 class Figures(Strict):
     """What tasks/published.yaml holds."""
 
-    figures: list[Figure]
+    figures: list[PublishedScore]
     tables: list[Table] = Field(default_factory=list)
 
 
-def read_figures() -> tuple[Figure, ...]:
+def read_figures() -> tuple[PublishedScore, ...]:
     """The published figures, those of tables last. DataError where the file does not fit."""
     found = read_model(task_root() / "published.yaml", Figures, "tasks/published.yaml")
     return (*found.figures, *(figure for table in found.tables for figure in table.figures))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.differences import Difference
-from harness.analysis.entries import Entry, Result
+from harness.analysis.entries import Entry
+from harness.analysis.results import Result
 from harness.analysis.variants import recipe_of, training_seed
 from harness.statistics.contrast import (
     Column,

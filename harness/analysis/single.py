@@ -6,12 +6,14 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isnan
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from harness.cards.task import TaskCard, card_of
+from harness.cards.catalogue import card_of
+from harness.cards.task import TaskCard
 from harness.data.examples import (
     Alternatives,
     Bitext,
@@ -56,13 +58,16 @@ class Condition:
         """Whether an example meets it; one without a value in the column does not.
 
         Raises:
-            UsageError: there is no such column, or the value is not of its type.
+            UsageError: the value is not of the column's type, or the column holds lists.
         """
-        if self.column not in example:
-            raise unknown_name("column", self.column, example)
-        value = example[self.column]
+        value = example.get(self.column)
         if value is None:
             return False
+        if isinstance(value, list) and self.operator != "~":
+            raise UsageError(
+                f"--where {self.column}{self.operator}…: an example has a list there, in which ~ "
+                "finds a text"
+            )
         return OPERATORS[self.operator](value, self._as(value))
 
     def _as(self, value: Any) -> Any:
@@ -71,7 +76,10 @@ class Condition:
         try:
             if isinstance(value, bool):
                 return {"true": True, "false": False, "1": True, "0": False}[self.value.lower()]
-            return float(self.value)
+            number = float(self.value)
+            if isnan(number):  # neither below nor above anything
+                raise ValueError(self.value)
+            return number
         except (KeyError, ValueError):
             kind = "true or false" if isinstance(value, bool) else "a number"
             raise UsageError(f"--where {self.column}: {self.value!r} is not {kind}") from None
@@ -101,9 +109,9 @@ def examples(
     """The examples of an outcome file, worst first, and why their texts are missing, or nothing.
 
     An example has the columns of its row, ``score`` (its part of the task's headline, in [0, 1]),
-    for retrieval ``rank`` (of the best relevant candidate), and, where the data is at hand, its
-    texts: ``text``, ``gold`` and ``hits`` (texts) of a search, ``question``, ``context``, ``gold``,
-    or ``texts`` and ``choices`` of what has a label.
+    for retrieval ``rank`` (of the best relevant candidate, None where it was not found), and, where
+    the data is at hand, its texts: ``text``, ``gold`` and ``hits`` (texts) of a search,
+    ``question``, ``context``, ``gold``, or ``texts`` and ``choices`` of what has a label.
 
     ``languages``: units; none for all.
 
@@ -118,9 +126,12 @@ def examples(
         with consistent(file):
             found += _scored(card, unit, of_split(file.read(unit), meta["split"]))
     # Sorting is stable: of equal scores, in the order of the file.
-    found.sort(key=lambda one: (one["score"], -(one.get("rank") or 0)))
+    found.sort(key=lambda one: (one["score"], -(one.get("rank") or inf)))
     why = _add_texts(card, meta, units, found, location)
+    columns = dict.fromkeys(name for one in found for name in one)
     for condition in conditions:
+        if columns and condition.column not in columns:
+            raise unknown_name("column", condition.column, columns)
         found = [one for one in found if condition.holds(one)]
     return found, why
 
@@ -136,8 +147,8 @@ def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
     listed: list[Example] = rows.to_pylist()
     for row, score in zip(listed, (part.numerator / below).tolist(), strict=True):
         row["unit"], row["score"] = unit, score
-        if row.get("ranks"):
-            row["rank"] = row["ranks"][0]
+        if "ranks" in row:  # none where a search that was cut did not find it
+            row["rank"] = row["ranks"][0] if row["ranks"] else None
     return listed
 
 

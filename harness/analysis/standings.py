@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.analysis.contrasts import Contrast
-from harness.analysis.entries import SUITES, Entry, Floats, Result, Value, mean_interval
+from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, from_draws
 from harness.analysis.replicates import Replicated, mean_score, over_seeds, runs_of
+from harness.analysis.results import SUITES, Floats, Result, Value, mean_interval
 from harness.analysis.variants import recipe_of
-from harness.cards.task import read_suites
+from harness.cards.catalogue import read_suites
 from harness.statistics.outliers import Outlier, outliers
 from harness.statistics.ranks import KnownTests, Place, tie_groups
 from harness.statistics.resampling import RESAMPLES

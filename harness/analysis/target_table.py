@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.analysis.best import Best, best_per_target
-from harness.analysis.entries import Entry, Result
+from harness.analysis.entries import Entry
 from harness.analysis.gains import (
     RESAMPLED,
     Gain,
@@ -22,8 +22,10 @@ from harness.analysis.gains import (
     mean_verdict,
     sides,
 )
+from harness.analysis.results import Result
 from harness.analysis.targets import Target, measured, results_at
-from harness.cards.task import RETRIEVAL, read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
+from harness.cards.task import RETRIEVAL
 from harness.statistics.verdict import Verdict
 
 PAPER = ("xtreme-r", "xtreme")  # suites whose tasks are the columns

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from harness.analysis.entries import Entry, Result, seed_mean
+from harness.analysis.entries import Entry
+from harness.analysis.results import Result, seed_mean
 
 # Notes of rows that are whole but not ranked, and comparable with rows of the same notes.
 COMPARABLE = ("split ", "target recipe ", "target data ")

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.analysis.entries import TRACKS, Entry, seed_mean
+from harness.analysis.entries import TRACKS, Entry
+from harness.analysis.results import seed_mean
 
 # Names of a checkpoint that was trained by a recipe; the first that is no other's is taken.
 FORMS = (

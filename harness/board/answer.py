@@ -1,4 +1,4 @@
-"""The answer to the project's question, with its uncertainty and its reach, or why not yet."""
+"""The answer to the project's question with its uncertainty and scope, or why there is none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import adjusted_p, figures, plain, size, word
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 
 FIRST = "English QA − base"
 AGAINST = {
@@ -21,7 +21,7 @@ AGAINST = {
 
 
 def answer(board: Board) -> list[str]:
-    """Lines of Markdown: the answer, what stands beside it, and how far all of it carries."""
+    """Lines of Markdown: the answer, the other objectives, and the scope of both."""
     lead = lead_contrast(board)
     if lead is None:
         return _not_yet([one for one in board.contrasts if one.track == "frozen"])
@@ -74,7 +74,7 @@ def _subject(lead: Contrast, kind: str) -> str:
 
 
 def _reach(found: Sequence[Contrast]) -> str:
-    """How far the answers carry."""
+    """The scope of the answers."""
     if any(one.stand_ins for one in found):
         return (
             "**These checkpoints are stand-ins made to try the board with, so this is no evidence"

@@ -113,7 +113,7 @@ def verify(root: Path) -> int:
 
 
 def _differing(kept: pa.Table, computed: pa.Table, damaged: Sequence[DataError]) -> str:
-    """What differs, in words; of files that are damaged nothing is known, and nothing is said."""
+    """What differs, in words; damaged files are not compared."""
     if not kept.schema.equals(computed.schema):
         return "its columns are not those of this version: run `xharness leaderboard`"
     differences = list(_row_differences(kept, computed))
@@ -148,7 +148,7 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def _same(path: Path, content: bytes) -> bool:
-    """Whether a file has this content; a Parquet file of another writer, by its rows."""
+    """Whether a file has this content; Parquet files of different writers are compared by rows."""
     if not path.is_file():
         return False
     there = path.read_bytes()
@@ -164,7 +164,7 @@ def _same(path: Path, content: bytes) -> bool:
 
 
 def _generated(root: Path) -> Iterator[Path]:
-    """What an earlier build may have left."""
+    """The files that an earlier build may have written."""
     folder = root / "leaderboard"
     for pattern in (*PAGES, "checkpoints/*.md", "figures/*.svg"):
         yield from sorted(folder.glob(pattern))

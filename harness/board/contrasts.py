@@ -1,4 +1,4 @@
-"""The page of the contrasts: every question of every base, its answer and what that rests on."""
+"""The page of the contrasts: every question of every base, its answer and the evidence."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _count(board: Board, one: Contrast) -> str:
 
 
 def _side(board: Board, slugs: Sequence[str]) -> str:
-    """How many checkpoints a side has; seeds of one recipe are told as such."""
+    """How many checkpoints a side has; seeds of one recipe are counted as seeds."""
     entries = [board.entry(slug) for slug in slugs]
     origins = {recipe_of(entry) or entry.slug for entry in entries}
     if len(origins) == 1 < len(entries):

@@ -1,13 +1,14 @@
-"""The pages of what is there and what is not: coverage, what waits, and how to measure it again."""
+"""The pages of coverage: what is measured, what is pending, and how to measure it again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.analysis.entries import Entry, board_units
+from harness.analysis.entries import Entry
 from harness.analysis.gather import Board
+from harness.analysis.results import board_units
 from harness.analysis.standings import Standing, gate
-from harness.board.figures import layer_curves
+from harness.board.curves import layer_curves
 from harness.board.markdown import Raw, code, environment, table
 from harness.board.pages import command, name, scored
 from harness.board.waiting import waiting_table
@@ -76,7 +77,7 @@ def _apart_table(entries: Sequence[Entry]) -> Raw | None:
 
 
 def _indistinct_table(entries: Sequence[Entry]) -> Raw | None:
-    """Where more than 5 % of a language's candidates share their token ids with another."""
+    """The languages where more than 5 % of the candidates share their token ids with another."""
     curves = _curve_results(entries)
     rows = [
         (name(entry), result.task, result.track,
@@ -101,7 +102,7 @@ def _flagged_table(standings: Sequence[Standing]) -> Raw | None:
 
 
 def _curve_results(entries: Sequence[Entry]) -> set[str]:
-    """Results that are in the curves over the layers, the protocol's own layer aside."""
+    """The results of the curves over layers, without the protocol's own layer."""
     return {
         result.path
         for lines in layer_curves(entries).values()

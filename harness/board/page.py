@@ -1,4 +1,4 @@
-"""The board as one HTML file that asks nothing of the network."""
+"""The board as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from harness.analysis.chance import at_chance
 from harness.analysis.differences import Difference
-from harness.analysis.entries import TRACKS, Entry, Result
+from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.gather import Board
+from harness.analysis.results import Result
 from harness.board.waiting import waiting
 from harness.board.words import plain, simultaneous, size, told, word
 from harness.cards.languages import read_languages
@@ -105,7 +106,7 @@ def page_data(board: Board) -> dict[str, Any]:
 
 
 def _waiting(entry: Entry) -> dict[str, str]:
-    """A submission without rows: what it is, why there are none, and since when that is known."""
+    """A submission without rows: what it is, why it has none, and since when."""
     attempt = entry.attempt
     return {
         "slug": entry.slug,
@@ -177,7 +178,7 @@ def _intervals(verdict: Verdict) -> str:
 
 
 def _shown(entry: Entry) -> dict[tuple[str, str], Result]:
-    """(track, task) → the result that counts; else the first one, listed apart."""
+    """(track, task) → the result that counts; else the first one, marked as not ranked."""
     found: dict[tuple[str, str], Result] = {}
     for track in TRACKS:
         for task, result in entry.tasks(track).items():

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from harness.analysis.cells import official
-from harness.analysis.entries import TRACKS, Entry, Result, Value, board_units
+from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.gather import Board
+from harness.analysis.results import Result, Value, board_units
 from harness.analysis.variants import on_base, training_seed
 from harness.board.markdown import Raw, cell, code, environment, link, table
 from harness.board.words import percent
@@ -45,7 +46,7 @@ def name(entry: Entry, folder: str = "checkpoints/") -> Raw:
 
 
 def named(entry: Entry) -> Raw:
-    """Its name, and what it is made of where the name does not say it."""
+    """The variant's name, and its training where the name does not say it."""
     if entry.submission is None or entry.kind == "none":
         return name(entry)
     on = on_base(entry)
@@ -101,7 +102,7 @@ def command(result: Result, *, every_layer: bool = False) -> str:
 
 
 def _variant_facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
-    """What holds for every seed."""
+    """The facts that hold for every seed."""
     own = ("model", "revision", "note")
     return [(key, value) for key, value in _facts(board, entry) if key not in own]
 
@@ -156,7 +157,7 @@ def _facts(board: Board, entry: Entry) -> list[tuple[str, object]]:
 
 
 def _overlap(submission: Submission) -> list[tuple[str, object]]:
-    """What of the targets' data was found in its training data, where that was measured."""
+    """Which targets' examples were found in its training data, where that was measured."""
     if not submission.overlap:
         return []
     return [

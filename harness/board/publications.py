@@ -1,11 +1,11 @@
-"""The page of published figures: what others measured, for orientation."""
+"""The page of published scores, which others measured, for orientation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from harness.analysis.gather import Board
-from harness.analysis.published import Figure
+from harness.analysis.published import PublishedScore
 from harness.board.markdown import Raw, environment, table
 
 UNLIKE = "not comparable with the board's"
@@ -31,7 +31,7 @@ def _published_table(board: Board) -> Raw:
 
 def _published_tables(board: Board) -> list[tuple[str, str, str, Raw]]:
     """Title, source, caveat and table of each that is shown whole; a model is a column."""
-    found: dict[str, list[Figure]] = {}
+    found: dict[str, list[PublishedScore]] = {}
     for one in board.published:
         if one.table:
             found.setdefault(one.table, []).append(one)
@@ -41,7 +41,7 @@ def _published_tables(board: Board) -> list[tuple[str, str, str, Raw]]:
     ]
 
 
-def _by_task(figures: Sequence[Figure]) -> Raw:
+def _by_task(figures: Sequence[PublishedScore]) -> Raw:
     models = list(dict.fromkeys(one.model for one in figures))
     values = {(one.task, one.model): one.shown for one in figures}
     rows = [

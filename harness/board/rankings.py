@@ -1,19 +1,20 @@
-"""The rankings: a table per track for the README, and the page with what stands beside them."""
+"""The rankings: a table per track for the README, and the page with secondary metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from harness.analysis.chance import ceiling, expected
-from harness.analysis.entries import Result, board_units
 from harness.analysis.gains import Gain, widest
 from harness.analysis.gather import Board
+from harness.analysis.results import Result, board_units
 from harness.analysis.standings import Row, Standing
-from harness.board.figures import effect_columns, effect_map_name, layer_curves
+from harness.board.curves import layer_curves
+from harness.board.figures import effect_columns, effect_map_name
 from harness.board.markdown import Raw, cell, environment, picture, table, unbroken
 from harness.board.pages import name, named, scored
 from harness.board.words import percent, plain, size, word
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 
 BESIDE = (
     "hit@10", "map@20", "accuracy", "exact_match", "same_language@10", "other_language_recall@10"
@@ -60,9 +61,9 @@ def _standing(standing: Standing, board: Board) -> dict[str, object]:
 
 
 def ranking(standing: Standing, board: Board, *, whole: bool = False) -> Raw:
-    """Who ranks where, and what the figures can be held against: chance, the ceiling, and the best
-    checkpoint under its own protocol. Unless ``whole``, a long ranking
-    is cut, and of more than `TASKS_SHOWN` tasks the mean alone is shown.
+    """The ranking of a track, with reference rows: chance, the ceiling, and the best checkpoint
+    under its own protocol. Unless ``whole``, a long ranking is cut, and of more than `TASKS_SHOWN`
+    tasks the mean alone is shown.
     """
     several = len(standing.tasks) > 1
     tasks = (*standing.tasks, *standing.beside) if whole else standing.tasks

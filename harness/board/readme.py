@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.analysis.contrasts import Contrast
-from harness.analysis.entries import SUITES
 from harness.analysis.gather import Board
-from harness.analysis.published import Figure
+from harness.analysis.published import PublishedScore
+from harness.analysis.results import SUITES
 from harness.analysis.standings import Standing
 from harness.board.answer import answer, lead_contrast
 from harness.board.figures import effects_name
 from harness.board.markdown import Raw, cell, environment, floating
 from harness.board.rankings import ROWS_SHOWN, ranking
-from harness.cards.task import read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
 from harness.results.provenance import Provenance
 
 
@@ -55,7 +55,7 @@ def _pictures(board: Board, lead: Contrast | None) -> list[Raw]:
     return shown
 
 
-def _published(figures: Sequence[Figure], standing: Standing | None) -> str:
+def _published(figures: Sequence[PublishedScore], standing: Standing | None) -> str:
     """The highest published figure of each task of a ranking, over several languages."""
     found = []
     for task in standing.tasks if standing else ():
@@ -67,7 +67,7 @@ def _published(figures: Sequence[Figure], standing: Standing | None) -> str:
 
 
 def _origins(board: Board) -> str:
-    """How many results are whose, where not all were measured by whoever keeps the board."""
+    """How many results each origin has, where not all were measured by the board's own refresh."""
     words: dict[Provenance, str] = {
         "measured": "measured here",
         "replicated": "sent by others and replicated",
@@ -80,7 +80,7 @@ def _origins(board: Board) -> str:
 
 
 def _missing(board: Board) -> str:
-    """What is not there, in one line of Markdown; empty where nothing is missing."""
+    """What is missing, in one line of Markdown; empty where nothing is."""
     found = []
     measured = {one.base for one in board.contrasts if board.entry(one.base).results}
     for base in sorted(measured):

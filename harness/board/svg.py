@@ -7,6 +7,7 @@ from html import escape
 
 from harness.statistics.verdict import Verdict
 
+WIDE, NARROW = 430, 410  # of figures, in pixels: text stays readable on a phone
 # An image cannot know the theme of the page around it, only the system's: so it brings its ground.
 STYLE = """
 svg{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analysis.gather import Board
-from harness.analysis.published import Figure
+from harness.analysis.published import PublishedScore
 from harness.analysis.target_table import Cell, Line, TargetTable
 from harness.analysis.targets import Target
 from harness.board.markdown import Raw, cell, environment, table, unbroken
 from harness.board.pages import named, scored
 from harness.board.words import adjusted_p, plain, points, size, word
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.statistics.verdict import Verdict
 
 NOT_MEASURED = "not measured"
@@ -87,7 +87,7 @@ def _best(found: TargetTable) -> Raw | None:
     return table(headers, rows, left=2)
 
 
-def _published(figures: Sequence[Figure]) -> Raw:
+def _published(figures: Sequence[PublishedScore]) -> Raw:
     """The paper's best per target beside its base, where both are published in one metric."""
     values = {(one.model, one.task, one.metric): one for one in figures if not one.table}
     rows = [

@@ -1,4 +1,4 @@
-"""Submissions that nothing was measured of yet."""
+"""Submissions without any measured task."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from harness.submissions.submission import Submission
 
 
 def waiting(entries: Sequence[Entry]) -> list[Entry]:
-    """What is still to be measured, by base and kind; a base comes before what started from it."""
+    """The pending submissions by base and kind; a base comes before its variants."""
     found = [entry for entry in entries if not entry.results]
     return sorted(found, key=lambda e: (_origin(e.submission).lower(), e.kind != "none", e.kind))
 
 
 def waiting_table(entries: Sequence[Entry]) -> Raw | None:
-    """These, with the reason why."""
+    """The table of pending submissions, with the reason of each."""
     rows = [
         (_origin(entry.submission), entry.kind, name(entry),
          ", ".join(entry.submission.datasets if entry.submission else ()) or "—",

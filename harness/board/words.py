@@ -95,7 +95,7 @@ def adjusted_p(verdict: Verdict) -> str:
 
 
 def word(verdict: Verdict) -> str:
-    """The word of a verdict: with its δ, or with the reason why nothing is known."""
+    """The word of a verdict, with its δ or with the reason for the lack of one."""
     if verdict.word == "equal within δ" and verdict.delta is not None:
         return f"equal within {100 * verdict.delta:g} points"
     return f"{verdict.word} ({verdict.why})" if verdict.why else verdict.word

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import Field, RootModel
 
+from harness.cards.catalogue import read_card, read_suites
 from harness.cards.languages import task_root
-from harness.cards.task import read_card, read_suites
 from harness.cards.training import IntermediateCard, Recipe, intermediate_names, read_intermediate
 from harness.errors import DataError, UsageError
 from harness.io.strict_yaml import Document, Name, Strict, read_document, validated

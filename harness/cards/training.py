@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, RootModel, model_validator
 
+from harness.cards.catalogue import read_card
 from harness.cards.languages import read_languages, task_root
 from harness.cards.objectives import WITHOUT_CARD, Objective
 from harness.cards.source_files import Commit, PlainPath, SourceFile, read_checksums
-from harness.cards.task import read_card
 from harness.errors import DataError, NotFoundError, unknown_name
 from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
 
@@ -148,7 +148,7 @@ class LoraRecipe(Strict):
     alpha: int = Field(default=32, gt=0)
 
 
-class Deal(Strict):
+class LanguageAssignment(Strict):
     """Parallel items spread over the languages: every item of ``items`` in one of them.
 
     ``items``: the language whose file says which items there are. ``partners``: the dealt
@@ -183,7 +183,7 @@ class IntermediateCard(Strict):
     source: TrainingSource
     recipe: Recipe = Field(default_factory=Recipe)
     lora: LoraRecipe | None = None
-    deal: Deal | None = None
+    deal: LanguageAssignment | None = None
     cap: int = Field(default=131_072, gt=0)
     labels: list[str] = Field(default_factory=list)
     label_names: Mapping[str, str] = Field(default_factory=dict)

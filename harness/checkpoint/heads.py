@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,12 @@ CLASSES = {
     "multiple_choice": "AutoModelForMultipleChoice",
     "tagging": "AutoModelForTokenClassification",
 }
+# Where a question-answering head is not a linear layer called qa_outputs.
+QA_HEADS: Mapping[str, tuple[str, ...]] = {
+    "modernbert": ("classifier.weight", "classifier.bias", "head.dense.weight", "head.norm.weight"),
+    "big_bird": ("qa_classifier.qa_outputs.weight", "qa_classifier.qa_outputs.bias"),
+}
+QA_HEAD = ("qa_outputs.weight", "qa_outputs.bias")
 # A head of `linear_head`: its entry in config.json, and its layer among the weights.
 LINEAR = "xharness_head"
 # What the last layer of such a head is called, by architecture.
@@ -56,8 +62,8 @@ def read_head(vetted: Vetted) -> Head | None:
     """
     if LINEAR in vetted.config:
         return _read_linear(vetted)
-    architecture = str(next(iter(vetted.config.get("architectures") or ()), ""))
-    kind = next((kind for kind, end in ENDINGS.items() if architecture.endswith(end)), None)
+    declared = architecture(vetted)
+    kind = next((kind for kind, end in ENDINGS.items() if declared.endswith(end)), None)
     shapes = [vetted.tensors[name].shape for name in OUTPUTS if name in vetted.tensors]
     if kind is None or not shapes:
         return None
@@ -116,3 +122,39 @@ def label_order(names: Sequence[str], labels: Sequence[str]) -> list[int]:
             "labels are matched by name (id2label in config.json)"
         )
     return [known.index(label) for label in wanted]
+
+
+def architecture(vetted: Vetted) -> str:
+    """The class that the configuration names, or nothing."""
+    return str(next(iter(vetted.config.get("architectures") or ()), ""))
+
+
+def head_prefix(vetted: Vetted) -> str | None:
+    """What stands before ``qa_outputs`` in the tensor names: nothing, a task head's path, or None.
+
+    Toolkits with several heads keep theirs as ``task_heads.<name>.qa_outputs``; where exactly one
+    tensor ends so, it is that head.
+    """
+    weights = [name for name in vetted.tensors if ("." + name).endswith("." + QA_HEAD[0])]
+    if QA_HEAD[0] in weights:
+        return ""
+    return weights[0].removesuffix(QA_HEAD[0]) if len(weights) == 1 else None
+
+
+def span_head_note(vetted: Vetted) -> str:
+    """Why there is no usable question-answering head, or nothing."""
+    name = architecture(vetted)
+    declared = name.endswith("ForQuestionAnswering")
+    own = QA_HEADS.get(str(vetted.config["model_type"]))
+    prefix = "" if own else head_prefix(vetted)
+    if not declared and (own or prefix is None):
+        return "no QA head"
+    names = own or tuple(f"{prefix or ''}{name}" for name in QA_HEAD)
+    missing = [one for one in names if one not in vetted.tensors]
+    if missing:
+        claim = f"declares {name}" if declared else f"holds {prefix}{QA_HEAD[0]}"
+        return f"{claim} but {missing[0]} is not in the weights"
+    outputs = vetted.tensors[names[0]].shape
+    if len(outputs) != 2 or outputs[0] != 2:
+        return f"{names[0]} has shape {list(outputs)}, not 2 outputs (start and end)"
+    return ""

@@ -8,32 +8,26 @@ when they are taken: a checkpoint never lies in memory twice.
 from __future__ import annotations
 
 import inspect
-import logging
 import math
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.coverage import check_coverage, check_finite
-from harness.checkpoint.heads import CLASSES, LINEAR, lacking
-from harness.checkpoint.layers import depth as depth
-from harness.checkpoint.layers import encoder_layers as encoder_layers
-from harness.checkpoint.layers import layers_name
-from harness.checkpoint.layers import max_positions as max_positions
+from harness.checkpoint.guard import quiet, refusing
+from harness.checkpoint.heads import CLASSES, LINEAR, QA_HEAD, QA_HEADS, head_prefix, lacking
+from harness.checkpoint.layers import depth, layers_name, max_positions
 from harness.checkpoint.placing import placed
 from harness.checkpoint.ported import check_keys, check_unused, is_ported
-from harness.checkpoint.resolve import QA_HEAD, QA_HEADS, Checkpoint, head_prefix
+from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.skeleton import encoder_class, make_skeleton, own_encoder, rerooted
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
 from harness.checkpoint.vet import Vetted, read_config, vet
-from harness.errors import HarnessError, IncompleteError, RefusedError, is_out_of_memory, one_line
+from harness.errors import HarnessError, RefusedError
 
-PANIC = "PanicException"
 # What safetensors calls the types that weights are loaded in.
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
@@ -193,67 +187,6 @@ def _vetted(checkpoint: Checkpoint) -> Vetted:
         return vet(checkpoint.weights_folder)
     except HarnessError as error:
         raise type(error)(f"{checkpoint.label}: {error}") from error
-
-
-@contextmanager
-def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Iterator[None]:
-    """Whatever the libraries raise over these files, in one line: a refusal, where it is of them.
-
-    What this machine lacks says nothing about the checkpoint, and is incomplete. ``failing``: what
-    the checkpoint then does.
-    """
-    try:
-        yield
-    except HarnessError as error:
-        if str(error).startswith(checkpoint.label):
-            raise
-        raise type(error)(f"{checkpoint.label}: {error}") from error
-    except BaseException as error:
-        # A panic of a library in Rust is no Exception; all others of that kind end the command.
-        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
-            raise
-        reason = one_line(error, 200) or type(error).__name__
-        if is_out_of_memory(error):
-            raise IncompleteError(f"no memory: {checkpoint.label} {failing}: {reason}") from error
-        if _of_the_machine(error):
-            raise IncompleteError(
-                f"{checkpoint.label} {failing} on this machine: {reason}"
-            ) from error
-        raise RefusedError(f"{checkpoint.label} {failing}: {reason}") from error
-
-
-def _of_the_machine(error: BaseException) -> bool:
-    # transformers raises a bare OSError over a file that says something wrong; the system's have
-    # a number, and of these a file that is not there is the checkpoint's.
-    if isinstance(error, OSError):
-        return error.errno is not None and not isinstance(error, FileNotFoundError)
-    return isinstance(error, ImportError)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars, no load report, no conversion request; the random state stays."""
-    before = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
-    try:
-        import torch
-        from transformers.utils import logging as reports
-
-        verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
-        reports.set_verbosity(logging.CRITICAL)
-        reports.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            with torch.random.fork_rng(devices=[]):
-                yield
-        finally:
-            reports.set_verbosity(verbosity)
-            if bars:
-                reports.enable_progress_bar()  # type: ignore[no-untyped-call]
-    finally:
-        if before is None:
-            del os.environ["DISABLE_SAFETENSORS_CONVERSION"]
-        else:
-            os.environ["DISABLE_SAFETENSORS_CONVERSION"] = before
 
 
 def _config(folder: Path) -> Any:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote
 
+from harness.checkpoint.address import as_path, is_folder, parse_model
 from harness.checkpoint.files import (
     ADAPTER_CONFIG,
     FOREIGN,
@@ -19,33 +18,24 @@ from harness.checkpoint.files import (
     vet_listing,
     vet_pointers,
 )
-from harness.checkpoint.heads import OUTPUTS, Head, linear_note, read_head
+from harness.checkpoint.heads import (
+    OUTPUTS,
+    Head,
+    architecture,
+    linear_note,
+    read_head,
+    span_head_note,
+)
 from harness.checkpoint.native import Native, read_native
 from harness.checkpoint.ported import own_code_note
 from harness.checkpoint.snapshot import HUB_ID, Snapshot, snapshot
 from harness.checkpoint.trial import try_out, unbounded
-from harness.checkpoint.vet import Vetted, has_tokenizer, vet, vet_adapter, vet_tokenizer
+from harness.checkpoint.vet import has_tokenizer, vet, vet_adapter, vet_tokenizer
 from harness.checkpoint.weights import INDEX, WEIGHTS
 from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError
 
 # How the files of a Hub id at a revision are had.
 Fetch = Callable[[str, str | None], Snapshot]
-
-# Where a question-answering head is not a linear layer called qa_outputs.
-QA_HEADS: Mapping[str, tuple[str, ...]] = {
-    "modernbert": ("classifier.weight", "classifier.bias", "head.dense.weight", "head.norm.weight"),
-    "big_bird": ("qa_classifier.qa_outputs.weight", "qa_classifier.qa_outputs.bias"),
-}
-# Addresses of the Hub: hosts, pages of a model, those of them that name a revision, and what else
-# than models there is.
-ADDRESS = re.compile(
-    r"^(?:https?://|hf://|(?=(?:www\.)?(?:huggingface\.co|hf\.co)/))", re.IGNORECASE
-)
-HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
-REVISION_PAGES = ("tree", "blob", "resolve", "raw", "commit", "commits")
-MODEL_PAGES = (*REVISION_PAGES, "discussions", "settings", "edit")
-NOT_MODELS = ("datasets", "spaces", "collections", "papers", "docs", "blog", "api", "organizations")
-QA_HEAD = ("qa_outputs.weight", "qa_outputs.bias")
 
 
 @dataclass(frozen=True)
@@ -120,65 +110,6 @@ class Checkpoint:
         return self.base_folder
 
 
-def parse_model(text: str) -> tuple[str, str | None]:
-    """``org/name@revision`` → (id, revision or None); a folder that exists is itself.
-
-    The address of a model's page on the Hub is understood too.
-
-    Raises:
-        UsageError: nothing before or after the ``@``, or the address of something else.
-        NotFoundError: the home folder of a user who is not known here.
-    """
-    if not text.strip():
-        raise UsageError("the model has no name: give a Hub id (org/name) or a folder")
-    if _path(text).exists():
-        return text, None
-    if ADDRESS.match(text.strip()):
-        return _parse_address(text.strip())
-    name, at, revision = text.rpartition("@")
-    if not at:
-        return text, None
-    if not name or not revision:
-        raise UsageError(f"{text!r} is no model: write org/name@revision, org/name or a folder")
-    return name, revision
-
-
-def _parse_address(text: str) -> tuple[str, str | None]:
-    """The id and revision in the address of a page or file of a model on the Hub."""
-    host, _, rest = ADDRESS.sub("", text, count=1).partition("/")
-    if text.startswith("hf://"):
-        host, rest = HUB_HOSTS[0], f"{host}/{rest}"
-    if host.lower() not in HUB_HOSTS:
-        raise UsageError(f"{text} is an address that is not of the Hub: give org/name or a folder")
-    path, pinned = unquote(re.split(r"[?#]", rest)[0]), None
-    parts = [part for part in path.split("/") if part]
-    if parts[:1] == ["models"]:
-        parts = parts[1:]
-    if not parts or parts[0] in NOT_MODELS:
-        raise UsageError(f"{text} is not the address of a model: give org/name or a folder")
-    page = next((place for place in (1, 2) if {*parts[place : place + 1]} & {*MODEL_PAGES}), None)
-    name = "/".join(parts[: page or 2])
-    if page is not None and parts[page] in REVISION_PAGES and len(parts) > page + 1:
-        revision = parts[page + 1 :]
-        pinned = "/".join(revision[:3] if revision[:2] == ["refs", "pr"] else revision[:1])
-    name, _, after = name.partition("@")
-    pinned = pinned or after or None
-    return name, None if pinned == "main" else pinned
-
-
-def is_folder(name: str) -> bool:
-    """Whether a name (without a revision) means a folder: it exists, or can be no Hub id."""
-    return _path(name).exists() or name.startswith((".", "/", "~")) or name.endswith("/")
-
-
-def _path(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        home = name.partition("/")[0]
-        raise NotFoundError(f"{name}: there is no home folder {home}: write the path out") from None
-
-
 def resolve(
     model: str,
     *,
@@ -207,7 +138,7 @@ def resolve(
         raise UsageError(f"two revisions for {name}: {pinned} and {revision}")
     revision = revision or pinned
     fetch = fetch or partial(snapshot, cache=cache, offline=offline)
-    path = _path(name)
+    path = as_path(name)
     if is_folder(name):
         if revision:
             raise UsageError(f"{name} is a folder, which has no revision {revision!r}")
@@ -277,14 +208,14 @@ def _described(
         head = read_head(vetted)
     except HarnessError as error:
         raise type(error)(f"{name}: {error}") from error
-    note = "" if head is not None and head.kind == "span" else _head_note(vetted)
+    note = "" if head is not None and head.kind == "span" else span_head_note(vetted)
     found = Checkpoint(
         id=name,
         revision=revision,
         folder=folder,
         local=local,
         model_type=str(vetted.config["model_type"]),
-        architecture=_architecture(vetted),
+        architecture=architecture(vetted),
         parameters=vetted.parameters,
         native=native,
         has_qa_head=not note,
@@ -363,38 +294,3 @@ def _adapter(
         else base.head,
     )
     return _tried(adapted)
-
-
-def _architecture(vetted: Vetted) -> str:
-    return next(iter(vetted.config.get("architectures") or ()), "")
-
-
-def head_prefix(vetted: Vetted) -> str | None:
-    """What stands before ``qa_outputs`` in the tensor names: nothing, a task head's path, or None.
-
-    Toolkits with several heads keep theirs as ``task_heads.<name>.qa_outputs``; where exactly one
-    tensor ends so, it is that head.
-    """
-    weights = [name for name in vetted.tensors if ("." + name).endswith("." + QA_HEAD[0])]
-    if QA_HEAD[0] in weights:
-        return ""
-    return weights[0].removesuffix(QA_HEAD[0]) if len(weights) == 1 else None
-
-
-def _head_note(vetted: Vetted) -> str:
-    """Why there is no usable question-answering head, or nothing."""
-    architecture = _architecture(vetted)
-    declared = architecture.endswith("ForQuestionAnswering")
-    own = QA_HEADS.get(str(vetted.config["model_type"]))
-    prefix = "" if own else head_prefix(vetted)
-    if not declared and (own or prefix is None):
-        return "no QA head"
-    names = own or tuple(f"{prefix or ''}{name}" for name in QA_HEAD)
-    missing = [name for name in names if name not in vetted.tensors]
-    if missing:
-        claim = f"declares {architecture}" if declared else f"holds {prefix}{QA_HEAD[0]}"
-        return f"{claim} but {missing[0]} is not in the weights"
-    outputs = vetted.tensors[names[0]].shape
-    if len(outputs) != 2 or outputs[0] != 2:
-        return f"{names[0]} has shape {list(outputs)}, not 2 outputs (start and end)"
-    return ""

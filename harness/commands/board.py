@@ -77,11 +77,11 @@ def verify(
     root: BoardRoot = Path("."),
     replay: Annotated[
         int | None,
-        typer.Option(help="Measure so many languages again, drawn by --seed.", metavar="N"),
+        typer.Option(help="Measure N languages again, drawn by --seed.", metavar="N"),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Draw from rows of this id or folder alone; repeat for several."),
+        typer.Option(help="Draw only from rows of this id or folder; repeat for several."),
     ] = None,
 ) -> None:
     """Recompute every score of the leaderboard from its outcomes; exit 1 where one differs.
@@ -121,10 +121,13 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     task: Tasks = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="NAME", help="In place of the tasks' headlines.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Metric to compare (default: the primary one of each task)."
+        ),
     ] = None,
     by_language: Annotated[
-        bool, typer.Option("--by-language", help="Also every language of every task.")
+        bool, typer.Option("--by-language", help="Also compare every language of every task.")
     ] = False,
     root: BoardRoot = Path("."),
     out: Out = Path("leaderboard/results"),

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from harness.cards.task import read_card, read_cards
+from harness.cards.catalogue import read_card, read_cards
 from harness.data.folders import cache_folder
 from harness.errors import HarnessError
 from harness.evaluation.models import find_checkpoint

@@ -1,4 +1,4 @@
-"""Commands that measure, and that read and write what was measured."""
+"""Commands that evaluate checkpoints, score predictions and export them."""
 
 from __future__ import annotations
 
@@ -79,15 +79,17 @@ def _print_previews(models: list[str], options: Options, format: str) -> None:
 def score(
     path: Annotated[
         Path,
-        typer.Argument(metavar="DIR|PREDICTIONS", help="XTREME's layout, or one file of answers."),
+        typer.Argument(
+            metavar="DIR|PREDICTIONS", help="Folder in XTREME's layout, or a file of answers."
+        ),
     ],
     gold: Annotated[
-        Path | None, typer.Option(help="Gold of one file of answers.", metavar="FILE")
+        Path | None, typer.Option(help="Gold answers for a file of answers.", metavar="FILE")
     ] = None,
     scorer: Annotated[
-        str, typer.Option(help="Of one file of answers.", metavar="squad|mlqa")
+        str, typer.Option(help="Scorer for a file of answers.", metavar="squad|mlqa")
     ] = "squad",
-    lang: Annotated[str | None, typer.Option(help="Language of one file of answers.")] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of a file of answers.")] = None,
     split: Split = None,
     data: Data = None,
     cache_dir: CacheDir = None,
@@ -135,7 +137,7 @@ def export(
 
 
 def _print_files(display: Display) -> None:
-    """Where the files are and what to run next, on stderr."""
+    """Print on stderr where the files are and what to run next."""
     files = [
         planned.file.path for plan in display.plans for task in plan.tasks for planned in task.jobs
     ]

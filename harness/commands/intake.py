@@ -16,10 +16,11 @@ from harness.errors import HarnessError
 def submit(
     model: Annotated[str, typer.Argument(metavar="MODEL[@REV]", help="A Hub id, or a folder.")],
     objective: Annotated[
-        str, typer.Option(help="What it was trained for before the targets: extractive-qa, nli …")
+        str, typer.Option(help="Objective of its intermediate training: extractive-qa, nli …")
     ],
     base: Annotated[
-        str | None, typer.Option(help="What that training started from.", metavar="MODEL[@REV]")
+        str | None,
+        typer.Option(help="Checkpoint that the training started from.", metavar="MODEL[@REV]"),
     ] = None,
     languages: Annotated[
         list[str] | None,
@@ -36,14 +37,15 @@ def submit(
     licence: Annotated[str | None, typer.Option(help="Licence of the checkpoint.")] = None,
     protocol: Annotated[str, option("protocol")] = "standard",
     recipe: Annotated[
-        str | None, typer.Option(help="How it was trained, where several seeds of that are there.")
+        str | None, typer.Option(help="Name of the recipe that several seeds share.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of that training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
     matched: Annotated[
-        str | None, typer.Option(help="The design of checkpoints made alike that it belongs to.")
+        str | None, typer.Option(help="Design of matched checkpoints that it belongs to.")
     ] = None,
     notes: Annotated[
-        list[str] | None, typer.Option("--note", help="For readers of the board; repeatable.")
+        list[str] | None,
+        typer.Option("--note", help="A note for readers of the board; repeatable."),
     ] = None,
     create_pr: Annotated[
         bool, typer.Option("--create-pr", help="Commit, push and open a pull request, with gh.")
@@ -138,9 +140,12 @@ def _damaged(files: Sequence[Path]) -> Iterator[HarnessError]:
 
 def convert(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL[@REV]", help="A folder, or a Hub id, with pickles only.")
+        str,
+        typer.Argument(metavar="MODEL[@REV]", help="Hub id or folder with pickled weights only."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the converted checkpoint.")
+    ],
     cache_dir: CacheDir = None,
 ) -> None:
     """Convert pickled weights to safetensors, in a process without network or token."""

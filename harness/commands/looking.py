@@ -16,7 +16,10 @@ from harness.evaluation.options import Options
 def tasks(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A task or suite.")] = None,
     intermediate: Annotated[
-        bool, typer.Option("--intermediate", "-i", help="Those of `xharness train`.")
+        bool,
+        typer.Option(
+            "--intermediate", "-i", help="List the intermediate tasks of `xharness train`."
+        ),
     ] = False,
     overlap: Annotated[
         bool,
@@ -36,7 +39,7 @@ def tasks(
         if overlap:
             _show_overlap(name, data, cache_dir, format)
             return
-        from harness.cards.task import card_names, read_card, read_cards, read_suites
+        from harness.cards.catalogue import card_names, read_card, read_cards, read_suites
         from harness.cards.training import intermediate_names
         from harness.terminal import training_tasks as listing
         from harness.terminal.console import stdout
@@ -100,7 +103,7 @@ def prefetch(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL[@REV]]...", help="Hub ids.")
     ] = None,
-    no_data: Annotated[bool, typer.Option("--no-data", help="Checkpoints only.")] = False,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Download checkpoints only.")] = False,
 ) -> None:
     """Download checkpoints and task data, for a later run with --offline.
 
@@ -156,7 +159,7 @@ def cache_ls(cache_dir: CacheDir = None, format: Format = "table") -> None:
 
 def cache_prune(
     older_than: Annotated[
-        float, typer.Option(help="Days without use; 0 removes all of them.", min=0.0)
+        float, typer.Option(help="Days since the last use; 0 removes all.", min=0.0)
     ] = 30.0,
     cache_dir: CacheDir = None,
 ) -> None:

@@ -15,10 +15,10 @@ from harness.errors import UsageError
 from harness.evaluation.options import Names, Option, Options, PathName, shown_options
 
 Models = Annotated[list[str], typer.Argument(metavar="MODEL[@REV]...", help="Hub id or folder.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more on stderr.")]
 BoardRoot = Annotated[
-    Path, typer.Option("--root", help="Holds leaderboard/ and submissions/.", metavar="DIR")
+    Path, typer.Option("--root", help="Folder with leaderboard/ and submissions/.", metavar="DIR")
 ]
 
 Command = Callable[..., None]
@@ -117,8 +117,8 @@ def _shown(name: str, declared: Option) -> Any:
 
 def _completed(name: str, incomplete: str) -> list[str]:
     """What a shell offers for the value of an option of an evaluation."""
+    from harness.cards.catalogue import card_names, read_suites
     from harness.cards.languages import read_languages
-    from harness.cards.task import card_names, read_suites
 
     known: Mapping[str, Callable[[], Iterable[str]]] = {
         "tasks": card_names,

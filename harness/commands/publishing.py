@@ -70,10 +70,10 @@ def refresh(
     engine: Annotated[str, option("engine")] = "local",
     suite: Annotated[str | None, option("suite")] = None,
     max_parameters: Annotated[
-        int | None, typer.Option(help="Leave larger checkpoints pending.", min=1)
+        int | None, typer.Option(help="Leave checkpoints with more parameters pending.", min=1)
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; the rest stays pending.", min=0.0)
+        float | None, typer.Option(help="Stop after this time; the rest stays pending.", min=0.0)
     ] = None,
     data: Data = None,
     root: BoardRoot = Path("."),
@@ -99,6 +99,8 @@ def refresh(
         from harness.refresh.rebuild import NOBODY, check_failures, hand_over_pending, rebuild
         from harness.refresh.refresh import Refresh
 
+        if not root.is_dir():
+            raise NotFoundError(f"no folder {root}: give the --root of a board")
         if yes and not jobs:
             raise UsageError("--yes starts the jobs of --jobs: give both, or neither")
         choose(engine)

@@ -10,6 +10,7 @@ import typer
 
 from harness.commands.options import CacheDir, Data, Langs, Tasks, print_format
 from harness.commands.outputs import echo, errors, print_json, print_notes, show_found
+from harness.errors import UsageError
 from harness.evaluation.options import listed
 
 FORMATS = ("table", "json", "csv", "markdown", "latex")
@@ -24,7 +25,7 @@ def show(
     task: Tasks = None,
     lang: Langs = None,
     by_language: Annotated[
-        bool, typer.Option("--by-language", help="Every language of every task.")
+        bool, typer.Option("--by-language", help="Show every language of every task.")
     ] = False,
     worst: Annotated[
         int | None, typer.Option(metavar="N", help="The N worst examples of each task.", min=1)
@@ -33,7 +34,7 @@ def show(
         list[str] | None,
         typer.Option(
             metavar="COND",
-            help="Examples with a column so: f1<0.5, lang=de, prediction~Paris; repeat for and.",
+            help="Examples that match f1<0.5, lang=de or prediction~Paris; repeat to combine.",
         ),
     ] = None,
     data: Data = None,
@@ -87,11 +88,12 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
         from harness.results.averages import averages, in_words, of_rows
 
         print_scores(rows, format, headed=True)
-        print_notes([in_words(average) for average in averages(of_rows(rows))])
+        noted = {row["task"] for row in rows if row["note"]}
+        print_notes([in_words(average, noted) for average in averages(of_rows(rows))])
 
 
 def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is to be known of the scores of a model, once for each."""
+    """The remarks about each model's scores, every remark once."""
     from harness.terminal.scores import model_names
 
     names = model_names(rows)
@@ -121,6 +123,9 @@ def _print_examples(
     conditions = [parse_condition(text) for text in where]
     codes = [name if "-" in name else canonical(name) for name in languages]
     location = data_location(*folders, offline=True)
+    there = sorted({unit for file in files for unit in file.meta()["languages"]})
+    if absent := [code for code in codes if code not in there]:
+        raise UsageError(f"no examples of {', '.join(absent)}: there are {', '.join(there)}")
     found: list[dict[str, Any]] = []
     notes: list[str] = []
     for file in files:
@@ -133,6 +138,8 @@ def _print_examples(
             notes.append(f"{meta['task']}: without texts: {why}")
         if worst is None and len(own) > most:
             notes.append(f"{meta['task']}: {most} of {len(own):,} examples; --worst N shows more")
+    if not found:
+        notes.append(f"no example has {' and '.join(where)}")
     if format == "json":
         print_json(found)
     elif format == "csv":

@@ -20,17 +20,19 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.", metavar="DIR")],
-    seed: Annotated[int, typer.Option(help="Of heads, order, dropout and masks.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of new heads, data order, dropout and masks.")
+    ] = 0,
     max_examples: Annotated[
-        int | None, typer.Option(help="At most so many examples of each task.", min=1)
+        int | None, typer.Option(help="Most examples to take of each task.", min=1)
     ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="At most so many steps.", min=1)] = None,
-    epochs: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Most steps to train.", min=1)] = None,
+    epochs: Annotated[float | None, typer.Option(help="Epochs (default: the recipe's).")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate (default: the recipe's).")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Examples a step, over all processes.")
+        int | None, typer.Option(help="Examples per step, over all processes.")
     ] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens of a sequence.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Most tokens per sequence.")] = None,
     lora: Annotated[
         bool, typer.Option("--lora", help="Train adapters, merged into the weights at the end.")
     ] = False,
@@ -44,7 +46,7 @@ def train(
     data: Data = None,
     cache_dir: CacheDir = None,
     offline: Offline = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a base on intermediate tasks: the result is an ordinary checkpoint folder.
@@ -56,7 +58,7 @@ def train(
         import sys
 
         from harness import api
-        from harness.training.order import process
+        from harness.training.config import process
         from harness.training.progress import Progress
 
         command = shlex.join(["xharness", *sys.argv[1:]])

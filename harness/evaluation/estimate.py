@@ -48,12 +48,12 @@ class TaskEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is still to do would take about so much.
+    """About what the unfinished part of a plan needs.
 
     ``seconds``: all tasks and loading the model; ``memory``: the peak of one process, and
     ``device_memory`` of a GPU, in bytes; None where the model was not run. ``vectors``, ``rows``,
     ``checkpoints``: bytes on the disk, of the cache, of ``--out`` and of tuned checkpoints.
-    ``how``: how it was made. ``uncounted``: what is to do and in no figure.
+    ``how``: the method. ``uncounted``: work that no figure includes.
     """
 
     seconds: float | None
@@ -68,7 +68,7 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate | None:
-    """What the rest of a plan would take; None where nothing is to do.
+    """What the rest of a plan would need; None where nothing is left.
 
     The model is loaded and run on a few texts of each task, up to some seconds a task. Nothing is
     kept of it.
@@ -198,12 +198,12 @@ def _asked(examples: QuestionSet | ItemSet) -> Sequence[Any]:
 
 
 def _drawn(things: Sequence[T]) -> Iterator[T]:
-    """In an order that no language or length decides, the same each time."""
+    """The items in a pseudo-random order, the same each time."""
     return (things[place] for place in np.random.default_rng(0).permutation(len(things)))
 
 
 def _up_to(characters: int, things: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
-    """Things until they have so many characters, or there are no more."""
+    """The first items that together have this many characters, or all of them."""
     while characters > 0 and (one := next(things, None)) is not None:
         characters -= size(one)
         yield one

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.checkpoint.loading import load_head, load_reader, refusing
+from harness.checkpoint.guard import refusing
+from harness.checkpoint.loading import load_head, load_reader
 from harness.checkpoint.tokenizer import load_tokenizer
 from harness.evaluation.reporting import Advance
 from harness.inference.labeller import Labeller

@@ -90,7 +90,7 @@ def collecting(failures: list[HarnessError]) -> Iterator[None]:
 
 def _check_room(names: Sequence[str], request: Request) -> None:
     """Whether there is room for all models that are not on the disk yet, taken together."""
-    from harness.checkpoint.resolve import is_folder, parse_model
+    from harness.checkpoint.address import is_folder, parse_model
     from harness.checkpoint.snapshot import Pending, check_room, pending
 
     if request.location.offline:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import wraps
 from pathlib import Path
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -21,10 +22,14 @@ from typing import (
     NamedTuple,
     ParamSpec,
     TypeVar,
+    Union,
+    get_args,
+    get_origin,
     get_type_hints,
 )
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError
+from harness.evaluation.devices import choose_devices, node_device
 from harness.evaluation.reporting import Reporter
 from harness.inference.protocol import Dtype, Pooling, ProtocolName
 
@@ -34,14 +39,6 @@ if TYPE_CHECKING:
 PathName = str | Path
 Names = str | Iterable[str] | None
 EngineName = Literal["local", "ray"]
-
-# What else devices are called.
-OTHER_DEVICES: Mapping[str, str] = {
-    **dict.fromkeys(("gpu", "gpus", "nvidia", "rocm", "hip"), "cuda"),
-    **dict.fromkeys(("metal", "apple", "m1"), "mps"),
-    "cuda": "cuda",
-    "cpus": "cpu",
-}
 
 Declared = ParamSpec("Declared")
 Given = TypeVar("Given")
@@ -78,9 +75,11 @@ class Options:
     split: Annotated[str | None, Option("Split to evaluate (default: the task's).")] = None
     protocol: Annotated[ProtocolName, Option("How texts become vectors.")] = "standard"
     pooling: Annotated[Pooling | None, Option("Pooling (default: the protocol's).")] = None
-    layer: Annotated[int | str, Option("A layer, auto, or all.", metavar="K|auto|all")] = "auto"
-    prompt_query: Annotated[str | None, Option("Put before every query.")] = None
-    prompt_document: Annotated[str | None, Option("Put before every document.")] = None
+    layer: Annotated[
+        int | str, Option("Layer to pool: a number, auto, or all.", metavar="K|auto|all")
+    ] = "auto"
+    prompt_query: Annotated[str | None, Option("Text put before every query.")] = None
+    prompt_document: Annotated[str | None, Option("Text put before every document.")] = None
     dtype: Annotated[Dtype, Option("Precision of the weights and of the forward pass.")] = "float32"
     device: Annotated[
         str | None,
@@ -92,7 +91,7 @@ class Options:
     ] = None
     workers: Annotated[
         int | None,
-        Option("Processes that share languages and texts on the CPU; a model for each."),
+        Option("CPU processes that share languages and texts; each loads the model."),
     ] = None
     batch_tokens: Annotated[
         int | None,
@@ -109,7 +108,7 @@ class Options:
             "--smoke",
         ),
     ] = False
-    seed: Annotated[int, Option("Of --finetune; recorded with the results.")] = 0
+    seed: Annotated[int, Option("Random seed of a tuning, or of a sample of rows.")] = 0
     data: Annotated[
         PathName | None,
         Option("Folder with the official files (or set XHARNESS_DATA).", metavar="DIR"),
@@ -130,9 +129,10 @@ class Options:
             "--finetune/--no-finetune",
         ),
     ] = False
-    fresh: Annotated[bool, Option("Run again what is done already.", "--fresh")] = False
+    fresh: Annotated[bool, Option("Measure finished tasks again.", "--fresh")] = False
     engine: Annotated[
-        EngineName, Option("This machine, or Ray: a cluster (RAY_ADDRESS) or all of this machine.")
+        EngineName,
+        Option("This machine alone, or Ray (the cluster at RAY_ADDRESS, else this machine)."),
     ] = "local"
     reporter: Reporter | None = None
     progress: bool = False
@@ -182,6 +182,8 @@ def listed(names: Names) -> tuple[str, ...]:
     given = (names,) if isinstance(names, str) else tuple(names)
     found: list[str] = []
     for name in given:
+        if not isinstance(name, str):
+            raise UsageError(f"{name!r:.80} is no name: give text")
         path = "/" in name or name.endswith((".yaml", ".yml"))
         parts = [part.strip() for part in name.split(",") if part.strip()]
         found += parts if parts and not path else [name]
@@ -194,6 +196,7 @@ def make_request(options: Options) -> Request:
     Raises:
         UsageError: an option has a value that does not exist or cannot be had.
     """
+    _check_types(options)
     from harness.data.folders import cache_folder, data_folder
     from harness.data.layout import DataLocation
     from harness.evaluation.engines import choose
@@ -209,7 +212,7 @@ def make_request(options: Options) -> Request:
         chosen, worker_devices = choose_devices(options.device, options.workers)
     else:  # workers do not start in this folder
         folder, results = folder and folder.absolute(), results.absolute()
-        chosen = _node_device(options.device)
+        chosen = node_device(options.device)
         if options.workers is not None:
             raise UsageError(
                 f"--workers {options.workers} with --engine {options.engine}: leave it out, the "
@@ -254,6 +257,31 @@ def make_request(options: Options) -> Request:
     )
 
 
+def _check_types(options: Options) -> None:
+    """UsageError for a value of a type that its option does not take: Python passes any."""
+    hints = get_type_hints(Options)
+    for name in shown_options():
+        value, types = getattr(options, name), tuple(_types(hints[name]))
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise UsageError(
+                f"{name} = {value!r:.80} is of type {type(value).__name__}: give "
+                f"{' or '.join(dict.fromkeys(one.__name__.removesuffix('Type') for one in types))}"
+            )
+        if value == "" and not name.startswith("prompt_"):  # "" as a folder is this one
+            raise UsageError(f"{name} is empty: give a value, or leave it out")
+
+
+def _types(hint: Any) -> Iterator[type]:
+    """The classes that values of a type hint have."""
+    if get_origin(hint) in (Union, UnionType):
+        for part in get_args(hint):
+            yield from _types(part)
+    elif get_origin(hint) is Literal:
+        yield from map(type, get_args(hint))
+    else:
+        yield get_origin(hint) or hint
+
+
 def check_text(what: str, text: object) -> None:
     """UsageError for text that UTF-8 cannot hold: a shell hands other bytes on as half pairs.
 
@@ -268,83 +296,6 @@ def check_text(what: str, text: object) -> None:
 def _layer(layer: int | str) -> int | str:
     if isinstance(layer, int) or layer in ("auto", "all"):
         return layer
-    if layer.isdecimal():
+    if layer.isdecimal() and len(layer) < 10:
         return int(layer)
-    raise UsageError(f"--layer {layer}: give a number, auto or all")
-
-
-def _node_device(device: str | None) -> str:
-    """The device of a cluster's nodes, which this machine need not have.
-
-    Raises:
-        UsageError: one is chosen by number, which the cluster does.
-    """
-    if device == "cuda":
-        return device
-    if device is not None and (device.startswith("cuda:") or "," in device or device == "all"):
-        raise UsageError(f"device {device!r} with --engine ray: use cuda, Ray deals the GPUs out")
-    return choose_device(device)
-
-
-def choose_devices(device: str | None, workers: int | None) -> tuple[str, tuple[str, ...]]:
-    """The device, and those of the worker processes where there are to be several.
-
-    ``device``: one, several GPUs by number (``cuda:0,cuda:1``), or ``all`` GPUs of this machine
-    (its processors where there is none). ``workers``: processes that share the processors.
-
-    Raises:
-        UsageError: a device is not there or named twice, or these do not go together.
-    """
-    import torch
-
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: give a whole number from 1")
-    if device == "all":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        device = ",".join(f"cuda:{number}" for number in range(count)) or "cpu"
-    names = device.split(",") if device else []
-    for name in names:
-        choose_device(name)
-        if len(names) > 1 and not name.startswith("cuda:"):
-            raise UsageError(f"device {device!r}: of several, each is a GPU by number, as cuda:0")
-    if len(set(names)) < len(names):
-        raise UsageError(f"device {device!r}: one is named twice, give each once")
-    chosen = "cuda" if len(names) > 1 else choose_device(device)
-    if workers is not None and workers > 1 and chosen.split(":")[0] != "cpu":
-        raise UsageError(
-            f"--workers {workers} share the processors: add --device cpu, or leave it out and "
-            "name the GPUs (--device cuda:0,cuda:1 or all)"
-        )
-    several = tuple(names) if len(names) > 1 else ("cpu",) * (workers or 1)
-    if len(several) == 1:
-        return chosen, ()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("several devices or --workers start processes: do it without torchrun")
-    return chosen, several
-
-
-def choose_device(device: str | None) -> str:
-    """The device asked for, else cuda where there is one, else the CPU.
-
-    Raises:
-        UsageError: the device is not there.
-    """
-    import torch
-
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    there: Mapping[str, Callable[[], int]] = {
-        "cpu": lambda: 1,
-        "cuda": lambda: torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": lambda: int(torch.backends.mps.is_available()),
-    }
-    kind, colon, index = device.partition(":")
-    if kind not in there:
-        if kind.lower() in OTHER_DEVICES:
-            meant = OTHER_DEVICES[kind.lower()] + colon + index
-            raise UsageError(f"unknown device {device!r}: did you mean {meant}?")
-        raise unknown_name("device", device, there)
-    count = there[kind]()
-    if not count or (colon and index not in map(str, range(count))):
-        raise UsageError(f"device {device!r} is not on this machine: use --device cpu")
-    return device
+    raise UsageError(f"--layer {layer[:40]}: give a number, auto or all")

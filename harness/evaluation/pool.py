@@ -51,10 +51,10 @@ class Workers(Interface):
     def hand(
         self, worker: Hashable, context: TaskContext | None, shard: Shard, *, again: bool
     ) -> None:
-        """Give a ready worker a shard: an event follows. ``again``: others were lost with it."""
+        """Give a ready worker a shard: an event follows. ``again``: a worker was lost with it."""
 
     def wait(self) -> Iterable[Event]:
-        """Wait until something happens; nothing where it is time to look at the room again."""
+        """Wait for the next events; none when it is time to ask for room again."""
 
     def stop(self, worker: Hashable) -> None:
         """End a worker at once, whatever it does."""
@@ -62,7 +62,7 @@ class Workers(Interface):
 
 @dataclass(order=True)
 class _QueuedShard:
-    """A shard in the queue: earlier lanes first, so that tasks end and models change seldom."""
+    """A shard in the queue: earlier lanes first, so that tasks finish and models change rarely."""
 
     lane: int
     number: int

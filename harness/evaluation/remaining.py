@@ -1,4 +1,4 @@
-"""What is still to do of a plan, shard by shard, each with the command that does just that."""
+"""The unfinished units of a plan, each with the command that measures it alone."""
 
 from __future__ import annotations
 

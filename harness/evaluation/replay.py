@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from harness.cards.task import card_of
+from harness.cards.catalogue import card_of
 from harness.errors import CheckFailed, DataError, NotFoundError, UsageError
 from harness.evaluation.models import find_checkpoint, plan_model
 from harness.evaluation.options import Options, make_request

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
     from harness.evaluation.plan import Plan
     from harness.training.target import Tuning
-    from harness.training.trainer import Told
+    from harness.training.trainer import TrainingReporter
 
 # So many more distinct texts are encoded, or questions read, of so many characters.
 Advance = Callable[[int, int], None]
@@ -40,7 +40,7 @@ class Reporter(Interface):
     def measured(self, plan: Plan, table: pa.Table) -> None:
         """All of a plan has run; ``table`` are its scores."""
 
-    def tuning(self, tuning: Tuning) -> AbstractContextManager[Told]:
+    def tuning(self, tuning: Tuning) -> AbstractContextManager[TrainingReporter]:
         """A checkpoint is tuned, for as long as the context lasts."""
 
 

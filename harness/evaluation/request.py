@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.cards.catalogue import card_names, read_card, read_suites
 from harness.cards.languages import canonical
 from harness.cards.target_recipes import TargetRecipe, chosen_recipe, recipe_beside
-from harness.cards.task import TaskCard, card_names, read_card, read_suites
+from harness.cards.task import TaskCard
 from harness.data.layout import DataLocation
 from harness.errors import UsageError, unknown_name
 from harness.inference.protocol import Protocol
@@ -90,8 +91,8 @@ def choose_cards(selection: Selection) -> Choice:
 
     Without a suite it is ``xtreme-r``, and any task may be named, or the path of a card; a task has
     the languages that the suite gives it, or all of its card's. A language named may be any of the
-    card's. A task that is named has every language that is named; a task of a suite that lacks
-    one is measured without it, and said to be.
+    card's. A named task must have every named language; a task of a suite that lacks one is
+    measured without it, with a note.
 
     Raises:
         UsageError: an unknown task, suite or language, a task that is not in the suite named, two

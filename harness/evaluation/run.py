@@ -17,7 +17,8 @@ from harness.evaluation.lazy import LazyModel
 from harness.evaluation.plan import Plan, PlannedJob, PlannedTask, by_task
 from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
-from harness.inference.encoder import Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.objects import GivenModel, ObjectEncoder
 from harness.inference.protocol import PROTOCOL_VERSION, Encoding
 from harness.io.environment import harness_version, libraries
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What all units of a task share; a worker is sent it once.
+    """What all units of a task share; it is sent to a worker once.
 
-    ``checkpoint``: what the rows are of. ``tuned``: the checkpoint that is measured in its place,
-    in the tuned track, with its ``tuning_provenance``. ``since``: as in ``VectorStore``.
+    ``checkpoint``: the checkpoint that the rows name. ``tuned``: the checkpoint that is measured in
+    its place, in the tuned track, with its ``tuning_provenance``. ``since``: as in ``VectorStore``.
     """
 
     request: Request
@@ -61,7 +62,7 @@ class Prepared(NamedTuple):
 
 
 def run(plan: Plan, reporter: Reporter) -> pa.Table:
-    """Do what is not done yet and return the scores of all that was planned.
+    """Measure what is unfinished and return the scores of the whole plan.
 
     Each finished language is kept at once, each finished task is one Parquet file. What does not
     apply to the checkpoint, or could not be had, is a row without a value and with a note.
@@ -241,7 +242,7 @@ def make_encoder(context: TaskContext, backbone: Backbone, advance: Advance) -> 
 
 
 def _meta(context: TaskContext, planned: PlannedJob) -> dict[str, Any]:
-    """What stands in the Parquet file under the key ``xharness``, of all units alike."""
+    """The metadata of the Parquet file (key ``xharness``), the same for all units."""
     checkpoint, loaded, job = context.checkpoint, context.task.loaded, planned.job
     return {
         "format": FORMAT,
@@ -288,7 +289,7 @@ def _unit_meta(unit: str, measured: UnitResult) -> dict[str, Any]:
 def _notes(
     context: TaskContext, model: Encoder | ObjectEncoder | LazyModel
 ) -> dict[str, list[str]]:
-    """Of the notes, remarks are those that rows are ranked with."""
+    """Notes and remarks; a remark does not keep rows from being ranked."""
     of_weights = dict.fromkeys((*context.checkpoint.remarks, *context.measured.remarks))
     remarks = [*of_weights, *model.remarks]
     return {"notes": [*context.task.loaded.notes, *remarks], "remarks": remarks}

@@ -1,4 +1,4 @@
-"""Shards: the parts of a plan that machines do apart from each other, and their order.
+"""Shards: the parts of a plan that machines work on independently, and their order.
 
 A lane is a tuning with its tasks, or one task. It gives stages of shards; a stage begins when the
 one before has ended. Texts come before languages, so that each distinct text is encoded once, in
@@ -76,9 +76,9 @@ Shard = Tune | Encode | Measure
 class ShardResult:
     """How a shard ended.
 
-    ``texts``, ``characters``: what it did. ``checkpoint``: what it trained. ``failed``: why it
-    failed, for a reason of its own; ``code``: the exit code of that error, of one that nobody
-    thought of 5. ``missing_path``: the folder that its machine does not see.
+    ``texts``, ``characters``: how many it encoded. ``checkpoint``: what it trained. ``failed``: why
+    the shard itself failed; ``code``: the exit code of that error (5 for an unexpected one).
+    ``missing_path``: the folder that its machine does not see.
     """
 
     texts: int = 0
@@ -99,8 +99,8 @@ Failures = list[HarnessError]
 def lanes(plan: Plan, machines: int, reporter: Reporter, failures: Failures) -> list[Lane]:
     """The lanes of a plan, in the order of its tables.
 
-    ``machines``: how many shards run at a time. What fails, on a worker or here, is named in
-    ``failures`` and is a row without a value; the rest goes on.
+    ``machines``: how many shards run at a time. A failure, on a worker or here, is recorded in
+    ``failures`` and as a row without a value; the other shards continue.
     """
     since = time.time_ns() if plan.request.runtime.fresh else 0
 
@@ -188,7 +188,7 @@ def _failed(plan: Plan, results: Mapping[str, ShardResult], failures: Failures) 
 
 
 def _kept(lane: Lane, plan: Plan, names: Sequence[str], failures: Failures) -> Lane:
-    """A lane whose errors in this process, as of its tokenizer, cost no other lane."""
+    """The lane, whose errors in this process (as from its tokenizer) end no other lane."""
     try:
         return (yield from lane)
     except HarnessError as error:

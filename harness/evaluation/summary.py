@@ -130,7 +130,7 @@ def preview(model: str, request: Request) -> PlanSummary | DownloadSummary:
     Raises:
         HarnessError: one of its subclasses, as for ``make_plan`` and ``estimate``.
     """
-    from harness.checkpoint.resolve import parse_model
+    from harness.checkpoint.address import parse_model
     from harness.checkpoint.snapshot import pending
 
     name, revision = parse_model(model)

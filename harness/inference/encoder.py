@@ -2,119 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.checkpoint.layers import texts_first
-from harness.checkpoint.loading import depth, encoder_layers, load_encoder, max_positions, refusing
-from harness.checkpoint.tokenizer import LONG, LONGEST, Side, Tokenizer, load_tokenizer
+from harness.checkpoint.guard import refusing
+from harness.checkpoint.layers import max_positions
 from harness.errors import RefusedError
-from harness.inference.batching import budget, distinct, halving, on_device, pad_id, token_batches
+from harness.inference.backbone import Backbone, hidden_states, pad, typed
+from harness.inference.batching import budget, distinct, halving, pad_id, token_batches
 from harness.inference.pooling import build_steps, pool
 from harness.inference.probe import (
     ONE_LENGTH,
     UNTRIED,
     Ids,
-    check_layers,
     needs_one_length,
     probe_ids,
     read_finding,
     write_finding,
 )
 from harness.inference.protocol import Encoding
-from harness.inference.vector_store import (
-    KEY_BYTES,
-    Float32,
-    Stored,
-    VectorStore,
-    ids_key,
-    text_key,
-)
-from harness.io.environment import libraries
+from harness.inference.stores import Stores
+from harness.inference.token_ids import CHUNK, UNENCODED, TokenIds, cutting
+from harness.inference.vector_store import Float32, Stored, VectorStore, text_key
 
 if TYPE_CHECKING:
     import torch
 
     from harness.checkpoint.resolve import Checkpoint
     from harness.checkpoint.tokenizer import Tokenizer
-    from harness.inference.protocol import Dtype, Role
-
-VERSION = 3  # raised when a change here changes a vector: what is stored is then not used
-DECIDING = ("torch", "transformers", "tokenizers")
-TOKENISED = 1_024  # texts in one call of the tokenizer, which keeps far more than ids of them
-UNENCODED = "cannot encode"
-CUT_EARLY = (
-    f"some texts of more than {LONGEST:,} characters were cut to so many before they were "
-    "tokenised, and not at the boundary of a word: their last tokens may differ"
-)
-CHUNK = 65_536  # texts tokenised at a time: bounds the memory of the token lists
-# Of what decides a vector, what says nothing of a text's token ids.
-AFTER_TOKENS = ("device", "pooling", "layer", "dtype", "steps")
-
-
-class _LayerReached(Exception):
-    """Leaves the forward pass: the layers above are not computed."""
-
-
-class Backbone:
-    """A checkpoint's encoder, loaded at first use and shared by the encoders of several tasks.
-
-    A run that finds all its vectors in the store never loads it. Layers above ``top`` are dropped
-    once their weights have been checked, and ``layers`` (``top`` by default) to be the ones that
-    transformers names.
-    """
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        dtype: Dtype,
-        device: str,
-        top: int,
-        layers: Sequence[int] = (),
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.dtype = dtype
-        self.device = device
-        self.top = top
-        self.layers = sorted(set(layers)) or [top]
-        self._loaded: tuple[Any, Tokenizer] | None = None
-
-    def load(self) -> tuple[Any, Tokenizer]:
-        """The model in eval mode and its tokenizer.
-
-        Raises:
-            RefusedError: as ``load_encoder``, or its layers are not what they are said to be.
-        """
-        if self._loaded is None:
-            model, tokenizer = load_encoder(self.checkpoint, dtype=self.dtype, device=self.device)
-            with refusing(self.checkpoint, UNTRIED):
-                self._check_layers(model, tokenizer)
-            # The layer above is kept, for its input: what it would be given is hidden_states[top].
-            del encoder_layers(model)[self.top + 1 :]
-            self._loaded = model, tokenizer
-        return self._loaded
-
-    def _check_layers(self, model: Any, tokenizer: Any) -> None:
-        import torch
-
-        deepest = depth(model)
-        layers = sorted({min(layer, deepest) for layer in self.layers})
-        few = [
-            first
-            for first, _ in probe_ids(_cutting(tokenizer), max_positions(model, tokenizer))[:3]
-        ]
-        inputs, mask = pad(few, pad_id(tokenizer), self.device)
-        with torch.inference_mode():
-            found = dict(hidden_states(model, inputs, mask, layers))
-            whole = model(input_ids=inputs, attention_mask=mask, output_hidden_states=True)
-            check_layers(found, whole.hidden_states, mask, deepest, type(model).__name__)
+    from harness.inference.protocol import Role
 
 
 class Encoder:
@@ -135,23 +56,18 @@ class Encoder:
         self.device = backbone.device
         self.batch_tokens = batch_tokens or budget(self.device)
         self._backbone = backbone
-        self._cache = cache
-        self._since = since
+        self._stores = Stores(self.checkpoint, self.device, cache, since)
+        self._tokens = TokenIds(self.checkpoint, encodings[0], self._stores)
         self._progress = progress
-        self._stores: dict[tuple[int, Role], VectorStore] = {}
-        self._tokens: dict[Role, VectorStore] = {}
-        self._ids: dict[bytes, npt.NDArray[np.int32]] = {}  # of the texts tokenised last, by key
         # Keys of texts and of token ids alike: a digest of one is never one of the other.
         self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
         self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
         self._one_length: bool | None = None
-        self._cut_early: dict[tuple[bytes, Role], bool] = {}  # of very long texts
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is to be said beside the scores of these vectors."""
-        notes = load_tokenizer(self.checkpoint).notes
-        notes = (*notes, CUT_EARLY) if any(self._cut_early.values()) else notes
+        notes = self._tokens.remarks
         return (*notes, ONE_LENGTH) if self.one_length else notes
 
     @property
@@ -165,7 +81,7 @@ class Encoder:
             RefusedError: a text has another vector in any company.
         """
         if self._one_length is None:
-            parts = self._deciding() | {
+            parts = self._stores.deciding | {
                 str(layer): {
                     name: part
                     for name, part in encoding.vector_parts("query").items()
@@ -173,11 +89,11 @@ class Encoder:
                 }
                 for layer, encoding in self.encodings.items()
             }
-            folder = self._cache / "probes"
-            found = read_finding(folder, parts, since=self._since)
+            folder, since = self._stores.cache / "probes", self._stores.since
+            found = read_finding(folder, parts, since=since)
             if found is None:
                 found = self._probe()
-                write_finding(folder, parts, found, since=self._since)
+                write_finding(folder, parts, found, since=since)
             self._one_length = found
         return self._one_length
 
@@ -193,7 +109,7 @@ class Encoder:
         with refusing(self.checkpoint, UNTRIED):
             return needs_one_length(
                 compute,
-                probe_ids(_cutting(tokenizer), limit),
+                probe_ids(cutting(tokenizer), limit),
                 next(iter(self.encodings.values())).dtype,
             )
 
@@ -220,38 +136,8 @@ class Encoder:
         return self._store(chosen, role).stored([keys[row] for row in inverse])
 
     def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
-        """A key of each text's cut token ids, 16 bytes: texts of equal keys have one vector.
-
-        What the store does not know is tokenised, CHUNK texts at a time, and kept there.
-        """
-        keys = [text_key(text) for text in texts]
-        self._note_long(texts, keys, role)
-        store = self._token_store(role)
-        unknown = np.flatnonzero(store.missing(keys))
-        if len(unknown):
-            tokenizer = load_tokenizer(self.checkpoint)
-            encoding = next(iter(self.encodings.values()))
-            for start in range(0, len(unknown), CHUNK):
-                rows = unknown[start : start + CHUNK]
-                with refusing(self.checkpoint, UNENCODED):
-                    ids = tokenize(tokenizer, [texts[row] for row in rows], encoding, role)
-                found = [ids_key(row) for row in ids]
-                self._ids = dict(zip(found, ids, strict=True))
-                values = np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, KEY_BYTES)
-                store.append([keys[row] for row in rows], values)
-            store.flush()
-        return [row.tobytes() for row in store.get(keys)]
-
-    def _note_long(self, texts: Sequence[str], keys: Sequence[bytes], role: Role) -> None:
-        """Remember which very long texts lose more than their tokens' number says."""
-        encoding = next(iter(self.encodings.values()))
-        for text, key in zip(texts, keys, strict=True):
-            if len(text) > LONG and (key, role) not in self._cut_early:
-                with refusing(self.checkpoint, UNENCODED):
-                    tokenizer, side = _settings(load_tokenizer(self.checkpoint), encoding)
-                    whole = encoding.prompts[role] + text
-                    _, exact = tokenizer.shortened(whole, encoding.lengths[role], side)
-                self._cut_early[key, role] = not exact
+        """A key of each text's cut token ids, 16 bytes: texts of equal keys have one vector."""
+        return self._tokens.keys(texts, role)
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:
         """Take ``texts`` as encoded earlier in this plan.
@@ -343,11 +229,7 @@ class Encoder:
         with refusing(self.checkpoint, UNENCODED):
             if self._steps is None:
                 self._steps = build_steps(encoding.steps, self.device)
-            if all(key in self._ids for key in keys):
-                ids = [self._ids[key] for key in keys]
-            else:
-                ids = tokenize(tokenizer, texts, encoding, role)
-        self._ids = {}
+            ids = self._tokens.ids(texts, keys, role)
         first, step = share
         lengths = [len(row) for row in ids]
         batches = token_batches(lengths, self.batch_tokens, one_length=self.one_length)
@@ -366,7 +248,7 @@ class Encoder:
         self,
         model: Any,
         tokenizer: Tokenizer,
-        ids: Sequence[npt.NDArray[np.int32]],
+        ids: Sequence[Ids],
         rows: npt.NDArray[np.int64],
         *,
         masked: bool = False,
@@ -379,9 +261,12 @@ class Encoder:
         inputs, mask = pad(batch, pad_id(tokenizer), self.device)
         # Known from the lengths: to ask the mask, the host would wait for the device.
         attended = mask if masked or len({len(row) for row in batch}) > 1 else None
+        special = next(iter(self.encodings.values())).special_tokens
+        types = typed(model, tokenizer, batch, self.device) if special else {}
         out: dict[int, Float32] = {}
+        layers = sorted(self.encodings)
         with torch.inference_mode():
-            for layer, hidden in hidden_states(model, inputs, attended, sorted(self.encodings)):
+            for layer, hidden in hidden_states(model, inputs, attended, layers, **types):
                 encoding = self.encodings[layer]
                 pooled = pool(hidden, mask, encoding.pooling)
                 for step in self._steps or ():
@@ -390,149 +275,7 @@ class Encoder:
         return out
 
     def _store(self, layer: int, role: Role) -> VectorStore:
-        if (layer, role) not in self._stores:
-            parts = self._deciding() | self.encodings[layer].vector_parts(role)
-            self._stores[layer, role] = self._opened("vectors", parts, self._stores.values())
-        return self._stores[layer, role]
-
-    def _token_store(self, role: Role) -> VectorStore:
-        if role not in self._tokens:
-            parts = self._deciding() | next(iter(self.encodings.values())).vector_parts(role)
-            parts = {name: part for name, part in parts.items() if name not in AFTER_TOKENS}
-            self._tokens[role] = self._opened("tokens", parts, self._tokens.values())
-        return self._tokens[role]
-
-    def _deciding(self) -> dict[str, Any]:
-        checkpoint = self.checkpoint
-        return {
-            "encoder": VERSION,
-            "libraries": {name: libraries()[name] for name in DECIDING},
-            # A folder's digest names it; what the folder is called decides nothing.
-            "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
-            "base": str(checkpoint.base),
-            "device": self.device.split(":")[0],
-        }
-
-    def _opened(
-        self, kind: str, parts: dict[str, Any], opened: Iterable[VectorStore]
-    ) -> VectorStore:
-        for store in opened:
-            if store.parts == parts:  # both roles share length and prompt
-                return store
-        return VectorStore(self._cache / kind, parts, since=self._since)
-
-
-def tokenize(
-    tokenizer: Tokenizer, texts: Sequence[str], encoding: Encoding, role: Role
-) -> list[npt.NDArray[np.int32]]:
-    """Token ids of each text with its prompt, special tokens included, cut to the role's length.
-
-    A text without a single token (an empty one under a tokenizer without special tokens) is given
-    one, so that every text has a vector.
-    """
-    prompt = encoding.prompts[role]
-    whole = [prompt + text for text in texts] if prompt else list(texts)
-    tokenizer, side = _settings(tokenizer, encoding)
-    rows: list[list[int]] = []
-    for start in range(0, len(whole), TOKENISED):
-        rows += tokenizer.ids(
-            whole[start : start + TOKENISED],
-            special_tokens=encoding.special_tokens,
-            max_length=encoding.lengths[role],
-            side=side,
-        )
-    special = tokenizer.special
-    fallback = [special.get("bos_token", special.get("eos_token", 0))]
-    return [np.asarray(row or fallback, dtype=np.int32) for row in rows]
-
-
-def _settings(tokenizer: Tokenizer, encoding: Encoding) -> tuple[Tokenizer, Side]:
-    """The tokenizer that an encoding means, and the side on which it cuts."""
-    side = tokenizer.truncation_side if encoding.declared_side else "right"
-    return (tokenizer.lower_cased if encoding.lower_case else tokenizer), side
-
-
-def _cutting(tokenizer: Any) -> Callable[[str, int], Ids]:
-    """A text and a number of tokens → its ids without a prompt, cut to so many."""
-
-    def cut(text: str, length: int) -> Ids:
-        lengths: dict[Role, int] = {"query": length, "document": length}
-        prompts: dict[Role, str] = {"query": "", "document": ""}
-        plain = Encoding("mean", 0, 0, lengths, prompts, "float32")
-        return tokenize(tokenizer, [text], plain, "query")[0]
-
-    return cut
-
-
-def pad(
-    ids: Sequence[Sequence[int] | npt.NDArray[np.int32]], padding: int, device: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input ids and attention mask, int64[n, longest], padded on the right."""
-    lengths = np.array([len(row) for row in ids])
-    inputs = np.full((len(ids), int(lengths.max())), padding, dtype=np.int64)
-    for row, tokens in enumerate(ids):
-        inputs[row, : len(tokens)] = tokens
-    mask = (np.arange(inputs.shape[1])[None, :] < lengths[:, None]).astype(np.int64)
-    return on_device(inputs, device), on_device(mask, device)
-
-
-def hidden_states(
-    model: Any, inputs: torch.Tensor, mask: torch.Tensor | None, layers: Sequence[int]
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
-
-    ``mask``: None for a batch without padding, for which attention takes the faster kernel.
-    ``hidden_states[k]`` is what transformers means by it: for k below the depth what layer k + 1
-    is given, before any final norm; at the depth, the model's own last hidden state. Layers are
-    counted by their calls, since an architecture may call one several times (ALBERT).
-
-    Raises:
-        RefusedError: a layer was never called, or is not given [texts, tokens, width].
-    """
-    deepest = depth(model)
-    taken: dict[int, torch.Tensor] = {}
-    wanted, top = set(layers), layers[-1]
-    calls = count()
-
-    def take(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        layer = next(calls)
-        if layer in wanted:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            taken[layer] = texts_first(model, hidden, inputs.shape[1])
-        if layer == top:
-            raise _LayerReached
-
-    handles = [
-        block.register_forward_pre_hook(take, with_kwargs=True)
-        for block in set(encoder_layers(model))
-    ]
-    try:
-        output = model(input_ids=inputs, attention_mask=mask)
-        if top == deepest:
-            taken[deepest] = output.last_hidden_state
-    except _LayerReached:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
-    for layer in layers:
-        _check_shape(model, layer, taken.get(layer), inputs)
-        yield layer, taken[layer]
-
-
-def _check_shape(model: Any, layer: int, hidden: Any, inputs: torch.Tensor) -> None:
-    name = type(model).__name__
-    if hidden is None:
-        raise RefusedError(
-            f"layer {layer + 1} of {name} is never called as a module: what it is given, which is "
-            f"hidden_states[{layer}], cannot be had"
-        )
-    shape = getattr(hidden, "shape", ())
-    if len(shape) != 3 or shape[:2] != inputs.shape:
-        raise RefusedError(
-            f"hidden_states[{layer}] of {name} is {list(shape)} for {inputs.shape[0]} texts of "
-            f"{inputs.shape[1]} tokens, not [texts, tokens, width]"
-        )
+        return self._stores.vectors(self.encodings[layer], role)
 
 
 def _check_finite(vectors: Float32, checkpoint: Checkpoint, lang: str, dtype: str) -> None:

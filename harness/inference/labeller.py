@@ -16,8 +16,8 @@ from harness.errors import RefusedError, UsageError
 from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
 from harness.inference.pieces import make_pieces
 from harness.inference.probe import logits_need_one_length, probe_pairs
-from harness.inference.reader import takes_token_types
 from harness.inference.sequences import Sequences, encoded, padded
+from harness.inference.token_types import takes_token_types
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -15,8 +14,10 @@ from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError, UsageError
 from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
 from harness.inference.probe import logits_need_one_length, probe_pairs
+from harness.inference.sequences import padded
 from harness.inference.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
-from harness.inference.windows import Windows, cut_questions, make_windows, padded, window_shape
+from harness.inference.token_types import takes_token_types
+from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
 
 # Pairs are read in portions of about this many code points, so that memory does not grow with the
 # task; large enough that sorting by length inside a portion loses next to nothing.
@@ -248,15 +249,3 @@ def _portions(pairs: list[tuple[str, str]], characters: int) -> Iterator[list[tu
             portion, held = [], 0
     if portion:
         yield portion
-
-
-def takes_token_types(model: Any, tokenizer: Tokenizer) -> bool:
-    """Whether the model is told which of two texts a token is from.
-
-    A tokenizer may give types to a model that has none, or that has a table of one row (XLM-R).
-    """
-    return (
-        tokenizer.gives_types
-        and "token_type_ids" in inspect.signature(model.forward).parameters
-        and getattr(model.config, "type_vocab_size", 2) != 1
-    )

@@ -80,7 +80,11 @@ def places(
 def padded(
     sequences: Sequences, rows: npt.NDArray[np.int64], pad: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids, token types and attention mask, each int64[rows, longest], padded on the right."""
+    """Token ids, token types and attention mask, each int64[rows, longest].
+
+    Padding is on the right whatever side the tokenizer pads on: a row then has the positions that
+    it has alone, so that what a model makes of it does not depend on its company.
+    """
     source, mask = places(sequences, rows)
     ids = np.where(mask, sequences.tokens[source], pad).astype(np.int64)
     types = np.where(mask, sequences.types[source], 0).astype(np.int64)

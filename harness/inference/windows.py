@@ -12,6 +12,7 @@ import numpy.typing as npt
 from harness.checkpoint.layers import position_limit
 from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError
+from harness.inference.sequences import Sequences, flat
 
 # Pairs in one call of the tokenizer: enough for its threads, few enough that the lists it returns
 # (some hundred bytes a token) stay small beside the arrays kept.
@@ -33,32 +34,21 @@ class WindowShape:
     stride: int
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Windows without padding, end to end; ``tokens[begin[w]:begin[w + 1]]`` is window ``w``.
+@dataclass(frozen=True, kw_only=True)
+class Windows(Sequences):
+    """Windows without padding, end to end.
 
     Attributes:
-        tokens: int32[total].
-        types: int8[total], token type ids.
         offsets: int32[total, 2], code points in the text that a token comes from.
-        begin: int64[windows + 1].
         context_first: int64[windows], position in the window of the first token of the context.
         context_stop: int64[windows], position after its last one; equal where it has none.
         pair: int64[windows], which pair the window belongs to, ascending.
     """
 
-    tokens: npt.NDArray[np.int32]
-    types: npt.NDArray[np.int8]
     offsets: npt.NDArray[np.int32]
-    begin: npt.NDArray[np.int64]
     context_first: npt.NDArray[np.int64]
     context_stop: npt.NDArray[np.int64]
     pair: npt.NDArray[np.int64]
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens per window, int64[windows]."""
-        return np.diff(self.begin)
 
 
 def window_shape(
@@ -151,12 +141,12 @@ def make_windows(
                 offsets.append(np.asarray(window.offsets, dtype=np.int32))
                 context.append(_extent(window.sequence_ids, int(question_first)))
     extents = np.asarray(context, dtype=np.int64).reshape(-1, 2)
-    lengths = [len(ids) for ids in tokens]
+    joined = flat(tokens, types)
     return Windows(
-        tokens=np.concatenate([np.empty(0, dtype=np.int32), *tokens]),
-        types=np.concatenate([np.empty(0, dtype=np.int8), *types]),
+        tokens=joined.tokens,
+        types=joined.types,
+        begin=joined.begin,
         offsets=np.concatenate([np.empty((0, 2), dtype=np.int32), *offsets]),
-        begin=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         context_first=extents[:, 0],
         context_stop=extents[:, 1],
         pair=np.asarray(pair, dtype=np.int64),
@@ -168,20 +158,3 @@ def _extent(sequences: list[int | None], wanted: int) -> tuple[int, int]:
     count = sequences.count(wanted)
     first = sequences.index(wanted) if count else 0
     return first, first + count
-
-
-def padded(
-    windows: Windows, rows: npt.NDArray[np.int64], pad: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids, token types and attention mask of some windows, each int64[rows, longest].
-
-    Padding is on the right whatever side the tokenizer pads on: a window then has the positions
-    that it has alone, so its logits do not depend on its company.
-    """
-    lengths = windows.lengths[rows]
-    columns = np.arange(lengths.max(initial=0))
-    mask = columns < lengths[:, None]
-    source = np.where(mask, windows.begin[rows][:, None] + columns, 0)
-    ids = np.where(mask, windows.tokens[source], pad).astype(np.int64)
-    types = np.where(mask, windows.types[source], 0).astype(np.int64)
-    return ids, types, mask.astype(np.int64)

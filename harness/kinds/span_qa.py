@@ -123,6 +123,8 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
     for what, wrong in (
         ("exact_match is not 0 or 1", (exact != 0) & (exact != 1)),
         ("f1 is not between 0 and 1", ~((overlap >= 0) & (overlap <= 1))),
+        # An equal text has all words in common, or none where the scorer leaves no word of it.
+        ("an exact match has another f1 than 1 or 0", (exact == 1) & (overlap > 0) & (overlap < 1)),
         ("there is an answer, and it is not answered", ~answered.astype(bool) & ~empty),
     ):
         if wrong.any():

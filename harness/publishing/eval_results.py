@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from harness.analysis.entries import Entry, Result
+from harness.analysis.entries import Entry
+from harness.analysis.results import Result
 from harness.publishing.hub import address
 from harness.publishing.measured import finished, headlines
 

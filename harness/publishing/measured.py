@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.analysis.entries import TRACKS, Entry, Result
+from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.gather import RESULTS, Board
+from harness.analysis.results import Result
 from harness.errors import NotFoundError, UsageError
 from harness.results.outcomes import read_meta
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from harness.analysis.entries import Entry
 from harness.analysis.gather import RESULTS, Board
 from harness.board.build import parquet_bytes
-from harness.cards.task import read_cards
+from harness.cards.catalogue import read_cards
 from harness.publishing.measured import published
 from harness.publishing.proposal import Content, RepositoryState
 

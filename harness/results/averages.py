@@ -7,11 +7,11 @@ mGTE and mmBERT count it with F1 alone, which is more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.cards.task import card_names, read_card, read_suites
+from harness.cards.catalogue import card_names, read_card, read_suites
 from harness.results.scores import MACRO
 
 # Task → language → metric → value, in whatever unit.
@@ -73,13 +73,17 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, 
     return {task: values for task, values in found.items() if len(runs[task]) == 1}
 
 
-def in_words(average: Average) -> str:
-    """Such as ``average of xtreme (exact match and F1 …): 65.24``."""
+def in_words(average: Average, noted: Container[str] = ()) -> str:
+    """Such as ``average of xtreme (exact match and F1 …): 65.24``.
+
+    ``noted``: tasks whose rows have a note, such as one of --limit; they are named.
+    """
     name = f"average of {average.suite} ({average.rule})"
     if average.value is None:
         lacking = ", ".join(average.missing[:5]) + (", …" if len(average.missing) > 5 else "")
         return f"no {name}: without {lacking}"
-    return f"{name}: {average.value:.2f}"
+    seen = ", ".join(task for task in average.tasks if task in noted)
+    return f"{name}: {average.value:.2f}{f'; see the notes on {seen}' if seen else ''}"
 
 
 def _average(suite: str, rule: str, values: Values) -> Average:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harness.cards.catalogue import card_of
 from harness.cards.examples import Pin, digest, read_pins
-from harness.cards.task import CustomCard, TaskCard, card_of
+from harness.cards.task import CustomCard, TaskCard
 from harness.errors import DataError, HarnessError, one_line
 from harness.inference.protocol import OBJECTS, signature
 from harness.kinds import KINDS

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.cards.task import TaskCard, card_of
+from harness.cards.catalogue import card_of
+from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Examples
 from harness.data.load import DataLocation, load
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError

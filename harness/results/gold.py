@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.cards.task import TaskCard, card_of
+from harness.cards.catalogue import card_of
+from harness.cards.task import TaskCard
 from harness.data.examples import QuestionSet
 from harness.data.load import DataLocation, load
 from harness.errors import CheckFailed, DataError, one_line

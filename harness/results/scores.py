@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.cards.catalogue import card_of, read_suites
 from harness.cards.target_recipes import read_target_recipes
-from harness.cards.task import CustomCard, TaskCard, card_of, read_suites
+from harness.cards.task import CustomCard, TaskCard
 from harness.errors import DataError, NotFoundError, together
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import canonical
-from harness.cards.task import TaskCard, card_names, read_card
+from harness.cards.task import TaskCard
 from harness.data.formats.files import take
 from harness.errors import DataError, NotFoundError, UsageError, one_line
 from harness.io import strict_json
@@ -28,7 +29,7 @@ SUFFIXES = {
 Answers = Sequence[tuple[str, Sequence[str]]]  # question id and accepted answers, in file order
 
 _NAME = re.compile(r"(?P<split>[a-z]+)-(?P<unit>[A-Za-z]+(?:-[A-Za-z]+)?)\.(?P<suffix>\w+)")
-_LINE = re.compile(r"\[?\s*(-?\d+)\s*\]?")
+_LINE = re.compile(r"\[?\s*(-?\d{1,18})\s*\]?")  # Python reads no number of 4,300 digits
 
 
 def sorted_order(english: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""At chance: a language in which no run does better than random draws tells nothing.
+"""At chance: a language in which no run beats random draws shows no difference.
 
 One rule, for the board, its page, `compare` and the statistics. A metric has a chance rule where it
 counts hits: recall@k, hit@k and accuracy. MRR, MAP, nDCG and the scores of question

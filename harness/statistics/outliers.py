@@ -23,7 +23,7 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Outlier:
-    """A score, or a whole language, to look into.
+    """A suspicious score, or a suspicious language.
 
     ``checkpoint`` is None for a language that is far below the others for the checkpoints
     altogether (how a broken data subset shows when everybody was measured on it); then ``score``

@@ -1,4 +1,4 @@
-"""What a design could have found: the difference that a test of its standard error detects."""
+"""Power of a design: the difference that a test with its standard error detects."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from harness.checkpoint.address import parse_model
 from harness.checkpoint.files import ADAPTER_CONFIG, SHARDED, counted, pickles_in, vet_pointers
-from harness.checkpoint.resolve import Checkpoint, file_names, parse_model, resolve
+from harness.checkpoint.resolve import Checkpoint, file_names, resolve
 from harness.checkpoint.snapshot import pickled
 from harness.checkpoint.vet import read_config
 from harness.checkpoint.weights import INDEX, MAX_BYTES, read_header

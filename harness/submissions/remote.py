@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from harness.checkpoint.address import parse_model
 from harness.checkpoint.files import ADAPTER_WEIGHTS, counted, only_pickles
-from harness.checkpoint.resolve import Checkpoint, parse_model, resolve
+from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.weights import read_metadata
 from harness.errors import RefusedError
 from harness.io.hub import conversions, model_info

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import canonical
 from harness.cards.objectives import MULTILINGUAL, WITHOUT_CARD, Objective
-from harness.cards.task import card_names, read_card
 from harness.errors import DataError, UsageError, one_line, unknown_name
 from harness.io.strict_yaml import Strict, read_model
 

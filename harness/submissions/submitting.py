@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.cards.languages import canonical
 from harness.cards.objectives import MULTILINGUAL
-from harness.checkpoint.resolve import parse_model
+from harness.checkpoint.address import parse_model
 from harness.errors import HarnessError, UsageError
 from harness.io.files import write_whole
 from harness.io.hub import model_info

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from harness.alignment.align import LEAST_WORDS, Alignment
 from harness.alignment.numbers import METRICS, RESAMPLES, Row
-from harness.board.figures import alignment_chart
+from harness.board.curves import alignment_chart
 from harness.errors import UsageError
 from harness.io.files import write_whole
 from harness.terminal.console import percent

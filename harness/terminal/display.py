@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from harness.evaluation.jobs import Job
     from harness.evaluation.plan import Plan
     from harness.training.target import Tuning
-    from harness.training.trainer import Told
+    from harness.training.trainer import TrainingReporter
 
 
 EVERY = 30.0  # seconds between two lines in a pipe
@@ -179,7 +179,7 @@ class Display:
         self.scores += table.to_pylist()
 
     @contextmanager
-    def tuning(self, tuning: Tuning) -> Iterator[Told]:
+    def tuning(self, tuning: Tuning) -> Iterator[TrainingReporter]:
         """Say what is trained and how it goes; the bar of the run stands still meanwhile."""
         from harness.training.progress import Progress as Training
 

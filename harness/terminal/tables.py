@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from harness.cards.catalogue import SuiteEntry, card_names, read_card
 from harness.cards.target_recipes import recipe_beside, recipe_of
-from harness.cards.task import SuiteEntry, TaskCard, card_names, read_card
+from harness.cards.task import TaskCard
 from harness.results.scores import MACRO, indistinct_words
 from harness.terminal.console import megabytes, percent
 

@@ -15,7 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from harness.cards.task import TaskCard, card_names, read_card
+from harness.cards.catalogue import card_names, read_card
+from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Mining, QuestionSet, Retrieval
 from harness.data.layout import DataLocation
 from harness.data.load import fetch, load

@@ -1,4 +1,4 @@
-"""The loss of every step: a table while training, and a curve of it at the end."""
+"""The loss of every step: a table during training, and a curve drawn from it at the end."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b08900", "#3d5a80", "#8
 POINTS = 400  # of a curve
 
 
-class Curve:
-    """``loss.tsv`` of a run. One step is one line; a resumed run drops what it does again."""
+class LossLog:
+    """``loss.tsv`` of a run, a line per step; a resumed run drops the steps that it repeats."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def go_on_from(self, step: int) -> None:
-        """Keep the steps up to this one."""
+        """Keep the lines up to this step."""
         rows = [row for row in self.rows() if row[0] <= step]
         lines = [f"{number}\t{task}\t{loss!r}\t{rate!r}\n" for number, task, loss, rate in rows]
         self.path.write_text(HEADER + "".join(lines), encoding="utf-8")
 
     def add(self, step: int, task: str, loss: float, learning_rate: float) -> None:
-        """One more step."""
+        """Append the line of a step."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{step}\t{task}\t{loss!r}\t{learning_rate!r}\n")
 
@@ -40,8 +40,8 @@ class Curve:
         return found
 
 
-class Unwritten(Curve):
-    """The curve of a process that is not the first: nothing is written."""
+class NullLossLog(LossLog):
+    """The log of a process other than the first, which writes nothing."""
 
     def go_on_from(self, step: int) -> None:
         """Nothing."""

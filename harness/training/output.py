@@ -13,8 +13,9 @@ from typing import Any
 
 from harness.cards.training import IntermediateCard
 from harness.checkpoint.files import TOKENIZER_FILES
+from harness.checkpoint.guard import quiet
 from harness.checkpoint.linear_head import is_linear_head, save
-from harness.checkpoint.loading import load_encoder, quiet
+from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.skeleton import is_part
 from harness.checkpoint.weights import WEIGHTS
@@ -22,18 +23,18 @@ from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
 from harness.submissions.submission import Submission, overlap_words
 from harness.submissions.submission_yaml import as_yaml
 from harness.training.contamination import Measured, as_record, shares
-from harness.training.curve import Curve, svg
+from harness.training.curve import LossLog, svg
 
 RECORD = "training.json"  # there last: a folder with it is finished
 FINAL = "final"  # where the target's files are before they are moved
 
 
 @dataclass(frozen=True)
-class Made:
-    """A finished run, for its record. ``sets``: task → languages, files, rows and the rest.
+class TrainingRecord:
+    """What the record of a finished run says. ``sets``: task → languages, files, rows and more.
 
-    ``overlap``: what of the targets' data occurs in that of all tasks together. ``selection``: the
-    step that was kept, and on what it was chosen, where it is not the last one.
+    ``overlap``: which examples of the targets occur in the training data of all tasks together.
+    ``selection``: the step that was kept and the data it was chosen on; None for the last step.
     """
 
     base: Checkpoint
@@ -47,7 +48,7 @@ class Made:
     selection: Mapping[str, Any] | None = None
 
 
-def write(made: Made, model: Any, curve: Curve, work: Path, out: Path) -> None:
+def write(record: TrainingRecord, model: Any, curve: LossLog, work: Path, out: Path) -> None:
     """Save everything beside the target, then move it there, the record last.
 
     Raises:
@@ -57,7 +58,7 @@ def write(made: Made, model: Any, curve: Curve, work: Path, out: Path) -> None:
     final = work / FINAL
     shutil.rmtree(final, ignore_errors=True)
     try:
-        _fill(made, model, curve, final, out.resolve().name)
+        _fill(record, model, curve, final, out.resolve().name)
     except (HarnessError, KeyboardInterrupt):
         raise
     except Exception as error:  # safetensors has an error of its own for a full disk
@@ -71,22 +72,22 @@ def write(made: Made, model: Any, curve: Curve, work: Path, out: Path) -> None:
     shutil.rmtree(work)
 
 
-def _fill(made: Made, model: Any, curve: Curve, final: Path, name: str) -> None:
+def _fill(record: TrainingRecord, model: Any, curve: LossLog, final: Path, name: str) -> None:
     final.mkdir(parents=True)
-    save_model(_chosen(made.cards, model), final)
-    _copy_tokenizer(made.base.tokenizer_folder, final)
-    retrieval = all(card.kind == "dual_encoder" for card in made.cards)
+    save_model(_chosen(record.cards, model), final)
+    _copy_tokenizer(record.base.tokenizer_folder, final)
+    retrieval = all(card.kind == "dual_encoder" for card in record.cards)
     if retrieval:
-        longest = max(task["recipe"]["max_length"] for task in made.settings["tasks"].values())
+        longest = max(task["recipe"]["max_length"] for task in record.settings["tasks"].values())
         _sentence_transformer(final, model.encoder.config.hidden_size, longest)
     (final / "loss.tsv").write_bytes(curve.path.read_bytes())
     (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
     revision = resolve(str(final), offline=True).revision
-    submission = as_yaml(_submission(made, name, revision))
+    submission = as_yaml(_submission(record, name, revision))
     (final / "submission.yaml").write_text(submission, encoding="utf-8")
-    (final / "README.md").write_text(_model_card(made, name, retrieval), encoding="utf-8")
+    (final / "README.md").write_text(_model_card(record, name, retrieval), encoding="utf-8")
     names = sorted(path.name for path in final.iterdir())
-    _write_json(final / RECORD, {**_record(made, revision), "made": names})
+    _write_json(final / RECORD, {**_record(record, revision), "made": names})
 
 
 def remove(out: Path, work: Path, *, keep: str) -> None:
@@ -175,58 +176,58 @@ def _sentence_transformer(folder: Path, width: int, max_length: int) -> None:
     )
 
 
-def _record(made: Made, revision: str) -> dict[str, Any]:
+def _record(record: TrainingRecord, revision: str) -> dict[str, Any]:
     return {
         "revision": revision,
-        "base": {"id": made.base.id, "revision": made.base.revision},
-        "tasks": made.sets,
-        "overlap": as_record(made.overlap),
-        "settings": made.settings,
-        "steps": made.steps,
-        **({"selection": made.selection} if made.selection else {}),
-        "command": made.command,
+        "base": {"id": record.base.id, "revision": record.base.revision},
+        "tasks": record.sets,
+        "overlap": as_record(record.overlap),
+        "settings": record.settings,
+        "steps": record.steps,
+        **({"selection": record.selection} if record.selection else {}),
+        "command": record.command,
         "loss": "loss.tsv",
-        "versions": made.versions,
+        "versions": record.versions,
     }
 
 
-def recipe_name(made: Made) -> str:
+def recipe_name(record: TrainingRecord) -> str:
     """The training recipe in one word: all that seeds of it share."""
-    names = "+".join(card.name for card in made.cards)
-    return f"{names[:60]}-{_shared(made, ('seed',))}"
+    names = "+".join(card.name for card in record.cards)
+    return f"{names[:60]}-{_shared(record, ('seed',))}"
 
 
-def design_name(made: Made) -> str | None:
+def design_name(record: TrainingRecord) -> str | None:
     """What trainings that differ in the languages of their data alone share; None for others."""
-    card = made.cards[0]
-    if len(made.cards) > 1 or card.design is None:
+    card = record.cards[0]
+    if len(record.cards) > 1 or card.design is None:
         return None
-    return f"{card.design}-{_shared(made, ('seed', 'intermediate', 'tasks'))}"
+    return f"{card.design}-{_shared(record, ('seed', 'intermediate', 'tasks'))}"
 
 
-def _shared(made: Made, without: Sequence[str]) -> str:
+def _shared(record: TrainingRecord, without: Sequence[str]) -> str:
     """A short hash over the settings but those."""
-    shared = {key: value for key, value in made.settings.items() if key not in without}
+    shared = {key: value for key, value in record.settings.items() if key not in without}
     return sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _submission(made: Made, name: str, revision: str) -> Submission:
+def _submission(record: TrainingRecord, name: str, revision: str) -> Submission:
     """A submission of the finished checkpoint, under the target's name."""
-    cards = made.cards
+    cards = record.cards
     return Submission(
         model=_plain(name),
         revision=revision,
-        base=_plain(made.base.id),
-        base_revision=made.base.revision,
+        base=_plain(record.base.id),
+        base_revision=record.base.revision,
         objective=cards[0].objective if len(cards) == 1 else "multitask",
-        languages=sorted({lang for part in made.sets.values() for lang in part["languages"]}),
+        languages=sorted({lang for part in record.sets.values() for lang in part["languages"]}),
         datasets=[card.title for card in cards],
         contaminated=sorted({task for card in cards for task in card.contaminates}),
-        overlap=shares(made.overlap),
+        overlap=shares(record.overlap),
         stand_in=any(card.stand_in for card in cards),
-        recipe=recipe_name(made),
-        seed=made.settings["seed"],
-        matched=design_name(made),
+        recipe=recipe_name(record),
+        seed=record.settings["seed"],
+        matched=design_name(record),
     )
 
 
@@ -234,19 +235,20 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w./-]", "-", name)
 
 
-def _model_card(made: Made, name: str, retrieval: bool) -> str:
-    trained = "\n".join(_task_line(card, made.sets[card.name]) for card in made.cards)
-    languages = sorted({lang for part in made.sets.values() for lang in part["languages"]})
-    recipe = "\n".join(f"| {key} | {value} |" for key, value in _shown(made.settings))
+def _model_card(record: TrainingRecord, name: str, retrieval: bool) -> str:
+    trained = "\n".join(_task_line(card, record.sets[card.name]) for card in record.cards)
+    languages = sorted({lang for part in record.sets.values() for lang in part["languages"]})
+    recipe = "\n".join(f"| {key} | {value} |" for key, value in _shown(record.settings))
     use = (
         "Mean of the last hidden state over attended tokens, L2-normalised, cosine: as the "
         "sentence-transformers files beside the weights declare.\n"
         if retrieval
         else ""
     )
-    contaminated = sorted({task for card in made.cards for task in card.contaminates})
+    contaminated = sorted({task for card in record.cards for task in card.contaminates})
     seen = ", ".join(contaminated) if contaminated else "none"
-    base = made.base.id if not made.base.local else ""
+    overlap = overlap_words(shares(record.overlap))
+    base = record.base.id if not record.base.local else ""
     front = "\n".join(
         [
             "---",
@@ -259,26 +261,26 @@ def _model_card(made: Made, name: str, retrieval: bool) -> str:
     return f"""{front}
 # {name}
 
-Intermediate-task training of {made.base.label}.
+Intermediate-task training of {record.base.label}.
 
 {trained}
 
 Target tasks whose data it was trained on, as its cards declare: {seen}.
 
-Examples of target tasks that occur in its data, as measured: {overlap_words(shares(made.overlap))}.
+Examples of target tasks that occur in its data, as measured: {overlap}.
 {use}
 ## Recipe
 
 | setting | value |
 |---|---|
 {recipe}
-| steps | {made.steps} |
+| steps | {record.steps} |
 
 ```sh
-{made.command}
+{record.command}
 ```
 
-xharness {made.versions["xharness"]["version"]}. `{RECORD}` has the checksums of the data, the
+xharness {record.versions["xharness"]["version"]}. `{RECORD}` has the checksums of the data, the
 versions of the libraries and everything else that decided these weights; `loss.tsv` the loss of
 every step.
 

@@ -16,23 +16,25 @@ from harness.errors import UsageError
 from harness.inference.batching import pad_id
 from harness.io.environment import harness_version, libraries
 from harness.training.batches import Steps, TaskData
+from harness.training.config import TrainingConfig, process, resolved_settings
 from harness.training.contamination import measure
-from harness.training.curve import Curve, Unwritten
+from harness.training.curve import LossLog, NullLossLog
 from harness.training.data.examples import TrainingSet
 from harness.training.data.features import Codec, encode
 from harness.training.data.reading import read
 from harness.training.heads import HeadSpec, make_model
 from harness.training.lora import adapted, merge
-from harness.training.order import Order, decided, process
-from harness.training.output import Made, write
+from harness.training.output import TrainingRecord, write
 from harness.training.progress import Silent
 from harness.training.schedule import Share, make_schedule
 from harness.training.selection import Selection
-from harness.training.trainer import Settings, Told, run_steps
+from harness.training.trainer import Settings, TrainingReporter, run_steps
 from harness.training.workspace import WORK, alone, begin, check_target, finished
 
 
-def train(order: Order, location: DataLocation, told: Told | None = None) -> Path:
+def train(
+    config: TrainingConfig, location: DataLocation, reporter: TrainingReporter | None = None
+) -> Path:
     """Train and return the folder of the finished checkpoint, at once where it is there already.
 
     Raises:
@@ -42,79 +44,79 @@ def train(order: Order, location: DataLocation, told: Told | None = None) -> Pat
         DataError: data that does not fit, or nothing left of it.
         IncompleteError: no data, no space, no memory, a loss that is not finite.
     """
-    check_target(order.out)
-    if order.dev is not None and process()[1] > 1:
+    check_target(config.out)
+    if config.dev is not None and process()[1] > 1:
         raise UsageError("a step is chosen by one process: start one")
-    _check_installed(adapters=order.lora is not None)
-    sets = {card.name: read(card, location, order.max_examples) for card in order.cards}
-    settings = decided(order, sets)
+    _check_installed(adapters=config.lora is not None)
+    sets = {card.name: read(card, location, config.max_examples) for card in config.cards}
+    settings = resolved_settings(config, sets)
     first = process()[0] == 0
-    if not order.fresh and finished(order.out, settings):
-        return order.out
-    with alone(order.out) if first else nullcontext():
-        return _train(order, sets, settings, location, told or Silent())
+    if not config.fresh and finished(config.out, settings):
+        return config.out
+    with alone(config.out) if first else nullcontext():
+        return _train(config, sets, settings, location, reporter or Silent())
 
 
 def _train(
-    order: Order,
+    config: TrainingConfig,
     sets: Mapping[str, TrainingSet],
     settings: Mapping[str, Any],
     location: DataLocation,
-    told: Told,
+    reporter: TrainingReporter,
 ) -> Path:
-    work, first = order.out / WORK, process()[0] == 0
+    work, first = config.out / WORK, process()[0] == 0
     if first:
-        begin(order.out, settings, fresh=order.fresh)
-    _meet(order)
+        begin(config.out, settings, fresh=config.fresh)
+    _meet(config)
     with _own_randomness():
-        encoder, tokenizer = load_encoder(order.base, dtype="float32", device="cpu")
-        tasks = _features(order, sets, encoder, tokenizer)
+        encoder, tokenizer = load_encoder(config.base, dtype="float32", device="cpu")
+        tasks = _features(config, sets, encoder, tokenizer)
         notes: dict[str, list[str]] = {}
         model = make_model(
             encoder,
-            _heads(order, sets),
-            _own_tensors(order.base),
+            _heads(config, sets),
+            _own_tensors(config.base),
             pad=pad_id(tokenizer),
-            seed=order.seed,
+            seed=config.seed,
             notes=notes,
         )
         for task, said in notes.items():
-            told.say(f"{task}: {'; '.join(said)}")
-        wrapped = None if order.lora is None else adapted(encoder, order.lora, seed=order.seed)
-        steps = _steps(order, tasks)
-        recipe = order.recipes[order.cards[0].name]
+            reporter.say(f"{task}: {'; '.join(said)}")
+        wrapped = None if config.lora is None else adapted(encoder, config.lora, seed=config.seed)
+        steps = _steps(config, tasks)
+        recipe = config.recipes[config.cards[0].name]
         selection = None
-        if order.dev is not None:
+        if config.dev is not None:
             selection = Selection(
-                order.dev, order.cards[0].name, tokenizer, folder=work, device=order.device
+                config.dev, config.cards[0].name, tokenizer, folder=work, device=config.device
             )
-        curve = Curve(work / "loss.tsv") if first else Unwritten(work / "loss.tsv")
+        curve = LossLog(work / "loss.tsv") if first else NullLossLog(work / "loss.tsv")
         run_steps(
             model,
             steps,
-            Settings(recipe, order.seed, order.dtype == "bfloat16", order.device, selection),
+            Settings(recipe, config.seed, config.dtype == "bfloat16", config.device, selection),
             work,
             curve,
-            told,
+            reporter,
         )
         if first:
             model.to("cpu").eval()
             if wrapped is not None:
                 merge(wrapped)
-            described = _described(order, sets, tasks, notes)
-            made = Made(
-                base=order.base,
-                cards=order.cards,
+            described = _described(config, sets, tasks, notes)
+            record = TrainingRecord(
+                base=config.base,
+                cards=config.cards,
                 sets=described,
                 settings=settings,
-                overlap=measure(sets.values(), location, told.say),
+                overlap=measure(sets.values(), location, reporter.say),
                 steps=len(steps),
-                command=order.command,
+                command=config.command,
                 selection=selection.record() if selection else None,
                 versions={"xharness": harness_version(), "libraries": _libraries()},
             )
-            write(made, model, curve, work, order.out)
-    return order.out
+            write(record, model, curve, work, config.out)
+    return config.out
 
 
 def _check_installed(*, adapters: bool) -> None:
@@ -126,50 +128,50 @@ def _check_installed(*, adapters: bool) -> None:
             raise UsageError(f"{what} needs {name}: pip install 'xharness[train]'")
 
 
-def _meet(order: Order) -> None:
+def _meet(config: TrainingConfig) -> None:
     """Several processes wait for each other here: the first one has tidied up."""
     if process()[1] > 1:
         from accelerate import PartialState
 
-        PartialState(cpu=order.device == "cpu").wait_for_everyone()
+        PartialState(cpu=config.device == "cpu").wait_for_everyone()
 
 
 def _features(
-    order: Order, sets: Mapping[str, TrainingSet], encoder: Any, tokenizer: Tokenizer
+    config: TrainingConfig, sets: Mapping[str, TrainingSet], encoder: Any, tokenizer: Tokenizer
 ) -> dict[str, TaskData]:
     tasks = {}
-    for card in order.cards:
-        recipe = order.recipes[card.name]
+    for card in config.cards:
+        recipe = config.recipes[card.name]
         codec = Codec(tokenizer, encoder, recipe)
         features = encode(card.kind, sets[card.name].examples, codec)
         tasks[card.name] = TaskData(card.kind, features, codec, recipe.mask)
     return tasks
 
 
-def _heads(order: Order, sets: Mapping[str, TrainingSet]) -> list[HeadSpec]:
+def _heads(config: TrainingConfig, sets: Mapping[str, TrainingSet]) -> list[HeadSpec]:
     return [
-        HeadSpec(card.name, card.kind, sets[card.name].labels, card.symmetric, order.keep_head)
-        for card in order.cards
+        HeadSpec(card.name, card.kind, sets[card.name].labels, card.symmetric, config.keep_head)
+        for card in config.cards
     ]
 
 
-def _steps(order: Order, tasks: Mapping[str, TaskData]) -> Steps:
+def _steps(config: TrainingConfig, tasks: Mapping[str, TaskData]) -> Steps:
     rank, world = process()
     shares = []
-    for card in order.cards:
-        recipe, features = order.recipes[card.name], tasks[card.name].features
+    for card in config.cards:
+        recipe, features = config.recipes[card.name], tasks[card.name].features
         if recipe.batch_size % world:
             raise UsageError(
                 f"--batch-size {recipe.batch_size} does not divide among {world} processes"
             )
-        capped = min(len(features), card.cap) if len(order.cards) > 1 else len(features)
+        capped = min(len(features), card.cap) if len(config.cards) > 1 else len(features)
         shares.append(Share(card.name, features.lengths, recipe.batch_size, recipe.epochs, capped))
-    schedule = make_schedule(shares, seed=order.seed, max_steps=order.max_steps)
-    return Steps(schedule, tasks, seed=order.seed, rank=rank, world=world)
+    schedule = make_schedule(shares, seed=config.seed, max_steps=config.max_steps)
+    return Steps(schedule, tasks, seed=config.seed, rank=rank, world=world)
 
 
 def _described(
-    order: Order,
+    config: TrainingConfig,
     sets: Mapping[str, TrainingSet],
     tasks: Mapping[str, TaskData],
     notes: Mapping[str, list[str]],
@@ -191,7 +193,7 @@ def _described(
             "contaminates": card.contaminates,
             "notes": [*sets[card.name].notes, *notes.get(card.name, ())],
         }
-        for card in order.cards
+        for card in config.cards
     }
 
 

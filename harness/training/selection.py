@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.cards.catalogue import read_card
 from harness.cards.target_recipes import Select
-from harness.cards.task import TaskCard, read_card
+from harness.cards.task import TaskCard
 from harness.checkpoint.tokenizer import Tokenizer
 from harness.checkpoint.weights import WEIGHTS
 from harness.data.examples import ItemSet

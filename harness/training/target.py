@@ -18,21 +18,22 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.cards.target_recipes import TargetRecipe
+from harness.checkpoint.guard import refusing
 from harness.checkpoint.heads import LINEAR
-from harness.checkpoint.loading import refusing, skeleton
+from harness.checkpoint.loading import skeleton
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data import official
 from harness.data.load import DataLocation, Download
 from harness.errors import DataError, HarnessError, IncompleteError, UsageError
 from harness.io.cache import lock_of
+from harness.training.config import TrainingConfig
 from harness.training.data.questions import MOST_MISPLACED
 from harness.training.data.reading import read
 from harness.training.data.sources import fetch
-from harness.training.order import Order
 from harness.training.output import RECORD
 from harness.training.run import train
 from harness.training.selection import dev_downloads, dev_files, read_dev
-from harness.training.trainer import DONE, Told
+from harness.training.trainer import DONE, TrainingReporter
 from harness.training.workspace import WORK
 
 FOLDER = "tuned"  # of the cache
@@ -221,7 +222,7 @@ def planned_downloads(recipe: TargetRecipe, location: DataLocation) -> list[Down
     return []
 
 
-def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
+def tuned(tuning: Tuning, location: DataLocation, reporter: TrainingReporter) -> Checkpoint:
     """The tuned checkpoint: as it was kept, or trained now. One run at a time makes it.
 
     Raises:
@@ -230,21 +231,21 @@ def tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
         RefusedError: the libraries fail over the checkpoint.
     """
     with refusing(tuning.checkpoint, "cannot be tuned"):
-        return _tuned(tuning, location, told)
+        return _tuned(tuning, location, reporter)
 
 
-def _tuned(tuning: Tuning, location: DataLocation, told: Told) -> Checkpoint:
+def _tuned(tuning: Tuning, location: DataLocation, reporter: TrainingReporter) -> Checkpoint:
     if not tuning.done:
         tuning.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(lock_of(tuning.folder))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            told.say("another run is training it: waiting for that one")
+            reporter.say("another run is training it: waiting for that one")
             lock.acquire()
         try:
             if not tuning.done:
-                _train(tuning, location, told)
+                _train(tuning, location, reporter)
         finally:
             lock.release()
     return _kept(tuning)
@@ -268,12 +269,12 @@ def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _train(tuning: Tuning, location: DataLocation, told: Told) -> None:
+def _train(tuning: Tuning, location: DataLocation, reporter: TrainingReporter) -> None:
     checkpoint, card = tuning.checkpoint, tuning.recipe.card
-    base = tuned(tuning.first, location, told) if tuning.first else checkpoint
+    base = tuned(tuning.first, location, reporter) if tuning.first else checkpoint
     select = tuning.recipe.select
     model = checkpoint.id if checkpoint.local else f"{checkpoint.id}@{checkpoint.revision}"
-    order = Order(
+    config = TrainingConfig(
         base=base,
         keep_head=tuning.first is not None,
         dev=read_dev(select, location) if select else None,
@@ -287,10 +288,10 @@ def _train(tuning: Tuning, location: DataLocation, told: Told) -> None:
     )
     try:
         try:
-            train(order, location, told)
+            train(config, location, reporter)
         except UsageError:
             # Begun on another device, or from a folder of another name: it is begun anew.
-            train(replace(order, fresh=True), location, told)
+            train(replace(config, fresh=True), location, reporter)
     except IncompleteError as error:
         reason = str(error)
         if reason.startswith("out of memory"):  # the batch is a part of the recipe

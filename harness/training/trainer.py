@@ -12,11 +12,11 @@ from typing import Any
 from typing import Protocol as Interface
 
 from harness.cards.training import Recipe
-from harness.checkpoint.loading import quiet
+from harness.checkpoint.guard import quiet
 from harness.checkpoint.memory import keep_all_freed
 from harness.errors import HarnessError, IncompleteError, is_out_of_memory, one_line
 from harness.training.batches import Steps
-from harness.training.curve import Curve
+from harness.training.curve import LossLog
 from harness.training.selection import Selection, restore, store
 
 DONE = "complete"  # a file in a saved step that is whole
@@ -27,17 +27,17 @@ CHEAP = 0.5  # unless a save takes no more than so many seconds
 SCALE_NAMES = ("scale",)
 
 
-class Told(Interface):
-    """Who is told how training goes."""
+class TrainingReporter(Interface):
+    """Receives the progress events of a training."""
 
     def say(self, text: str) -> None:
-        """Something for people."""
+        """A message for the user."""
 
     def started(self, step: int, total: int) -> None:
-        """Training begins, or goes on, after so many steps of so many."""
+        """Training begins, or resumes, after ``step`` of ``total`` steps."""
 
     def stepped(self, step: int, total: int, task: str, loss: float, rows: int) -> None:
-        """A step is done, on so many rows."""
+        """A step over ``rows`` rows of a task has ended with this loss."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,12 @@ class Settings:
 
 
 def run_steps(
-    model: Any, steps: Steps, settings: Settings, folder: Path, curve: Curve, told: Told
+    model: Any,
+    steps: Steps,
+    settings: Settings,
+    folder: Path,
+    curve: LossLog,
+    reporter: TrainingReporter,
 ) -> None:
     """Train through all steps, saving into ``folder``; goes on from the last step saved there.
 
@@ -69,11 +74,11 @@ def run_steps(
     done = 0 if resume is None else int(resume.name.rpartition("-")[2])
     curve.go_on_from(done)
     total = len(steps)
-    told.started(done, total)
+    reporter.started(done, total)
     if settings.selection is not None:
         settings.selection.go_on_from(done)
     if resume is None or done < total:
-        _run(model, steps, settings, folder, curve, told)
+        _run(model, steps, settings, folder, curve, reporter)
     else:
         restore(model, resume)
     if settings.selection is not None:
@@ -81,10 +86,15 @@ def run_steps(
 
 
 def _run(
-    model: Any, steps: Steps, settings: Settings, folder: Path, curve: Curve, told: Told
+    model: Any,
+    steps: Steps,
+    settings: Settings,
+    folder: Path,
+    curve: LossLog,
+    reporter: TrainingReporter,
 ) -> None:
     resume = last_saved(folder)
-    trainer = _trainer(model, steps, settings, folder, curve, told)
+    trainer = _trainer(model, steps, settings, folder, curve, reporter)
     try:
         with quiet():
             trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
@@ -148,7 +158,12 @@ def _quick(model: Any, steps: Steps, settings: Settings) -> Iterator[None]:
 
 
 def _trainer(
-    model: Any, steps: Steps, settings: Settings, folder: Path, curve: Curve, told: Told
+    model: Any,
+    steps: Steps,
+    settings: Settings,
+    folder: Path,
+    curve: LossLog,
+    reporter: TrainingReporter,
 ) -> Any:
     import torch
     from torch.utils.data import DataLoader, SequentialSampler
@@ -253,7 +268,9 @@ def _trainer(
             value = float(mean)
             _check(value, "loss", number + 1, folder)
             curve.add(number + 1, inputs["task"], value, learning_rate)
-            told.stepped(number + 1, total, inputs["task"], value, len(steps.schedule[number].rows))
+            reporter.stepped(
+                number + 1, total, inputs["task"], value, len(steps.schedule[number].rows)
+            )
             return loss
 
         def _clip_grad_norm(self, model: Any) -> Any:

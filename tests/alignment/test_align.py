@@ -215,7 +215,7 @@ def test_from_python() -> None:
 
 
 def test_real_tatoeba_has_words_in_most_languages(data_dir: Path, tmp_path: Path) -> None:
-    from harness.cards.task import read_card
+    from harness.cards.catalogue import read_card
     from harness.data.load import DataLocation, load
 
     langs = ("de", "hi", "ru", "zh")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.analysis.chance import at_chance, ceiling, columns_at_chance, draws_of, expected
-from harness.analysis.entries import Result
 from harness.analysis.gather import read_board
+from harness.analysis.results import Result
 from tests.board.boards import BASE, hits, measure, submit
 
 

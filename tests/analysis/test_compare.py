@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.compare import Source, compare
-from harness.errors import IncompleteError, NotFoundError, UsageError
+from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.submissions.submission import read_submissions
 from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit
 
@@ -75,6 +75,8 @@ def test_by_another_metric(root: Path) -> None:
     assert usual.difference.estimate.difference == pytest.approx(0.5)
     with pytest.raises(UsageError, match="unknown metric of demo_bitext 'mmr': did you mean mrr"):
         compare(ENGLISH, BASE, Source(results), only=["demo_bitext"], metric="mmr")
+    with pytest.raises(UsageError, match="unknown metric of any task 'mmr': did you mean mrr"):
+        compare(ENGLISH, BASE, Source(results), metric="mmr")
     with pytest.raises(UsageError, match="metric that can be contrasted 'f1_mteb'"):
         compare(ENGLISH, BASE, Source(results), metric="f1_mteb")
     with pytest.raises(IncompleteError, match="on a common task with exact_match,"):
@@ -144,11 +146,57 @@ def test_recipes_are_compared_with_themselves_alone(root: Path) -> None:
     assert found.remarks[0].startswith("demo_bitext: stale")
 
 
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "compared"),
+    [
+        (["pooling cls (protocol: mean)"], ["pooling cls (protocol: mean)"], True),
+        (["pooling cls (protocol: mean)"], ["pooling max (protocol: mean)"], False),
+        (["dtype bfloat16 (protocol: float32)"], ["pooling cls (protocol: mean)"], False),
+        (["pooling cls (protocol: mean)"], [], False),
+        # Of what is asked for alone: what the protocol itself has may differ by checkpoint.
+        (["prompts {'query': 'a'} (protocol: {})"], ["prompts {'query': 'a'} (protocol: x)"], True),
+        (
+            ["prompts {'query': 'a'} (protocol: {})"],
+            ["prompts {'query': 'b'} (protocol: {})"],
+            False,
+        ),
+    ],
+    ids=str,
+)
+def test_only_runs_of_equal_settings_are_compared(
+    root: Path, of_a: list[str], of_b: list[str], compared: bool
+) -> None:
+    """Pooling, precision and prompts of one's own: a difference of theirs is no checkpoint's."""
+    for model, custom, layer in ((ENGLISH, of_a, 8), (BASE, of_b, 14)):  # of different depth
+        measure(root, model, bitext(model), layer=layer, custom=custom)
+    source = Source(root / "leaderboard/results")
+    if compared:
+        (found,) = compare(ENGLISH, BASE, source)
+        assert any(of_a[0] in remark for remark in found.remarks)
+    else:
+        with pytest.raises(IncompleteError, match="not measured on a common task"):
+            compare(ENGLISH, BASE, source)
+
+
 def test_unknown_and_ambiguous(root: Path) -> None:
     hand_worked(root)
     results = root / "leaderboard/results"
     with pytest.raises(NotFoundError, match="no outcomes of hand/none"):
         compare("hand/none", BASE, Source(results))
     measure(root, BASE, bitext(BASE), revision="f" * 40)
-    with pytest.raises(NotFoundError, match="at 2 revisions"):
-        compare(ENGLISH, BASE, Source(results))
+    # What is offered can be given as it stands: a name with its revision, or a folder.
+    for name in (BASE, str(results / BASE.replace("/", "__"))):
+        with pytest.raises(NotFoundError, match="at 2 revisions") as caught:
+            compare(ENGLISH, name, Source(results))
+        for offered in str(caught.value).partition("give one of ")[2].split(", "):
+            assert compare(ENGLISH, offered, Source(results))
+
+
+def test_a_folder_of_damaged_files_alone(root: Path) -> None:
+    """What is damaged is said, and nothing about a name that has no outcomes."""
+    path = measure(root, BASE, bitext(BASE))
+    path.write_bytes(path.read_bytes()[:-8])
+    source = Source(root / "leaderboard/results")
+    with pytest.raises(DataError, match="is not a readable outcome file") as caught:
+        compare(str(path.parent), str(path.parent), source)
+    assert caught.value.also == ()

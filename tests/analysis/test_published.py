@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness.analysis import published
-from harness.analysis.published import Figure, read_figures
-from harness.cards.task import read_card
+from harness.analysis.published import PublishedScore, read_figures
+from harness.cards.catalogue import read_card
 from harness.errors import DataError
 
 FIGURES = read_figures()
 
 
-def table(words: str) -> list[Figure]:
+def table(words: str) -> list[PublishedScore]:
     found = [one for one in FIGURES if words in one.table]
     assert found
     return found
@@ -83,7 +83,7 @@ tables:
 """
 
 
-def read(folder: Path, text: str, patch: pytest.MonkeyPatch) -> tuple[Figure, ...]:
+def read(folder: Path, text: str, patch: pytest.MonkeyPatch) -> tuple[PublishedScore, ...]:
     (folder / "published.yaml").write_text(text)
     patch.setattr(published, "task_root", lambda: folder)
     return read_figures()

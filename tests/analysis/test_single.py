@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.single import Example, examples
-from harness.cards.task import read_card
+import pytest
+
+from harness.analysis.single import Example, examples, parse_condition
+from harness.cards.catalogue import read_card
 from harness.data.layout import DataLocation
 from harness.data.load import load
+from harness.errors import UsageError
 from harness.results.outcomes import OutcomeFile
 from tests.board.boards import BASE, measure
 
@@ -56,3 +60,50 @@ def test_a_sentence_has_its_words_and_a_line_of_tags(root: Path) -> None:
     assert found["texts"] == [" ".join(item.words)]
     assert found["gold"] == " ".join(item.tags)
     assert found["prediction"] == " ".join(wrong)
+
+
+def searched(root: Path) -> OutcomeFile:
+    """Three queries: found first, found late, and not found by a search that was cut."""
+    rows = [
+        {
+            "example_id": name, "lang": "de", "cluster": f"mewsli_x:{name}", "direction": "de-all",
+            "ranks": ranks, "relevant": 1, "top_ids": [f"{name}{place}" for place in range(10)],
+        }
+        for name, ranks in (("Q1", [1]), ("Q2", []), ("Q3", [90]))
+    ]  # fmt: skip
+    return OutcomeFile(measure(root, BASE, {"de": rows}, task="mewsli_x"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "chosen"),
+    [
+        ("score>=0", ["Q2", "Q3", "Q1"]),  # the worst first: the one that was not found at all
+        ("rank>10", ["Q3"]),
+        ("rank<=1e0", ["Q1"]),
+        ("top_ids~q25", ["Q2"]),
+        ("example_id!=Q2", ["Q3", "Q1"]),
+        ("score<inf", ["Q2", "Q3", "Q1"]),
+    ],
+)
+def test_a_condition_on_any_column_of_a_cut_search(
+    root: Path, condition: str, chosen: list[str]
+) -> None:
+    nowhere = DataLocation(None, root.parent / "none", offline=True)
+    found, _ = examples(searched(root), nowhere, conditions=[parse_condition(condition)])
+    assert [one["example_id"] for one in found] == chosen
+
+
+@pytest.mark.parametrize(
+    ("condition", "why"),
+    [
+        ("ranks>3", "an example has a list there"),
+        ("top_ids=Q10", "an example has a list there"),
+        ("score>=nan", "'nan' is not a number"),
+        ("rank>abc", "'abc' is not a number"),
+        ("f1<0.5", "unknown column 'f1'"),
+    ],
+)
+def test_a_condition_that_nothing_can_meet(root: Path, condition: str, why: str) -> None:
+    nowhere = DataLocation(None, root.parent / "none", offline=True)
+    with pytest.raises(UsageError, match=re.escape(why)):
+        examples(searched(root), nowhere, conditions=[parse_condition(condition)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.kinds import KINDS
 from harness.results.outcomes import outcome_file
 from tests.metadata import metadata

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis import entries, published
-from harness.cards import languages
-from harness.cards import source_files as official_files
-from harness.cards import task as cards
+from harness.analysis import published, results
+from harness.cards import catalogue, languages, source_files
 from harness.cards.languages import task_root
 
-CACHED = (cards._read_card, cards.read_suites, official_files.read_checksums, entries.board_units)
+CACHED = (
+    catalogue._read_card, catalogue.read_suites, source_files.read_checksums, results.board_units
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def two_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     whole = "languages: [de, es, ru, ar, hi, zh, sw]"
     assert whole in text
     card.write_text(text.replace(whole, "languages: [de, sw]"), encoding="utf-8")
-    for module in (cards, languages, published):
+    for module in (catalogue, languages, published):
         monkeypatch.setattr(module, "task_root", lambda: folder)
     for function in CACHED:
         function.cache_clear()

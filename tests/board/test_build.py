@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
@@ -467,3 +470,26 @@ def test_several_processes_fold_as_one(tmp_path: Path, monkeypatch: pytest.Monke
     several = fold_all(results).folded
     assert [name for _, name in several] == [name for _, name in alone]
     assert all(a.table.equals(b.table) for (a, _), (b, _) in zip(alone, several, strict=True))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from harness.analysis import gather
+
+print("begins")
+gather.FEW, gather.os.cpu_count = 1, lambda: 2
+print(len(gather.fold_all(Path(sys.argv[1])).folded))
+"""
+
+
+def test_a_script_without_a_guard_is_not_run_again_by_the_processes(tmp_path: Path) -> None:
+    """They are spawned, and a spawned process imports the main module of the one it is from."""
+    for number in range(4):
+        rows = {"en": answers("en", [1.0, number / 4])}
+        measure(tmp_path, f"hand/{number}", rows, task="demo_qa", layer=None)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, tmp_path / "script.py", tmp_path / "leaderboard/results"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (ran.returncode, ran.stdout) == (0, "begins\n4\n"), ran.stderr

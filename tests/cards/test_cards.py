@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from harness.cards import catalogue, task
 from harness.cards import source_files as official_files
-from harness.cards import task as cards
-from harness.cards.task import TaskCard, card_names, read_card, read_cards, read_suites
+from harness.cards.catalogue import card_names, read_card, read_cards, read_suites
+from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
 from harness.io.strict_yaml import MAX_BYTES, parse, read_model, validated
 
@@ -92,8 +93,8 @@ def test_reading_one_card_does_not_parse_the_others(monkeypatch: pytest.MonkeyPa
         read.append(path.name)
         return read_model(path, model, name)
 
-    monkeypatch.setattr(cards, "read_model", spy)
-    cards._read_card.cache_clear()
+    monkeypatch.setattr(catalogue, "read_model", spy)
+    catalogue._read_card.cache_clear()
     read_card("xquad")
     assert read == ["xquad.yaml"]
 
@@ -101,7 +102,7 @@ def test_reading_one_card_does_not_parse_the_others(monkeypatch: pytest.MonkeyPa
 def test_a_card_is_read_without_what_takes_long_to_import() -> None:
     heavy = ("pyarrow", "torch", "transformers", "scipy", "pandas")
     code = (
-        "import sys; from harness.cards.task import read_cards; read_cards(); "
+        "import sys; from harness.cards.catalogue import read_cards; read_cards(); "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -214,7 +215,7 @@ def test_the_hash_follows_what_can_change_a_number_and_no_prose() -> None:
 
 def test_the_hash_holds_the_known_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
     before = card_from(CARD).hash
-    monkeypatch.setattr(cards, "read_checksums", lambda: {"little/de.json": "0" * 64})
+    monkeypatch.setattr(task, "read_checksums", lambda: {"little/de.json": "0" * 64})
     assert card_from(CARD).hash != before
 
 
@@ -284,7 +285,7 @@ def test_a_broken_suite_is_refused(
     (tmp_path / "suites.yaml").write_text(text)
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "xquad.yaml").write_text("")
-    monkeypatch.setattr(cards, "task_root", lambda: tmp_path)
+    monkeypatch.setattr(catalogue, "task_root", lambda: tmp_path)
     read_suites.cache_clear()
     try:
         with pytest.raises(DataError, match=message):

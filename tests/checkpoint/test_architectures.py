@@ -15,7 +15,8 @@ from harness.checkpoint.loading import describe, load_encoder
 from harness.checkpoint.ported import PORTED, check_keys
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import RefusedError
-from harness.inference.encoder import Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.probe import ONE_LENGTH
 from harness.inference.protocol import Encoding
 from tests.real_names import ARCHITECTURES, Architecture, build

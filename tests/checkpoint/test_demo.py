@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import harness
-import harness.inference.encoder
+import harness.inference.backbone
 from harness.checkpoint.demo import (
     HIDDEN,
     LAYERS,
@@ -30,8 +30,8 @@ from harness.checkpoint.demo import (
 from harness.checkpoint.loading import describe, load_encoder
 from harness.checkpoint.resolve import resolve
 from harness.evaluation.models import DEMO_MODEL
+from harness.inference.backbone import pad
 from harness.inference.batching import pad_id
-from harness.inference.encoder import pad
 from harness.results.outcomes import OutcomeFile, find, read_meta
 
 
@@ -217,7 +217,7 @@ def test_a_second_run_has_nothing_to_do(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(harness.inference.encoder, "load_encoder", never)
+    monkeypatch.setattr(harness.inference.backbone, "load_encoder", never)
     assert evaluate(cache, out).equals(table)
     assert {file.path: file.path.stat().st_mtime_ns for file in find(out)} == before
 

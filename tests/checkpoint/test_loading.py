@@ -15,14 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import harness.checkpoint.loading
-from harness.checkpoint.loading import (
-    depth,
-    describe,
-    encoder_layers,
-    load_encoder,
-    load_reader,
-    max_positions,
-)
+from harness.checkpoint.layers import depth, encoder_layers, max_positions
+from harness.checkpoint.loading import describe, load_encoder, load_reader
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import IncompleteError, RefusedError
 from tests.checkpoints import KINDS, LAYERS, build, build_adapter, build_sentence_transformer

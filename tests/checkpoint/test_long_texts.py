@@ -14,8 +14,10 @@ from harness.checkpoint import tokenizer as tokenizers
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer, portions
 from harness.errors import DataError
-from harness.inference.encoder import CUT_EARLY, Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import Encoding
+from harness.inference.token_ids import CUT_EARLY
 from harness.inference.windows import WindowShape, cut_questions, make_windows
 from tests.checkpoints import build
 
@@ -45,7 +47,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small bounds, so that small texts are very long."""
     for name, value in (("LONG", 256), ("LONGEST", 2048), ("MARGIN", 64), ("PORTION", 700)):
         monkeypatch.setattr(tokenizers, name, value)
-    monkeypatch.setattr("harness.inference.encoder.LONG", 256)
+    monkeypatch.setattr("harness.inference.token_ids.LONG", 256)
 
 
 def whole(tokenizer: Tokenizer, text: str, length: int, side: Any) -> list[int]:

@@ -162,15 +162,6 @@ def test_similarity(tmp_path: Path, name: str | None, similarity: str) -> None:
         ({"default_prompt_name": {"query": 1}}, "its default prompt"),
         ({"prompts": ["q"]}, "not a mapping"),
         ({"prompts": {"query": 1}}, "not texts"),
-    ],
-)
-def test_general_settings_refused(tmp_path: Path, general: Any, word: str) -> None:
-    assert word in light(tmp_path, general=general).refusal
-
-
-@pytest.mark.parametrize(
-    ("general", "word"),
-    [
         ({"query_length": 32}, "query_length"),
         ({"document_length": 32}, "document_length"),
         ({"fn_name": "PyLate"}, "fn_name"),
@@ -187,7 +178,7 @@ def test_general_settings_refused(tmp_path: Path, general: Any, word: str) -> No
         ({"requirements": ["torch"]}, "requirements"),
     ],
 )
-def test_a_general_key_that_is_not_followed_is_named(
+def test_a_general_setting_that_is_refused_is_named(
     tmp_path: Path, general: Any, word: str
 ) -> None:
     assert word in light(tmp_path, general=general).refusal
@@ -199,6 +190,10 @@ TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 @pytest.mark.parametrize(
     ("sentence", "word"),
     [
+        ({"max_seq_length": 0}, "max_seq_length 0"),
+        ({"max_seq_length": "long"}, "max_seq_length"),
+        ({"transformer_task": "text-generation"}, "text-generation"),
+        ({"modality_config": {"text": {"method": "get_text_features"}}}, "transformer module"),
         ({"query_expansion": {"strategy": "fixed", "length": 32}}, "query_expansion"),
         ({"query_length": 0}, "query_length 0"),
         ({"document_length": "long"}, "document_length 'long'"),
@@ -249,7 +244,7 @@ TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
     ],
     ids=str,
 )
-def test_a_key_of_the_transformer_that_is_not_followed_is_named(
+def test_a_setting_of_the_transformer_that_is_refused_is_named(
     tmp_path: Path, sentence: Any, word: str
 ) -> None:
     assert word in light(tmp_path, sentence=sentence).refusal
@@ -454,19 +449,6 @@ def test_weights_outside_the_folder_are_refused_outright(tmp_path: Path) -> None
 def test_broken_modules_do_not_stop_the_other_protocols(tmp_path: Path, text: str) -> None:
     (tmp_path / "modules.json").write_text(text)
     assert declared(tmp_path).refusal
-
-
-@pytest.mark.parametrize(
-    ("sentence", "word"),
-    [
-        ({"max_seq_length": 0}, "max_seq_length 0"),
-        ({"max_seq_length": "long"}, "max_seq_length"),
-        ({"transformer_task": "text-generation"}, "text-generation"),
-        ({"modality_config": {"text": {"method": "get_text_features"}}}, "transformer module"),
-    ],
-)
-def test_transformer_settings_refused(tmp_path: Path, sentence: Any, word: str) -> None:
-    assert word in light(tmp_path, sentence=sentence).refusal
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.checkpoint.resolve import Base, parse_model, resolve
+from harness.checkpoint.address import parse_model
+from harness.checkpoint.resolve import Base, resolve
 from harness.checkpoint.snapshot import Snapshot
 from harness.errors import (
     DataError,
@@ -34,12 +34,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("bert", tmp_path_factory.mktemp("tiny") / "tiny")
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        yield server
 
 
 def resolving(hub: Hub, home: Path, *calls: dict[str, Any] | str, **env: str) -> list[Any]:

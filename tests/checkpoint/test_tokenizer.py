@@ -19,8 +19,10 @@ from harness.checkpoint.loading import describe, load_encoder, load_reader
 from harness.checkpoint.resolve import resolve
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer, make_tokenizer
 from harness.errors import RefusedError
-from harness.inference.encoder import Backbone, Encoder, tokenize
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import Encoding, Protocol, resolve_encodings
+from harness.inference.token_ids import tokenize
 from harness.inference.windows import WindowShape, make_windows
 from tests.checkpoints import ROBERTA, SENTENCES, build, build_sentence_transformer
 

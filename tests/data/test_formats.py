@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.cards.task import TaskCard, read_card
+from harness.cards.catalogue import read_card
+from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Loaded, Mining, Question, QuestionSet, Retrieval
 from harness.data.formats import READERS, Files, Key, LocalFile, Parsed
 from harness.data.formats.entities import description, marked_mention, mention_queries

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data.examples import Alternatives, Pair, Sentence
 from harness.data.formats import HUB_READERS, READERS
 from harness.data.formats.files import Files, Key, LocalFile

@@ -24,9 +24,10 @@ from typing import Any
 import pytest
 
 from harness.cards import source_files as official_files
-from harness.cards import task as cards
+from harness.cards import task
+from harness.cards.catalogue import read_card
 from harness.cards.source_files import SourceFile
-from harness.cards.task import SplitSource, TaskCard, read_card
+from harness.cards.task import SplitSource, TaskCard
 from harness.data import hub_route as hub
 from harness.data.examples import Loaded, Retrieval
 from harness.data.load import DataLocation, fetch, load, planned_downloads
@@ -196,7 +197,7 @@ def small(name: str, languages: list[str]) -> TaskCard:
 
 @pytest.fixture
 def no_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (cards, __import__("harness.data.layout", fromlist=["layout"])):
+    for module in (task, __import__("harness.data.layout", fromlist=["layout"])):
         monkeypatch.setattr(module, "read_checksums", dict)
 
 
@@ -514,7 +515,7 @@ def test_both_routes_are_named_when_neither_leads_there(
 HUB_SCRIPT = """
 import json, sys, time
 from pathlib import Path
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data.load import DataLocation, load
 from harness.data import official
 from harness.data.layout import Fetched, Key
@@ -551,7 +552,7 @@ def test_one_pinned_snapshot_of_only_what_is_needed(server: Server, tmp_path: Pa
     done = subprocess.run(
         [sys.executable, "-c", HUB_SCRIPT, str(tmp_path / "cache")],
         env={**os.environ, "HF_ENDPOINT": server.url, "HF_HUB_DISABLE_XET": "1"},
-        cwd=Path(cards.__file__).parents[2],
+        cwd=Path(task.__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,

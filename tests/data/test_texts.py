@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data import layout
 from harness.data.examples import Bitext, Mining, Query, Question, QuestionSet, Retrieval
 from harness.data.load import DataLocation, load

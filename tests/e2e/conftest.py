@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
+from tests import forked
 from tests.checkpoints import build
-from tests.hub.server import Hub
+from tests.forked import Fork
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("xlm-roberta", tmp_path_factory.mktemp("tiny") / "tiny")
 
 
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    """A loopback Hub with nothing on it."""
-    with Hub() as server:
-        yield server
-
-
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for all end-to-end tests: the demo checkpoint is built once."""
@@ -69,31 +64,6 @@ def run(cache: Path) -> Run:
     return ran
 
 
-# A command that gets a signal when it has called a function so many times: no test has to be quick
-# enough to send it.
-INTERRUPTED = """
-import os, sys
-from importlib import import_module
-module, name, times, number, *words = sys.argv[1:]
-owner = import_module(module)
-*path, last = name.split(".")
-for part in path:
-    owner = getattr(owner, part)
-left, function = int(times), getattr(owner, last)
-def counted(*args, **kwargs):
-    global left
-    result = function(*args, **kwargs)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), int(number))
-    return result
-setattr(owner, last, counted)
-sys.argv[1:] = words
-from harness.cli import main
-sys.exit(main())
-"""
-
-
 def interrupted(
     function: str, times: int, number: int, *words: object, **environment: str
 ) -> tuple[int, str]:
@@ -101,14 +71,15 @@ def interrupted(
 
     Returns its exit code (minus the signal that ended it) and its stderr.
     """
-    module, _, name = function.partition(":")
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, module, name, str(times), str(number),
-         *(str(word) for word in words)],
-        capture_output=True, text=True, check=False,
-        env=os.environ | {"XHARNESS_DATA": ""} | environment,
-    )  # fmt: skip
-    return done.returncode, done.stderr
+    asked = [function, str(times), str(number), *(str(word) for word in words)]
+    with TemporaryFile() as stderr:
+        fork = Fork(
+            forked.interrupted, asked, os.environ | {"XHARNESS_DATA": ""} | environment,
+            stderr=stderr,
+        )  # fmt: skip
+        code = fork.wait()
+        stderr.seek(0)
+        return code, stderr.read().decode()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.board.build import leaderboard
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.cli import COMMANDS, main
 from tests.metadata import metadata
 from tests.mini_xtreme import run_task

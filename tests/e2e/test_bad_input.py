@@ -25,6 +25,8 @@ BAD = [
     (("--suite", "demo", "--pooling", "men"), 2, "did you mean mean"),
     (("--suite", "demo", "--layer", "99"), 2, "layers 0 (embeddings) to 4"),
     (("--suite", "demo", "--layer", "top"), 2, "a number, auto or all"),
+    (("--suite", "demo", "--layer", "9" * 5_000), 2, "a number, auto or all"),
+    (("--suite", ""), 2, "suite is empty"),
     (("--suite", "demo", "--dtype", "float8"), 2, "float32"),
     (("--suite", "demo", "--device", "cuda:99"), 2, "--device cpu"),
     (("--suite", "demo", "--device", "cpu:foo"), 2, "--device cpu"),
@@ -64,6 +66,14 @@ def one_line(stderr: str) -> bool:
 def test_a_folder_that_is_not_there(run: Run) -> None:
     ran = run("eval", "./no-such-checkpoint")
     assert ran.code == 3
+    assert one_line(ran.stderr)
+
+
+def test_a_board_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    """Nothing to refresh is no error, and a folder with a slip in its name is none either."""
+    ran = run("refresh", "--dry-run", "--root", tmp_path / "bord")
+    assert (ran.code, ran.stdout) == (3, "")
+    assert "--root" in ran.stderr
     assert one_line(ran.stderr)
 
 

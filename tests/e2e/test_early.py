@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import canonical
-from harness.cards.task import card_names, read_card
-from harness.checkpoint.resolve import parse_model
+from harness.checkpoint.address import parse_model
 from harness.errors import (
     HarnessError,
     IncompleteError,
@@ -18,8 +18,9 @@ from harness.errors import (
     UsageError,
 )
 from harness.evaluation import space
+from harness.evaluation.devices import choose_device
 from harness.evaluation.models import plan_models
-from harness.evaluation.options import Options, choose_device, listed, make_request
+from harness.evaluation.options import Options, listed, make_request
 from harness.evaluation.plan import by_task
 from harness.evaluation.smoke import NOTE
 from tests.checkpoints import build

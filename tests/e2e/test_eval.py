@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,8 +15,10 @@ import pytest
 
 import harness
 from harness.results.outcomes import find, read_meta
+from tests import forked
 from tests.checkpoints import build, build_sentence_transformer
 from tests.e2e.conftest import Run, interrupted
+from tests.forked import Fork
 
 DEMO = ("eval", "xharness/demo", "--suite", "demo")
 
@@ -204,38 +208,36 @@ def test_native_follows_the_declaration(run: Run, tmp_path: Path) -> None:
     assert (meta["track"], meta["resolved"]["lengths"]["query"]) == ("native", 24)
 
 
-def test_a_killed_run_is_finished_by_the_next(process, results: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    out, own_cache = tmp_path / "out", tmp_path / "cache"
-    two = ("eval", "xharness/demo", "--task", "demo_bitext", "--task", "demo_passages")
-    command = (*two, "--out", out, "--cache-dir", own_cache)
+def test_a_killed_run_is_finished_by_the_next(run: Run, results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = (
+        *("eval", "xharness/demo", "--task", "demo_bitext", "--task", "demo_passages"),
+        *("--out", out, "--cache-dir", tmp_path / "cache"),
+    )
     code, errors = interrupted(
         "harness.results.outcomes:OutcomeFile.write_part", 3, signal.SIGKILL, *command
     )
     assert code == -signal.SIGKILL, errors
     assert len(list(out.rglob("*.parts/*.parquet"))) == 3
 
-    finished = process(*command)
-    _, errors = finished.communicate()
-    assert finished.returncode == 0, errors
-
-    undisturbed = tmp_path / "undisturbed"
-    whole = process(*two, *("--out", undisturbed, "--cache-dir", tmp_path / "other"))
-    _, errors = whole.communicate()
-    assert whole.returncode == 0, errors
-    assert rows(out) == rows(undisturbed)
+    finished = run(*command)
+    assert finished.code == 0, finished.stderr
+    undisturbed = rows(results)
+    assert rows(out) == {name: undisturbed[name] for name in ("demo_bitext", "demo_passages")}
     for file in find(out):
-        meta, other = file.meta(), read_meta(undisturbed / file.path.relative_to(out))
+        meta, other = file.meta(), read_meta(results / file.path.relative_to(out))
         del meta["timing"], other["timing"]
         assert meta == other
 
 
-def test_two_runs_at_once_on_one_folder(process, results: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    first = process(*DEMO, "--out", tmp_path)
-    second = process(*DEMO, "--out", tmp_path)
-    assert [run.wait() for run in (first, second)] == [0, 0], (
-        first.stderr.read(),
-        second.stderr.read(),
-    )
+def test_two_runs_at_once_on_one_folder(cache: Path, results: Path, tmp_path: Path) -> None:
+    words = [*DEMO, "--out", str(tmp_path)]
+    environment = os.environ | {"XHARNESS_CACHE": str(cache), "XHARNESS_DATA": ""}
+    with TemporaryFile() as said:
+        both = [Fork(forked.command, words, environment, stderr=said) for _ in "12"]
+        codes = [one.wait() for one in both]
+        said.seek(0)
+        assert codes == [0, 0], said.read().decode()
     assert rows(tmp_path) == rows(results)
 
 

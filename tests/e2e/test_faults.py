@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import Process, Run, ended
+from tests.e2e.conftest import Run
 from tests.hub.server import Hub
 
 Fault = Callable[[Hub, str, int], None]
@@ -104,29 +104,25 @@ def test_what_stays_is_one_line_and_leaves_nothing(hub: Hub, tiny: Path, tmp_pat
 
 
 def test_evaluated_and_submitted_through_a_failing_hub(
-    hub: Hub, tiny: Path, process: Process, run: Run, tmp_path: Path
+    hub: Hub, asks_hub: None, tiny: Path, run: Run, tmp_path: Path
 ) -> None:
     commit = hub.add("org/tiny", tiny, card={"license": "mit"})
-    environment = hub.environment(tmp_path / "home")
     out = tmp_path / "out"
     asked = ("eval", "org/tiny", "--suite", "demo", "--task", "demo_bitext", "--out", out)
     hub.fail("/api/models/org/tiny", 429, headers={"Retry-After": "0"})
     hub.cut(f"/resolve/{commit}/", after=30)
     # The branch moves as soon as the first request is answered: the run stays at one commit.
     hub.after_info = lambda: hub.add("org/tiny", {"config.json": b"{}", WEIGHTS: b""})
-    code, stdout, stderr = ended(process(*asked, **environment))
-    assert code == 0, stderr
+    ran = run(*asked)
+    assert ran.code == 0, ran.stderr
     assert len(list((out / "org__tiny" / commit[:12]).glob("*.parquet"))) == 1
     hub.after_info = None
     hub.fail("/api/models/org/tiny", 500, headers={"Retry-After": "0"})
     hub.cut(f"/resolve/{commit}/", times=2)
-    code, stdout, stderr = ended(
-        process("submit", f"org/tiny@{commit}", "--objective", "none", "--root", tmp_path,
-                **environment)
-    )  # fmt: skip
-    assert code == 0, stderr
-    assert stderr == "note: licence from the model card: mit\n"
-    written = Path(stdout.strip()).read_text(encoding="utf-8")
+    ran = run("submit", f"org/tiny@{commit}", "--objective", "none", "--root", tmp_path)
+    assert ran.code == 0, ran.stderr
+    assert ran.stderr == "note: licence from the model card: mit\n"
+    written = Path(ran.stdout.strip()).read_text(encoding="utf-8")
     assert f"revision: {commit}\n" in written
     ran = run("validate", tmp_path / "submissions" / "org__tiny.yaml")
     assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")

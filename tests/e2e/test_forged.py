@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.errors import DataError
 from harness.inference.protocol import signature
 from harness.results import gold
@@ -299,6 +299,7 @@ QA: Mapping[str, tuple[Callable[[Rows, Meta], None], str]] = {
     "cluster changed": (row(cluster="demo:none"), "data"),
     "exact match a half": (row(exact_match=0.5), "exact_match"),
     "exact match 2": (row(exact_match=2.0), "exact_match"),
+    "an exact match with half the words": (row(exact_match=1.0, f1=0.5), "an exact match"),
     "f1 above 1": (row(f1=1.5), "f1"),
     "f1 negative": (row(f1=-0.5), "f1"),
     "f1 no number": (row(f1=float("nan")), "f1"),
@@ -489,7 +490,8 @@ def test_an_answer_has_the_scores_that_the_gold_gives_it(
     assert "answers have the scores that the gold gives them" in honest.stdout
 
     def edit(rows: Rows, meta: Meta) -> None:
-        next(one for one in rows if one["f1"] != value).update(f1=value)
+        wrong = [one for one in rows if not one["exact_match"]]  # else it contradicts itself
+        next(one for one in wrong if one["f1"] != value).update(f1=value)
 
     rewrite(path, edit)
     assert run("leaderboard", "--root", board).code == 0

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Run
-from tests.hub.inprocess import point
 from tests.hub.server import Hub
 
+pytestmark = pytest.mark.usefixtures("asks_hub")
 GH = """#!/bin/sh
 printf '%s\\n' "$@" > "$(dirname "$0")/asked"
 test -z "$REFUSE" || { echo "gh: $REFUSE" >&2; exit 4; }
@@ -21,13 +20,6 @@ echo https://github.test/org/board/pull/7
 """
 SUBMIT = ("submit", "org/tiny", "--objective", "extractive-qa", "--language", "en",
           "--dataset", "SQuAD v1.1")  # fmt: skip
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with Hub() as server:
-        point(monkeypatch, server, tmp_path / "home")
-        yield server
 
 
 def git(root: Path, *words: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.cards.catalogue import read_card
 from harness.cards.languages import task_root
-from harness.cards.task import read_card
 from tests.checkpoints import build_head
 from tests.e2e.conftest import Run
 from tests.e2e.test_bad_input import one_line

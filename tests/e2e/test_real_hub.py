@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from tests.checkpoints import build
 from tests.e2e.conftest import Process, ended
 from tests.hub.server import Hub

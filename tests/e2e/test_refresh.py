@@ -1,20 +1,20 @@
-"""The whole refresh as a process: downloads with a token, evaluates without, board with reasons."""
+"""The whole refresh: downloads with a token, evaluates without, board with reasons."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.checkpoints import build
+from tests.e2e.conftest import Run
+from tests.hub.inprocess import point
 from tests.hub.server import Hub
 from tests.hub.writing import TOKEN
 
-Process = Callable[..., "subprocess.Popen[str]"]
 
-
-def test_refresh(process: Process, tmp_path: Path) -> None:
+def test_refresh(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "submissions").mkdir(parents=True)
     for name in ("good", "pickle"):
@@ -23,13 +23,11 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
     with Hub() as hub:
         commit = hub.add("org/good", build("bert", tmp_path / "tiny"))
         hub.add("org/pickle", {"config.json": b"{}", "pytorch_model.bin": b"x"})
-        running = process(
-            "refresh", "--suite", "demo", "--root", root,
-            **hub.environment(tmp_path / "home"), HF_TOKEN=TOKEN,
-        )  # fmt: skip
-        out, err = running.communicate()
+        point(monkeypatch, hub, tmp_path / "home", TOKEN)
+        ran = run("refresh", "--suite", "demo", "--root", root)
         assert set(hub.tokens) == {TOKEN}  # the worker asked nothing
-    assert running.returncode == 5
+    out, err = ran.stdout, ran.stderr
+    assert ran.code == 5
     assert "pickle: failed: org/pickle@" in out
     assert "good: measured, without demo_qa (does not apply)" in out
     assert err.splitlines()[-1].startswith("error: failed: pickle (pickle: org/pickle@")
@@ -51,9 +49,8 @@ def test_refresh(process: Process, tmp_path: Path) -> None:
     assert TOKEN not in out + err + board
 
 
-def test_strangers_are_not_sent_to_a_cluster(process: Process, tmp_path: Path) -> None:
-    running = process("refresh", "--engine", "ray", "--root", tmp_path)
-    _, err = running.communicate()
-    assert running.returncode == 2
-    assert "processes without secrets" in err
-    assert err.count("\n") == 1
+def test_strangers_are_not_sent_to_a_cluster(run: Run, tmp_path: Path) -> None:
+    ran = run("refresh", "--engine", "ray", "--root", tmp_path)
+    assert ran.code == 2
+    assert "processes without secrets" in ran.stderr
+    assert ran.stderr.count("\n") == 1

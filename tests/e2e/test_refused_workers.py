@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Process, ended
+from tests.e2e.conftest import Run
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,16 @@ def broken(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("options", [(), ("--workers", 2)], ids=["alone", "workers"])
 def test_a_refusal_has_code_4_and_costs_no_other_model(
-    process: Process, tiny: Path, broken: Path, tmp_path: Path, options: tuple[object, ...]
+    run: Run, tiny: Path, broken: Path, tmp_path: Path, options: tuple[object, ...]
 ) -> None:
-    running = process(
+    ran = run(
         "eval", broken, tiny, "--task", "demo_bitext", "--lang", "de", "--out", tmp_path / "out",
         "--device", "cpu", "--format", "json", *options,
     )  # fmt: skip
-    code, out, err = ended(running)
-    assert code == 4, err
-    assert f"error: {broken.name}" in err.splitlines()[-1]
-    assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1
-    assert {row["model"] for row in json.loads(out) if row["value"] is not None} == {tiny.name}
+    assert ran.code == 4, ran.stderr
+    lines = ran.stderr.splitlines()
+    assert f"error: {broken.name}" in lines[-1]
+    assert len([line for line in lines if line.startswith("error: ")]) == 1
+    assert {row["model"] for row in json.loads(ran.stdout) if row["value"] is not None} == {
+        tiny.name
+    }

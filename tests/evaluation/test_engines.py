@@ -17,7 +17,7 @@ import pytest
 
 import harness
 from harness.errors import HarnessError, IncompleteError, UsageError
-from harness.evaluation import engines
+from harness.evaluation import engines, processes
 from harness.evaluation.engines import ENGINES, choose
 from harness.evaluation.pool import ATTEMPTS, Pool, Workers
 from harness.evaluation.processes import _environment, local_workers, threads
@@ -27,6 +27,7 @@ from harness.results.outcomes import OutcomeFile, find
 from tests.checkpoints import build
 from tests.e2e.conftest import interrupted
 from tests.evaluation.fatal import FatalMeasure, with_fatal
+from tests.forked import WORKERS
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
@@ -50,18 +51,23 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local workers are forks, which start at once."""
+    monkeypatch.setattr(processes, "subprocess", WORKERS)
+
+
 @pytest.fixture(params=["workers", "ray"])
 def pooled(request: pytest.FixtureRequest) -> str:
     """What has several workers: local processes, and Ray."""
-    if request.param == "ray":
-        request.getfixturevalue("cluster")
+    request.getfixturevalue("cluster" if request.param == "ray" else request.param)
     return str(request.param)
 
 
 @pytest.fixture(params=["local", "workers", "ray"])
 def engine(request: pytest.FixtureRequest) -> str:
-    if request.param == "ray":
-        request.getfixturevalue("cluster")
+    if request.param != "local":
+        request.getfixturevalue("cluster" if request.param == "ray" else request.param)
     return str(request.param)
 
 
@@ -308,7 +314,7 @@ def test_a_killed_worker_costs_its_shard_alone(
 
 
 def test_a_shard_that_kills_every_worker_fails_alone_and_by_name(
-    reader: Path, expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: None, reader: Path, expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = lose_a_worker(monkeypatch, tmp_path, times=99)
     with pytest.raises(

@@ -1,46 +1,12 @@
-"""The options of `eval`: a device that is there, by a number that it has."""
+"""The options of `eval`: what they take, and what does not go together."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
 import harness
 from harness.errors import UsageError
-from harness.evaluation.options import Options, choose_device, choose_devices, make_request
-
-
-@pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-
-
-@pytest.mark.usefixtures("two_gpus")
-@pytest.mark.parametrize("device", ["cpu", "cpu:0", "cuda", "cuda:0", "cuda:1"])
-def test_a_device_that_is_there(device: str) -> None:
-    assert choose_device(device) == device
-    assert choose_device(None) == "cuda"
-
-
-@pytest.mark.usefixtures("two_gpus")
-@pytest.mark.parametrize(
-    "device",
-    ["cuda:2", "cuda:-1", "cuda:x", "cuda:", "cuda:01", "cuda:1:0", "cuda:²", "cpu:foo", "cpu:1"],
-)
-def test_a_device_by_a_number_that_it_has_not(device: str) -> None:
-    with pytest.raises(UsageError, match=f"device '{device}' is not on this machine") as caught:
-        choose_device(device)
-    assert "\n" not in str(caught.value)
-
-
-def test_no_gpu_and_no_such_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device(None) == "cpu"
-    with pytest.raises(UsageError, match="'cuda' is not on this machine: use --device cpu"):
-        choose_device("cuda")
-    with pytest.raises(UsageError, match="unknown device 'gpu:0'"):
-        choose_device("gpu:0")
+from harness.evaluation.options import Options, make_request
 
 
 @pytest.mark.parametrize("name", ["prompt_query", "prompt_document", "data", "out", "cache_dir"])
@@ -51,28 +17,45 @@ def test_text_that_utf8_cannot_hold(name: str) -> None:
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.usefixtures("two_gpus")
 @pytest.mark.parametrize(
-    ("device", "workers", "chosen"),
+    ("option", "value", "why"),
     [
-        (None, None, ("cuda", ())),
-        ("cuda:1", 1, ("cuda:1", ())),
-        ("cuda:1,cuda:0", None, ("cuda", ("cuda:1", "cuda:0"))),
-        ("all", None, ("cuda", ("cuda:0", "cuda:1"))),
-        ("cpu", 1, ("cpu", ())),
-        ("cpu", 3, ("cpu", ("cpu", "cpu", "cpu"))),
+        ("tasks", 5, "tasks = 5 is of type int: give str or Iterable or None"),
+        ("tasks", ["demo_bitext", 3], "3 is no name: give text"),
+        ("languages", [None], "None is no name"),
+        ("suite", ["demo"], "is of type list: give str or None"),
+        ("split", 1, "give str or None"),
+        ("protocol", None, "is of type NoneType: give str"),
+        ("pooling", 3, "give str or None"),
+        ("layer", None, "give int or str"),
+        ("layer", True, "is of type bool: give int or str"),
+        ("layer", 2.0, "give int or str"),
+        ("prompt_query", 5, "give str or None"),
+        ("dtype", None, "give str"),
+        ("device", 3, "give str or None"),
+        ("workers", True, "give int or None"),
+        ("batch_tokens", "8", "give int or None"),
+        ("limit", True, "give int or None"),
+        ("limit", 2.5, "give int or None"),
+        ("limit", "10", "give int or None"),
+        ("smoke", 1, "give bool"),
+        ("seed", 1.5, "give int"),
+        ("seed", None, "give int"),
+        ("data", 5, "give str or Path or None"),
+        ("out", None, "give str or Path"),
+        ("out", "", "out is empty"),
+        ("offline", "no", "give bool"),
+        ("engine", None, "give str"),
     ],
+    ids=str,
 )
-def test_devices_and_the_processes_that_they_have(
-    device: str | None, workers: int | None, chosen: tuple[str, tuple[str, ...]]
+def test_a_value_of_another_type_is_refused_before_anything_runs(
+    option: str, value: object, why: str
 ) -> None:
-    assert choose_devices(device, workers) == chosen
-
-
-def test_all_devices_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_devices("all", None) == ("cpu", ())
-    assert choose_devices("all", 2) == ("cpu", ("cpu", "cpu"))
+    """Python takes any value; a text as a number ended in a traceback, True as a damaged file."""
+    with pytest.raises(UsageError) as caught:
+        make_request(Options(**{option: value}))
+    assert why in str(caught.value)
 
 
 @pytest.mark.usefixtures("two_gpus")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cards.task import CustomCard, read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
+from harness.cards.task import CustomCard
 from harness.errors import DataError, NotFoundError, UsageError
 from harness.evaluation.request import Selection, choose_cards, split_of
 

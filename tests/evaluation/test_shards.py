@@ -147,7 +147,7 @@ def test_parts_are_of_distinct_token_ids_and_the_driver_reads_no_weight(
     job = replace(one.job, settings=replace(one.job.settings, lengths=short))
     plan = replace(plan, tasks=(replace(task, jobs=(replace(one, job=job),)),))
     with monkeypatch.context() as patched:
-        patched.setattr("harness.inference.encoder.load_encoder", never)
+        patched.setattr("harness.inference.backbone.load_encoder", never)
         (lane,) = lanes(plan, 1, Silent(), [])
         stage = lane.send(None)
     ((setting, shard),) = stage

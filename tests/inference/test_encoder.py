@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,15 +13,18 @@ import numpy as np
 import pytest
 import torch
 
+import harness.inference.backbone
 import harness.inference.encoder
 import harness.inference.vector_store
 from harness.checkpoint.layers import depth, encoder_layers
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import IncompleteError, RefusedError
+from harness.inference.backbone import Backbone, hidden_states, pad
 from harness.inference.batching import pad_id
-from harness.inference.encoder import Backbone, Encoder, hidden_states, pad, tokenize
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import ROLES, Encoding, Pooling, Protocol, Role, resolve_encodings
+from harness.inference.token_ids import tokenize
 from harness.inference.vector_store import Float32
 from tests.checkpoints import KINDS, LAYERS, SENTENCES, build, build_sentence_transformer
 
@@ -84,6 +88,42 @@ def plain_torch(checkpoint: Checkpoint, text: str, *, length: int = 48, layer: i
     with torch.inference_mode():
         output = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
     return output.hidden_states[layer]
+
+
+def with_types(folder: Path, kind: str, before: int, own: int, after: int) -> Path:
+    """A checkpoint whose tokenizer gives these types to the parts of a single text."""
+    build(kind, folder)
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    for part, type_id in zip(
+        content["post_processor"]["single"], (before, own, after), strict=True
+    ):
+        next(iter(part.values()))["type_id"] = type_id
+    path.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "types"),
+    [("bert", (0, 1, 1)), ("bert", (1, 0, 0)), ("electra", (0, 0, 1)), ("xlm-roberta", (0, 0, 0))],
+)
+def test_a_models_token_types_are_those_of_its_tokenizer(
+    tmp_path: Path, kind: str, types: tuple[int, int, int]
+) -> None:
+    """transformers alone, one text at a time; also of texts that are cut."""
+    import transformers
+
+    folder = with_types(tmp_path / "model", kind, *types)
+    made = encoder(resolve(str(folder)), tmp_path / "cache", replace(PLAIN, layer=LAYERS))
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    found = made.encode(TEXTS, role="query")
+    for text, vector in zip(TEXTS, found, strict=True):
+        with torch.inference_mode():
+            inputs = tokenizer(text, truncation=True, max_length=48, return_tensors="pt")
+            mean = model(**inputs).last_hidden_state.mean(1)
+        expected = torch.nn.functional.normalize(mean)[0].numpy()
+        np.testing.assert_allclose(vector, expected, atol=1e-5, rtol=0)
 
 
 # Hidden states
@@ -346,7 +386,8 @@ def test_batches_are_halved_when_memory_runs_out(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return hidden_states(model, inputs, mask, layers)
 
-    monkeypatch.setattr(harness.inference.encoder, "hidden_states", small)
+    for module in (harness.inference.backbone, harness.inference.encoder):
+        monkeypatch.setattr(module, "hidden_states", small)
     got = encoded(checkpoint, tmp_path / "b", TEXTS)
     np.testing.assert_allclose(got, expected, atol=1e-5)
     cramped = encoder(checkpoint, tmp_path / "c")
@@ -379,7 +420,7 @@ def test_a_model_is_not_loaded_when_all_vectors_are_there(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(harness.inference.encoder, "load_encoder", never)
+    monkeypatch.setattr(harness.inference.backbone, "load_encoder", never)
     again = encoded(
         checkpoint,
         tmp_path,

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-import harness.inference.encoder
+import harness.inference.backbone
 import tests.checkpoints as tiny
 from harness.alignment.align import align
 from harness.checkpoint.loading import load_reader
@@ -24,7 +24,8 @@ from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
 from harness.evaluation.reporting import Silent
 from harness.evaluation.run import run
-from harness.inference.encoder import Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.probe import (
     LENGTHS,
     ONE_LENGTH,
@@ -251,7 +252,7 @@ def test_a_run_that_finds_all_vectors_says_the_same_without_the_model(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("the model is loaded")
 
-    monkeypatch.setattr(harness.inference.encoder, "load_encoder", never)
+    monkeypatch.setattr(harness.inference.backbone, "load_encoder", never)
     again = encoder(folder, tmp_path)
     assert (again.encode(texts, role="query") == first).all()
     assert again.remarks == (ONE_LENGTH,)

@@ -10,16 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import (
-    BertConfig,
-    BertForQuestionAnswering,
-    DistilBertConfig,
-    DistilBertForQuestionAnswering,
-    PreTrainedConfig,
-    RobertaConfig,
-    RobertaForQuestionAnswering,
-)
 
 from harness.checkpoint.tokenizer import make_tokenizer
 from harness.errors import IncompleteError, RefusedError, UsageError
@@ -55,7 +47,7 @@ def word_tokenizer(*, pad: str | None = "[PAD]", typed: bool = True, **options: 
 
 def bert(seed: int = 0, **options: Any) -> Any:
     torch.manual_seed(seed)
-    model: Any = BertForQuestionAnswering(BertConfig(**SMALL, **options))
+    model: Any = transformers.BertForQuestionAnswering(transformers.BertConfig(**SMALL, **options))
     return model.eval()
 
 
@@ -85,7 +77,7 @@ class Scripted(torch.nn.Module):
 
     def __init__(self, start: dict[str, float], end: dict[str, float]) -> None:
         super().__init__()
-        self.config = PreTrainedConfig(max_position_embeddings=512)
+        self.config = transformers.PreTrainedConfig(max_position_embeddings=512)
         self.table = torch.zeros(2, 204)
         for side, values in enumerate((start, end)):
             for word, value in values.items():
@@ -206,8 +198,8 @@ def test_left_padding_reads_the_context_first() -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: DistilBertForQuestionAnswering(
-            DistilBertConfig(
+        lambda: transformers.DistilBertForQuestionAnswering(
+            transformers.DistilBertConfig(
                 vocab_size=204,
                 max_position_embeddings=100,
                 dim=16,
@@ -216,8 +208,10 @@ def test_left_padding_reads_the_context_first() -> None:
                 hidden_dim=16,
             )
         ),
-        lambda: RobertaForQuestionAnswering(
-            RobertaConfig(max_position_embeddings=102, type_vocab_size=1, pad_token_id=0, **SMALL)
+        lambda: transformers.RobertaForQuestionAnswering(
+            transformers.RobertaConfig(
+                max_position_embeddings=102, type_vocab_size=1, pad_token_id=0, **SMALL
+            )
         ),
         lambda: bert(max_position_embeddings=100),
     ],
@@ -266,7 +260,7 @@ def test_logits_that_are_not_finite_are_refused(value: float) -> None:
 
 def test_a_model_without_a_span_head_is_refused() -> None:
     class Headless(torch.nn.Module):
-        config = PreTrainedConfig()
+        config = transformers.PreTrainedConfig()
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return SimpleNamespace(last_hidden_state=input_ids)

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer
-from transformers import AutoModel
 
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data.examples import Bitext
-from harness.inference.encoder import CHUNK, Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import Encoding
 from harness.inference.search import distinct_vectors, rank_all
+from harness.inference.token_ids import CHUNK
 from harness.kinds.bitext import KIND
 from harness.kinds.kind import UnitSettings
 from tests.checkpoints import LAYERS, SENTENCES, build
@@ -90,7 +92,7 @@ def token_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[tuple[int, .
 
 def plain_vectors(checkpoint: Checkpoint, ids: Sequence[tuple[int, ...]]) -> Any:
     """float64[n, d]: the mean of hidden_states[2] of each row of ids by itself, normalised."""
-    model = AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()
+    model = transformers.AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()
     vectors = {}
     for row in dict.fromkeys(ids):
         with torch.inference_mode():

@@ -8,29 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import (
-    BertConfig,
-    BertForQuestionAnswering,
-    DistilBertConfig,
-    DistilBertForQuestionAnswering,
-    MPNetConfig,
-    MPNetForQuestionAnswering,
-    RobertaConfig,
-    RobertaForQuestionAnswering,
-    XLNetConfig,
-    XLNetForQuestionAnsweringSimple,
-)
 
 from harness.checkpoint.layers import position_limit
 from harness.checkpoint.tokenizer import make_tokenizer
 from harness.errors import RefusedError
+from harness.inference.sequences import padded
 from harness.inference.windows import (
     Windows,
     WindowShape,
     cut_questions,
     make_windows,
-    padded,
     window_shape,
 )
 
@@ -178,25 +167,25 @@ BERT: dict[str, Any] = {
 
 
 def test_position_limits_of_model_families() -> None:
-    bert = BertConfig(max_position_embeddings=128, **BERT)
-    assert position_limit(BertForQuestionAnswering(bert)) == 128
-    roberta = RobertaConfig(max_position_embeddings=130, pad_token_id=1, **BERT)
-    assert position_limit(RobertaForQuestionAnswering(roberta)) == 128
-    shifted = RobertaConfig(max_position_embeddings=130, pad_token_id=5, **BERT)
-    assert position_limit(RobertaForQuestionAnswering(shifted)) == 124
-    mpnet = MPNetConfig(max_position_embeddings=130, pad_token_id=1, **BERT)
-    assert position_limit(MPNetForQuestionAnswering(mpnet)) == 128
-    distil = DistilBertConfig(
+    bert = transformers.BertConfig(max_position_embeddings=128, **BERT)
+    assert position_limit(transformers.BertForQuestionAnswering(bert)) == 128
+    roberta = transformers.RobertaConfig(max_position_embeddings=130, pad_token_id=1, **BERT)
+    assert position_limit(transformers.RobertaForQuestionAnswering(roberta)) == 128
+    shifted = transformers.RobertaConfig(max_position_embeddings=130, pad_token_id=5, **BERT)
+    assert position_limit(transformers.RobertaForQuestionAnswering(shifted)) == 124
+    mpnet = transformers.MPNetConfig(max_position_embeddings=130, pad_token_id=1, **BERT)
+    assert position_limit(transformers.MPNetForQuestionAnswering(mpnet)) == 128
+    distil = transformers.DistilBertConfig(
         vocab_size=50, max_position_embeddings=90, dim=8, n_heads=2, n_layers=1, hidden_dim=8
     )
-    assert position_limit(DistilBertForQuestionAnswering(distil)) == 90
-    relative = XLNetConfig(vocab_size=50, d_model=8, n_layer=1, n_head=2, d_inner=8)
-    assert position_limit(XLNetForQuestionAnsweringSimple(relative)) is None
+    assert position_limit(transformers.DistilBertForQuestionAnswering(distil)) == 90
+    relative = transformers.XLNetConfig(vocab_size=50, d_model=8, n_layer=1, n_head=2, d_inner=8)
+    assert position_limit(transformers.XLNetForQuestionAnsweringSimple(relative)) is None
 
 
 def test_the_limit_is_what_a_roberta_really_takes() -> None:
-    config = RobertaConfig(max_position_embeddings=20, pad_token_id=1, **BERT)
-    model: Any = RobertaForQuestionAnswering(config)
+    config = transformers.RobertaConfig(max_position_embeddings=20, pad_token_id=1, **BERT)
+    model: Any = transformers.RobertaForQuestionAnswering(config)
     model.eval()
     limit = position_limit(model)
     assert limit == 18

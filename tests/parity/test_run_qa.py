@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -22,16 +23,6 @@ from tokenizers import (
     pre_tokenizers,
     processors,
     trainers,
-)
-from transformers import (
-    BertConfig,
-    BertForQuestionAnswering,
-    ModernBertConfig,
-    ModernBertForQuestionAnswering,
-    PreTrainedConfig,
-    PreTrainedTokenizerFast,
-    XLMRobertaConfig,
-    XLMRobertaForQuestionAnswering,
 )
 
 from harness.inference.reader import Reader, SpanProtocol
@@ -61,7 +52,7 @@ def wrapped(backend: Tokenizer, opening: str, closing: str, middle: str, types: 
         pair=f"{opening} $A {middle} $B{second} {closing}{second}",
         special_tokens=[(token, backend.token_to_id(token)) for token in (opening, closing)],
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         cls_token=opening,
         sep_token=closing,
@@ -128,14 +119,14 @@ SMALL: dict[str, Any] = {
 
 
 def bert(tokenizer: Any) -> Any:
-    return BertForQuestionAnswering(
-        BertConfig(vocab_size=len(tokenizer), max_position_embeddings=512, **SMALL)
+    return transformers.BertForQuestionAnswering(
+        transformers.BertConfig(vocab_size=len(tokenizer), max_position_embeddings=512, **SMALL)
     )
 
 
 def xlm_roberta(tokenizer: Any) -> Any:
-    return XLMRobertaForQuestionAnswering(
-        XLMRobertaConfig(
+    return transformers.XLMRobertaForQuestionAnswering(
+        transformers.XLMRobertaConfig(
             vocab_size=len(tokenizer),
             max_position_embeddings=514,
             type_vocab_size=1,
@@ -146,8 +137,8 @@ def xlm_roberta(tokenizer: Any) -> Any:
 
 
 def modern_bert(tokenizer: Any) -> Any:
-    return ModernBertForQuestionAnswering(
-        ModernBertConfig(
+    return transformers.ModernBertForQuestionAnswering(
+        transformers.ModernBertConfig(
             vocab_size=len(tokenizer),
             max_position_embeddings=512,
             local_attention=32,
@@ -183,7 +174,7 @@ class TableModel(torch.nn.Module):
     They are the same bits in any batch, so spans can be compared exactly.
     """
 
-    config = PreTrainedConfig(max_position_embeddings=512)
+    config = transformers.PreTrainedConfig(max_position_embeddings=512)
 
     def __init__(self, seed: int, decimals: int = 1) -> None:
         super().__init__()

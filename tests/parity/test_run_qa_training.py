@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+import transformers
 
 from harness.cards.training import Recipe
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import resolve
 from harness.training.batches import Steps, TaskData
-from harness.training.curve import Curve
+from harness.training.curve import LossLog
 from harness.training.data.examples import Span
 from harness.training.data.features import Codec, encode
 from harness.training.heads import HeadSpec, make_model
@@ -40,7 +40,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     folder = build(request.param, tmp_path_factory.mktemp("base") / "model", **off)
     found = load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
-    return (*found, AutoTokenizer.from_pretrained(folder))
+    return (*found, transformers.AutoTokenizer.from_pretrained(folder))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_steps_are_those_of_a_plain_loop(loaded: Any, examples: list[Span], tmp_
         own = copy.deepcopy(encoder)
         return make_model(own, [HeadSpec("qa", "span")], {}, pad=codec.pad, seed=3)
 
-    curve = Curve(tmp_path / "loss.tsv")
+    curve = LossLog(tmp_path / "loss.tsv")
     steps = Steps(schedule, {"qa": TaskData("span", features, codec, 0.0)}, seed=3)
     ours = fresh()
     run_steps(ours, steps, Settings(RECIPE, 3, False, "cpu"), tmp_path, curve, Silent())

@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 
 from harness.checkpoint.resolve import resolve
-from harness.inference.encoder import Backbone, Encoder
+from harness.inference.backbone import Backbone
+from harness.inference.encoder import Encoder
 from harness.inference.protocol import ROLES, Protocol, Role, resolve_encodings
 from harness.inference.vector_store import Float32
 from tests.checkpoints import LAYERS, SENTENCES, WIDTH, build_sentence_transformer
-
-library = pytest.importorskip("sentence_transformers")
 
 TEXTS = [*SENTENCES, "a", "Straße ΟΔΟΣ İzmir", "many words " * 60]
 FILES = {
@@ -54,8 +53,14 @@ def ours(folder: Path, role: Role, cache: Path) -> Float32:
     return Encoder(backbone, encodings, cache=cache).encode(TEXTS, role=role)
 
 
+def loaded(folder: Path) -> Any:
+    """The library's model of a folder; a skip where the library is not there."""
+    library = pytest.importorskip("sentence_transformers")
+    return library.SentenceTransformer(str(folder), device="cpu")
+
+
 def theirs(folder: Path, role: Role) -> Float32:
-    model = library.SentenceTransformer(str(folder), device="cpu")
+    model = loaded(folder)
     encode = model.encode_query if role == "query" else model.encode_document
     found = np.concatenate([encode([text]) for text in TEXTS])
     cosine = model.similarity_fn_name == "cosine"
@@ -180,7 +185,7 @@ def test_a_default_prompt_is_that_of_encode(tmp_path: Path) -> None:
     folder = build_sentence_transformer(
         tmp_path / "model", prompts={"all": "x: "}, default_prompt="all"
     )
-    model = library.SentenceTransformer(str(folder), device="cpu")
+    model = loaded(folder)
     expected = np.concatenate([model.encode([text]) for text in TEXTS])
     found = ours(folder, "query", tmp_path / "cache")
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
@@ -199,7 +204,7 @@ def test_a_folder_that_the_library_saved(tmp_path: Path) -> None:
     first = build_sentence_transformer(
         tmp_path / "first", dense=(8,), prompts={"query": "q: ", "document": "d: "}, max_length=14
     )
-    library.SentenceTransformer(str(first), device="cpu").save_pretrained(str(tmp_path / "saved"))
+    loaded(first).save_pretrained(str(tmp_path / "saved"))
     for role in ROLES:
         found = ours(tmp_path / "saved", role, tmp_path / "cache")
         np.testing.assert_allclose(found, theirs(first, role), atol=1e-5, rtol=0)

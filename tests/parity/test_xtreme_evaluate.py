@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data import layout
 from harness.data.load import DataLocation
 from harness.results.export import export

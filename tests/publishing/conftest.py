@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board.build import leaderboard
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.cli import app
 from tests.board.boards import measure, submit
 from tests.hub.inprocess import point
@@ -64,10 +64,9 @@ def _retime(path: Path, timing: dict[str, object]) -> None:
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        server.add(MODEL, {"README.md": CARD, "config.json": b"{}"})
-        yield server
+def hub(hub: Hub) -> Hub:
+    hub.add(MODEL, {"README.md": CARD, "config.json": b"{}"})
+    return hub
 
 
 @pytest.fixture

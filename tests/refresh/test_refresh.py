@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.board.build import leaderboard
-from harness.cards.task import read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.evaluation.options import Options, make_request
@@ -26,7 +26,6 @@ from harness.submissions.attempts import Attempt, read_attempts, write_attempts
 from harness.submissions.submission import read_submissions
 from tests.board.boards import hits, measure
 from tests.checkpoints import build, build_adapter
-from tests.hub.inprocess import point
 from tests.hub.server import Hub
 from tests.hub.writing import TOKEN
 
@@ -46,13 +45,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with Hub() as server:
-        server.add("org/a", tiny)
-        server.add("org/b", tiny)
-        server.add("org/pickle", {"config.json": b"{}", "pytorch_model.bin": b"x"})
-        point(monkeypatch, server, tmp_path / "home")
-        yield server
+def hub(hub: Hub, asks_hub: None, tiny: Path) -> Hub:
+    hub.add("org/a", tiny)
+    hub.add("org/b", tiny)
+    hub.add("org/pickle", {"config.json": b"{}", "pytorch_model.bin": b"x"})
+    return hub
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -37,11 +38,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def results(tmp_path: Path, cache: Path) -> Path:
-    """A board on which the demo's rows of two tasks lie, and nothing says who measured them."""
-    root = tmp_path / "root"
-    (root / "submissions").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    root = tmp_path_factory.mktemp("measured")
+    (root / "submissions").mkdir()
     revision = find_checkpoint("xharness/demo", cache, offline=True).revision
     text = f"model: xharness/demo\nrevision: {revision}\nobjective: none\n"
     (root / "submissions" / "demo.yaml").write_text(text)
@@ -49,7 +49,13 @@ def results(tmp_path: Path, cache: Path) -> Path:
     out = root / "leaderboard" / "results"
     done = command("eval", "xharness/demo", *words, "--out", out, "--cache-dir", cache, "-q")
     assert done.exit_code == 0, done.output
-    return out
+    return root
+
+
+@pytest.fixture
+def results(measured: Path, tmp_path: Path) -> Path:
+    """A board on which the demo's rows of two tasks lie, and nothing says who measured them."""
+    return shutil.copytree(measured, tmp_path / "root") / "leaderboard" / "results"
 
 
 class Worker:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.errors import DataError, IncompleteError, NotFoundError
 from harness.results.outcomes import OutcomeFile, find, outcome_file, read_meta
 from tests.metadata import metadata

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.data import layout
 from harness.data.load import DataLocation
 from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError
@@ -240,6 +240,7 @@ def test_tatoeba_lines_are_in_the_sorted_order(tmp_path: Path, data: Path) -> No
         ("", "0 lines, expected 12"),
         ("0\n" * 11 + "0\t1\n", "test-de.tsv:12: '0\\t1' is not a line number"),
         ("0.5\n" * 12, "test-de.tsv:1: '0.5' is not a line number"),
+        ("9" * 5_000 + "\n" + "0\n" * 11, "test-de.tsv:1: '9999"),
     ],
 )
 def test_tatoeba_files_that_are_none(tmp_path: Path, data: Path, text: str, said: str) -> None:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from harness.cards.task import TaskCard, read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites
+from harness.cards.task import TaskCard
 from harness.errors import DataError, NotFoundError
 from harness.kinds.kind import Score
 from harness.kinds.retrieval import SCHEMA as RETRIEVAL

@@ -6,7 +6,7 @@ from math import inf, sqrt
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+import scipy
 
 from harness.errors import UsageError
 from harness.statistics.power import detectable
@@ -27,7 +27,7 @@ def test_two_arms_of_seeds(seeds: int, deviations: float) -> None:
 def test_simulated() -> None:
     rng = np.random.default_rng(3)
     a = rng.normal(detectable(sqrt(2 / 5), 8), size=(4000, 5))
-    p = ttest_ind(a, rng.normal(size=(4000, 5)), axis=1).pvalue
+    p = scipy.stats.ttest_ind(a, rng.normal(size=(4000, 5)), axis=1).pvalue
     assert float((p < 0.05).mean()) == pytest.approx(0.8, abs=0.025)
 
 

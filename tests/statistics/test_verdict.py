@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import t
+import scipy
 
 from harness.statistics.contrast import Estimate
 from harness.statistics.hierarchy import Replicate, Side, hierarchical, mean_interval
@@ -127,6 +127,6 @@ def test_the_interval_of_a_mean_over_seeds() -> None:
     scores, item = [0.2, 0.3, 0.4], 0.0004
     seeds = 0.01 / 3  # s² = .01
     df = (item + seeds) ** 2 / (item**2 / 9 + seeds**2 / 2)
-    reach = t.ppf(0.975, df) * (item + seeds) ** 0.5
+    reach = scipy.stats.t.ppf(0.975, df) * (item + seeds) ** 0.5
     assert mean_interval(scores, item, 10) == pytest.approx((0.3 - reach, 0.3 + reach))
     assert mean_interval([0.3, 0.3], 0.0, 10) == (0.3, 0.3)

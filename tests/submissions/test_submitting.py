@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from harness.submissions.submission import Submission, read_submissions
 from harness.submissions.submission_yaml import as_yaml
 from harness.submissions.submitting import SubmitterClaims, propose, write
 from tests.checkpoints import build, build_adapter, build_sentence_transformer
-from tests.hub.inprocess import point
 from tests.hub.pulls import Pull
 from tests.hub.server import Hub
 
@@ -31,25 +29,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("xlm-roberta", tmp_path_factory.mktemp("tiny") / "tiny", qa_head=True)
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Hub]:
-    with Hub() as server:
-        yield server
-
-
-@pytest.fixture
-def hub(served: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
-    served.repositories.clear()
-    served.requests.clear()
-    served.failures.clear()
-    served.pulls.clear()
-    served.renamed.clear()
-    served.after_info = None
-    served.sent = 0
-    served.ranges = True
-    point(monkeypatch, served, tmp_path / "home")
+@pytest.fixture(autouse=True)
+def no_waiting(asks_hub: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    return served
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

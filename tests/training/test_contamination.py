@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from harness.cards.training import read_intermediate
 from harness.data import layout
 from harness.data.examples import Bitext, Mining, Query, Question, QuestionSet, Retrieval

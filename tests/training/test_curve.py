@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.training.curve import Curve, smoothed, svg
+from harness.training.curve import LossLog, smoothed, svg
 
 
 def test_a_resumed_run_drops_what_it_does_again(tmp_path: Path) -> None:
-    curve = Curve(tmp_path / "loss.tsv")
+    curve = LossLog(tmp_path / "loss.tsv")
     curve.go_on_from(0)
     for step in (1, 2, 3):
         curve.add(step, "a", 1.0 / step, 0.1)

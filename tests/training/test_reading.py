@@ -209,10 +209,11 @@ def test_choices_from_nested_json(tmp_path: Path) -> None:
     }
     write(tmp_path / "commonsense_qa/train_rand_split.jsonl", json.dumps(record) + "\n")
     assert found(one, tmp_path) == [Choice("rows:0", "en", "Where?", ("here", "there"), 1)]
-    record["answerKey"] = "E"
-    write(tmp_path / "commonsense_qa/train_rand_split.jsonl", json.dumps(record) + "\n")
-    with pytest.raises(DataError, match="label 'E' is none of its 2 choices"):
-        found(one, tmp_path)
+    for label in ("E", "2", "-1", "9" * 5_000):
+        record["answerKey"] = label
+        write(tmp_path / "commonsense_qa/train_rand_split.jsonl", json.dumps(record) + "\n")
+        with pytest.raises(DataError, match=f"label '{label[:40]}' is none of its 2 choices"):
+            found(one, tmp_path)
 
 
 def test_parallel_rows_become_pairs_each_text_once(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from harness.cards.catalogue import read_card
 from harness.cards.target_recipes import read_target_recipes, recipe_beside, recipe_of
-from harness.cards.task import read_card
 from harness.cards.training import Recipe
 from harness.checkpoint.resolve import resolve
 from harness.data.load import DataLocation

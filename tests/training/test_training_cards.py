@@ -19,8 +19,8 @@ from harness.cards.training import (
     read_intermediate_suites,
 )
 from harness.errors import DataError, NotFoundError, UsageError
+from harness.training.config import TrainingConfig, resolved_settings
 from harness.training.data.examples import TrainingSet
-from harness.training.order import Order, decided
 from tests.training.cards import CARD, card, source
 
 
@@ -151,10 +151,12 @@ def test_columns_of_the_hubs_files_are_settings_where_they_were_read(tmp_path: P
     rows["splits"]["train"]["hub"] = hub
     one = card(source=rows)
     base: Any = SimpleNamespace(id="base", revision="r")
-    order = Order(base=base, cards=[one], recipes={"own": one.recipe}, out=tmp_path)
+    config = TrainingConfig(base=base, cards=[one], recipes={"own": one.recipe}, out=tmp_path)
 
     def settings(route: str) -> dict[str, Any]:
-        found: dict[str, Any] = decided(order, {"own": TrainingSet([], (), route, {})})["tasks"]
+        found: dict[str, Any] = resolved_settings(config, {"own": TrainingSet([], (), route, {})})[
+            "tasks"
+        ]
         return found["own"]
 
     assert settings("hub")["columns"] == {"rows": columns}

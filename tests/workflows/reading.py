@@ -68,15 +68,22 @@ def _ignored(folder: str, names: list[str]) -> set[str]:
     return IGNORED(folder, names) | rows
 
 
-def published(where: Path) -> tuple[Path, Path]:
-    """The checkout as one commit on main: (a bare repository, a clone of it)."""
-    work, bare = where / "work", where / "origin.git"
+def commit_all(where: Path) -> Path:
+    """The checkout as one commit on main, in a bare repository of its own."""
+    work, bare = where / "all", where / "all.git"
     shutil.copytree(ROOT, work, ignore=_ignored, symlinks=True)
     git(where, "init", "--quiet", "--initial-branch=main", str(work))
     git(work, "add", "--all")
     git(work, "commit", "--quiet", "--message", "all")
     git(where, "clone", "--quiet", "--bare", str(work), str(bare))
-    git(work, "remote", "add", "origin", str(bare))
+    return bare
+
+
+def published(where: Path, checkout: Path) -> tuple[Path, Path]:
+    """What ``commit_all`` has made, for one test: (a bare repository, a clone of it)."""
+    work, bare = where / "work", where / "origin.git"
+    git(where, "clone", "--quiet", "--bare", str(checkout), str(bare))
+    git(where, "clone", "--quiet", str(bare), str(work))
     return bare, work
 
 

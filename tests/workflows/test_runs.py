@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cards.task import read_card
+from harness.cards.catalogue import read_card
 from tests.metadata import metadata
 from tests.mini_xtreme import run_task
 from tests.workflows.reading import ROOT, Step, bash, git, published, steps
@@ -54,9 +54,9 @@ PLAYED = {
 class Runner:
     """One job's machine: a clone, and a PATH with the stand-ins first."""
 
-    def __init__(self, where: Path) -> None:
+    def __init__(self, where: Path, checkout: Path) -> None:
         self.where = where
-        self.origin, self.work = published(where)
+        self.origin, self.work = published(where, checkout)
         self.log = where / "log"
         self.log.touch()
         bin = where / "bin"
@@ -98,8 +98,8 @@ class Runner:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Runner:
-    return Runner(tmp_path)
+def runner(tmp_path: Path, checkout: Path) -> Runner:
+    return Runner(tmp_path, checkout)
 
 
 @pytest.mark.parametrize("job", ["check", "test", "slow"])

@@ -15,8 +15,8 @@ from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import DataError, RefusedError
 from harness.inference.batching import pad_id
 from harness.inference.pieces import make_pieces
-from harness.inference.reader import takes_token_types
 from harness.inference.sequences import TEXTS_PER_CALL, Sequences, encoded, flat
+from harness.inference.token_types import takes_token_types
 from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
 from harness.training.data.examples import Choice, Classified, Example, Matched, Span, Tagged, Text
 
@@ -103,7 +103,7 @@ def span_features(examples: Sequence[Span], codec: Codec) -> Features:
     windows = make_windows(codec.tokenizer, pairs, shape)
     starts, ends = answer_tokens(windows, examples, codec.tokenizer)
     return Features(
-        (Sequences(windows.tokens, windows.types, windows.begin),),
+        (windows,),
         {"start_positions": starts, "end_positions": ends},
         windows.pair,
     )

@@ -119,9 +119,10 @@ def _label(card: IntermediateCard, value: str, labels: Sequence[str], place: str
 
 def _position(card: IntermediateCard, value: str, choices: Sequence[str], place: str) -> int:
     text = card.label_names.get(value, value)
-    if not text.isdecimal() or not 0 <= int(text) < len(choices):
+    numbers = [str(number) for number in range(len(choices))]
+    if text not in numbers:
         raise DataError(f"{place}: label {value[:40]!r} is none of its {len(choices)} choices")
-    return int(text)
+    return numbers.index(text)
 
 
 def read_parallel_records(

@@ -1,4 +1,4 @@
-"""What is to be trained, and everything that decides its weights."""
+"""The configuration of a training, and everything in it that decides the weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be trained. ``recipes``: task → its recipe with what was overridden.
+class TrainingConfig:
+    """What a training is configured to do. ``recipes``: task → its recipe with the overrides.
 
-    ``keep_head``: the head that the base brings goes on, in place of a fresh one. ``dev``: what the
-    step that is kept is chosen on, in place of the last one.
+    ``keep_head``: training continues with the base's own head, not a fresh one. ``dev``: the data
+    on which the step to keep is chosen; without it, the last step is kept.
     """
 
     base: Checkpoint
@@ -71,7 +71,7 @@ def recipes(
     return found
 
 
-def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
+def resolved_settings(config: TrainingConfig, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
     """Everything that decides the weights; the same settings are the same training.
 
     Beside ``tasks``, which has every recipe, stands that of the first task: its optimiser's part
@@ -80,27 +80,27 @@ def decided(order: Order, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
     tasks = {
         card.name: {
             "card": card.hash,
-            "recipe": order.recipes[card.name].model_dump(),
+            "recipe": config.recipes[card.name].model_dump(),
             "files": dict(sets[card.name].files),
             "examples": len(sets[card.name].examples),
             **_hub_columns(card, sets[card.name]),
         }
-        for card in order.cards
+        for card in config.cards
     }
-    lora = order.lora
+    lora = config.lora
     return {
-        "base": f"{order.base.id}@{order.base.revision}",
-        "intermediate": [card.name for card in order.cards],
-        "seed": order.seed,
-        "dtype": order.dtype,
-        "device": order.device.partition(":")[0],
+        "base": f"{config.base.id}@{config.base.revision}",
+        "intermediate": [card.name for card in config.cards],
+        "seed": config.seed,
+        "dtype": config.dtype,
+        "device": config.device.partition(":")[0],
         "processes": process()[1],
         "lora": None if lora is None else lora.model_dump(mode="json"),
-        "max_examples": order.max_examples,
-        "max_steps": order.max_steps,
-        **({"keep_head": True} if order.keep_head else {}),
-        **({"select": order.dev.settings} if order.dev else {}),
-        **order.recipes[order.cards[0].name].model_dump(),
+        "max_examples": config.max_examples,
+        "max_steps": config.max_steps,
+        **({"keep_head": True} if config.keep_head else {}),
+        **({"select": config.dev.settings} if config.dev else {}),
+        **config.recipes[config.cards[0].name].model_dump(),
         "tasks": tasks,
     }
 

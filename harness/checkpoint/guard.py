@@ -1,0 +1,77 @@
+"""While libraries work on a checkpoint's files: errors become refusals, and nothing is printed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError, IncompleteError, RefusedError, is_out_of_memory, one_line
+
+if TYPE_CHECKING:
+    from harness.checkpoint.resolve import Checkpoint
+
+PANIC = "PanicException"
+
+
+@contextmanager
+def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Iterator[None]:
+    """Whatever the libraries raise over these files, in one line: a refusal, where it is of them.
+
+    What this machine lacks says nothing about the checkpoint, and is incomplete. ``failing``: what
+    the checkpoint then does.
+    """
+    try:
+        yield
+    except HarnessError as error:
+        if str(error).startswith(checkpoint.label):
+            raise
+        raise type(error)(f"{checkpoint.label}: {error}") from error
+    except BaseException as error:
+        # A panic of a library in Rust is no Exception; all others of that kind end the command.
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
+        reason = one_line(error, 200) or type(error).__name__
+        if is_out_of_memory(error):
+            raise IncompleteError(f"no memory: {checkpoint.label} {failing}: {reason}") from error
+        if _of_the_machine(error):
+            raise IncompleteError(
+                f"{checkpoint.label} {failing} on this machine: {reason}"
+            ) from error
+        raise RefusedError(f"{checkpoint.label} {failing}: {reason}") from error
+
+
+def _of_the_machine(error: BaseException) -> bool:
+    # transformers raises a bare OSError over a file that says something wrong; the system's have
+    # a number, and of these a file that is not there is the checkpoint's.
+    if isinstance(error, OSError):
+        return error.errno is not None and not isinstance(error, FileNotFoundError)
+    return isinstance(error, ImportError)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, no load report, no conversion request; the random state stays."""
+    before = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    try:
+        import torch
+        from transformers.utils import logging as reports
+
+        verbosity, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+        reports.set_verbosity(logging.CRITICAL)
+        reports.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            with torch.random.fork_rng(devices=[]):
+                yield
+        finally:
+            reports.set_verbosity(verbosity)
+            if bars:
+                reports.enable_progress_bar()  # type: ignore[no-untyped-call]
+    finally:
+        if before is None:
+            del os.environ["DISABLE_SAFETENSORS_CONVERSION"]
+        else:
+            os.environ["DISABLE_SAFETENSORS_CONVERSION"] = before
