@@ -5,7 +5,7 @@ PYTHON ?= python3
 MODEL ?= xharness/demo
 SUITE ?= $(if $(filter xharness/demo,$(MODEL)),demo,xtreme-r)
 
-.PHONY: install install-validate install-validate-rows eval demo refresh board-check site test test-slow fuzz chaos bench bench-peers bench-check online-check study house lint types wheel-check clean
+.PHONY: install install-validate install-validate-rows eval demo refresh board-check site test test-shuffled test-slow coverage fuzz chaos bench bench-peers bench-check online-check study house lint types wheel-check clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,18 @@ site: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# In random order; the seed is in the first lines, and SEED=… gives that order again.
+test-shuffled: install
+	$(BIN)/python -m pytest -n 2 $(ARGS) --shuffle $(SEED)
+
+# Lines of harness/ that the tests run, in processes that they start too: at least 92 %. The package
+# `coverage` is in no lock: `pip install coverage` in the environment before. ROOM=tests/kinds
+# measures one room's tests, without the bound.
+coverage: install
+	$(BIN)/python -m coverage run -m pytest $(ROOM) $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report $(if $(ROOM),,--fail-under=92)
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)

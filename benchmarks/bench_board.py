@@ -5,7 +5,8 @@
 A board of 500 checkpoints with 100,000 rows each, in their real shape: Tatoeba in XTREME-R's 41
 languages (both directions), LAReQA, and Mewsli-X, frozen. The outcomes take 1 GB of disk. Then one
 contrast with 10,000 resamples, nothing kept: 41 languages of 1,000 examples over 28,000 clusters
-(as Tatoeba), and 12 languages over 240 clusters (as XQuAD).
+(as Tatoeba), and 12 languages over 240 clusters (as XQuAD). Between them, what `xharness show`
+takes of memory on one file of 0.4 and of 4.5 million rows.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ CHECKPOINTS, BASES = 500, 5  # every other checkpoint goes back to one of the ba
 TASKS = ("tatoeba", "lareqa", "mewsli_x")
 SHAPES = {(240, 12, 240): 0.3, (28_000, 41, 1_000): 4.0}  # of contrasts: seconds at most
 MOST_MIB = 500.0  # by the larger one
+LARGER, SHOWN_MIB = (6, 62), 1_024.0  # times Tatoeba's examples, and what showing them may take
 BLOCK = 250  # resamples that the plain bootstrap holds at a time
 Unit = tuple[str, pa.Table, int]
 
@@ -96,17 +98,20 @@ def write_outcomes(root: Path, checkpoints: int, first: int = 0) -> int:
     return sum(len(table) for of_task in shared.values() for _, table, _ in of_task)
 
 
-def units(task: str) -> Iterator[Unit]:
-    """(unit, rows without ranks, relevant) of a task: what all checkpoints have in common."""
+def units(task: str, times: int = 1) -> Iterator[Unit]:
+    """(unit, rows without ranks, relevant) of a task: what all checkpoints have in common.
+
+    ``times``: as many examples as the task has.
+    """
     from harness.analysis.results import board_units
     from harness.cards.catalogue import read_card
 
     card, rng = read_card(task), np.random.default_rng(0)
     for unit in board_units(task, tuple(card.languages)):
-        size = card.counts["test"][unit]
+        size = card.counts["test"][unit] * times
         directions = [f"en-{unit}", f"{unit}-en"] if card.kind == "bitext" else [f"{unit}-all"]
         clusters = {  # about a third of Tatoeba's English sentences are in several languages
-            "tatoeba": rng.choice(45_000, size, replace=False),
+            "tatoeba": rng.choice(45_000 * times, size, replace=False),
             "lareqa": np.arange(size) // 5,
             "mewsli_x": rng.integers(0, 9_000, size),
         }[task]
@@ -130,13 +135,8 @@ def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str,
     names = [unit for unit, _, _ in of_task]
     notes = ["synthetic"]  # otherwise the rows would have to be those of the official examples
     meta = metadata(card, names, model=model, revision=revision, notes=notes)
-    path = outcome_file(
-        root / "leaderboard/results",
-        model.replace("/", "__"),
-        revision[:12],
-        task,
-        meta["signature"],
-    ).path
+    folder, slug = root / "leaderboard/results", model.replace("/", "__")
+    path = outcome_file(folder, slug, revision[:12], task, meta["signature"]).path
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = SCHEMA.with_metadata({KEY: json.dumps(meta).encode()})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -173,13 +173,28 @@ def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str,
 
 def read_all(root: Path) -> None:
     """Read every row of every file, one process a core: nobody can fold with less."""
-    files = sorted((root / "leaderboard/results").rglob("*.parquet"))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(_read, files, chunksize=4))
+        list(pool.map(_read, sorted(root.rglob("*.parquet")), chunksize=4))
 
 
 def _read(path: Path) -> int:
     return int(pq.read_table(path, use_threads=False).num_rows)
+
+
+def shown(given: Namespace) -> Iterator[Row]:
+    """The memory of `xharness show` on one file, where nothing is kept from before."""
+    for times in (1,) if given.small else LARGER:
+        with tempfile.TemporaryDirectory(prefix="bench_show") as work:
+            made = list(units("tatoeba", times))
+            write(Path(work), "tatoeba", made, "org/model", "0" * 40, np.random.default_rng(0))
+            sizes = [len(table) for _, table, _ in made]
+            words = ("-m", "harness", "show", work, "--cache-dir", f"{work}/cache")
+            peak = paired.command([sys.executable, *words]).peak / (1 << 20)
+        yield Row(
+            f"show of one file of {sum(sizes):,} rows, memory", "a whole process", "",
+            "MiB, at most the target", (peak,), target=SHOWN_MIB,
+            note=f"{max(sizes):,} rows of the largest language. One run.",
+        )  # fmt: skip
 
 
 def contrasts(given: Namespace) -> Iterator[Row]:
@@ -213,14 +228,10 @@ def synthetic(clusters: int, langs: int, per_language: int) -> Any:
     for lang in range(langs):
         counts[rng.choice(clusters, per_language, replace=False), lang] = 1
     return Paired(
-        task="synthetic",
-        metric="recall@10",
-        langs=tuple(f"l{lang}" for lang in range(langs)),
-        left_out=(),
-        clusters=np.array([f"x:{cluster:06d}" for cluster in range(clusters)]),
-        sums=counts * rng.integers(-1, 2, size=counts.shape),
-        counts=counts,
-    )
+        task="synthetic", metric="recall@10", langs=tuple(f"l{lang}" for lang in range(langs)),
+        left_out=(), clusters=np.array([f"x:{cluster:06d}" for cluster in range(clusters)]),
+        sums=counts * rng.integers(-1, 2, size=counts.shape), counts=counts,
+    )  # fmt: skip
 
 
 def contrast(data: Any) -> Any:
@@ -260,7 +271,7 @@ BENCHMARK = paired.Benchmark(
     "python benchmarks/bench_board.py",
     ("numpy", "pyarrow", "scipy"),
     ("harness/analysis", "harness/board", "harness/statistics", "harness/results"),
-    {"board": board, "contrasts": contrasts},
+    {"board": board, "shown": shown, "contrasts": contrasts},
 )
 
 if __name__ == "__main__":

@@ -105,12 +105,9 @@ def random_bert(folder: Path, width: int = 384, layers: int = 6, heads: int = 12
         tokenizer_object=tokenizer, model_max_length=512, **special
     ).save_pretrained(folder)
     config = BertConfig(
-        vocab_size=len(names),
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * width,
-    )
+        vocab_size=len(names), hidden_size=width, num_hidden_layers=layers,
+        num_attention_heads=heads, intermediate_size=4 * width,
+    )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return folder
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -22,7 +24,10 @@ from harness.commands import (
     training,
     viewing,
 )
+from harness.commands.outputs import echo
 from harness.commands.parsing import Command
+
+ESCAPED = "xharness"  # how streams write what their encoding lacks
 
 app = typer.Typer(
     name="xharness",
@@ -83,7 +88,7 @@ def _version(value: bool) -> None:
     if value:
         from harness.version import __version__
 
-        typer.echo(f"xharness {__version__}")
+        echo(f"xharness {__version__}")
         raise typer.Exit
 
 
@@ -97,13 +102,21 @@ def root(
     """xharness."""
 
 
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Signs that a stream of ASCII does not have, as JSON escapes them: JSON stays what it is."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
 def main() -> None:
     """The console script. A usage error is one line too, not typer's box."""
     if sys.stdout is None:  # closed by the caller: nobody is there to read
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):  # one of ASCII shows another sign as its escape
+    codecs.register_error(ESCAPED, _escaped)
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=ESCAPED)
     try:
         code = app(standalone_mode=False)
     except Exception as error:
@@ -112,11 +125,11 @@ def main() -> None:
         if message is None:
             raise
         if type(error).__name__ == "NoArgsIsHelpError":
-            typer.echo(message(), err=True)
+            echo(message(), err=True)
         else:
             context = getattr(error, "ctx", None)
             where = context.command_path if context is not None else "xharness"
             text = " ".join(message().split()).rstrip(".")
-            typer.echo(f"error: {text}; see `{where} --help`", err=True)
+            echo(f"error: {text}; see `{where} --help`", err=True)
         code = getattr(error, "exit_code", 2)
     sys.exit(code if isinstance(code, int) else 0)

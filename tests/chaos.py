@@ -164,8 +164,10 @@ def files(*patterns: str) -> Callable[[Path], Found]:
     return found
 
 
-def disturbed(case: Case, folder: Path, at: int, then: Any = die) -> str:
-    """Disturb a command at a moment, run it again; what differs from an undisturbed one, in words.
+def disturbed(case: Case, folder: Path, at: int, then: Any = die) -> bool:
+    """Disturb a command at a moment and run it again.
+
+    False where the command ended before the moment came: threads and caches decide some events.
 
     Raises:
         AssertionError: it ended in a traceback, or the second run failed.
@@ -174,12 +176,20 @@ def disturbed(case: Case, folder: Path, at: int, then: Any = die) -> str:
     code = ended(start(case, folder, at, then))
     said = folder.with_suffix(".log").read_text()
     assert "Traceback" not in said, f"{case.name} at {at}: {said}"
+    if code != -signal.SIGKILL and events(folder) < at:
+        assert code == 0, f"{case.name} before {at}: code {code}, {said[-300:]}"
+        return False
     expected = (-signal.SIGKILL,) if then is die else (0, 5)
     assert code in expected, f"{case.name} at {at}: code {code}, {said[-300:]}"
     code = ended(start(case, folder))
     said = folder.with_suffix(".log").read_text()
     assert code == 0, f"{case.name} again after {at}: code {code}, {said[-300:]}"
-    return said
+    return True
+
+
+def events(folder: Path) -> int:
+    """How many events the last command had that was not killed."""
+    return int(folder.with_suffix(".events").read_text())
 
 
 def undisturbed(case: Case, folder: Path) -> tuple[Found, int]:
@@ -187,7 +197,7 @@ def undisturbed(case: Case, folder: Path) -> tuple[Found, int]:
     case.fresh(folder)
     code = ended(start(case, folder))
     assert code == 0, folder.with_suffix(".log").read_text()
-    return case.found(folder), int(folder.with_suffix(".events").read_text())
+    return case.found(folder), events(folder)
 
 
 def together(case: Case, folder: Path) -> None:
@@ -307,17 +317,21 @@ def run(kills: int, disks: int, writers: int, names: Sequence[str]) -> Iterator[
         folder = Path(home) / "work"
         for case in (one for one in commands if not names or one.name in names):
             rng = random.Random(f"{SEED} {case.name}")
-            whole, events = undisturbed(case, folder)
+            whole, most = undisturbed(case, folder)
             assert whole, f"{case.name} leaves nothing"
             for then, times in ((die, kills), (full, disks)):
-                for at in (rng.randint(1, events) for _ in range(times)):
-                    disturbed(case, folder, at, then)
+                for number in range(1, times + 1):
+                    at = rng.randint(1, most)
+                    while not disturbed(case, folder, at, then):  # it counts when it was disturbed
+                        at = rng.randint(1, at - 1)
                     assert case.found(folder) == whole, f"{case.name}, {then.__name__} at {at}"
+                    done = f"{case.name}: {then.__name__} {number} of {times}, at {at} of {most}"
+                    print(done, file=sys.stderr, flush=True)
             pairs = writers if case.name in ("eval", "leaderboard") else 0
             for _ in range(pairs):
                 together(case, folder)
                 assert case.found(folder) == whole, f"two of {case.name}"
-            tried = f"{kills} kills, {disks} full disks at {events} moments"
+            tried = f"{kills} kills, {disks} full disks at {most} moments"
             yield f"{case.name}: {tried}, {pairs} pairs of writers: equal"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,26 @@ ROOT = Path(__file__).resolve().parent.parent
 # A machine under load is no failure: the first example of a test may import scipy.
 settings.register_profile("xharness", deadline=None)
 settings.load_profile("xharness")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--shuffle [SEED]``: files in random order, and the tests of each."""
+    parser.addoption("--shuffle", nargs="?", type=int, const=random.randrange(1 << 20))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The seed, to run the same order again."""
+    seed = config.getoption("shuffle")
+    return "" if seed is None else f"--shuffle={seed}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """No test may need another one before it. What a file sets up is set up once all the same."""
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        order = random.Random(seed)
+        place = {path: order.random() for path in sorted({item.path for item in items})}
+        items.sort(key=lambda item: (place[item.path], order.random()))
 
 
 @pytest.fixture(scope="session", autouse=True)

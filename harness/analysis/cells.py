@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from harness.analysis.draws import cluster_keys, cluster_sums, replicates
+from harness.analysis.draws import SMALL, cluster_keys, cluster_sums, replicates
 from harness.cards.task import TaskCard
 from harness.kinds import KINDS
-from harness.kinds.columns import codes, dictionary
+from harness.kinds.columns import codes, dictionary, values
 from harness.kinds.kind import Measured, Score, of_split
 from harness.metrics.per_example import Floats
 
@@ -94,9 +94,9 @@ def _parts(one: Measured, keys: Keys) -> Parts:
     """
     each, own = one.examples, keys[one.rows]
     if each.is_mean:
-        sums, distinct = cluster_sums(each.numerator[None], own)
+        sums, distinct = cluster_sums([each.numerator], own)
         return distinct, sums[0] / each.n
-    sums, distinct = cluster_sums(np.stack([each.numerator, each.denominator, each.counted]), own)
+    sums, distinct = cluster_sums((each.numerator, each.denominator, each.counted), own)
     above, below, counted = sums
     residual = (above - one.score.value * below) / max(below.sum(), 1.0)
     return distinct, residual + one.score.value * counted / counted.sum()
@@ -105,11 +105,13 @@ def _parts(one: Measured, keys: Keys) -> Parts:
 def _keys(column: pa.ChunkedArray | pa.Array) -> Keys:
     coded = dictionary(column)
     batch = pa.record_batch([coded.dictionary], ["cluster"])
-    return _named_keys(batch.serialize().to_pybytes())[codes(coded)]
+    named = _named_keys if len(batch) <= SMALL else _named_keys.__wrapped__
+    return named(batch.serialize().to_pybytes())[codes(coded)]
 
 
 @lru_cache(maxsize=512)
 def _named_keys(raw: bytes) -> Keys:
     # By content: checkpoints that were measured on the same examples share it.
     schema = pa.schema([("cluster", pa.string())])
-    return cluster_keys(pa.ipc.read_record_batch(raw, schema).column(0).to_pylist())
+    names = values(pa.ipc.read_record_batch(raw, schema), "cluster")
+    return cluster_keys(name for (name,) in names)

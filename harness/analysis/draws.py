@@ -13,7 +13,7 @@ so that the same outcomes give the same interval on any machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -25,13 +25,15 @@ from harness.metrics.per_example import Floats, PerExample
 DRAWS = 500
 LEVEL = (0.025, 0.975)
 BITS = 12  # an Exp(1) quantile is chosen by that many random bits
-CACHED = 128  # blocks of weights kept, one a language of a task: 4 MB for 1,000 items
+BLOCK = 512  # clusters whose weights are drawn at a time
+CACHED = 256  # such blocks kept, 128 MiB: the items of 130 languages of 1,000
+SMALL = 16_384  # rows of a language whose keys are kept as well: a larger one is looked at anew
 STEP = 2.0**-20
 
 
-def cluster_keys(clusters: Sequence[str]) -> npt.NDArray[np.uint64]:
+def cluster_keys(clusters: Iterable[str]) -> npt.NDArray[np.uint64]:
     """uint64[n]: the number that a cluster's weights are drawn from."""
-    return np.fromiter(map(_key, clusters), dtype=np.uint64, count=len(clusters))
+    return np.fromiter(map(_key, clusters), dtype=np.uint64)
 
 
 @lru_cache(maxsize=400_000)
@@ -39,21 +41,27 @@ def _key(cluster: str) -> int:
     return int.from_bytes(blake2b(cluster.encode(), digest_size=8).digest(), "little")
 
 
-def weights(keys: npt.NDArray[np.uint64]) -> Floats:
-    """float64[n, DRAWS]: the weights of the clusters with these keys, whole 64ths above 0."""
-    return _weights(keys.tobytes())
+def weighted(sums: Floats, keys: npt.NDArray[np.uint64]) -> Floats:
+    """float64[m, DRAWS]: each row of float64[m, n] added up with each draw's weights.
+
+    keys: uint64[n], of the clusters. The weights of a million clusters would take 4 GB: they are
+    there a block at a time, and sums are exact in any order.
+    """
+    total = np.zeros((len(sums), DRAWS))
+    for start in range(0, len(keys), BLOCK):
+        own = slice(start, start + BLOCK)
+        total += sums[:, own] @ (_weights(keys[own].tobytes()) / 64.0)
+    return total
 
 
 @lru_cache(maxsize=CACHED)
-def _weights(raw: bytes) -> Floats:
+def _weights(raw: bytes) -> npt.NDArray[np.uint16]:
+    """uint16[n, DRAWS]: the weights of the clusters with these keys in 64ths, 1 or more."""
     keys = np.frombuffer(raw, dtype=np.uint64)
-    drawn = np.empty((len(keys), DRAWS))
     steps = np.arange(1, DRAWS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    table = _quantiles()
-    for start in range(0, len(keys), 256):
-        block = slice(start, start + 256)
-        drawn[block] = table[_mixed(keys[block, None] + steps) >> np.uint64(64 - BITS)]
-    drawn.flags.writeable = False
+    drawn: npt.NDArray[np.uint16] = _quantiles()[
+        _mixed(keys[:, None] + steps) >> np.uint64(64 - BITS)
+    ]
     return drawn
 
 
@@ -65,10 +73,12 @@ def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 @lru_cache(maxsize=1)
-def _quantiles() -> Floats:
-    """float64[2^BITS]: Exp(1) at equally likely points, in whole 64ths."""
+def _quantiles() -> npt.NDArray[np.uint16]:
+    """uint16[2^BITS]: Exp(1) at equally likely points, in 64ths, 1 or more."""
     points = (np.arange(2**BITS) + 0.5) / 2**BITS
-    quantiles: Floats = np.maximum(np.round(-np.log(points) * 64), 1.0) / 64
+    quantiles: npt.NDArray[np.uint16] = np.maximum(np.round(-np.log(points) * 64), 1.0).astype(
+        np.uint16
+    )
     return quantiles
 
 
@@ -79,8 +89,8 @@ def replicates(examples: Sequence[PerExample], keys: npt.NDArray[np.uint64]) -> 
     """
     needed = [part for one in examples for part in (one.numerator, one.denominator)]
     distinct = {id(part): part for part in needed}  # metrics share theirs: all means the same ones
-    sums, clusters = cluster_sums(np.stack(list(distinct.values())), keys)
-    totals = dict(zip(distinct, sums @ weights(clusters), strict=True))
+    sums, clusters = cluster_sums(distinct.values(), keys)
+    totals = dict(zip(distinct, weighted(sums, clusters), strict=True))
     above = np.stack([totals[id(one.numerator)] for one in examples])
     below = np.stack([totals[id(one.denominator)] for one in examples])
     scores: Floats = above / np.where(below > 0, below, 1.0)
@@ -88,19 +98,17 @@ def replicates(examples: Sequence[PerExample], keys: npt.NDArray[np.uint64]) -> 
 
 
 def cluster_sums(
-    values: Floats, keys: npt.NDArray[np.uint64]
+    values: Iterable[Floats], keys: npt.NDArray[np.uint64]
 ) -> tuple[Floats, npt.NDArray[np.uint64]]:
     """float64[m, c] sums of m rows of values by cluster, rounded to 2⁻²⁰, and the c keys."""
-    distinct, place = _places(keys.tobytes())
-    rounded = np.round(values / STEP) * STEP
-    if len(distinct) == len(keys):
-        sums = np.empty_like(rounded)
-        sums[:, place] = rounded
-        return sums, distinct
+    places = _places if len(keys) <= SMALL else _places.__wrapped__
+    distinct, place = places(keys.tobytes())
+    # One row at a time: a stack of all metrics of a large language is most of what a fold takes.
+    rounded = (np.round(row / STEP) * STEP for row in values)
     return np.stack([np.bincount(place, row, len(distinct)) for row in rounded]), distinct
 
 
-@lru_cache(maxsize=4 * CACHED)
+@lru_cache(maxsize=2 * CACHED)
 def _places(raw: bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """The distinct keys in order, and where each key is among them."""
     distinct, place = np.unique(np.frombuffer(raw, dtype=np.uint64), return_inverse=True)

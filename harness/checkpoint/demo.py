@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.cards.languages import task_root
+from harness.io.files import building
 
 HIDDEN = 64
 LAYERS = 4
@@ -41,19 +40,16 @@ def build(cache: Path) -> Path:
     folder = cache / f"xharness-demo-v{VERSION}"
     if folder.is_dir():
         return folder
-    temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
-    temporary.mkdir(parents=True)
-    try:
+    with building(folder) as temporary:
         documents = parallel_documents()
         tokenizer = _write_tokenizer(temporary, [text for group in documents for text in group])
         vectors = latent_vectors([[tokenizer(text) for text in group] for group in documents])
         _write_model(temporary, vectors)
-        os.replace(temporary, folder)
-    except OSError:
-        if not folder.is_dir():  # another run built it at the same moment
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # another run built it at the same moment
+                raise
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.options import BoardRoot, CacheDir, Format, Out, Tasks, with_options
-from harness.commands.outputs import errors, print_json, print_notes, show_found
+from harness.commands.outputs import echo, errors, print_json, print_notes, show_found
 from harness.errors import UsageError
 from harness.evaluation.options import Options
 
@@ -48,7 +48,7 @@ def leaderboard(
 
         def show(files: list[Path]) -> None:
             for path in files:
-                typer.echo(path)
+                echo(path)
 
         # As a refresh leaves it: what it could not read has its row, and is no reason to fail.
         known = readable(root)
@@ -97,10 +97,10 @@ def verify(
         from harness.data.folders import data_location
         from harness.results.gold import check_gold
 
-        typer.echo(f"{verified(root):,} scores are what the outcomes give")
+        echo(f"{verified(root):,} scores are what the outcomes give")
         location = data_location(options.data, options.cache_dir, offline=True)
         if again := check_gold(root / RESULTS, location):
-            typer.echo(f"{again:,} answers have the scores that the gold gives them")
+            echo(f"{again:,} answers have the scores that the gold gives them")
         if replay is None:
             return
         from harness.evaluation.replay import failed, keep
@@ -108,7 +108,7 @@ def verify(
 
         found = []
         for one in replayed(root / RESULTS, replay, models=model or (), options=options):
-            typer.echo(str(one))
+            echo(str(one))
             found.append(one)
         keep(root / RESULTS, found)
         failed(found)

@@ -19,7 +19,7 @@ from harness.commands.options import (
     Verbose,
     with_options,
 )
-from harness.commands.outputs import errors, print_json, print_notes, print_scores
+from harness.commands.outputs import echo, errors, print_json, print_notes, print_scores
 from harness.evaluation.options import Options
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def export(
         done = exported(run, folder, location=data_location(data, cache_dir, offline=offline))
         print_notes(done.notes)
         for path in done.files:
-            typer.echo(path)
+            echo(path)
 
 
 def _print_files(display: Display) -> None:

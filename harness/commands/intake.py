@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import BoardRoot, CacheDir, option
-from harness.commands.outputs import errors, print_notes
+from harness.commands.outputs import echo, errors, print_notes
 from harness.errors import HarnessError
 
 
@@ -84,14 +84,14 @@ def submit(
         if create_pr:
             request = pull_request.plan(root, proposal.path, proposal.submission)
         if dry_run:
-            typer.echo(proposal.text, nl=False)
+            echo(proposal.text, end="")
             for command in request.commands if request else ():
-                typer.echo(command)
+                echo(command)
             return
         write(proposal)
-        typer.echo(proposal.path)
+        echo(proposal.path)
         if request is not None:
-            typer.echo(pull_request.open_request(request))
+            echo(pull_request.open_request(request))
 
 
 def validate(
@@ -111,7 +111,7 @@ def validate(
         failed: list[HarnessError] = list(_damaged(rows))
         found = problems(path for path in files if path not in rows)
         for problem in found:
-            typer.echo(problem)
+            echo(problem)
         if found:
             named = [path for path in files if any(p.startswith(f"{path}:") for p in found)]
             many = f"{len(found)} problem{'s' * (len(found) > 1)}"
@@ -155,4 +155,4 @@ def convert(
 
         made = converted(model, out, cache=hub_cache(cache_folder(cache_dir)))
         print_notes([f"the pickle was opened with: {'; '.join(made.isolation)}"])
-        typer.echo(f"{out} is {made.checkpoint.revision}")
+        echo(f"{out} is {made.checkpoint.revision}")

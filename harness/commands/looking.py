@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import CacheDir, Data, Format, Offline, with_options
-from harness.commands.outputs import errors, print_json, print_notes
+from harness.commands.outputs import echo, errors, print_json, print_notes
 from harness.evaluation.options import Options
 
 
@@ -115,7 +115,7 @@ def prefetch(
 
         request = make_request(replace(options, device="cpu"))
         for line in api.prefetch(models or (), request, with_data=not no_data):
-            typer.echo(line)
+            echo(line)
 
 
 def doctor(
@@ -175,7 +175,7 @@ def cache_prune(
         removed = prune(cache_folder(cache_dir), days=older_than)
         kinds = [entry.kind for entry in removed]
         size = megabytes(sum(entry.size for entry in removed)) if removed else "0 MB"
-        typer.echo(
+        echo(
             f"removed {kinds.count('vectors')} vector stores, {kinds.count('tokens')} stores of "
             f"keys of token ids and {kinds.count('tuned')} tuned checkpoints, {size}"
         )

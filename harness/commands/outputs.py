@@ -14,6 +14,11 @@ from harness.errors import DataError, HarnessError, one_line
 LONGEST = 2_000  # characters of an error: what it quotes of others' text is shorter where it is
 
 
+def echo(text: object, *, err: bool = False, end: str = "\n") -> None:
+    """A line on a stream, in its encoding: typer's own writes UTF-8 to a stream of ASCII."""
+    print(text, end=end, file=sys.stderr if err else sys.stdout, flush=True)
+
+
 def print_scores(rows: list[dict[str, Any]], format: str, *, headed: bool) -> None:
     """The scores as JSON, or as one table a model, under its name where ``headed``."""
     if format == "json":
@@ -46,7 +51,7 @@ def show_found(read: Callable[[], Any], show: Callable[[Any], None]) -> None:
 
 def print_notes(notes: Iterable[str]) -> None:
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
 
 
 def print_json(value: Any) -> None:
@@ -75,15 +80,15 @@ def errors() -> Iterator[None]:
         yield
     except HarnessError as error:
         for one in (error, *error.also):
-            typer.echo(f"error: {one_line(one, LONGEST)}", err=True)
+            echo(f"error: {one_line(one, LONGEST)}", err=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
-        typer.echo("interrupted: run the same command again to go on", err=True)
+        echo("interrupted: run the same command again to go on", err=True)
         raise typer.Exit(130) from error
     except BrokenPipeError as error:
         raise typer.Exit(0) from error
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         reason = error.strerror or str(error)
-        typer.echo(f"error: cannot use{where}: {reason}; check path, rights and space", err=True)
+        echo(f"error: cannot use{where}: {reason}; check path, rights and space", err=True)
         raise typer.Exit(5) from error

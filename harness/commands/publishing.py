@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import BoardRoot, CacheDir, Data, Offline, option
-from harness.commands.outputs import errors
+from harness.commands.outputs import echo, errors
 from harness.errors import NotFoundError, UsageError
 
 Yes = Annotated[bool, typer.Option("--yes", help="Send without asking.")]
@@ -49,9 +49,9 @@ def publish(
             cache=cache_folder(cache_dir) / "board",
         )  # fmt: skip
         for one in found:
-            typer.echo(_heading(one))
+            echo(_heading(one))
             for line in diff(list(one.changes)):
-                typer.echo(line)
+                echo(line)
         todo = [one for one in found if one.to_send]
         if dry_run or not todo:
             return
@@ -59,7 +59,7 @@ def publish(
             _confirm(f"send {len(todo)} pull request{'s' * (len(todo) > 1)}")
             _logged_in(author)
         for one in todo:
-            typer.echo(f"sent: {send(one)}")
+            echo(f"sent: {send(one)}")
 
 
 def refresh(
@@ -119,7 +119,7 @@ def refresh(
         todo = Refresh(
             root=root, request=request, limits=Limits(max_parameters, max_minutes),
             cache_dir=cache_dir, chosen=tuple(slugs or ()),
-            say=lambda line: typer.echo(line, err=True),
+            say=lambda line: echo(line, err=True),
         )  # fmt: skip
         send = yes and not dry_run
         account = whoami() if jobs else None
@@ -128,17 +128,17 @@ def refresh(
         if dry_run:
             for item in todo.items():
                 what = ", ".join(item.pending.units) if item.due else item.reason
-                typer.echo(f"{item.slug}: {item.state}{f': {what}' if what else ''}")
+                echo(f"{item.slug}: {item.state}{f': {what}' if what else ''}")
         else:
             worker.shield()
             for item, attempt in todo.run():
-                typer.echo(f"{item.slug}: {attempt}")
+                echo(f"{item.slug}: {attempt}")
         if jobs:
             for line in hand_over_pending(todo, account or NOBODY, send=send):
-                typer.echo(line)
+                echo(line)
         if not dry_run:
             for path in rebuild(root, cache=request.runtime.cache / "board"):
-                typer.echo(f"changed: {path}", err=True)
+                echo(f"changed: {path}", err=True)
             check_failures(todo)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.commands.options import CacheDir, Data, Langs, Tasks, print_format
-from harness.commands.outputs import errors, print_json, print_notes, show_found
+from harness.commands.outputs import echo, errors, print_json, print_notes, show_found
 from harness.errors import UsageError
 from harness.evaluation.options import listed
 
@@ -74,10 +74,10 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
     if format == "json":
         print_json(rows)
     elif format == "csv":
-        typer.echo(grids.comma_separated(rows, list(rows[0]) if rows else []))
+        echo(grids.comma_separated(rows, list(rows[0]) if rows else []))
     elif format in ("markdown", "latex"):
         grid = score_grid(rows, by_language=by_language)
-        typer.echo(grids.markdown(grid) if format == "markdown" else grids.latex(grid))
+        echo(grids.markdown(grid) if format == "markdown" else grids.latex(grid))
     elif by_language or len({(row["model"], row["revision"]) for row in rows}) > 1:
         grid = score_grid(rows, by_language=by_language)
         console = stdout()
@@ -144,10 +144,10 @@ def _print_examples(
         print_json(found)
     elif format == "csv":
         names = list(dict.fromkeys(name for one in found for name in one))
-        typer.echo(grids.comma_separated(found, names))
+        echo(grids.comma_separated(found, names))
     elif format in ("markdown", "latex"):
         grid = example_grid(found)
-        typer.echo(grids.markdown(grid) if format == "markdown" else grids.latex(grid))
+        echo(grids.markdown(grid) if format == "markdown" else grids.latex(grid))
     else:
         for line in example_lines(found):
             stdout().print(line, soft_wrap=False)

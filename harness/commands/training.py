@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import CacheDir, Data, Offline, Quiet
-from harness.commands.outputs import errors
+from harness.commands.outputs import echo, errors
 
 
 def train(
@@ -72,5 +72,5 @@ def train(
                 command=command, reporter=progress,
             )  # fmt: skip
         if first:
-            typer.echo(made)
+            echo(made)
         progress.say(f"next: xharness eval {shlex.quote(str(made))}")

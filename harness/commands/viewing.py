@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import CacheDir, Data
-from harness.commands.outputs import errors, print_notes
+from harness.commands.outputs import echo, errors, print_notes
 
 
 def view(
@@ -40,6 +40,6 @@ def view(
         location = data_location(data, cache_dir, offline=True)
         server = serve(Source(tuple(paths), location, cache_folder(cache_dir) / "board"), port)
         with server:
-            typer.echo(f"http://127.0.0.1:{server.server_address[1]}/")
+            echo(f"http://127.0.0.1:{server.server_address[1]}/")
             print_notes(["Ctrl-C ends it"])
             server.serve_forever()

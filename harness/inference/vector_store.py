@@ -17,7 +17,6 @@ import json
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import IncompleteError
-from harness.io.files import write_whole
+from harness.io.files import ABANDONED, sweep, write_whole
 
 Float32 = npt.NDArray[np.float32]
 Numbers = npt.NDArray[Any]  # rows of a store: float32[n, d] or uint8[n, 16]
@@ -35,7 +34,6 @@ Numbers = npt.NDArray[Any]  # rows of a store: float32[n, d] or uint8[n, 16]
 KEY_BYTES = 16
 SEGMENT_BYTES = 64 * 2**20  # vectors buffered before a segment is written,
 SEGMENT_SECONDS = 20.0  # or the time: what a killed run can lose
-LEFT_SECONDS = 86_400.0  # after which a file that is not whole is nobody's
 COPIED = 256  # vectors copied at a time: of 768 dimensions 0.8 MB, which stays in a core's cache
 
 
@@ -136,7 +134,7 @@ class VectorStore:
             described = self.folder / "parts.json"
             if not described.exists():
                 write_whole(described, json.dumps(parts, indent=1, sort_keys=True).encode())
-            self._sweep()
+            sweep(self.folder, older_than=ABANDONED)
             for path in sorted(self.folder.glob("*.arrow")):
                 if int(path.name.split("-")[0]) < since:
                     path.unlink(missing_ok=True)
@@ -202,13 +200,6 @@ class VectorStore:
         if written is None:
             raise IncompleteError(f"the vector cache {self.folder} does not keep what is written")
         self._release(written[1])
-
-    def _sweep(self) -> None:
-        """Remove what runs that were killed while they wrote have left, once nobody writes it."""
-        for path in self.folder.glob(".*.arrow.*"):
-            with suppress(OSError):  # a folder that is only read; or another run was faster
-                if time.time() - path.stat().st_mtime > LEFT_SECONDS:
-                    path.unlink()
 
     def _open(self, path: Path) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,12 +28,10 @@ def replacing(target: Path) -> Iterator[Path]:
 
     The new file is on the disk before it gets its name, so that a machine that loses power leaves
     the old file or the new one. After an error, or where the block wrote nothing or removed the
-    new file, ``target`` stays as it was. The folder is made where it is missing. What a killed
-    run left of this file a day ago or longer is removed.
+    new file, ``target`` stays as it was. The folder is made where it is missing. What killed runs
+    left in it a day ago or longer is removed, whatever they wrote.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target, older_than=ABANDONED)
-    partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
+    partial = _beside(target)
     try:
         yield partial
         if partial.exists():
@@ -43,14 +42,40 @@ def replacing(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def sweep(target: Path, *, older_than: float = 0) -> None:
-    """Remove what killed runs left of `replacing` this file, where nobody else may be writing it.
+@contextmanager
+def building(target: Path) -> Iterator[Path]:
+    """An empty folder beside ``target``, gone when the block ends: rename what is whole.
 
-    ``older_than``: seconds since it was written last.
+    What killed runs left is removed as `replacing` does.
     """
-    for partial in target.parent.glob(f".{escape(target.name)}.{'[0-9a-f]' * 8}"):
-        with suppress(FileNotFoundError):
-            if time.time() - partial.stat().st_mtime >= older_than:
+    partial = _beside(target)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent, older_than=ABANDONED)
+    return target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
+
+
+def sweep(folder: Path, name: str | None = None, *, older_than: float = 0) -> None:
+    """Remove what killed runs left of `replacing` and `building` in a folder.
+
+    ``name``: only of this target. ``older_than``: seconds since it was written last; 0 where
+    nobody else may be writing.
+    """
+    of = "*" if name is None else escape(name)
+    for partial in folder.glob(f".{of}.{'[0-9a-f]' * 8}.tmp"):
+        with suppress(OSError):  # another run was faster, or it is not ours to remove
+            if time.time() - partial.stat().st_mtime < older_than:
+                continue
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
                 partial.unlink()
 
 

@@ -92,16 +92,20 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
     if pc.max(rows.column("relevant")).as_py() != 1:
         return "a sentence has one translation, not several"
     asked = [rows.filter(pc.field("direction") == one).column("example_id") for one in directions]
-    lines = [f"{unit}:{i}" for i in range(len(asked[0]))]
-    if any(set(found.to_pylist()) != set(lines) for found in asked):
+    lines = _line_ids(unit, len(asked[0]))
+    if any(not pc.unique(found).sort().equals(lines.sort()) for found in asked):
         return f"the ids of {unit} are not those of its lines, the same in both directions"
     if pool is not None:
-        known = pa.array(f"{unit}:{i}" for i in range(pool))
+        known = _line_ids(unit, pool)
         tops = rows.column("top_ids").combine_chunks().flatten()
         other = tops.filter(pc.invert(pc.is_in(tops, value_set=known)))
         if len(other):
             return f"{one_line(other[0].as_py(), 80)} is not one of the {pool} candidates"
     return ""
+
+
+def _line_ids(unit: str, count: int) -> pa.Array:
+    return pa.array((f"{unit}:{i}" for i in range(count)), pa.string())
 
 
 def cluster(english: str) -> str:

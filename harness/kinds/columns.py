@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 Codes = npt.NDArray[np.int64]
+BLOCK = 8_192  # rows that are Python's own at a time, at some 1 kB each
 
 
 def dictionary(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
@@ -34,3 +38,10 @@ def joined(*parts: pa.Array | str, separator: str) -> pa.Array:
     """Columns of strings (or a constant) put together row by row."""
     whole = [pa.scalar(part) if isinstance(part, str) else part for part in parts]
     return pc.binary_join_element_wise(*whole, separator)
+
+
+def values(rows: pa.Table | pa.RecordBatch, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Of each row the values of some columns as Python's own, a block of rows at a time."""
+    for start in range(0, len(rows), BLOCK):
+        block = rows.slice(start, BLOCK)
+        yield from zip(*(block.column(name).to_pylist() for name in names), strict=True)

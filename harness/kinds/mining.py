@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from harness.data.examples import Mining
 from harness.errors import one_line
@@ -226,28 +227,33 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
     What is not mined is a gold pair that was missed; mining is one to one; what is kept follows
     from the threshold that is best on dev.
     """
-    lines = rows.to_pylist()
-    for split in sorted({line["split"] for line in lines}):
+    for split in sorted(pc.unique(rows.column("split")).to_pylist()):
         if split not in ("dev", facts.split):
             return f"rows of split {one_line(split, 20)}"
+        mined = rows.filter((pc.field("split") == split) & pc.field("margin").is_valid())
         for side in ("source_id", "target_id"):
-            mined = [r[side] for r in lines if r["split"] == split and r["margin"] is not None]
-            if len(set(mined)) != len(mined):
+            if pc.count_distinct(mined.column(side)).as_py() != len(mined):
                 return f"a {side} is in two pairs that were mined"
-    for line in lines:
-        margin = line["margin"]
-        pair = one_line(f"{line['source_id']} {line['target_id']}", 80)
-        if margin is None and (line["kept"] or not line["gold"]):
-            return f"{pair} was not mined, and is kept or is no gold pair"
-        if margin is not None and not (0 < margin < float("inf")):
-            return f"{pair} has margin {margin}"
-    threshold = _threshold([line for line in lines if line["split"] == "dev"])
-    for line in lines:
-        kept = line["margin"] is not None and line["margin"] >= threshold.value
-        if kept != line["kept"]:
-            pair = one_line(f"{line['source_id']} {line['target_id']}", 80)
-            return f"{pair}: kept is not what the threshold of dev gives"
+    kept, gold = (rows.column(name).to_numpy() for name in ("kept", "gold"))
+    margin = rows.column("margin").to_numpy()  # nan where there is none
+    missed = rows.column("margin").is_null().to_numpy()
+    dev = pc.equal(rows.column("split"), "dev").to_numpy()
+    possible = (margin > 0) & (margin < np.inf)
+    if (wrong := missed & (kept | ~gold)).any():
+        return f"{_pair(rows, wrong)} was not mined, and is kept or is no gold pair"
+    if (wrong := ~missed & ~possible).any():
+        return f"{_pair(rows, wrong)} has margin {margin[wrong][0]}"
+    scored = dev & possible
+    threshold = best_threshold(margin[scored], gold[scored], int(gold[dev].sum()))
+    if (wrong := (margin.astype(np.float64) >= threshold.value) != kept).any():
+        return f"{_pair(rows, wrong)}: kept is not what the threshold of dev gives"
     return ""
+
+
+def _pair(rows: pa.Table, chosen: npt.NDArray[np.bool_]) -> str:
+    """The first of the rows that are chosen, in words."""
+    at = int(np.flatnonzero(chosen)[0])
+    return one_line(f"{rows.column('source_id')[at]} {rows.column('target_id')[at]}", 80)
 
 
 KIND = Kind(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import one_line
-from harness.kinds.columns import codes, dictionary
+from harness.kinds.columns import codes, dictionary, values
 from harness.kinds.kind import Group, UnitFacts
 from harness.metrics.by_kind import RANKS
 from harness.metrics.ranking import Ranks, Tops
@@ -74,19 +74,19 @@ def contradiction(
     relevant to a row. ``deepest``: ranks below it are not kept, so that a row may have fewer of
     them than relevant candidates; 0 where all are kept.
     """
-    names = rows.column("example_id").to_pylist()
-    others = set(rows.column("direction").to_pylist()) ^ set(directions)
+    names = rows.column("example_id")
+    others = set(pc.unique(rows.column("direction")).to_pylist()) ^ set(directions)
     if others:
         what, known = one_line(sorted(others)[0], 40), " and ".join(directions)
         return f"direction {what} has no rows, or is not one of {known}"
     ranks, tops = (rows.column(name).combine_chunks() for name in ("ranks", "top_ids"))
     offsets = _offsets(ranks)
-    values = ranks.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    ranked = ranks.flatten().to_numpy(zero_copy_only=False)
     lengths = np.diff(offsets)
     relevant = rows.column("relevant").to_numpy().astype(np.int64)
 
     def at(wrong: npt.NDArray[np.bool_]) -> str:
-        return one_line(names[int(np.flatnonzero(wrong)[0])], 80)
+        return one_line(names[int(np.flatnonzero(wrong)[0])].as_py(), 80)
 
     if (few := relevant < 1).any():
         return f"{at(few)} has no relevant candidate"
@@ -94,37 +94,28 @@ def contradiction(
         return f"{at(other)} has not as many ranks as relevant candidates"
     owner = np.repeat(np.arange(len(lengths)), lengths)
     highest = min(deepest or facts.pool or _NO_BOUND, facts.pool or _NO_BOUND)
-    outside = (values < 1) | (values > highest)
+    outside = (ranked < 1) | (ranked > highest)
     if outside.any():
         place = int(np.flatnonzero(outside)[0])
-        return f"{one_line(names[owner[place]], 80)} has rank {values[place]} of {highest}"
-    falls = (np.diff(values) <= 0) & (np.diff(owner) == 0)
+        name = one_line(names[int(owner[place])].as_py(), 80)
+        return f"{name} has rank {ranked[place]} of {highest}"
+    falls = (ranked[1:] <= ranked[:-1]) & (owner[1:] == owner[:-1])
     if falls.any():
-        return f"the ranks of {one_line(names[owner[:-1][falls][0]], 80)} do not ascend"
-    first = _offsets(tops)
-    shown = np.diff(first)
+        name = one_line(names[int(owner[:-1][falls][0])].as_py(), 80)
+        return f"the ranks of {name} do not ascend"
+    shown = np.diff(_offsets(tops))
     wanted = KEPT_TOPS if facts.pool is None else min(KEPT_TOPS, facts.pool)
     if (more := shown > wanted if facts.pool is None else shown != wanted).any():
         return f"{at(more)} has not {wanted} first candidates"
-    return _top_contradiction(rows, offsets, values, first, tops.flatten().to_pylist(), is_gold)
+    return _top_contradiction(rows, is_gold)
 
 
-def _top_contradiction(
-    rows: pa.Table,
-    offsets: npt.NDArray[np.int64],
-    values: npt.NDArray[np.int64],
-    first: npt.NDArray[np.int64],
-    tops: Sequence[str],
-    is_gold: IsGold,
-) -> str:
+def _top_contradiction(rows: pa.Table, is_gold: IsGold) -> str:
     """Rank r of at most ten says that the r-th of the first candidates is relevant."""
-    names, clusters = (rows.column(name).to_pylist() for name in ("example_id", "cluster"))
-    at, ranks, starts = offsets.tolist(), values.tolist(), first.tolist()
-    for row, (name, cluster) in enumerate(zip(names, clusters, strict=True)):
-        own = tops[starts[row] : starts[row + 1]]
+    for name, cluster, ranks, own in values(rows, "example_id", "cluster", "ranks", "top_ids"):
         if len(set(own)) != len(own):
             return f"the first candidates of {one_line(name, 80)} repeat"
-        hits = {rank - 1 for rank in ranks[at[row] : at[row + 1]] if rank <= len(own)}
+        hits = {rank - 1 for rank in ranks if rank <= len(own)}
         for place in hits:
             if is_gold(name, cluster, own[place]) is False:
                 what = one_line(own[place], 80)

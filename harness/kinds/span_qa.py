@@ -119,7 +119,7 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
     exact, overlap, answered = (
         rows.column(name).to_numpy() for name in ("exact_match", "f1", "answered")
     )
-    empty = np.array([not text for text in rows.column("prediction").to_pylist()], dtype=bool)
+    empty = pc.equal(rows.column("prediction"), "").to_numpy()
     for what, wrong in (
         ("exact_match is not 0 or 1", (exact != 0) & (exact != 1)),
         ("f1 is not between 0 and 1", ~((overlap >= 0) & (overlap <= 1))),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from harness.data.examples import ItemSet, Sentence
 from harness.inference.protocol import Role
+from harness.kinds.columns import values
 from harness.kinds.decisions import groups
 from harness.kinds.kind import Kind, UnitResult, UnitSettings, no_pool, nothing, table
 from harness.metrics.by_kind import METRICS
@@ -56,10 +58,20 @@ def run(
 
 def read(rows: pa.Table) -> TaggedSentences:
     """The tags that rows were written with."""
-    gold, predicted = (rows.column(name).to_pylist() for name in ("gold", "prediction"))
-    if missing := sum(tags is None for tags in (*gold, *predicted)):
+    if missing := sum(rows.column(name).null_count for name in ("gold", "prediction")):
         raise ValueError(f"{missing} sentences have no tags")
-    return TaggedSentences(gold, predicted)
+    return TaggedSentences(Tags(rows, "gold"), Tags(rows, "prediction"))
+
+
+@dataclass(frozen=True, eq=False)
+class Tags:
+    """The tags of each row's sentence, as often as they are gone through: lists of strings."""
+
+    rows: pa.Table
+    name: str
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return (tags for (tags,) in values(self.rows, self.name))
 
 
 def columns(metrics: Collection[str]) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,8 @@ class Decisions:
 class TaggedSentences:
     """The tags of n sentences, right and predicted ones: a tag for each word, in its order."""
 
-    gold: Sequence[Tags]
-    predicted: Sequence[Tags]
+    gold: Iterable[Tags]
+    predicted: Iterable[Tags]
 
 
 def accuracy(decisions: Decisions) -> Floats:
@@ -39,10 +39,11 @@ def word_accuracy(tagged: TaggedSentences) -> PerExample:
 
     Raises ValueError where a sentence has another number of predicted tags than of words.
     """
-    pairs = _pairs(tagged)
-    words = _floats([len(gold) for gold, _ in pairs])
-    right = [sum(a == b for a, b in zip(*pair, strict=True)) for pair in pairs]
-    return PerExample(_floats(right), words, words.copy())
+    words, right = [], []
+    for gold, predicted in _pairs(tagged):
+        words.append(len(gold))
+        right.append(sum(a == b for a, b in zip(gold, predicted, strict=True)))
+    return PerExample(_floats(right), _floats(words), _floats(words))
 
 
 def f1_spans(tagged: TaggedSentences) -> PerExample:
@@ -60,12 +61,12 @@ def f1_spans(tagged: TaggedSentences) -> PerExample:
     return PerExample(_floats(right), _floats(sizes), _floats(golds))
 
 
-def _pairs(tagged: TaggedSentences) -> list[tuple[Tags, Tags]]:
-    pairs = list(zip(tagged.gold, tagged.predicted, strict=True))
-    for number, (gold, predicted) in enumerate(pairs):
+def _pairs(tagged: TaggedSentences) -> Iterator[tuple[Tags, Tags]]:
+    for number, pair in enumerate(zip(tagged.gold, tagged.predicted, strict=True)):
+        gold, predicted = pair
         if len(gold) != len(predicted):
             raise ValueError(f"sentence {number}: {len(gold)} words, {len(predicted)} predictions")
-    return pairs
+        yield pair
 
 
 def _floats(values: Sequence[int]) -> npt.NDArray[np.float64]:

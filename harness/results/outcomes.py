@@ -127,7 +127,8 @@ class OutcomeFile:
         if not self.parts.is_dir():  # nothing to do: the folder may even be read-only
             return
         with _disk_errors(self.path.parent), self._lock():
-            sweep(self.path)  # of a run that was killed while it merged: the lock is ours now
+            # Of a run that was killed while it merged: the lock is ours now.
+            sweep(self.path.parent, self.path.name)
             done = self.done()
             fresh = [unit for unit, where in done.items() if where != self.path]
             if fresh:
@@ -140,7 +141,7 @@ class OutcomeFile:
     def remove(self) -> None:
         """Forget what is done, for a run from scratch."""
         with _disk_errors(self.path.parent), self._lock():
-            sweep(self.path)
+            sweep(self.path.parent, self.path.name)
             self.path.unlink(missing_ok=True)
             shutil.rmtree(self.parts, ignore_errors=True)
 

@@ -21,6 +21,7 @@ from harness.checkpoint.snapshot import pickled
 from harness.checkpoint.vet import read_config
 from harness.checkpoint.weights import INDEX, MAX_BYTES, read_header
 from harness.errors import HarnessError, IncompleteError, NotFoundError, RefusedError, UsageError
+from harness.io.files import building
 from harness.submissions.submission import CONVERT
 
 MEMORY = 3, 1 << 30  # times the largest file, and bytes on top
@@ -75,9 +76,8 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
     vet_pointers(folder, [*counted(names), *pickles])
     if (folder / "config.json").is_file() and not (folder / ADAPTER_CONFIG).is_file():
         read_config(folder / "config.json")  # what is refused anyway is not opened
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=".partial-") as partial:
-        new = Path(partial) / out.name
+    with building(out) as partial:
+        new = partial / out.name
         new.mkdir()
         for file in counted(names):
             (new / file).parent.mkdir(exist_ok=True)

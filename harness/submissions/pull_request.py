@@ -116,6 +116,7 @@ def _run(step: Sequence[str], root: Path) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "GH_PROMPT_DISABLED": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from harness.analysis.draws import (
+    BLOCK,
     DRAWS,
     cluster_keys,
     cluster_sums,
     interval,
     replicates,
-    weights,
+    weighted,
 )  # fmt: skip
 from harness.analysis.fold import fold
 from harness.errors import DataError
@@ -25,6 +26,11 @@ from harness.results.scores import score_file
 from tests.board.boards import answers, hits, measure
 
 LANGS = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+
+
+def weights(keys: Any) -> Any:
+    """float64[n, DRAWS]: the weights of each draw, as sums of one cluster alone."""
+    return weighted(np.eye(len(keys)), keys)
 
 
 def passages(unit: str, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -123,6 +129,18 @@ def test_sums_are_exact_in_any_order() -> None:
     assert np.array_equal(
         replicates([mean(values)], keys), replicates([mean(values[order])], keys[order])
     )
+
+
+def test_weights_are_the_same_in_whatever_block_they_are_drawn() -> None:
+    keys = cluster_keys([f"c:{i}" for i in range(2 * BLOCK + 3)])
+    values = np.round(np.random.default_rng(0).random((2, len(keys))) * 64) / 64
+    order = np.arange(len(keys))[::-1]
+    found = weighted(values, keys)
+    assert np.array_equal(found, weighted(values[:, order], keys[order]))
+    few = np.concatenate([weights(keys[i : i + 1]) for i in (0, BLOCK, 2 * BLOCK)])
+    chosen = np.zeros((3, len(keys)))
+    chosen[range(3), [0, BLOCK, 2 * BLOCK]] = 1
+    assert np.array_equal(weighted(chosen, keys), few)
 
 
 def test_replicates_weight_both_sums_of_a_ratio() -> None:

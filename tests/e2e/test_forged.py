@@ -18,7 +18,7 @@ from harness.cards.catalogue import read_card
 from harness.errors import DataError
 from harness.inference.protocol import signature
 from harness.results import gold
-from tests.e2e.conftest import Process, Ran, Run, ended
+from tests.e2e.conftest import Ran, Run
 from tests.metadata import metadata
 from tests.mini_xtreme import run_task
 
@@ -544,13 +544,6 @@ def test_a_sample_is_the_same_for_a_seed(run: Run, board: Path) -> None:
     assert one.stdout.count("holds") == 2
     assert one.stdout == other.stdout
     assert run(*words[:3], "--replay", 0).code == 2
-
-
-def test_a_stream_of_ascii_shows_other_signs_as_escapes(process: Process, whole: Path) -> None:
-    code, stdout, stderr = ended(process("show", whole / RESULTS, PYTHONIOENCODING="ascii"))
-    assert code == 0, stderr
-    assert stdout.isascii()
-    assert "demo_bitext" in stdout
 
 
 def test_the_order_of_languages_does_not_matter(run: Run, board: Path) -> None:

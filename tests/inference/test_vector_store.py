@@ -197,7 +197,7 @@ def test_one_wrong_bit_anywhere_is_noticed(tmp_path: Path) -> None:
 def test_what_a_killed_run_leaves_is_not_read(tmp_path: Path) -> None:
     store = written(tmp_path, "a")
     (segment,) = store.folder.glob("*.arrow")
-    leftover = store.folder / f".{segment.name}.0a1b2c3d"
+    leftover = store.folder / f".{segment.name}.0a1b2c3d.tmp"
     leftover.write_bytes(segment.read_bytes()[:50])
     opened = VectorStore(tmp_path, PARTS)
     assert opened.damaged == []
@@ -210,7 +210,7 @@ def test_what_a_killed_run_left_long_ago_is_removed(
 ) -> None:
     store = written(tmp_path, "a")
     (segment,) = store.folder.glob("*.arrow")
-    leftover = store.folder / f".{segment.name}.0a1b2c3d"
+    leftover = store.folder / f".{segment.name}.0a1b2c3d.tmp"
     two_days = time.time() - 2 * 86_400
     for path in (leftover, store.folder / ".nfs0a1b", segment, store.folder / "parts.json"):
         path.touch()

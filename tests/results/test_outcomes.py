@@ -222,8 +222,8 @@ def test_a_part_left_half_written_is_no_unit(file: OutcomeFile) -> None:
 
 def test_what_a_killed_merge_left_is_swept(file: OutcomeFile) -> None:
     keep(file, "de", merged=False)
-    left = file.path.with_name(f".{file.path.name}.0a1b2c3d")
-    other = file.path.with_name(f".other.{file.path.name}.0a1b2c3d")
+    left = file.path.with_name(f".{file.path.name}.0a1b2c3d.tmp")
+    other = file.path.with_name(f".other.{file.path.name}.0a1b2c3d.tmp")
     for path in (left, other):
         path.write_bytes(b"PAR1")
     file.merge(ORDER)

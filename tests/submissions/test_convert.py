@@ -164,7 +164,7 @@ def test_a_pickle_that_runs_a_command_is_refused(tiny: Path, tmp_path: Path, old
         torch.load(folder / PICKLE, weights_only=False)  # it would have
     assert mark.exists()
     assert not (tmp_path / "out").exists()
-    assert not list(tmp_path.glob(".partial*"))
+    assert not list(tmp_path.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize(
