@@ -25,13 +25,18 @@ def parse_model(text: str) -> tuple[str, str | None]:
     The address of a model's page on the Hub is understood too.
 
     Raises:
-        UsageError: nothing before or after the ``@``, or the address of something else.
+        UsageError: nothing before or after the ``@``, the address of something else, or a name
+            that is too long.
         NotFoundError: the home folder of a user who is not known here.
     """
     if not text.strip():
         raise UsageError("the model has no name: give a Hub id (org/name) or a folder")
-    if as_path(text).exists():
-        return text, None
+    try:
+        if as_path(text).exists():
+            return text, None
+    except OSError as error:  # the system knows that no file can have this name
+        short = f"{text[:60]}…" if len(text) > 60 else text
+        raise UsageError(f"{short}: {error.strerror}: give org/name or a folder") from None
     if ADDRESS.match(text.strip()):
         return _parse_address(text.strip())
     name, at, revision = text.rpartition("@")

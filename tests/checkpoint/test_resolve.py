@@ -72,6 +72,13 @@ def test_parse_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             parse_model(text)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "./" + "x" * 5000])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(UsageError) as told:
+        resolve(name)
+    assert len(str(told.value)) < 300
+
+
 @pytest.mark.parametrize("name", ["./absent", "../absent", "/absent/model", "~/absent", "absent/"])
 def test_a_path_that_is_not_there(name: str) -> None:
     with pytest.raises(NotFoundError, match="does not exist"):
