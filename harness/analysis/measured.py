@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +65,15 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
             continue
         note = "; ".join([*folded.notes, *folded.meta.get("remarks", ())])
         found.append(score_rows(folded, {"note": note}).to_pylist())
-    rows = [row for own in sorted(found, key=_by_layer(found)) for row in own]
+    of_task = groupby(found, lambda own: [(row["revision"], row["task"]) for row in own[:1]])
+    rows = [row for _, own_files in of_task for own in sorted(own_files, key=_layer) for row in own]
     if damaged:
         raise together(damaged, rows or None)
     return rows
 
 
-def _by_layer(files: Sequence[list[Row]]) -> Callable[[list[Row]], tuple[int, int]]:
-    """A key that keeps checkpoints and tasks as they stand, and puts their layers in order."""
-
-    def named(own: list[Row]) -> tuple[str, ...]:
-        return tuple(own[0][name] for name in ("model", "revision", "task")) if own else ()
-
-    places: dict[tuple[str, ...], int] = {}
-    for own in files:
-        places.setdefault(named(own), len(places))
-    return lambda own: (places[named(own)], (own[0]["layer"] or 0) if own else 0)
+def _layer(rows: Sequence[Row]) -> int:
+    return (rows[0]["layer"] or 0) if rows else 0
 
 
 def of_languages(rows: Sequence[Row], languages: Sequence[str]) -> list[Row]:

@@ -82,7 +82,9 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
         grid = score_grid(rows, by_language=by_language)
         console = stdout()
         for number, part in enumerate(grids.fitted(grid, console.width)):
-            console.print(*[""] * (number > 0), grids.rich_table(part), sep="\n")
+            if number:
+                console.print()
+            console.print(grids.rich_table(part))
         print_notes([grid.caption, *_remarks(rows)])
     else:
         from harness.results.averages import averages, in_words, of_rows
