@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from errno import ENAMETOOLONG
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -34,9 +35,10 @@ def parse_model(text: str) -> tuple[str, str | None]:
     try:
         if as_path(text).exists():
             return text, None
-    except OSError as error:  # the system knows that no file can have this name
-        short = f"{text[:60]}…" if len(text) > 60 else text
-        raise UsageError(f"{short}: {error.strerror}: give org/name or a folder") from None
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        raise UsageError(f"{text[:60]}… is too long: give org/name or a folder") from None
     if ADDRESS.match(text.strip()):
         return _parse_address(text.strip())
     name, at, revision = text.rpartition("@")

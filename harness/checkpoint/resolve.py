@@ -254,11 +254,13 @@ def _adapter(
     adapter = vet_adapter(own)
     base_name = str(adapter.config["base_model_name_or_path"])
     base_revision = adapter.config.get("revision")
-    # A repository on the Hub has no say over folders of this machine.
-    if not (local and Path(base_name).is_dir()) and not HUB_ID.fullmatch(base_name):
+    # A repository on the Hub has no say over folders of this machine. os.path, since Path raises
+    # over a name that is too long for a file.
+    beside = local and os.path.isdir(base_name)
+    if not beside and not HUB_ID.fullmatch(base_name):
         raise RefusedError(f"its base {base_name[:80]!r} is no Hub id: set base_model_name_or_path")
     try:
-        if local and Path(base_name).is_dir():
+        if beside:
             base = _local(base_name, Path(base_name), fetch, is_base=True)
         else:
             given = base_revision if isinstance(base_revision, str) and base_revision else None

@@ -364,6 +364,12 @@ def test_adapters_on_each_other(sound: Path, tmp_path: Path) -> None:
     check(outcome(tmp_path / "self", tmp_path), 4, "is an adapter itself")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "./" + "x" * 5000, "org/" + "x" * 5000])
+def test_an_adapter_of_a_base_that_no_file_can_be(sound: Path, tmp_path: Path, name: str) -> None:
+    build_adapter(tmp_path / "a", name, sound / "bert")
+    check(outcome(tmp_path / "a", tmp_path), 4, "is no Hub id")
+
+
 def test_an_adapter_on_the_hub_asks_no_further(tmp_path: Path, sound: Path) -> None:
     pytest.importorskip("peft")
     folders = {"org/self": tmp_path / "self", "org/a": tmp_path / "a", "org/b": tmp_path / "b"}
