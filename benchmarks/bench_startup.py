@@ -109,10 +109,10 @@ def help_pages(given: Namespace) -> Iterator[Row]:
         name, what = f"`xharness {' '.join(page)}`", "a bare typer page"
         pairs, _ = commands_in_turn(own(*page), python(BARE, *of_bare), runs=given.runs)
         yield pairs.row(f"{name}, beside {what}", "xharness", what, target=HELP)
-    for peer, module in PEERS.items() if given.peers else ():
+    for peer in (one for one in PEERS if given.peers and (given.peers / one).exists()):
         program, theirs = given.peers / peer, f"`{peer} --help`"
         pairs, _ = commands_in_turn(own("--help"), [str(program), "--help"], runs=given.runs)
-        asked = f"from importlib.metadata import version; print(version({module!r}))"
+        asked = f"from importlib.metadata import version; print(version({PEERS[peer]!r}))"
         told = paired.output([str(program.with_name("python")), "-c", asked])
         note = f"{peer} {told}."
         yield pairs.row(f"`xharness --help`, beside {theirs}", "xharness", theirs, note=note)

@@ -44,7 +44,7 @@ def _split_lines(card: TaskCard, split: str, data: Path, cache: Path) -> Iterato
         if unit in loaded.missing or unit in loaded.broken:
             continue
         found = list(_examples(card, split, loaded, unit))
-        yield card.name, split, unit, len(found), _pool(loaded, unit), digest(found)
+        yield card.name, split, unit, len(found), _pool(loaded, unit), digest(map("\t".join, found))
 
 
 def _examples(card: TaskCard, split: str, loaded: Loaded, unit: str) -> Iterator[Example]:
@@ -80,7 +80,7 @@ def _tydiqa_lines(card: TaskCard, data: Path) -> Iterator[Line]:
             asked = read_questions(LocalFile(path, path.name))
             clusters = passage_clusters(asked)
             found = [(one.id, "", own) for one, own in zip(asked, clusters, strict=True)]
-            yield card.name, card.split, unit, len(found), None, digest(found)
+            yield card.name, card.split, unit, len(found), None, digest(map("\t".join, found))
 
 
 if __name__ == "__main__":

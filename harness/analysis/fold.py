@@ -7,7 +7,7 @@ computed with it, since a board folds hundreds of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from harness.analysis.cells import Cell, unit_cells
 from harness.analysis.draws import interval
@@ -26,9 +25,8 @@ from harness.cards.languages import task_root
 from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
 from harness.io.files import replacing
-from harness.kinds import KINDS
 from harness.metrics.per_example import Floats
-from harness.results.checks import REMEDY, check, consistent
+from harness.results.checks import REMEDY, checked, consistent, known_card
 from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
 from harness.results.provenance import Origin
 from harness.results.scores import (
@@ -176,49 +174,27 @@ def _code_digest() -> bytes:
 
 
 def _fold(file: OutcomeFile) -> Folded:
-    meta = check(file)
-    card = card_of(meta)
+    meta = file.meta()
+    card = known_card(file, meta)
     cells: list[Cell] = []
     relevant: dict[str, float] = {}  # language → the mean number of a query's relevant candidates
-    for unit in _units(file, meta, card):
+    for _, rows in checked(file, meta):
         with consistent(file):
-            cells += unit_cells(unit, card, meta["split"])
-        if "relevant" in unit.schema.names:
-            relevant[cells[-1].score.lang] = float(pc.mean(unit.column("relevant")).as_py())
+            cells += unit_cells(rows, card, meta["split"])
+        if "relevant" in rows.schema.names:
+            relevant[cells[-1].score.lang] = float(pc.mean(rows.column("relevant")).as_py())
     cells += _macros(cells)
     lows, highs = interval(np.stack([cell.draws for cell in cells]))
-    rows = []
+    lines = []
     for cell, low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
         row = cell.score._asdict() | {"low": low, "high": high}
         if cell.parts is not None:
             keys, added = cell.parts
             row |= {"draws": cell.draws.astype(np.float32), "keys": keys, "parts": added}
-        rows.append(row)
-    table = pa.Table.from_pylist(rows, schema=FOLD_SCHEMA)
+        lines.append(row)
+    table = pa.Table.from_pylist(lines, schema=FOLD_SCHEMA)
     kept = {key: meta[key] for key in meta if key not in DROPPED} | {"relevant": relevant}
     return Folded(kept, file.path.exists(), table)
-
-
-def _units(file: OutcomeFile, meta: dict[str, Any], card: TaskCard) -> Iterator[pa.Table]:
-    """The rows of each unit, with the columns that the fold reads."""
-    if not file.path.exists() or file.parts.is_dir():
-        for unit in meta["languages"]:
-            yield file.read(unit)
-        return
-    columns = KINDS[card.kind].columns(card.metrics)
-    coded = [name for name in ("cluster", "direction", "lang") if name in columns]
-    if "top_ids" in columns:
-        coded.append("top_ids.list.element")
-    try:
-        with pq.ParquetFile(file.path, read_dictionary=coded, pre_buffer=False) as source:
-            # By row group, which is a unit: nested dictionaries cannot be read across them.
-            for index in range(source.num_row_groups):
-                yield source.read_row_group(index, columns, use_threads=False)
-    except DAMAGE as error:
-        raise DataError(
-            f"{file.path} is not a readable outcome file ({type(error).__name__}): "
-            "delete it and run `xharness eval` again"
-        ) from error
 
 
 def _macros(cells: Sequence[Cell]) -> list[Cell]:

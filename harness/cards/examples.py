@@ -25,13 +25,13 @@ class Pin(NamedTuple):
     digest: str
 
 
-def digest(examples: Iterable[tuple[str, ...]]) -> str:
+def digest(examples: Iterable[str]) -> str:
     """First 32 hex digits of a sha256 over what every run has of a unit's examples, in any order.
 
-    ``examples``: the id of each, and what the data decides of it (relevant candidates, cluster).
+    ``examples``: a line each: its id and what the data decides of it (the number of relevant
+    candidates, the cluster), with tabs between them.
     """
-    lines = sorted("\t".join(example) for example in examples)
-    return sha256("\n".join(lines).encode()).hexdigest()[:32]
+    return sha256("\n".join(sorted(examples)).encode()).hexdigest()[:32]
 
 
 @cache

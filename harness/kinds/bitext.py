@@ -14,6 +14,7 @@ from harness.errors import one_line
 from harness.inference.protocol import Role
 from harness.inference.search import distinct_vectors, rank_all
 from harness.kinds import retrieval
+from harness.kinds.columns import text
 from harness.kinds.kind import (
     Kind,
     UnitFacts,
@@ -25,6 +26,7 @@ from harness.kinds.kind import (
     shared,
     table,
 )
+from harness.kinds.retrieval import FirstCandidates, Flags
 from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
@@ -84,16 +86,14 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
     """
     unit, pool = facts.unit, facts.pool
     directions = (f"en-{unit}", f"{unit}-en")
-    wrong = retrieval.contradiction(
-        rows, facts, directions, lambda name, cluster, candidate: candidate == name, 0
-    )
-    if wrong:
+    if wrong := retrieval.contradiction(rows, facts, directions, _own_line, 0):
         return wrong
     if pc.max(rows.column("relevant")).as_py() != 1:
         return "a sentence has one translation, not several"
-    asked = [rows.filter(pc.field("direction") == one).column("example_id") for one in directions]
+    names, own = text(rows.column("example_id")), rows.column("direction").combine_chunks()
+    asked = [names.filter(pc.equal(own, direction)) for direction in directions]
     lines = _line_ids(unit, len(asked[0]))
-    if any(not pc.unique(found).sort().equals(lines.sort()) for found in asked):
+    if any(not pc.all(pc.is_in(lines, value_set=found)).as_py() for found in asked):
         return f"the ids of {unit} are not those of its lines, the same in both directions"
     if pool is not None:
         known = _line_ids(unit, pool)
@@ -102,6 +102,12 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
         if len(other):
             return f"{one_line(other[0].as_py(), 80)} is not one of the {pool} candidates"
     return ""
+
+
+def _own_line(rows: pa.Table, first: FirstCandidates) -> tuple[Flags, Flags]:
+    names = text(rows.column("example_id")).take(pa.array(first.row))
+    same: Flags = pc.equal(first.ids, names).to_numpy(zero_copy_only=False)
+    return same, same
 
 
 def _line_ids(unit: str, count: int) -> pa.Array:
@@ -122,7 +128,6 @@ KIND = Kind(
     run=run,
     metrics=METRICS["bitext"],
     read=retrieval.read,
-    columns=retrieval.columns,
     groups=retrieval.groups,
     contradiction=contradiction,
 )

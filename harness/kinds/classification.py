@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.examples import ItemSet, Pair
 from harness.inference.protocol import Role
-from harness.kinds.decisions import SCHEMA, columns, decided, groups, read
+from harness.kinds.decisions import SCHEMA, decided, groups, read
 from harness.kinds.kind import Kind, UnitResult, UnitSettings, no_pool, nothing
 from harness.metrics.by_kind import METRICS
 
@@ -47,6 +47,5 @@ KIND = Kind(
     run=run,
     metrics=METRICS["classification"],
     read=read,
-    columns=columns,
     groups=groups,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +55,6 @@ def read(rows: pa.Table) -> Decisions:
     if not right.equals(rows.column("correct").combine_chunks()):
         raise ValueError("`correct` is not whether the prediction is the gold label")
     return Decisions(right.to_numpy(zero_copy_only=False).astype(np.float64))
-
-
-def columns(metrics: Collection[str]) -> Sequence[str]:
-    """All but the scores."""
-    return ["lang", "cluster", "gold", "prediction", "correct"]
 
 
 def groups(rows: pa.Table) -> Sequence[Group]:

@@ -136,7 +136,6 @@ class Kind:
 
     - ``metrics``: name → what each example adds, by the kind's table in `metrics.by_kind`.
     - ``read(rows)``: what these functions take; rows may be of several units.
-    - ``columns(metrics)``: the columns that are read for them.
     - ``groups(rows)``: what the scores of one unit are over, in order.
     - ``unit(rows)``, ``example(rows)``, ``cluster(rows, task)``: of each row.
     - ``common(rows)``: whether every run on the same data has the row.
@@ -156,7 +155,6 @@ class Kind:
     run: Callable[..., UnitResult]
     metrics: Mapping[str, Metric]
     read: Callable[[pa.Table], Any]
-    columns: Callable[[Collection[str]], Sequence[str]]
     groups: Callable[[pa.Table], Sequence[Group]]
     unit: Callable[[pa.Table], pa.Array] = unit_language
     example: Callable[[pa.Table], pa.Array] = example_id

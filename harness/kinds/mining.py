@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,11 +186,6 @@ def read(rows: pa.Table) -> Pairs:
     return Pairs(margin, kept, gold, codes(dictionary(rows.column("lang"))))
 
 
-def columns(metrics: Collection[str]) -> Sequence[str]:
-    """All but the ids of English sentences."""
-    return [name for name in SCHEMA.names if name != "target_id"]
-
-
 def groups(rows: pa.Table) -> Sequence[Group]:
     """All pairs of the unit."""
     return [Group(rows.column("lang")[0].as_py(), "", "", np.arange(len(rows)))]
@@ -265,7 +260,6 @@ KIND = Kind(
     run=run,
     metrics=METRICS["mining"],
     read=read,
-    columns=columns,
     groups=groups,
     example=example,
     common=common,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.examples import Alternatives, ItemSet
 from harness.inference.protocol import Role
-from harness.kinds.decisions import SCHEMA, columns, decided, groups, read
+from harness.kinds.decisions import SCHEMA, decided, groups, read
 from harness.kinds.kind import Kind, UnitResult, UnitSettings, no_pool, nothing
 from harness.metrics.by_kind import METRICS
 
@@ -46,6 +46,5 @@ KIND = Kind(
     run=run,
     metrics=METRICS["multiple_choice"],
     read=read,
-    columns=columns,
     groups=groups,
 )

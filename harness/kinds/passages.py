@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from harness.data.examples import Query, Retrieval
 from harness.inference.protocol import Role
 from harness.inference.search import Distinct, distinct_vectors, rank_all, rank_top
 from harness.inference.vector_store import Vectors
 from harness.kinds import retrieval
+from harness.kinds.columns import dictionary
 from harness.kinds.kind import (
     Kind,
     UnitFacts,
@@ -23,6 +25,7 @@ from harness.kinds.kind import (
     shared,
     table,
 )
+from harness.kinds.retrieval import FirstCandidates, Flags
 from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 UNCUT_POOL = 100_000  # larger pools are ranked to DEPTH only (Mewsli-X: 1,003,893)
 DEPTH = 100
+_FIRST_PART = "^[^:]*:?"  # of what colons separate; all where there is none
+_LAST_PART = "(^|:)[^:]*$"
 
 
 @dataclass(frozen=True)
@@ -113,21 +118,29 @@ def run(
 
 
 def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
-    """What the rows of a language contradict, or nothing.
-
-    A relevant candidate is a sentence of the question's paragraph (``language:paragraph:number``),
-    or the entity itself; both are in the name of the cluster. Which of the sentences of its
-    paragraph are relevant cannot be told from one row.
-    """
-
-    def is_gold(name: str, cluster: str, candidate: str) -> bool | None:
-        key = cluster.partition(":")[2]
-        if candidate == key:
-            return True
-        return None if candidate.partition(":")[2].rpartition(":")[0] == key else False
-
+    """What the rows of a language contradict, or nothing."""
     deepest = DEPTH if facts.pool is not None and facts.pool > UNCUT_POOL else 0
-    return retrieval.contradiction(rows, facts, [f"{facts.unit}-all"], is_gold, deepest)
+    return retrieval.contradiction(rows, facts, [f"{facts.unit}-all"], _of_cluster, deepest)
+
+
+def _of_cluster(rows: pa.Table, first: FirstCandidates) -> tuple[Flags, Flags]:
+    """A relevant candidate is a sentence of the question's paragraph
+    (``language:paragraph:number``), or the entity itself; both are in the name of the cluster.
+
+    Which of the sentences of its paragraph are relevant cannot be told from one row.
+    """
+    keys = _without(_FIRST_PART, rows.column("cluster")).take(pa.array(first.row))
+    paragraphs = _without(_LAST_PART, _without(_FIRST_PART, first.ids))
+    entity, sentence = (
+        pc.equal(found, keys).to_numpy(zero_copy_only=False) for found in (first.ids, paragraphs)
+    )
+    return entity, entity | sentence
+
+
+def _without(pattern: str, column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Strings without what a regular expression finds in them."""
+    coded = dictionary(column)
+    return pc.replace_substring_regex(coded.dictionary, pattern, "").take(coded.indices)
 
 
 KIND = Kind(
@@ -139,7 +152,6 @@ KIND = Kind(
     run=run,
     metrics=METRICS["passages"],
     read=retrieval.read,
-    columns=retrieval.columns,
     groups=retrieval.groups,
     contradiction=contradiction,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +11,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.errors import one_line
-from harness.kinds.columns import codes, dictionary, values
+from harness.kinds.columns import codes, dictionary, text
 from harness.kinds.kind import Group, UnitFacts
-from harness.metrics.by_kind import RANKS
 from harness.metrics.ranking import Ranks, Tops
 
 KEPT_TOPS = 10  # first candidates that a row names
 _NO_BOUND = 2**31 - 1
-# (example id, cluster, candidate id) → whether it is relevant; None where that cannot be told.
-IsGold = Callable[[str, str, str], bool | None]
+Flags = npt.NDArray[np.bool_]
+
+
+class FirstCandidates(NamedTuple):
+    """The first candidates that the rows name, one after another, the best of each row first.
+
+    ``row``: int64[n], whose they are; ``place``: int64[n], from 0 in each row; ``ids``: string[n];
+    ``hit``: bool[n], whether the row has their rank, and so says that they are relevant.
+    """
+
+    row: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    ids: pa.Array
+    hit: Flags
+
+
+# bool[n] and bool[n]: which of the first candidates of some rows are surely relevant to their row,
+# and which may be.
+Judge = Callable[[pa.Table, FirstCandidates], tuple[Flags, Flags]]
 
 SCHEMA = pa.schema(
     [
@@ -44,12 +61,6 @@ def read(rows: pa.Table) -> Ranks:
     )
 
 
-def columns(metrics: Collection[str]) -> Sequence[str]:
-    """What is read: the first candidates are most of a file, and few metrics ask for them."""
-    asked = ["top_ids"] if set(metrics) - RANKS.keys() else []
-    return ["lang", "cluster", "direction", "ranks", "relevant", *asked]
-
-
 def groups(rows: pa.Table) -> Sequence[Group]:
     """One per direction, in the order of their first rows; `xx` stands for the unit's language."""
     lang = rows.column("lang")[0].as_py()
@@ -65,14 +76,26 @@ def groups(rows: pa.Table) -> Sequence[Group]:
     return chosen
 
 
+def first_candidates(rows: pa.Table) -> FirstCandidates:
+    """The first candidates of rows whose ranks begin at 1."""
+    ranks, tops = (rows.column(name).combine_chunks() for name in ("ranks", "top_ids"))
+    starts, shown = _offsets(tops)[:-1], _lengths(tops)
+    row = np.repeat(np.arange(len(rows)), shown)
+    owner = np.repeat(np.arange(len(rows)), _lengths(ranks))
+    ranked = ranks.flatten().to_numpy(zero_copy_only=False)
+    inside = ranked <= shown[owner]
+    hit = np.zeros(len(row), dtype=bool)
+    hit[starts[owner[inside]] + ranked[inside] - 1] = True
+    return FirstCandidates(row, np.arange(len(row)) - starts[row], text(tops.flatten()), hit)
+
+
 def contradiction(
-    rows: pa.Table, facts: UnitFacts, directions: Collection[str], is_gold: IsGold, deepest: int
+    rows: pa.Table, facts: UnitFacts, directions: Collection[str], judge: Judge, deepest: int
 ) -> str:
     """What ranks and first candidates contradict, or nothing.
 
-    ``directions``: those that the unit has. ``is_gold(row, candidate)``: whether a candidate may be
-    relevant to a row. ``deepest``: ranks below it are not kept, so that a row may have fewer of
-    them than relevant candidates; 0 where all are kept.
+    ``directions``: those that the unit has. ``deepest``: ranks below it are not kept, so that a row
+    may have fewer of them than relevant candidates; 0 where all are kept.
     """
     names = rows.column("example_id")
     others = set(pc.unique(rows.column("direction")).to_pylist()) ^ set(directions)
@@ -80,12 +103,11 @@ def contradiction(
         what, known = one_line(sorted(others)[0], 40), " and ".join(directions)
         return f"direction {what} has no rows, or is not one of {known}"
     ranks, tops = (rows.column(name).combine_chunks() for name in ("ranks", "top_ids"))
-    offsets = _offsets(ranks)
     ranked = ranks.flatten().to_numpy(zero_copy_only=False)
-    lengths = np.diff(offsets)
+    lengths = _lengths(ranks)
     relevant = rows.column("relevant").to_numpy().astype(np.int64)
 
-    def at(wrong: npt.NDArray[np.bool_]) -> str:
+    def at(wrong: Flags) -> str:
         return one_line(names[int(np.flatnonzero(wrong)[0])].as_py(), 80)
 
     if (few := relevant < 1).any():
@@ -103,27 +125,33 @@ def contradiction(
     if falls.any():
         name = one_line(names[int(owner[:-1][falls][0])].as_py(), 80)
         return f"the ranks of {name} do not ascend"
-    shown = np.diff(_offsets(tops))
+    shown = _lengths(tops)
     wanted = KEPT_TOPS if facts.pool is None else min(KEPT_TOPS, facts.pool)
     if (more := shown > wanted if facts.pool is None else shown != wanted).any():
         return f"{at(more)} has not {wanted} first candidates"
-    return _top_contradiction(rows, is_gold)
+    return _top_contradiction(rows, judge)
 
 
-def _top_contradiction(rows: pa.Table, is_gold: IsGold) -> str:
+def _top_contradiction(rows: pa.Table, judge: Judge) -> str:
     """Rank r of at most ten says that the r-th of the first candidates is relevant."""
-    for name, cluster, ranks, own in values(rows, "example_id", "cluster", "ranks", "top_ids"):
-        if len(set(own)) != len(own):
-            return f"the first candidates of {one_line(name, 80)} repeat"
-        hits = {rank - 1 for rank in ranks if rank <= len(own)}
-        for place in hits:
-            if is_gold(name, cluster, own[place]) is False:
-                what = one_line(own[place], 80)
-                return f"{one_line(name, 80)}: {what} at rank {place + 1} is not relevant"
-        for place, candidate in enumerate(own):
-            if place not in hits and is_gold(name, cluster, candidate):
-                what = one_line(candidate, 80)
-                return f"{one_line(name, 80)}: {what} is relevant, and rank {place + 1} is missing"
+    first = first_candidates(rows)
+    ids = dictionary(first.ids)
+
+    def name(row: int) -> str:
+        return one_line(rows.column("example_id")[row].as_py(), 80)
+
+    pairs = np.sort(first.row * len(ids.dictionary) + codes(ids))
+    if (again := pairs[1:] == pairs[:-1]).any():
+        return f"the first candidates of {name(pairs[1:][again][0] // len(ids.dictionary))} repeat"
+    sure, possible = judge(rows, first)
+    for wrong, words in (
+        (first.hit & ~possible, "at rank {} is not relevant"),
+        (sure & ~first.hit, "is relevant, and rank {} is missing"),
+    ):
+        if wrong.any():
+            n = int(np.flatnonzero(wrong)[0])
+            what = f"{name(first.row[n])}: {one_line(first.ids[n].as_py(), 80)}"
+            return f"{what} {words.format(first.place[n] + 1)}"
     return ""
 
 
@@ -145,6 +173,10 @@ def _tops(rows: pa.Table) -> Tops:
     return Tops(candidate, offsets, codes(dictionary(rows.column("direction"))), own_language)
 
 
+def _lengths(lists: pa.ListArray) -> npt.NDArray[np.int64]:
+    lengths: npt.NDArray[np.int64] = lists.value_lengths().to_numpy(zero_copy_only=False)
+    return lengths.astype(np.int64)
+
+
 def _offsets(lists: pa.ListArray) -> npt.NDArray[np.int64]:
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.concatenate([[0], np.cumsum(_lengths(lists))]).astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -96,11 +96,6 @@ def read(rows: pa.Table) -> Answers:
     return Answers(exact, overlap)
 
 
-def columns(metrics: Collection[str]) -> Sequence[str]:
-    """All but the answers' text."""
-    return ["lang", "question_lang", "cluster", "exact_match", "f1"]
-
-
 def groups(rows: pa.Table) -> Sequence[Group]:
     """All rows of the unit; an unanswered question is a zero that counts."""
     lang, asked_in = (rows.column(name)[0].as_py() for name in ("lang", "question_lang"))
@@ -142,7 +137,6 @@ KIND = Kind(
     run=run,
     metrics=METRICS["span_qa"],
     read=read,
-    columns=columns,
     groups=groups,
     unit=unit,
     contradiction=contradiction,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,11 +74,6 @@ class Tags:
         return (tags for (tags,) in values(self.rows, self.name))
 
 
-def columns(metrics: Collection[str]) -> Sequence[str]:
-    """All but the name of the sentence."""
-    return ["lang", "cluster", "gold", "prediction"]
-
-
 def _sentences(examples: Examples, unit: str, limit: int | None) -> list[Sentence]:
     return [one for one in examples[unit].items[:limit] if isinstance(one, Sentence)]
 
@@ -92,6 +87,5 @@ KIND = Kind(
     run=run,
     metrics=METRICS["tagging"],
     read=read,
-    columns=columns,
     groups=groups,
 )

@@ -6,10 +6,8 @@ consistent with all of them and forged can only be found by measuring again (`ve
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,9 @@ from harness.cards.task import CustomCard, TaskCard
 from harness.errors import DataError, HarnessError, one_line
 from harness.inference.protocol import OBJECTS, signature
 from harness.kinds import KINDS
-from harness.kinds.columns import joined, text, values
+from harness.kinds.columns import codes, dictionary, joined, text
 from harness.kinds.kind import Kind, UnitFacts
+from harness.kinds.retrieval import FirstCandidates, first_candidates
 from harness.results.outcomes import OutcomeFile
 
 # What metrics and checks raise over rows that no run wrote.
@@ -37,48 +36,60 @@ CONTRADICTIONS = (
     pa.ArrowException,
 )
 REMEDY = "delete it and run `xharness eval` again"
+_ODD = np.int64(-7046029254386353131)  # 2^64 ÷ the golden ratio: a hash of two numbers from one
 SIGNED = ("split", "limit", "track", "seed", "dtype")  # metadata that the signature is over too
 
 
 def check(file: OutcomeFile, units: Collection[str] | None = None) -> dict[str, Any]:
-    """The metadata of a file whose rows can be those of a run. ``units``: look at these only.
+    """The metadata of a file that `checked` finds nothing wrong with."""
+    meta = file.meta()
+    for _ in checked(file, meta, units):
+        pass
+    return meta
+
+
+def checked(
+    file: OutcomeFile, meta: Mapping[str, Any], units: Collection[str] | None = None
+) -> Iterator[tuple[str, pa.Table]]:
+    """Each language with its rows, which can be those of a run. ``units``: these only.
+
+    What contradicts the rows of another language is found at the end.
 
     Raises:
         DataError: the file is damaged, or its rows contradict its path, its card, the task's data
             or each other; one line with the file, what is wrong and the remedy.
     """
-    meta = file.meta()
+    wanted = [unit for unit in meta["languages"] if units is None or unit in units]
+    relevant = []
     with consistent(file):
-        for wrong in contradictions(file, meta, units):
-            if wrong:
-                raise ValueError(wrong)
-    return meta
+        card = known_card(file, meta)
+        official = is_official(meta, card)
+        _refuse(_misplaced(file, meta, card))
+        _refuse(_unsigned(meta))
+        _refuse(_foreign(meta))
+        for unit, rows in file.tables(wanted):
+            _refuse(_unit_contradiction(rows, unit, meta, card, official))
+            if card.kind == "passages" and len(wanted) > 1:
+                first = first_candidates(rows)
+                relevant.append(_pairs(rows, first)[first.hit])
+            yield unit, rows
+        if relevant:
+            known = np.unique(np.concatenate(relevant))
+            for _, rows in file.tables(wanted):
+                _refuse(_gold_contradiction(rows, known))
 
 
-def contradictions(
-    file: OutcomeFile, meta: Mapping[str, Any], units: Collection[str] | None = None
-) -> Iterator[str]:
-    """What cannot be of a run, in words; an empty text where a part of it can.
+def _refuse(wrong: str) -> None:
+    """ValueError for what is wrong, in words, if anything is."""
+    if wrong:
+        raise ValueError(wrong)
 
-    Raises:
-        DataError: a row group is damaged. ValueError: there is no such task.
-    """
-    card = _card(meta)
-    yield _misplaced(file, meta, card)
-    yield _unsigned(meta)
+
+def _foreign(meta: Mapping[str, Any]) -> str:
     for key in ("degenerate", "candidates", "indistinct", "timing"):
-        other = sorted(set(meta.get(key, ())) - set(meta["languages"]))
-        yield f"{key}: {one_line(other[0], 20)} is not among its languages" if other else ""
-    read = [unit for unit in meta["languages"] if units is None or unit in units]
-    hits = array("q")
-    for unit in read:
-        rows = file.read(unit)
-        yield _unit_contradiction(rows, unit, meta, card)
-        if card.kind == "passages":
-            hits.extend(hash(pair) for pair, hit in _judged(rows) if hit)
-    if hits and len(read) > 1:
-        known = np.unique(np.frombuffer(hits, np.int64))
-        yield from (_gold_contradiction(file.read(unit), known) for unit in read)
+        if other := sorted(set(meta.get(key, ())) - set(meta["languages"])):
+            return f"{key}: {one_line(other[0], 20)} is not among its languages"
+    return ""
 
 
 @contextmanager
@@ -92,6 +103,15 @@ def consistent(file: OutcomeFile) -> Iterator[None]:
         ) from error
 
 
+def known_card(file: OutcomeFile, meta: Mapping[str, Any]) -> TaskCard:
+    """The card of a file's rows; DataError where there is none."""
+    with consistent(file):
+        try:
+            return card_of(meta)
+        except HarnessError as error:
+            raise ValueError(error) from None
+
+
 def is_official(meta: Mapping[str, Any], card: TaskCard) -> bool:
     """Whether rows say that they are of the official data: then they are as it decides.
 
@@ -102,13 +122,6 @@ def is_official(meta: Mapping[str, Any], card: TaskCard) -> bool:
     return (
         given and not notes and not isinstance(card, CustomCard) and meta["card_hash"] == card.hash
     )
-
-
-def _card(meta: Mapping[str, Any]) -> TaskCard:
-    try:
-        return card_of(meta)
-    except HarnessError as error:
-        raise ValueError(error) from None
 
 
 def _misplaced(file: OutcomeFile, meta: Mapping[str, Any], card: TaskCard) -> str:
@@ -159,10 +172,13 @@ def _unsigned(meta: Mapping[str, Any]) -> str:
     return ""
 
 
-def _unit_contradiction(rows: pa.Table, unit: str, meta: Mapping[str, Any], card: TaskCard) -> str:
+def _unit_contradiction(
+    rows: pa.Table, unit: str, meta: Mapping[str, Any], card: TaskCard, official: bool
+) -> str:
     kind = KINDS[card.kind]
     if not rows.schema.equals(kind.schema):
         return f"its columns are not those of {card.kind}"
+    rows.validate(full=True)  # strings that are no UTF-8, lists that overlap
     if len(rows) == 0:
         return f"no rows of {unit}"
     for name in kind.schema.names:
@@ -179,7 +195,6 @@ def _unit_contradiction(rows: pa.Table, unit: str, meta: Mapping[str, Any], card
     parts = [named.column(name) for name in ("direction", "split", "id")]
     if pc.count_distinct(joined(*parts, separator="\t")).as_py() != len(named):
         return f"{unit}: an example occurs twice"
-    official = is_official(meta, card)
     split = str(meta["split"])
     pins = read_pins() if official else {}
     pin = pins.get((card.name, split, unit))
@@ -187,12 +202,13 @@ def _unit_contradiction(rows: pa.Table, unit: str, meta: Mapping[str, Any], card
     wrong = _counts(unit, meta, card, facts, pin) or kind.contradiction(rows, facts)
     if wrong:
         return f"{unit}: {wrong}"
+    common = named.filter(named.column("common"))
     groups = {
-        (direction, part): named.filter(
-            (pc.field("direction") == direction) & (pc.field("split") == part)
-        ).filter(pc.field("common"))
-        for direction in pc.unique(named.column("direction")).to_pylist()
-        for part in pc.unique(named.column("split")).to_pylist()
+        (direction, part): common.filter(
+            pc.and_(pc.equal(common["direction"], direction), pc.equal(common["split"], part))
+        )
+        for direction in pc.unique(named["direction"]).to_pylist()
+        for part in pc.unique(named["split"]).to_pylist()
     }
     return _example_contradiction(groups, unit, meta, card, official)
 
@@ -271,32 +287,37 @@ def _example_contradiction(
             most = limit if whole is None else min(limit, whole)
             if len(members) > most or (whole is not None and len(members) != most):
                 return f"{what} has {len(members)} of the first {most} examples"
-        decided = values(members, "id", "relevant", "cluster")
-        if limit is None and pin is not None and digest(decided) != pin.digest:
+        if limit is not None or pin is None:
+            continue
+        decided = (members.column(name) for name in ("id", "relevant", "cluster"))
+        if digest(joined(*decided, separator="\t").to_pylist()) != pin.digest:
             return f"the ids, clusters or relevant candidates of {what} are not those of the data"
     return ""
 
 
-def _judged(rows: pa.Table) -> Iterator[tuple[tuple[str, str], bool]]:
-    """Of the first candidates of each row: (question, candidate), and whether it is relevant."""
-    for name, ranks, tops in values(rows, "example_id", "ranks", "top_ids"):
-        hits = set(ranks)
-        for place, candidate in enumerate(tops, start=1):
-            yield (name, candidate), place in hits
+def _pairs(rows: pa.Table, first: FirstCandidates) -> npt.NDArray[np.int64]:
+    """int64[n]: for each of the first candidates a hash of its id and its question's."""
+
+    def hashes(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        coded = dictionary(column)
+        return np.array([hash(one) for one in coded.dictionary.to_pylist()], np.int64)[codes(coded)]
+
+    return hashes(rows.column("example_id"))[first.row] * _ODD + hashes(first.ids)
 
 
-def _gold_contradiction(rows: pa.Table, hits: npt.NDArray[np.int64]) -> str:
+def _gold_contradiction(rows: pa.Table, relevant: npt.NDArray[np.int64]) -> str:
     """Whether a question's candidates are relevant to it in every language that asks it, or none.
 
-    ``hits``: the hashes of all pairs that are relevant in some language, in order. Of a million
+    ``relevant``: the hashes of all pairs that are relevant in some language, in order. Of a million
     pairs, two have one hash once in ten million files.
     """
-    missed = (hash(pair) for pair, hit in _judged(rows) if not hit)
-    found = np.fromiter(missed, np.int64)
-    both = hits[np.searchsorted(hits, found).clip(max=len(hits) - 1)] == found
-    if not both.any():
+    first = first_candidates(rows)
+    pairs = _pairs(rows, first)
+    nearest = relevant[np.searchsorted(relevant, pairs).clip(max=len(relevant) - 1)]
+    missed = np.flatnonzero(~first.hit & (nearest == pairs))
+    if not len(missed):
         return ""
-    pairs = (pair for pair, hit in _judged(rows) if not hit)
-    name, candidate = next(islice(pairs, int(both.argmax()), None))
+    row, candidate = first.row[missed[0]], first.ids[missed[0]].as_py()
+    name = rows.column("example_id")[int(row)].as_py()
     what = f"{one_line(candidate, 80)} is relevant to {one_line(name, 80)}"
     return f"{what} in one language and not in another"

@@ -89,6 +89,15 @@ class OutcomeFile:
 
         return _steady(rows)
 
+    def tables(self, units: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+        """Each unit with its rows, in the file's order. Raises as `read`."""
+        if not set(units) <= set(self._merged_units()):
+            yield from ((unit, self.read(unit)) for unit in units)
+            return
+        with _opened(self.path) as (file, groups):
+            for unit in sorted(units, key=groups.__getitem__):
+                yield unit, file.read_row_group(groups[unit])
+
     def meta(self) -> dict[str, Any]:
         """The metadata of the merged file and the parts, taken together.
 
@@ -233,11 +242,17 @@ def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> No
 
 
 def _rows(path: Path, unit: str) -> pa.Table:
-    # Units and rows from one open file: another run may replace it at any moment.
+    with _opened(path) as (file, groups):
+        return file.read_row_group(groups[unit])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Mapping[str, int]]]:
+    """A file and its units' row groups: both of one open file, as another run may replace it."""
     try:
         _check_file(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read_row_group(_row_groups(file)[unit])
+            yield file, _row_groups(file)
     except FileNotFoundError:
         raise
     except DAMAGE as error:

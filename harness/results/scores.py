@@ -8,14 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.cards.catalogue import card_of, read_suites
+from harness.cards.catalogue import read_suites
 from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import CustomCard, TaskCard
 from harness.errors import DataError, NotFoundError, together
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
-from harness.results.checks import check, consistent
+from harness.results.checks import checked, consistent, known_card
 from harness.results.outcomes import OutcomeFile, find
 
 INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
@@ -95,18 +95,17 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
 
     ``units``: only these of the languages in it.
     """
-    meta = check(file, units)
-    if units is not None:
-        meta["languages"] = [unit for unit in meta["languages"] if unit in units]
-    card = card_of(meta)
-    kind = KINDS[card.kind]
+    meta = file.meta()
+    card = known_card(file, meta)
     # Of a card outside the package the rows alone say which metric leads.
     first = [card.primary] if isinstance(card, CustomCard) else []
     metrics = list(dict.fromkeys([*first, *card.metrics]))
     per_language: list[Score] = []
-    for unit in meta["languages"]:
+    for _, rows in checked(file, meta, units):
         with consistent(file):
-            per_language += kind.fold(file.read(unit), metrics, meta["split"])
+            per_language += KINDS[card.kind].fold(rows, metrics, meta["split"])
+    if units is not None:
+        meta["languages"] = [unit for unit in meta["languages"] if unit in units]
     note = "; ".join([*unranked_reasons(meta, card), *meta.get("remarks", ())])
     tied = indistinct_shares(meta)
     common = {
@@ -124,12 +123,12 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         "complete": file.path.exists() and is_complete(card, meta),
         "note": note,
     }
-    rows = []
+    lines = []
     for score in [*per_language, *macro(per_language)]:
         fields = score._asdict()
         del fields["group"]
-        rows.append(common | fields | {"indistinct": tied.get(score.lang)})
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+        lines.append(common | fields | {"indistinct": tied.get(score.lang)})
+    return pa.Table.from_pylist(lines, schema=SCHEMA)
 
 
 def macro(per_language: Sequence[Score]) -> list[Score]:

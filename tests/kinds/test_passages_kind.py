@@ -10,7 +10,7 @@ import pytest
 
 import harness.kinds.passages
 from harness.data.examples import Query, Retrieval
-from harness.kinds.kind import UnitSettings
+from harness.kinds.kind import UnitFacts, UnitSettings
 from harness.kinds.passages import KIND, Pool
 from harness.kinds.retrieval import read
 from harness.metrics.ranking import other_language_recall, same_language
@@ -161,3 +161,28 @@ def test_equal_vectors_of_either_side_are_flagged() -> None:
     flat_queries = known(ANGLES | {"wet?": 7, "nass?": 7})
     assert outcome("en", encoder=flat_queries)[1]
     assert not outcome("de", encoder=flat_queries)[1]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "candidate", "ranks", "words"),
+    [
+        ("lareqa:7", "de:7:2", [1], ""),  # a sentence of the paragraph
+        ("lareqa:7", "de:7:2", [3], ""),  # another one is the answer
+        ("lareqa:7", "de:8:2", [3], ""),
+        ("lareqa:7", "de:8:2", [1], "q0: de:8:2 at rank 1 is not relevant"),
+        ("lareqa:7", "de:17:2", [1], "q0: de:17:2 at rank 1 is not relevant"),
+        ("lareqa:a:b", "de:a:b:2", [1], ""),  # a paragraph whose name has a colon
+        ("lareqa:a:b", "de:b:2", [1], "q0: de:b:2 at rank 1 is not relevant"),
+        ("mewsli_x:Q1", "Q1", [1], ""),
+        ("mewsli_x:Q1", "Q11", [1], "q0: Q11 at rank 1 is not relevant"),
+        ("mewsli_x:Q1", "Q1", [3], "q0: Q1 is relevant, and rank 1 is missing"),
+        ("mewsli_x:Q1", "Q\n1", [1], "q0: Q 1 at rank 1 is not relevant"),
+    ],
+)
+def test_what_may_be_relevant_is_in_the_name_of_the_cluster(
+    cluster: str, candidate: str, ranks: list[int], words: str
+) -> None:
+    row = {"example_id": "q0", "lang": "de", "cluster": cluster, "direction": "de-all"}
+    row |= {"ranks": ranks, "relevant": 1, "top_ids": [candidate, "de:0:0"]}
+    table = pa.Table.from_pylist([row], KIND.schema)
+    assert KIND.contradiction(table, UnitFacts("de", "test", None, None)) == words

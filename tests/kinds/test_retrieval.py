@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from harness.kinds import retrieval
 from harness.kinds.kind import UnitFacts
+from harness.kinds.retrieval import Flags
 
 # Three candidates: a and c are relevant to the first question, b to the second.
 GOLD = {"q0": "ac", "q1": "b"}
@@ -23,9 +25,16 @@ def found(pool: int | None = 3, **changes: Any) -> str:
     """What the rows contradict where the first has these changes."""
     rows = pa.Table.from_pylist([ROWS[0] | changes, ROWS[1]], retrieval.SCHEMA)
     facts = UnitFacts("de", "test", None, pool)
-    return retrieval.contradiction(
-        rows, facts, ["de-all"], lambda name, _, candidate: candidate in GOLD[name], 0
+    return retrieval.contradiction(rows, facts, ["de-all"], judge, 0)
+
+
+def judge(rows: pa.Table, first: retrieval.FirstCandidates) -> tuple[Flags, Flags]:
+    """A judge that knows all that is relevant, so that what may be relevant is."""
+    asked = rows.column("example_id").take(pa.array(first.row)).to_pylist()
+    gold = np.array(
+        [one in GOLD[name] for name, one in zip(asked, first.ids.to_pylist(), strict=True)]
     )
+    return gold, gold
 
 
 @pytest.mark.parametrize("pool", [3, None])

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from harness.results.checks import _gold_contradiction, _judged
+from harness.kinds.retrieval import first_candidates
+from harness.results.checks import _gold_contradiction, _pairs
 
 Line = tuple[str, list[int], list[str]]  # question, ranks, first candidates
 
 
 def rows(*lines: Line) -> pa.Table:
-    return pa.table(
-        dict(zip(("example_id", "ranks", "top_ids"), zip(*lines, strict=True), strict=True))
-    )
+    names = ("example_id", "ranks", "top_ids")
+    return pa.table(dict(zip(names, zip(*lines, strict=True), strict=True)))
+
+
+def hits(table: pa.Table) -> npt.NDArray[np.int64]:
+    first = first_candidates(table)
+    return _pairs(table, first)[first.hit]
 
 
 ENGLISH = rows(("q1", [1, 4], ["a", "b", "c"]), ("q2", [2], ["a", "b", "c"]))
@@ -33,7 +39,6 @@ ENGLISH = rows(("q1", [1, 4], ["a", "b", "c"]), ("q2", [2], ["a", "b", "c"]))
 )
 def test_candidates_of_one_question_in_two_languages(line: Line, wrong: str) -> None:
     both = (ENGLISH, rows(line))
-    pairs = (hash(pair) for table in both for pair, hit in _judged(table) if hit)
-    hits = np.unique(np.fromiter(pairs, np.int64))
-    found = [said for table in both if (said := _gold_contradiction(table, hits))]
+    relevant = np.unique(np.concatenate([hits(table) for table in both]))
+    found = [said for table in both if (said := _gold_contradiction(table, relevant))]
     assert found == ([f"{wrong} in one language and not in another"] if wrong else [])
