@@ -146,19 +146,16 @@ def examples(candidates: int, queries: int, units: int) -> Any:
 
 
 def encoder(cache: Path) -> Any:
-    """An encoder that finds all its vectors in the store; its checkpoint cannot be loaded."""
+    """An encoder of the built-in checkpoint, which finds all its vectors in the store."""
+    from harness.evaluation.models import DEMO_MODEL, find_checkpoint
     from harness.inference.encoder import Encoder
     from harness.inference.protocol import Protocol, resolve_encodings
 
-    checkpoint: Any = SimpleNamespace(local=False, id="org/model", revision="0" * 40, base=None)
+    checkpoint = find_checkpoint(DEMO_MODEL, cache, offline=True)
     backbone: Any = SimpleNamespace(checkpoint=checkpoint, device="cpu")
+    lengths = {"query": 64, "document": 64}
     encodings = resolve_encodings(
-        Protocol(),
-        task_lengths={"query": 64, "document": 64},
-        depth=12,
-        max_positions=512,
-        native=None,
-        bitext=False,
+        Protocol(), task_lengths=lengths, depth=12, max_positions=512, native=None, bitext=False
     )
     return Encoder(backbone, encodings, cache=cache)
 
