@@ -322,6 +322,9 @@ def train(
         raise unknown_name("dtype", dtype, DTYPES)
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: give a whole number from 0, below 2^32")
+    for flag, most in (("--max-examples", max_examples), ("--max-steps", max_steps)):
+        if most is not None and most < 1:
+            raise UsageError(f"{flag} {most}: give a whole number from 1")
     cards = [read_intermediate(name) for name in names]
     adapters = next((card.lora for card in cards if card.lora is not None), None)
     if lora_layers is not None or (lora and adapters is None):

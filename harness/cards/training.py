@@ -118,7 +118,7 @@ class Recipe(Strict):
     tokens, as in evaluation) and ``stride`` is the overlap of its windows.
     """
 
-    epochs: float = Field(default=3.0, gt=0)
+    epochs: float = Field(default=3.0, gt=0, le=1_000)
     lr: float = Field(default=1e-5, gt=0)
     batch_size: int = Field(default=16, ge=1)
     max_length: int = Field(default=256, ge=8)

@@ -24,9 +24,9 @@ def train(
         int, typer.Option(help="Seed of new heads, data order, dropout and masks.")
     ] = 0,
     max_examples: Annotated[
-        int | None, typer.Option(help="Most examples to take of each task.", min=1)
+        int | None, typer.Option(help="Most examples to take of each task.")
     ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Most steps to train.", min=1)] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Most steps to train.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Epochs (default: the recipe's).")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: the recipe's).")] = None,
     batch_size: Annotated[

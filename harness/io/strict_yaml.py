@@ -35,9 +35,9 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
 class Strict(BaseModel):
-    """Frozen; unknown keys are errors; no value is turned into another type."""
+    """Frozen; unknown keys are errors, numbers are finite, and no value becomes another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Misfit(ValueError):

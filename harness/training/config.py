@@ -62,6 +62,11 @@ def recipes(
             one = error.errors()[0]
             name = str(one["loc"][0]).replace("_", "-")
             raise UsageError(f"--{name} {one['input']}: {one['msg']}") from None
+        if card.kind == "dual_encoder" and found[card.name].batch_size < 2:
+            raise UsageError(
+                f"--batch-size 1: a pair of {card.name} is told from the others of its batch, give "
+                "at least 2"
+            )
     for name in SHARED:
         values = {getattr(recipe, name) for recipe in found.values()}
         if len(values) > 1:

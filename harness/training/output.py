@@ -90,6 +90,15 @@ def _fill(record: TrainingRecord, model: Any, curve: LossLog, final: Path, name:
     _write_json(final / RECORD, {**_record(record, revision), "made": names})
 
 
+def said(path: Path) -> dict[str, Any]:
+    """What a file of ours says; nothing where it is not there, or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def remove(out: Path, work: Path, *, keep: str) -> None:
     """Take away what an earlier training left in the target, and nothing else.
 
@@ -97,8 +106,7 @@ def remove(out: Path, work: Path, *, keep: str) -> None:
     """
     names: set[str] = set()
     for record in (out / RECORD, work / FINAL / RECORD):
-        if record.is_file():
-            names |= set(json.loads(record.read_text(encoding="utf-8")).get("made", ()))
+        names |= set(map(str, said(record).get("made", ())))
     found = [out / Path(name).name for name in (RECORD, *sorted(names))]
     for path in [*found, *(path for path in work.glob("*") if path.name != keep)]:
         if path.is_dir():

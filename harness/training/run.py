@@ -12,7 +12,7 @@ from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.tokenizer import Tokenizer
 from harness.data.load import DataLocation
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.inference.batching import pad_id
 from harness.io.environment import harness_version, libraries
 from harness.training.batches import Steps, TaskData
@@ -144,6 +144,10 @@ def _features(
         recipe = config.recipes[card.name]
         codec = Codec(tokenizer, encoder, recipe)
         features = encode(card.kind, sets[card.name].examples, codec)
+        if card.kind == "dual_encoder" and len(features) < 2:
+            raise DataError(
+                f"{card.name}: a single pair has no other text to be told from: add one"
+            )
         tasks[card.name] = TaskData(card.kind, features, codec, recipe.mask)
     return tasks
 

@@ -65,8 +65,8 @@ def run_steps(
     """Train through all steps, saving into ``folder``; goes on from the last step saved there.
 
     Raises:
-        IncompleteError: the loss or a gradient is not finite, memory or disk is full; the last
-            good step is kept.
+        IncompleteError: the loss, a gradient or a weight is not finite, memory or disk is full; the
+            last good step is kept.
     """
     if steps.rank == 0:
         _tidy(folder)
@@ -83,6 +83,12 @@ def run_steps(
         restore(model, resume)
     if settings.selection is not None:
         settings.selection.take(model)
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise IncompleteError(
+                f"{name} is not finite after the last step: train with a lower --lr or in float32 "
+                "(with --fresh or another --out)"
+            )
 
 
 def _run(

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
-from harness.training.output import RECORD, remove
+from harness.checkpoint.resolve import resolve
+from harness.errors import HarnessError, UsageError
+from harness.training.output import RECORD, remove, said
 from harness.training.trainer import last_saved
 
 WORK = ".training"
@@ -40,29 +41,42 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def finished(out: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the target is this training's, done. UsageError where it is another's.
+    """Whether the target is this training's, done.
 
     Another one that has saved no step yet is none.
+
+    Raises:
+        UsageError: the target is another training's, or no longer what was trained.
     """
-    for path, key in ((out / RECORD, "settings"), (out / WORK / SETTINGS, None)):
-        if not path.is_file() or (key is None and last_saved(path.parent) is None):
-            continue
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            continue
-        before = found.get(key) if key else found
-        if before != settings:
-            name = next((n for n in settings if (before or {}).get(n) != settings[n]), "settings")
-            was, now = (str((one or {}).get(name))[:60] for one in (before, settings))
-            what = f"{name} was {was}, is {now}" if name != "tasks" else "data or recipe differ"
+    if (out / RECORD).is_file():
+        record = said(out / RECORD)
+        _check_same(out, record.get("settings") or {}, settings)
+        if _revision(out) != record.get("revision"):
             raise UsageError(
-                f"{out} holds another training ({what}): give another --out, or --fresh to "
-                "start over"
+                f"{out} is no longer what was trained: give another --out, or --fresh to start over"
             )
-        if key:
-            return True
+        return True
+    if last_saved(out / WORK) is not None:
+        _check_same(out, said(out / WORK / SETTINGS), settings)
     return False
+
+
+def _check_same(out: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    if before == settings:
+        return
+    name = next((n for n in settings if before.get(n) != settings[n]), "settings")
+    was, now = (str(one.get(name))[:60] for one in (before, settings))
+    what = f"{name} was {was}, is {now}" if name != "tasks" else "data or recipe differ"
+    raise UsageError(
+        f"{out} holds another training ({what}): give another --out, or --fresh to start over"
+    )
+
+
+def _revision(out: Path) -> str | None:
+    try:
+        return resolve(str(out), offline=True).revision
+    except HarnessError:
+        return None
 
 
 def begin(out: Path, settings: Mapping[str, Any], *, fresh: bool) -> Path:

@@ -174,6 +174,45 @@ def test_the_result_is_an_ordinary_checkpoint(
     assert json.loads((out / "training.json").read_text())["settings"]["seed"] == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("model.safetensors", lambda path: path.unlink(), "is no longer what was trained"),
+        ("config.json", lambda path: path.write_text("{}"), "is no longer what was trained"),
+        ("training.json", lambda path: path.write_text("[]"), "holds another training"),
+        ("training.json", lambda path: path.write_text('{"settings'), "holds another training"),
+    ],
+    ids=str,
+)
+def test_a_finished_folder_that_was_changed_is_not_taken_for_done(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path, name: str,
+    damage: Callable[[Path], object], message: str,
+) -> None:  # fmt: skip
+    words = ("train", base, "-i", pairs_card(own), "--out", tmp_path / "m", "--data", tmp_path)
+    assert run(*words, *FEW).code == 0
+    damage(tmp_path / "m" / name)
+    ran = run(*words, *FEW)
+    assert ran.code == 2
+    assert message in ran.stderr
+    assert run(*words, *FEW, "--fresh").code == 0
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]"])
+def test_steps_of_unknown_settings_are_not_gone_on_from(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path, content: str | None
+) -> None:
+    out = tmp_path / "m"
+    (out / ".training" / "checkpoint-1").mkdir(parents=True)
+    (out / ".training" / "checkpoint-1" / "complete").touch()
+    if content is not None:
+        (out / ".training" / "settings.json").write_text(content)
+    words = ("train", base, "-i", pairs_card(own), "--out", out, "--data", tmp_path)
+    ran = run(*words, *FEW)
+    assert ran.code == 2
+    assert "holds another training" in ran.stderr
+    assert run(*words, *FEW, "--fresh").code == 0
+
+
 def test_equal_trainings_have_equal_digests(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -307,6 +346,30 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_step(
     assert not (out / "model.safetensors").exists()
 
 
+def test_weights_that_the_last_step_broke_are_no_checkpoint(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "made"
+    ran = run(
+        "train", base, "-i", pairs_card(own), "--out", out, "--data", tmp_path, "--lr", "1e300",
+        "--max-steps", "1", "--offline", "--device", "cpu",
+    )  # fmt: skip
+    assert ran.code == 5
+    assert "is not finite after the last step" in ran.stderr
+    assert not (out / "model.safetensors").exists()
+
+
+def test_a_single_pair_has_nothing_to_be_told_from(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    card = pairs_card(own)
+    for lang, text in (("en", "One.\n"), ("de", "Eins.\n")):
+        (tmp_path / "par" / f"{lang}.txt").write_text(text)
+    ran = run("train", base, "-i", card, "--out", tmp_path / "m", "--data", tmp_path, *FEW)
+    assert ran.code == 6
+    assert "no other text to be told from" in ran.stderr
+
+
 @pytest.mark.parametrize("what", ["pairs", "adapters", "several tasks"])
 def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
     what: str,
@@ -435,7 +498,15 @@ def test_bfloat16_is_another_training(
     [
         (["-i", "squadv2"], 2, "unknown intermediate task 'squadv2': did you mean squad_v2"),
         (["-i", "squad_v2", "--epochs", "0"], 2, "--epochs 0"),
+        (["-i", "squad_v2", "--epochs", "inf"], 2, "--epochs inf"),
+        (["-i", "squad_v2", "--epochs", "1e9"], 2, "--epochs 1000000000"),
         (["-i", "squad_v2", "--lr", "-1"], 2, "--lr -1"),
+        (["-i", "squad_v2", "--lr", "nan"], 2, "--lr nan"),
+        (["-i", "squad_v2", "--lr", "inf"], 2, "--lr inf"),
+        (["-i", "squad_v2", "--batch-size", "0"], 2, "--batch-size 0"),
+        (["-i", "squad_v1_tenth_pairs", "--batch-size", "1"], 2, "give at least 2"),
+        (["-i", "squad_v2", "--max-steps", "0"], 2, "--max-steps 0: give a whole number from 1"),
+        (["-i", "squad_v2", "--max-examples", "-1"], 2, "--max-examples -1"),
         (["-i", "squad_v2", "--seed", "-1"], 2, "--seed -1"),
         (["-i", "squad_v2", "--dtype", "int8"], 2, "unknown dtype 'int8'"),
         (["-i", "squad_v2", "--lora-layers", "x"], 2, "--lora-layers x"),
