@@ -217,6 +217,10 @@ def test_mlqa_clusters_by_the_english_title_of_the_article(tmp_path: Path) -> No
             squad(("Ada.", [{**question("q1", "?", answer("Ada", 0)), "id": 7}])),
             "'id' is int, not str",
         ),
+        (
+            squad(("Ada.", [question("q1", " \n", answer("Ada", 0))])),
+            r"qas\[0\]: question q1 is empty",
+        ),
         ('{"version": "1.1"}', "en-test-questions.json: no 'data'"),
         ('{"data": [{"paragraphs": [', "en-test-questions.json: not JSON, maybe truncated"),
         ("", "en-test-questions.json: empty"),
@@ -342,6 +346,10 @@ def _empty(data: dict[str, Any]) -> None:
     data["data"][0]["paragraphs"][0]["sentence_breaks"][1] = [9, 9]
 
 
+def _no_words(data: dict[str, Any]) -> None:
+    data["data"][0]["paragraphs"][0]["qas"][1]["question"] = "\u3000"
+
+
 def _plain_xquad(data: dict[str, Any]) -> None:
     paragraph = data["data"][0]["paragraphs"][0]
     del paragraph["sentences"], paragraph["sentence_breaks"]
@@ -357,6 +365,7 @@ def _plain_xquad(data: dict[str, Any]) -> None:
         (_article, r"data\[0\]: no 'paragraphs'"),
         (_long_id, r"the same ids$"),
         (_beyond, r"sentence_breaks\[2\]: not a span"),
+        (_no_words, r"qas\[1\]: question q2 is empty"),
         (_empty, r"sentence_breaks\[1\]: not a span"),
         (_plain_xquad, r"paragraphs\[0\]: no 'sentence_breaks'"),
     ],
@@ -426,7 +435,9 @@ def test_a_description_is_its_sentences_joined() -> None:
     assert description(record, "f:1") == "One. Two words."
 
 
-def article(text: str = TEXT, entity: str = "Q2", start: int | None = None) -> dict[str, Any]:
+def article(
+    text: str = TEXT, entity: str = "Q2", start: int | None = None, words: str = "Smith"
+) -> dict[str, Any]:
     begin = TEXT.index("Smith") if start is None else start
     return {
         "context": {
@@ -438,7 +449,7 @@ def article(text: str = TEXT, entity: str = "Q2", start: int | None = None) -> d
             {
                 "example_id": "m1",
                 "entity_id": entity,
-                "mention_span": {"start": begin, "end": begin + 5, "text": "Smith"},
+                "mention_span": {"start": begin, "end": begin + len(words), "text": words},
             }
         ],
     }
@@ -456,6 +467,8 @@ def test_a_mention_has_one_relevant_candidate() -> None:
         (article(text=""), "f:1: text not filled in"),
         (article(entity="Q9"), "Q9, gold of m1, is not among the candidates"),
         (article(start=3), "mention m1 is not at its offset 3"),
+        (article(words=""), "mention m1 is not at its offset 36"),
+        (article(start=-5, words="More"), "mention m1 is not at its offset -5"),
         (article(text=TEXT[:50]), "sentence 10–61 is not within 50"),
     ],
 )

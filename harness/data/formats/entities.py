@@ -54,12 +54,7 @@ def mention_queries(record: Any, entities: dict[str, int], place: str) -> tuple[
                 f"{place}: {named(entity)}, gold of {named(identifier)}, is not among the"
                 " candidates"
             )
-        span = take(mention, "mention_span", dict, place)
-        start, end = (take(span, key, int, place) for key in ("start", "end"))
-        if text[start:end] != take(span, "text", str, place):
-            raise DataError(
-                f"{place}: mention {named(identifier)} is not at its offset {named(start)}"
-            )
+        start, end = _mention_span(mention, text, place, f"mention {named(identifier)}")
         marked = marked_mention(text, spans, start, end)
         if marked is None:
             raise DataError(f"{place}: mention {named(identifier)} lies in no single sentence")
@@ -75,10 +70,8 @@ def pair_of(record: Any, place: str) -> tuple[str, str] | None:
     mentioned = take(record, "contextual_mention", dict, place)
     context = take(mentioned, "context", dict, place)
     text = take(context, "text", str, place)
-    span = take(take(mentioned, "mention", dict, place), "mention_span", dict, place)
-    start, end = (take(span, key, int, place) for key in ("start", "end"))
-    if text[start:end] != take(span, "text", str, place):
-        raise DataError(f"{place}: the mention is not at its offset {named(start)}")
+    mention = take(mentioned, "mention", dict, place)
+    start, end = _mention_span(mention, text, place, "the mention")
     marked = marked_mention(text, _spans(context, text, place), start, end)
     described = description(take(record, "entity", dict, place), place)
     return None if marked is None else (marked, described)
@@ -118,6 +111,15 @@ def _language(record: Any, key: str, place: str) -> str:
 def _one_line(text: str) -> str:
     # One pass, as the official code has it: three blanks become two.
     return " ".join(text.splitlines()).replace("  ", " ").strip()
+
+
+def _mention_span(mention: Any, text: str, place: str, name: str) -> tuple[int, int]:
+    """Where a mention is in its text. DataError where its words are not there, or are none."""
+    span = take(mention, "mention_span", dict, place)
+    start, end = (take(span, key, int, place) for key in ("start", "end"))
+    if not 0 <= start < end or text[start:end] != take(span, "text", str, place):
+        raise DataError(f"{place}: {name} is not at its offset {named(start)}")
+    return start, end
 
 
 def _spans(record: Any, text: str, place: str) -> list[tuple[int, int]]:

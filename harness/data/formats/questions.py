@@ -130,13 +130,16 @@ def question_set(unit: str, asked: Sequence[Asked], clusters: Sequence[str]) -> 
 
 
 def check_answers(asked: Sequence[Asked], file: LocalFile) -> None:
-    """DataError for a file stripped of its answers, and for an answer that is not at its offset."""
+    """DataError for a file stripped of its answers, a question without words or an answer, and an
+    answer that is not at its offset."""
     if not any(text for one in asked for text in one.answers):
         raise DataError(
             f"{file.name}: has no answers: stripped test annotations; put the official file with"
             " answers there"
         )
     for one in asked:
+        if not one.question.strip():
+            raise DataError(f"{one.place}: question {named(one.id)} is empty: download it again")
         if not one.answers or not all(one.answers):
             raise DataError(
                 f"{one.place}: question {named(one.id)} has no answer: download it again"
