@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cards.catalogue import read_card, read_cards
-from harness.data.folders import cache_folder
+from harness.data.folders import cache_folder, data_folder
 from harness.errors import HarnessError
 from harness.evaluation.models import find_checkpoint
 from harness.io.environment import libraries
@@ -37,10 +37,7 @@ def examine(
     findings: dict[str, Facts] = {"xharness": {"version": __version__, **libraries()}}
     findings["machine"] = _machine()
     findings["cache"] = _cache(cache)
-    folder = data or (
-        Path(os.environ["XHARNESS_DATA"]) if os.environ.get("XHARNESS_DATA") else None
-    )
-    findings["data"] = _data(folder, cache)
+    findings["data"] = _data(data_folder(data), cache)
     if model is not None:
         findings[model] = _checkpoint(model, cache, offline)
     return findings
@@ -89,11 +86,14 @@ def _data(folder: Path | None, cache: Path) -> Facts:
     location = DataLocation(data=folder, cache=cache, offline=True)
     for name, card in read_cards().items():
         try:
-            failures = fetch(card, None, card.languages, location).failures
+            fetched = fetch(card, None, card.languages, location)
         except HarnessError as error:
             facts[name] = f"broken: {error}"
             continue
-        facts[name] = "there" if not failures else missing_words(len(failures))
+        broken, missing = list(fetched.broken.values()), len(fetched.failures)
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        found = [f"broken: {broken[0]}{more}"] if broken else []
+        facts[name] = "; ".join([*found, *([missing_words(missing)] if missing else [])]) or "there"
     return facts
 
 

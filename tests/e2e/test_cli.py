@@ -158,6 +158,21 @@ def test_doctor_examines_a_checkpoint(run: Run) -> None:
     assert facts["data"]["demo_bitext"] == "there"
 
 
+def test_doctor_says_what_is_wrong_with_a_data_folder(run: Run, tmp_path: Path) -> None:
+    for name in ("ar", "de"):
+        path = tmp_path / f"lareqa/xquad-r/{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    ran = run("doctor", "--data", tmp_path, "--format", "json")
+    assert ran.code == 0, ran.stderr
+    said = json.loads(ran.stdout)["data"]
+    assert said["lareqa"].startswith("broken: lareqa/xquad-r/ar.json")
+    assert said["lareqa"].endswith("(and 1 more); 9 files are not there")
+    ran = run("doctor", "--data", tmp_path / "none")
+    assert (ran.code, ran.stdout) == (2, "")
+    assert "no data folder" in ran.stderr
+
+
 def test_a_class_that_contradicts_the_tokenizer_is_said_by_doctor_and_on_the_row(
     run: Run, tmp_path: Path
 ) -> None:
