@@ -165,6 +165,10 @@ def _add_texts(
         loaded = load(card, meta["split"], units, location)
     except HarnessError as error:
         return str(error)
+    measured = meta["data"]
+    for name, digest in loaded.files.items():
+        if measured.get(name, digest) != digest:
+            return f"{name} is not the file that was measured: give the same data with --data"
     lacking = {**loaded.missing, **loaded.broken}
     add = TEXTS[card.kind](loaded.examples, meta)
     for example in found:

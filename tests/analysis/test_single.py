@@ -62,6 +62,20 @@ def test_a_sentence_has_its_words_and_a_line_of_tags(root: Path) -> None:
     assert found["prediction"] == " ".join(wrong)
 
 
+def test_texts_are_of_the_data_that_was_measured_or_none(root: Path) -> None:
+    card = read_card("demo_pairs")
+    location = DataLocation(None, root.parent / "cache", offline=True)
+    loaded = load(card, "test", ["de"], location)
+    (name,) = loaded.files
+    item: Any = loaded.examples["de"].items[0]  # type: ignore[index]
+    row = {"example_id": item.id, "lang": "de", "cluster": item.cluster, "gold": "neutral",
+           "prediction": "neutral", "correct": True, "scores": [0.0, 1.0, 0.0]}  # fmt: skip
+    path = measure(root, BASE, {"de": [row]}, task="demo_pairs", data={name: "0" * 64})
+    (found,), why = examples(OutcomeFile(path), location)
+    assert "texts" not in found
+    assert why == f"{name} is not the file that was measured: give the same data with --data"
+
+
 def searched(root: Path) -> OutcomeFile:
     """Three queries: found first, found late, and not found by a search that was cut."""
     rows = [
