@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isclose
 from pathlib import Path
 
-from harness.analysis.contrasts import FAMILY, Contrast, family_contrast, named_contrasts
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import make_entries, place_of
 from harness.analysis.gather import fold_all
@@ -14,12 +14,13 @@ from harness.analysis.replicates import Replicated, evidence_of, over_replicates
 from harness.analysis.replicates import Run as Replicate
 from harness.analysis.results import Result
 from harness.analysis.sides import Measured, Run, Source, find_runs
+from harness.analysis.verdicts import Measure, Slugs, board_verdicts, may_have
 from harness.cards.catalogue import read_card
 from harness.errors import DataError, IncompleteError, together, unknown_name
 from harness.metrics.by_kind import METRICS, has_paired_mean
-from harness.statistics.hierarchy import Hierarchical
+from harness.statistics.hierarchy import ROUNDING, Hierarchical
 from harness.statistics.verdict import Verdict
-from harness.submissions.submission import Submission, kind_of
+from harness.submissions.submission import Submission
 
 Group = tuple[str, str]  # track and metric, which are compared by themselves
 
@@ -28,9 +29,9 @@ Group = tuple[str, str]  # track and metric, which are compared by themselves
 class Compared:
     """A − B in one track.
 
-    ``verdict``: by Holm's method where A − B (or B − A) is one of the named contrasts of the board,
-    else unadjusted. ``over``: the difference with seeds as a further source of variance, where a
-    side is a recipe. ``remarks``: what a reader must know, such as rows that are unranked.
+    ``verdict``: the board's, where it has one on A − B or B − A over these tasks and rows, else
+    unadjusted. ``over``: the difference with seeds as a further source of variance, where a side is
+    a recipe. ``remarks``: what a reader must know, such as rows that are unranked.
     """
 
     a: str
@@ -98,7 +99,7 @@ def compare(
         _compared((a, b), sides, group, common[group], source)
         for group in sorted(common, key=lambda group: (place_of(group[0]), group[1]))
     ]
-    found = _in_families(found, sides, source)
+    found = _as_printed(found, sides, source)
     if source.damaged:
         raise together(map(DataError, source.damaged), found)
     return found
@@ -176,21 +177,29 @@ def _compared(
     return Compared(*names, *group, difference, over, remarks, difference.verdict())
 
 
-def _in_families(
+def _as_printed(
     found: list[Compared], sides: Sequence[Sequence[Run]], source: Source
 ) -> list[Compared]:
-    """The comparisons, with the board's verdict where they are one of its named contrasts."""
+    """The comparisons, with the board's verdict where it has one of these rows."""
     known = source.submissions
     slugs = (_slugs(sides[0], known), _slugs(sides[1], known))
-    if not _may_be_named(slugs, known):
+    if not may_have(slugs, known):
         return found
     folded, damaged = fold_all(source.results, source.cache)
     source.damaged.update(dict.fromkeys(map(str, damaged)))
-    contrasts = named_contrasts(make_entries(folded, known), source.results, source.cache)
-    return [_in_family(one, slugs, contrasts) for one in found]
+    entries = make_entries(folded, known)
+    printed = board_verdicts(slugs, entries, source.results, source.cache)
+    return [_with_verdict(one, printed) for one in found]
 
 
-Slugs = frozenset[str]
+def _with_verdict(found: Compared, printed: Mapping[Measure, Verdict]) -> Compared:
+    """With the verdict on the same tasks, unless it is of other rows, as in a folder apart."""
+    tasks = frozenset(task for task, _ in found.difference.columns)
+    verdict = printed.get((found.track, found.metric, tasks))
+    if verdict is None or verdict.estimate is None:
+        return found
+    same = isclose(verdict.estimate, found.difference.estimate.difference, abs_tol=ROUNDING)
+    return replace(found, verdict=verdict) if same else found
 
 
 def _slugs(side: Sequence[Run], submissions: Mapping[str, Submission]) -> Slugs:
@@ -199,30 +208,6 @@ def _slugs(side: Sequence[Run], submissions: Mapping[str, Submission]) -> Slugs:
         one.folded.meta["revision"] for run in side for found in run.values() for one in found
     }
     return frozenset(slug for slug, one in submissions.items() if one.revision in revisions)
-
-
-def _may_be_named(sides: tuple[Slugs, Slugs], submissions: Mapping[str, Submission]) -> bool:
-    """Whether the sides are of the kinds of one of the named contrasts, in either order."""
-    kinds = [
-        {
-            "base" if submissions[slug].objective == "none" else kind_of(submissions[slug])
-            for slug in side
-        }
-        for side in sides
-    ]
-    return any(kinds in ([{a}, {b}], [{b}, {a}]) for a, b in FAMILY)
-
-
-def _in_family(
-    found: Compared, sides: tuple[Slugs, Slugs], contrasts: Sequence[Contrast]
-) -> Compared:
-    """The comparison with the verdict of the named contrast, if it is one of them."""
-    measure, tasks = (found.track, found.metric), {task for task, _ in found.difference.columns}
-    if named := family_contrast(contrasts, measure, *sides, tasks):
-        return replace(found, verdict=named.verdict)
-    if named := family_contrast(contrasts, measure, *sides[::-1], tasks):
-        return replace(found, verdict=named.verdict.mirrored())
-    return found
 
 
 def _by_seed(run: Run, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:

@@ -46,6 +46,69 @@ def seeds(root: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def outside_the_family(root: Path) -> Path:
+    """Checkpoints of kinds that no named contrast asks for. Of the first p is below .05, q not."""
+    counts = {BASE: (30, 30)}
+    counts |= {f"hand/pairs-{seed}": (33 + seed, 31 + seed) for seed in (1, 2, 3)}
+    counts |= {f"hand/masks-{seed}": (30, 29 + seed) for seed in (1, 2, 3)}
+    counts |= {f"hand/mixed-{seed}": (30 + seed, 30) for seed in (1, 2, 3)} | {
+        "hand/alone": (31, 31)
+    }
+    objectives = {"pairs": "contrastive", "masks": "mlm", "mixed": "multitask"}
+    for model, found in counts.items():
+        rows = {
+            unit: hits(unit, [1] * count + [0] * (SENTENCES - count))
+            for unit, count in zip(("de", "sw"), found, strict=True)
+        }
+        measure(root, model, rows)
+        recipe = model.split("/")[1].split("-")[0]
+        how: dict[str, Any] = {}
+        if model == "hand/alone":
+            how = {"base": BASE, "objective": "mlm", "languages": ["en"]}
+        elif model != BASE:
+            how = {"base": BASE, "objective": objectives[recipe], "languages": ["en"],
+                   "recipe": recipe, "seed": int(model[-1])}  # fmt: skip
+        submit(root, model, **how)
+    leaderboard(root)
+    return root
+
+
+def test_a_checkpoint_less_its_base_has_one_verdict(outside_the_family: Path) -> None:
+    root = outside_the_family
+    for gain in read_board(root).gains:
+        verdict, slug = gain.verdict, gain.entry.slug
+        assert verdict.adjusted.method == "Benjamini–Hochberg"
+        (row,) = [one for one in readme(root, "contrasts.md").splitlines()
+                  if f"](checkpoints/{slug}.md)" in one and "recall@10 of demo" in one]  # fmt: skip
+        cells = [cell.strip() for cell in row.split("|")]
+        assert cells[3:8] == [
+            word(verdict), size(verdict), plain(verdict), p_value(verdict.p), adjusted_p(verdict),
+        ]  # fmt: skip
+        for sides, line in (
+            ((slug, "base"), told(verdict)), (("base", slug), told(verdict.mirrored())),
+        ):  # fmt: skip
+            assert f"recall@10, demo_bitext: {line} " in run(
+                root, "compare", *sides, "--root", root
+            )
+        if slug == "pairs":
+            assert verdict.p is not None
+            assert verdict.p < 0.05
+            assert verdict.word == "no clear difference"
+
+
+def test_rows_apart_from_the_board_have_their_own_verdict(
+    outside_the_family: Path, tmp_path: Path
+) -> None:
+    """The same checkpoint, measured elsewhere: the board's verdict is not that of other rows."""
+    apart = measure(
+        tmp_path / "apart", "hand/alone", {unit: hits(unit, [1] * 60) for unit in ("de", "sw")}
+    )
+    said = run(outside_the_family, "compare", apart.parent, "base", "--root", outside_the_family)
+    assert "+50.00 points" in said
+    assert "unadjusted" in said
+
+
 def readme(root: Path, name: str = "README.md") -> str:
     text = (root / "leaderboard" / name).read_text(encoding="utf-8")
     return unescape(text.replace("&nbsp;", " "))
