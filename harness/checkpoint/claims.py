@@ -78,6 +78,12 @@ def _ends(tokenizer: Tokenizer, declared: Mapping[str, Any]) -> Iterator[str]:
                 f"tokenizer_config.json says {key} = {json.dumps(said)} and tokenizer.json "
                 f"{'adds it' if id_ in ends else 'adds none'}: {FOLLOWED}"
             )
+    named = [role for role in ("cls_token", "sep_token") if declared.get(role) is not None]
+    if not ends and named:
+        yield (
+            f"its files name a {' and a '.join(named)}, and tokenizer.json adds no special token to"
+            f" a text: {FOLLOWED}"
+        )
 
 
 def _added(backend: Any, declared: Mapping[str, Any]) -> Iterator[str]:

@@ -273,7 +273,7 @@ def _loaded(folder: Path, model: Path, state: tuple[Any, ...]) -> Tokenizer:
         backend = read_backend(folder / "tokenizer.json")
         tokens = {**_object(folder / "special_tokens_map.json"), **declared}
         made = make_tokenizer(backend, tokens, config)
-        notes = tuple(contradictions(made, declared, config))
+        notes = tuple(contradictions(made, tokens, config))
         return replace(made, notes=notes, local=is_local(read_rules(folder / "tokenizer.json")))
     from harness.checkpoint.conversion import convert
 

@@ -69,3 +69,28 @@ def test_an_uncased_wordpiece_file_that_is_declared_cased(tmp_path: Path) -> Non
     state["normalizer"] = {"type": "Lowercase"}
     path.write_text(json.dumps(state))
     assert ["tokenizer.json does it" in note for note in notes(folder)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("declared", "post_processor", "said"),
+    [
+        ({"cls_token": "<s>", "sep_token": "</s>"}, None, "a cls_token and a sep_token,"),
+        ({"sep_token": {"content": "</s>"}}, None, "a sep_token,"),
+        ({"cls_token": None, "eos_token": "</s>"}, None, ""),
+        ({"cls_token": "<s>", "sep_token": "</s>"}, "the file's", ""),
+    ],
+)
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_ends_that_are_named_and_not_added(
+    tmp_path: Path, declared: dict[str, Any], post_processor: str | None, said: str, place: str
+) -> None:
+    folder = folder_with(tmp_path / "m", "PreTrainedTokenizerFast")
+    written = folder / place
+    before = json.loads(written.read_text()) if written.exists() else {}
+    written.write_text(json.dumps(before | declared))
+    if post_processor is None:
+        path = folder / "tokenizer.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"post_processor": None}))
+    found = notes(folder)
+    assert len(found) == bool(said)
+    assert all(said in note and "adds no special token" in note for note in found)
