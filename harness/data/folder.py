@@ -42,9 +42,10 @@ def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: s
             files[piece.key] = LocalFile(folder / name, name, mixed=name == piece.alternative)
         elif not piece.optional:
             failures[piece.key] = f"no {' or '.join(names)} under {folder}"
+    remedy = "put it there"
     if failures and not files:
         first = next(piece for piece in data_files(card, split, units) if piece.key in failures)
         if (right := _right_level(folder, first.path)) is not None:
-            failures = {key: f"{why}: {right} has it, give --data {right}"
-                        for key, why in failures.items()}  # fmt: skip
+            remedy = f"{right} has it, give --data {right}"
+    failures = {key: f"{why}: {remedy}" for key, why in failures.items()}
     return Fetched(route, files, digests, failures, broken)

@@ -143,7 +143,9 @@ def check_complete(plan: Plan, table: pa.Table | None) -> None:
     if broken:
         why = next(iter(broken.values()))
         also = f"; no data for {missing}" if missing else ""
-        error = DataError(f"broken data of {', '.join(broken)} ({why}){also}")
+        error = DataError(
+            f"broken data of {', '.join(broken)} ({why}){also}: replace it and run again"
+        )
     elif lacking:
         error = IncompleteError(
             f"incomplete: no data for {missing} ({next(iter(lacking.values()))})"

@@ -114,7 +114,7 @@ def test_data_that_is_not_there_is_incomplete_and_named(run: Run, tmp_path: Path
     data.mkdir()
     ran = run("eval", "xharness/demo", "--task", "lareqa", "--data", data, "--out", tmp_path / "o")
     assert ran.code == 5
-    assert "lareqa/xquad-r/ar.json" in ran.stderr
+    assert f"no lareqa/xquad-r/ar.json under {data}: put it there" in ran.stderr
 
 
 def test_data_with_another_checksum_is_refused(run: Run, tmp_path: Path) -> None:
@@ -128,6 +128,7 @@ def test_data_with_another_checksum_is_refused(run: Run, tmp_path: Path) -> None
     )
     assert ran.code == 6
     assert "tatoeba.deu-eng" in ran.stderr
+    assert ran.stderr.endswith(": replace it and run again\n")
     assert one_line(ran.stderr)
 
 

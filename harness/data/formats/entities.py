@@ -26,7 +26,11 @@ def read_mewsli_x(card: TaskCard, split: str, units: tuple[str, ...], files: Fil
         if lang in units:
             queries[lang] += found
     name = files[Key("", split, "mentions")].name
-    missing = {unit: f"{name} has no mentions in {unit}" for unit in units if not queries[unit]}
+    missing = {
+        unit: f"{name} has no mentions in {unit}: put the whole file there"
+        for unit in units
+        if not queries[unit]
+    }
     in_order = {unit: tuple(queries[unit]) for unit in units if unit not in missing}
     _distinct(in_order.values(), files[Key("", split, "mentions")])
     counts = {unit: len(found) for unit, found in in_order.items()}
