@@ -61,6 +61,8 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
     if Path(name).expanduser().is_dir():
         folder, source = Path(name).expanduser().resolve(), ""
         names = file_names(folder)
+    elif Path(name).expanduser().is_file():
+        raise UsageError(f"{name} is a file: give the folder that holds config.json and weights")
     elif name.startswith((".", "/", "~")) or name.endswith("/"):
         raise NotFoundError(f"{name} does not exist: give a folder, or a Hub id (org/name)")
     else:
@@ -73,6 +75,8 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
         raise UsageError(f"{model} has safetensors already: evaluate it as it is")
     if not pickles:
         raise RefusedError(f"{model} has no pytorch_model.bin: there is nothing to convert")
+    if not any(Path(file).name in ("config.json", ADAPTER_CONFIG) for file in names):
+        raise RefusedError(f"{model} has no config.json: it names no architecture")
     vet_pointers(folder, [*counted(names), *pickles])
     if (folder / "config.json").is_file() and not (folder / ADAPTER_CONFIG).is_file():
         read_config(folder / "config.json")  # what is refused anyway is not opened

@@ -291,6 +291,8 @@ def test_what_needs_no_conversion(tiny: Path, tmp_path: Path) -> None:
         convert(str(tiny), done)
     with pytest.raises(NotFoundError, match="does not exist"):
         convert("./nowhere", tmp_path / "out")
+    with pytest.raises(UsageError, match="is a file: give the folder"):
+        convert(str(done / "config.json"), tmp_path / "out")
     (done / WEIGHTS).unlink()
     with pytest.raises(RefusedError, match=r"has no pytorch_model\.bin"):
         convert(str(done), tmp_path / "out")
@@ -301,6 +303,9 @@ def test_what_would_be_refused_anyway_is_not_opened(tiny: Path, tmp_path: Path) 
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "m.M"}}))
     with pytest.raises(RefusedError, match="code of its own"):
+        convert(str(folder), tmp_path / "out")
+    (folder / "config.json").unlink()
+    with pytest.raises(RefusedError, match=r"code has no config\.json"):
         convert(str(folder), tmp_path / "out")
 
 

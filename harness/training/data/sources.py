@@ -98,8 +98,11 @@ def _whole(
     for text in found.broken.values():
         raise DataError(text)
     if found.failures:
-        remedy = card.source.remedy or "put the files in a folder and give --data"
-        raise IncompleteError(f"no data for {card.name}: {found.route}: {why}: {remedy}")
+        # What is missing in a folder says so itself.
+        usual = "" if found.route == "folder" else "put the files in a folder and give --data"
+        remedy = card.source.remedy or usual
+        said = ": ".join(part for part in (found.route, why, remedy) if part)
+        raise IncompleteError(f"no data for {card.name}: {said}")
     files = {(key.unit, key.role): file for key, file in found.files.items()}
     return Files(found.route, files, columns, dict(sorted(found.digests.items())), revision)
 
