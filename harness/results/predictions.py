@@ -203,9 +203,12 @@ def _score_mining(
     recall = right / len(corpora.gold)
     f1 = 2 * precision * recall / (precision + recall) if right else 0.0
     unknown = sum(a not in corpora.source or b not in corpora.english for a, b in pairs)
-    note = f"{path}: {unknown} of {len(pairs)} pairs have unknown ids: they count as wrong"
+    notes = {
+        f"{path}: no pairs: everything scores 0": not pairs,
+        f"{path}: {unknown} of {len(pairs)} pairs have unknown ids: they count as wrong": unknown,
+    }
     values = {"precision": 100 * precision, "recall": 100 * recall, "f1": 100 * f1}
-    return FileScores(values, (note,) if unknown else ())
+    return FileScores(values, tuple(note for note, told in notes.items() if told))
 
 
 def _score_decisions(

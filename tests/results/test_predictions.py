@@ -267,6 +267,7 @@ def test_bucc_pairs(tmp_path: Path, data: Path) -> None:
     )
     assert scores.values["bucc2018"]["fr"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
     assert any("1 of 9 pairs have unknown ids" in note for note in scores.notes)
+    assert any(note.endswith("test-fr.tsv: no pairs: everything scores 0") for note in scores.notes)
     put(tmp_path / "bucc2018/test-de.tsv", "1.2\tde-000000206\ten-000000206\n")
     with pytest.raises(DataError, match=r"test-de\.tsv:1: not xx-id<TAB>en-id"):
         check_scored(score(tmp_path, data))
