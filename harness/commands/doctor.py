@@ -71,9 +71,10 @@ def _bfloat16() -> str:
 def _cache(cache: Path) -> Facts:
     existing = next(path for path in (cache, *cache.absolute().parents) if path.exists())
     usage = shutil.disk_usage(existing)
+    usable = existing.is_dir() and os.access(existing, os.W_OK)
     return {
         "folder": str(cache),
-        "writable": "yes" if os.access(existing, os.W_OK) else "no: name another with --cache-dir",
+        "writable": "yes" if usable else "no: name another with --cache-dir",
         "free": f"{usage.free / 1e9:,.1f} GB",
     }
 

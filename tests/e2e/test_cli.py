@@ -168,6 +168,10 @@ def test_doctor_says_what_is_wrong_with_a_data_folder(run: Run, tmp_path: Path) 
     said = json.loads(ran.stdout)["data"]
     assert said["lareqa"].startswith("broken: lareqa/xquad-r/ar.json")
     assert said["lareqa"].endswith("(and 1 more); 9 files are not there")
+    a_file = tmp_path / "cache"
+    a_file.touch()
+    ran = run("doctor", "--cache-dir", a_file, "--format", "json")
+    assert json.loads(ran.stdout)["cache"]["writable"].startswith("no: name another")
     ran = run("doctor", "--data", tmp_path / "none")
     assert (ran.code, ran.stdout) == (2, "")
     assert "no data folder" in ran.stderr
