@@ -27,6 +27,8 @@ from harness.evaluation.summary import summarise
 from harness.terminal.console import percent
 from harness.terminal.plan import describe_plan
 from harness.terminal.tables import summary
+from harness.training.progress import Progress as TrainingProgress
+from harness.training.progress import clock_time
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,13 +77,6 @@ class Steps:
             f"  {clock_time(elapsed)}: {self.done_texts:,} of {self.texts:,} texts ({share:.0%}), "
             f"{self.done_texts / elapsed:,.0f}/s, {clock_time(left)} left"
         )
-
-
-def clock_time(seconds: float) -> str:
-    """``1:05`` of minutes and seconds; ``2:00:05`` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Display:
@@ -181,9 +176,7 @@ class Display:
     @contextmanager
     def tuning(self, tuning: Tuning) -> Iterator[TrainingReporter]:
         """Say what is trained and how it goes; the bar of the run stands still meanwhile."""
-        from harness.training.progress import Progress as Training
-
-        training = Training(quiet=self.console.quiet)
+        training = TrainingProgress(quiet=self.console.quiet)
         if tuning.done:
             yield training
             return

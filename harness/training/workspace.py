@@ -1,4 +1,4 @@
-"""The target folder of a training: whose it is, what is in it before the end, and who is at it."""
+"""The output folder of a training: which training it belongs to, and which process uses it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.io.files import write_whole
 from harness.training.output import RECORD, remove
 from harness.training.trainer import last_saved
 
@@ -18,7 +19,7 @@ LOCK = "lock"
 
 
 def check_target(out: Path) -> None:
-    """UsageError where the target holds what is no training of ours."""
+    """Raise UsageError where ``out`` holds files that no training of ours has written."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give --out a folder")
     ours = (out / RECORD).is_file() or (out / WORK).is_dir()
@@ -28,7 +29,7 @@ def check_target(out: Path) -> None:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """One process at a time for one target. UsageError where another one is at it."""
+    """Lock the folder for this process. UsageError where another process trains into it."""
     from filelock import FileLock, Timeout
 
     (out / WORK).mkdir(parents=True, exist_ok=True)
@@ -40,9 +41,12 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def finished(out: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the target is this training's, done. UsageError where it is another's.
+    """Return whether the training with these settings has finished in ``out``.
 
-    Another one that has saved no step yet is none.
+    Another training that has saved no step yet does not count.
+
+    Raises:
+        UsageError: the folder holds another training.
     """
     for path, key in ((out / RECORD, "settings"), (out / WORK / SETTINGS, None)):
         if not path.is_file() or (key is None and last_saved(path.parent) is None):
@@ -65,13 +69,9 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
     return False
 
 
-def begin(out: Path, settings: Mapping[str, Any], *, fresh: bool) -> Path:
-    """The work folder, with the settings; with ``fresh`` nothing of an earlier training stays."""
+def begin(out: Path, settings: Mapping[str, Any], *, fresh: bool) -> None:
+    """Write the settings into the work folder; ``fresh`` removes an earlier training first."""
     work = out / WORK
     if fresh:
         remove(out, work, keep=LOCK)
-    work.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(settings, ensure_ascii=False, indent=2)
-    (work / f"{SETTINGS}.new").write_text(text, encoding="utf-8")
-    (work / f"{SETTINGS}.new").replace(work / SETTINGS)
-    return work
+    write_whole(work / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=2))
