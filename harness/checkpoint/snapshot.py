@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from harness.checkpoint.files import counted, pickles_in, vet_listing, vet_sizes
 from harness.errors import DataError, IncompleteError, NotFoundError, RefusedError, UsageError
 from harness.io.files import write_whole
-from harness.io.hub import asked, model_info, quiet
+from harness.io.hub import asked, git_blob_id, model_info, quiet
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -233,10 +233,7 @@ def intact(path: Path, file: RepoSibling) -> bool:
         if file.lfs is not None:
             expected, actual = file.lfs.sha256, hashlib.file_digest(stream, "sha256").hexdigest()
         elif file.blob_id is not None:
-            data = stream.read()
-            # Git's object id: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-            digest = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False)
-            expected, actual = file.blob_id, digest.hexdigest()
+            expected, actual = file.blob_id, git_blob_id(stream.read())
         else:
             return True
     if actual != expected:

@@ -156,7 +156,7 @@ def _fields(
 
 
 def _card_list(card: Mapping[str, Any], key: str, name: str, remarks: list[str]) -> list[str]:
-    """Return the texts that a card has under a key, cleaned, and add a remark that they are used."""
+    """Return the texts that a card has under a key, cleaned; a remark says that they are used."""
     value = card.get(key)
     listed = value if isinstance(value, list) else [value]
     texts = ["".join(c for c in one if c.isprintable()).strip() for one in listed if

@@ -17,7 +17,7 @@ from harness.cards.catalogue import read_card, read_suites
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.evaluation.options import Options, make_request
-from harness.refresh.items import Limits
+from harness.refresh.fitting import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
 from harness.refresh.worker import Ended
