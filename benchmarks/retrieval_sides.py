@@ -25,7 +25,7 @@ def ours(task: str, model: str, given: dict[str, Any]) -> Any:
     import harness
 
     # A part of an official file passes, whose checksum is the whole's.
-    part = patch("harness.data.folder.verified", lambda path, *_: path.name)
+    part = patch("harness.data.folder.verified", lambda *_: "0" * 64)
     with tempfile.TemporaryDirectory() as work, part:
         found = harness.evaluate(
             model, [task], languages=given["languages"], data=given["data"], dtype=given["dtype"],

@@ -138,8 +138,8 @@ def compare(
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes.
     """
-    from harness.analysis.compare import Source
     from harness.analysis.compare import compare as compared
+    from harness.analysis.sides import Source
     from harness.submissions.submission import read_submissions
 
     folder = Path(root)

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.analysis.contrasts import FAMILY, Contrast, family_contrast, named_contrasts
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import make_entries, place_of
-from harness.analysis.fold import Folded
-from harness.analysis.gather import fold_all, fold_files
-from harness.analysis.replicates import Replicated, Run, evidence_of, over_replicates
-from harness.analysis.results import Result, read_result
+from harness.analysis.gather import fold_all
+from harness.analysis.replicates import Replicated, evidence_of, over_replicates
+from harness.analysis.replicates import Run as Replicate
+from harness.analysis.results import Result
+from harness.analysis.sides import Measured, Run, Source, find_runs
 from harness.cards.catalogue import read_card
-from harness.errors import (
-    DataError,
-    IncompleteError,
-    NotFoundError,
-    UsageError,
-    together,
-    unknown_name,
-)
+from harness.errors import DataError, IncompleteError, together, unknown_name
 from harness.metrics.by_kind import METRICS, has_paired_mean
-from harness.results.outcomes import OutcomeFile, find
 from harness.statistics.hierarchy import Hierarchical
 from harness.statistics.verdict import Verdict
-from harness.submissions.submission import Submission, contamination, kind_of
+from harness.submissions.submission import Submission, kind_of
+
+Group = tuple[str, str]  # track and metric, which are compared by themselves
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,14 @@ class Compared:
         return self.verdict.p
 
 
+@dataclass
+class Common:
+    """What two sides have in common in one group: task → what was measured of it, and remarks."""
+
+    tasks: dict[str, Measured] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
 def compare(
     a: str,
     b: str,
@@ -79,110 +82,118 @@ def compare(
         IncompleteError: nothing was measured on both in the same way.
         DataError: outcome files are damaged; ``error.scores`` has what the others give.
     """
-    tables = [read_card(task).metrics for task in only] or METRICS.values()
-    names = {name for table in tables for name in table}
-    if metric is not None and metric not in names:
-        raise unknown_name(f"metric of {', '.join(only) or 'any task'}", metric, sorted(names))
-    results, known, cache = source.results, source.submissions, source.cache
-    sides = [_runs(name, source, metric) for name in (a, b)]
-    groups: dict[tuple[str, str], dict[str, How]] = {}
-    remarks: dict[tuple[str, str], list[str]] = {}
-    every = [run for side in sides for run in side]
-    # The usual layer, split and whole set of queries first: others only where these are not there.
-    for how, seeds in sorted(every[0].items(), key=lambda item: len(item[1][0].notes)):
-        first = seeds[0]
-        if only and first.task not in only:
-            continue
-        group = (first.track, first.metric)
-        if first.task in groups.get(group, {}) or any(how not in run for run in every):
-            continue
-        said = remarks.setdefault(group, [])
-        seen = [name for name, side in zip((a, b), sides, strict=True)
-                if any(run[how][0].contaminated for run in side)]  # fmt: skip
-        if seen:
-            said.append(f"{first.task} left out: {seen[0]} was trained on it")
-            continue
-        several = any(len(side) > 1 for side in sides)
-        if several and not has_paired_mean(first.card.kind, first.metric):
-            said.append(
-                f"{first.task} left out: the mean of {first.metric} over seeds is not compared "
-                "example by example, name one seed"
-            )
-            continue
-        found = [result for run in every for result in run[how]]
-        said += dict.fromkeys(f"{first.task}: {note}" for one in found for note in one.notes)
-        lacking = [frozenset(one.missing) for one in found]
-        if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
-            said.append(f"{first.task}: not in every run, left out: {' '.join(missing)}")
-        groups.setdefault(group, {})[first.task] = how
-    groups = {group: tasks for group, tasks in groups.items() if tasks}
-    if not groups:
+    _check_metric(metric, only)
+    sides = [find_runs(name, source, metric) for name in (a, b)]
+    common = {
+        group: shared for group, shared in _common((a, b), sides, only).items() if shared.tasks
+    }
+    if not common:
         asked = f" ({' or '.join(only)})" if only else ""
         asked += f" with {metric}" if metric else ""
         raise IncompleteError(
             f"{a} and {b} were not measured on a common task{asked}, track, layer, recipe, split "
             "and limit: run `xharness eval` on both alike"
         )
-    found_differences = []
-    for (track, metric), tasks in sorted(
-        groups.items(), key=lambda item: (place_of(item[0][0]), item[0][1])
-    ):
-        chosen = [
-            [(number, one) for number, run in enumerate(side) for one in _by_seed(run, tasks)]
-            for side in sides
-        ]
-        runs = [[one for _, one in side] for side in chosen]
-        difference = differ(runs[0], runs[1], Path(), cache)
-        difference, over = _over_seeds((a, b), chosen, difference, known)
-        found_differences.append(
-            Compared(
-                a,
-                b,
-                track,
-                metric,
-                difference,
-                over,
-                tuple(remarks[track, metric]),
-                difference.verdict(),
-            )
-        )
-    slugs = (_slugs(sides[0], known), _slugs(sides[1], known))
-    if _may_be_named(slugs, known):
-        folded, damaged = fold_all(results, cache)
-        source.damaged.update(dict.fromkeys(map(str, damaged)))
-        contrasts = named_contrasts(make_entries(folded, known), results, cache)
-        found_differences = [_in_family(one, slugs, contrasts) for one in found_differences]
+    found = [
+        _compared((a, b), sides, group, common[group], source)
+        for group in sorted(common, key=lambda group: (place_of(group[0]), group[1]))
+    ]
+    found = _in_families(found, sides, source)
     if source.damaged:
-        raise together(map(DataError, source.damaged), found_differences)
-    return found_differences
+        raise together(map(DataError, source.damaged), found)
+    return found
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where runs are looked for. ``damaged``: the files that could not be read, with the reason."""
+def _check_metric(metric: str | None, tasks: Collection[str]) -> None:
+    tables = [read_card(task).metrics for task in tasks] or METRICS.values()
+    names = {name for table in tables for name in table}
+    if metric is not None and metric not in names:
+        raise unknown_name(f"metric of {', '.join(tasks) or 'any task'}", metric, sorted(names))
 
-    results: Path
-    submissions: Mapping[str, Submission] = field(default_factory=dict)
-    cache: Path | None = None
-    damaged: dict[str, None] = field(default_factory=dict)
 
-    def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:
-        """The files that are whole, with their paths."""
-        found = []
-        for file, one in zip(files, fold_files(files, self.cache), strict=True):
-            if isinstance(one, DataError):
-                self.damaged[str(one)] = None
-            else:
-                found.append((one, str(file.path)))
+def _common(
+    names: tuple[str, str], sides: Sequence[Sequence[Run]], only: Collection[str]
+) -> dict[Group, Common]:
+    """What every run of both sides measured alike, and what is left out of it."""
+    runs = [run for side in sides for run in side]
+    several = any(len(side) > 1 for side in sides)
+    common: dict[Group, Common] = {}
+    # The usual layer, split and whole set of queries first: others only where these are not there.
+    for measured, seeds in sorted(runs[0].items(), key=lambda item: len(item[1][0].notes)):
+        first, task = seeds[0], measured.task
+        if only and task not in only:
+            continue
+        group = (first.track, first.metric)
+        if any(measured not in run for run in runs):
+            continue
+        shared = common.setdefault(group, Common())
+        if task in shared.tasks:
+            continue
+        if seen := [
+            name
+            for name, side in zip(names, sides, strict=True)
+            if any(run[measured][0].contaminated for run in side)
+        ]:
+            shared.remarks.append(f"{task} left out: {seen[0]} was trained on it")
+        elif several and not has_paired_mean(first.card.kind, first.metric):
+            shared.remarks.append(
+                f"{task} left out: the mean of {first.metric} over seeds is not compared "
+                "example by example, name one seed"
+            )
+        else:
+            found = [result for run in runs for result in run[measured]]
+            shared.remarks += _remarks(task, found)
+            shared.tasks[task] = measured
+    return common
+
+
+def _remarks(task: str, found: Sequence[Result]) -> list[str]:
+    """What a reader must know of a task's results: why they are unranked, and what is left out."""
+    remarks = list(dict.fromkeys(f"{task}: {note}" for one in found for note in one.notes))
+    lacking = [frozenset(one.missing) for one in found]
+    if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
+        remarks.append(f"{task}: not in every run, left out: {' '.join(missing)}")
+    return remarks
+
+
+def _compared(
+    names: tuple[str, str],
+    sides: Sequence[Sequence[Run]],
+    group: Group,
+    common: Common,
+    source: Source,
+) -> Compared:
+    """A − B over the tasks that both sides have in one group."""
+    chosen = [
+        [(number, one) for number, run in enumerate(side) for one in _by_seed(run, common.tasks)]
+        for side in sides
+    ]
+    a, b = ([results for _, results in runs] for runs in chosen)
+    difference, over = _over_seeds(
+        names, chosen, differ(a, b, Path(), source.cache), source.submissions
+    )
+    remarks = tuple(common.remarks)
+    return Compared(*names, *group, difference, over, remarks, difference.verdict())
+
+
+def _in_families(
+    found: list[Compared], sides: Sequence[Sequence[Run]], source: Source
+) -> list[Compared]:
+    """The comparisons, with the board's verdict where they are one of its named contrasts."""
+    known = source.submissions
+    slugs = (_slugs(sides[0], known), _slugs(sides[1], known))
+    if not _may_be_named(slugs, known):
         return found
+    folded, damaged = fold_all(source.results, source.cache)
+    source.damaged.update(dict.fromkeys(map(str, damaged)))
+    contrasts = named_contrasts(make_entries(folded, known), source.results, source.cache)
+    return [_in_family(one, slugs, contrasts) for one in found]
 
 
 Slugs = frozenset[str]
 
 
-def _slugs(
-    side: Sequence[Mapping[How, Sequence[Result]]], submissions: Mapping[str, Submission]
-) -> Slugs:
+def _slugs(side: Sequence[Run], submissions: Mapping[str, Submission]) -> Slugs:
     """The slugs of the submissions whose runs a side has."""
     revisions = {
         one.folded.meta["revision"] for run in side for found in run.values() for one in found
@@ -214,14 +225,14 @@ def _in_family(
     return found
 
 
-def _by_seed(
-    run: Mapping[How, Sequence[Result]], tasks: Mapping[str, How]
-) -> list[dict[str, Result]]:
+def _by_seed(run: Run, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:
     """Task → result, for each seed of tuning that all the tasks have; else the first of each."""
-    seeds = {task: {result.seed: result for result in run[how]} for task, how in tasks.items()}
+    seeds = {
+        task: {result.seed: result for result in run[measured]} for task, measured in tasks.items()
+    }
     common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
     if not common:
-        return [{task: run[how][0] for task, how in tasks.items()}]
+        return [{task: run[measured][0] for task, measured in tasks.items()}]
     return [{task: of_task[seed] for task, of_task in seeds.items()} for seed in common]
 
 
@@ -245,7 +256,7 @@ def _over_seeds(
         sides.append(
             Replicated(
                 tuple(
-                    Run(name, "", number if several else place, results)
+                    Replicate(name, "", number if several else place, results)
                     for place, (number, results) in enumerate(runs)
                 ),
                 fixed=len(runs) == 1 and not drawn,
@@ -260,91 +271,3 @@ def _over_seeds(
     if all(len(side.runs) == 1 for side in sides):
         return replace(found, evidence=evidence_of(sides[0], sides[1], None)), None
     return over_replicates(found, sides[0], sides[1])
-
-
-def _runs(name: str, source: Source, metric: str | None) -> list[dict[How, tuple[Result, ...]]]:
-    """The run that a name stands for; for a recipe, one run per seed."""
-    submissions, results = source.submissions, source.results
-    seeds = [slug for slug, one in submissions.items() if one.recipe == name]
-    if name in submissions or not seeds:
-        return [_side(name, source, metric)]
-    bases = sorted({str(submissions[slug].base) for slug in seeds})
-    if len(bases) > 1:
-        raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
-    there = {file.path.parent.name for file in find(results)} if results.is_dir() else set()
-    measured = [
-        slug
-        for slug in seeds
-        if (submissions[slug].revision or "pending").removeprefix("local:")[:12] in there
-    ]
-    if not measured:
-        raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
-    return [_side(slug, source, metric) for slug in measured]
-
-
-How = tuple[str, str, int | None, tuple[str, ...], str | None, str, int | None]
-
-
-def _side(name: str, source: Source, metric: str | None) -> dict[How, tuple[Result, ...]]:
-    """(task, track, layer and other settings asked for, recipe, split, limit) → the run.
-
-    Several results are seeds of tuning; paths are whole.
-    """
-    folder, results, submissions = Path(name), source.results, source.submissions
-    found: list[tuple[Folded, str]] = []
-    files = find(folder) if folder.is_dir() else []
-    if files:
-        found = source.fold(files)
-    else:
-        model, _, revision = name.partition("@")
-        slug = submissions.get(name)
-        for one, path in source.fold(find(results) if results.is_dir() else []):
-            by_slug = slug is not None and one.meta["revision"] == slug.revision
-            by_name = one.meta["model"] == (slug.model if slug else model)
-            at = not revision or str(one.meta["revision"]).startswith(revision)
-            if by_slug or (by_name and at):
-                found.append((one, path))
-    if not found:
-        why = f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
-        missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
-        raise together([*map(DataError, source.damaged), *missing])
-    revisions = sorted({str(one.meta["revision"]) for one, _ in found})
-    if len(revisions) > 1:
-        there = {str(Path(path).parent) if files else f"{name}@{one.meta['revision'][:12]}"
-                 for one, path in found}  # fmt: skip
-        choices = ", ".join(sorted(there))
-        raise NotFoundError(
-            f"{name} was measured at {len(revisions)} revisions: give one of {choices}"
-        )
-    seen = _seen(found, submissions)
-    groups: dict[How, dict[int, Result]] = {}
-    for one, path in sorted(found, key=lambda pair: pair[1]):
-        if metric is not None and metric not in one.card.metrics:
-            continue
-        # Mining is compared by F1 alone.
-        result = read_result(one, path, seen, None if one.card.kind == "mining" else metric)
-        if metric not in (None, result.metric):
-            continue
-        # Without tuning nothing is drawn: a seed is a name, and any one of them stands for all.
-        seed = result.seed if result.track == "tuned" else 0
-        groups.setdefault(_how(result), {}).setdefault(seed, result)
-    return {how: tuple(seeds[seed] for seed in sorted(seeds)) for how, seeds in groups.items()}
-
-
-def _seen(
-    found: Iterable[tuple[Folded, str]], submissions: Mapping[str, Submission]
-) -> frozenset[str]:
-    entries = make_entries(found, submissions)
-    slugs = [entry.slug for entry in entries if entry.results and entry.slug in submissions]
-    return contamination(slugs[0], submissions) if slugs else frozenset()
-
-
-def _how(result: Result) -> How:
-    meta = result.folded.meta
-    # Models differ in depth and prompts: what is the protocol's own is one choice for all of them.
-    asked = [reason.partition(" (protocol: ") for reason in meta["custom"]]
-    settings = sorted(setting for setting, departs, _ in asked if departs)
-    other = tuple(setting for setting in settings if not setting.startswith("layer "))
-    layer = result.layer if len(other) < len(settings) and result.track != "tuned" else None
-    recipe = (meta["resolved"].get("recipe") or {}).get("hash")
-    return (result.task, result.track, layer, other, recipe, str(meta["split"]), meta["limit"])

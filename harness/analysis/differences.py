@@ -169,10 +169,10 @@ def comparison(
 def _rows(result: Result, results: Path) -> pa.Table:
     file = OutcomeFile(results / result.path)
     wanted = board_units(result.task, tuple(result.card.languages))
-    there = file.done()
+    rows = dict(file.tables(list(file.done().keys() & set(wanted))))
     split = result.folded.meta["split"]
     return pa.concat_tables(
-        [official_rows(file.read(unit), result.card, split) for unit in wanted if unit in there]
+        [official_rows(rows[unit], result.card, split) for unit in wanted if unit in rows]
     )
 
 

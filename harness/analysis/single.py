@@ -122,9 +122,9 @@ def examples(
     card = card_of(meta)
     units = [unit for unit in meta["languages"] if not languages or unit in languages]
     found: list[Example] = []
-    for unit in units:
+    for unit, rows in file.tables(units):
         with consistent(file):
-            found += _scored(card, unit, of_split(file.read(unit), meta["split"]))
+            found += _scored(card, unit, of_split(rows, meta["split"]))
     # Sorting is stable: of equal scores, in the order of the file.
     found.sort(key=lambda one: (one["score"], -(one.get("rank") or inf)))
     why = _add_texts(card, meta, units, found, location)

@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from harness.commands.outputs import errors
 from harness.errors import UsageError
-from harness.evaluation.options import Names, Option, Options, PathName, shown_options
+from harness.evaluation.options import Names, Option, Options, PathName, hints, shown_options
 
 Models = Annotated[list[str], typer.Argument(metavar="MODEL[@REV]...", help="Hub id or folder.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
@@ -87,13 +87,13 @@ def with_options(
 
 
 def _parameters(names: Collection[str]) -> list[inspect.Parameter]:
-    hints, declared = get_type_hints(Options), inspect.signature(Options).parameters
+    declared = inspect.signature(Options).parameters
     return [
         inspect.Parameter(
             name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
             default=declared[name].default,
-            annotation=Annotated[_read_as(name, hints[name]), option(name)],
+            annotation=Annotated[_read_as(name, hints()[name]), option(name)],
         )
         for name in names
     ]
@@ -132,7 +132,7 @@ def _completed(name: str, incomplete: str) -> list[str]:
 
 def _choices(name: str) -> str | None:
     """The choices of an option; a wrong one is refused where Python's is, in the same words."""
-    hint = get_type_hints(Options)[name]
+    hint = hints()[name]
     of_type = [hint, *get_args(hint)]
     literal = next((one for one in of_type if get_origin(one) is Literal), None)
     return "|".join(get_args(literal)) if literal is not None else None

@@ -23,7 +23,8 @@ from harness.errors import (
     together,
     unknown_name,
 )
-from harness.evaluation.plan import Plan, by_task
+from harness.evaluation.gaps import by_task
+from harness.evaluation.plan import Plan
 from harness.evaluation.pool import Pool, Workers
 from harness.evaluation.processes import local_workers
 from harness.evaluation.ray.cluster import RayWorkers, connected, marks

@@ -85,6 +85,9 @@ class Job:
         )
 
 
+Shape = tuple[int, int | None]  # a checkpoint's depth, and how many positions it has at most
+
+
 class MarkedJob(NamedTuple):
     """A job, and why its rows are not ranked."""
 
@@ -96,13 +99,10 @@ def encoding_jobs(
     card: TaskCard,
     request: Request,
     native: Native | None,
-    shape: tuple[int, int | None],
+    shape: Shape,
     recipe: TargetRecipe | None,
 ) -> list[MarkedJob]:
-    """The jobs of a retrieval task, one per layer that was asked for.
-
-    ``shape``: the checkpoint's depth, and how many positions it has at most.
-    """
+    """The jobs of a retrieval task, one per layer that was asked for."""
     assert card.lengths is not None  # every retrieval card has them: cards are checked when read
     depth, max_positions = shape
     lengths: dict[Role, int] = {"query": card.lengths.query, "document": card.lengths.document}

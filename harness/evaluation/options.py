@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -148,9 +148,8 @@ def takes_options(
     ) -> Callable[Concatenate[Given, Declared], Result]:
         own = inspect.signature(function)
         first = next(iter(own.parameters.values()))
-        hints = get_type_hints(Options)
         options = [
-            parameter.replace(annotation=hints[name])
+            parameter.replace(annotation=hints()[name])
             for name, parameter in inspect.signature(Options).parameters.items()
         ]
         signature = own.replace(parameters=[first, *options])
@@ -166,11 +165,18 @@ def takes_options(
     return decorate
 
 
+@cache  # every command asks, and reading annotations takes longer than all else in importing it
+def hints() -> Mapping[str, Any]:
+    """Field of `Options` → its type."""
+    return get_type_hints(Options)
+
+
+@cache
 def shown_options() -> Mapping[str, Option]:
     """Field of `Options` → how the command line shows it; without those of Python alone."""
-    hints = get_type_hints(Options, include_extras=True)
+    shown = get_type_hints(Options, include_extras=True)
     found = {
-        field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(Options)
+        field.name: getattr(shown[field.name], "__metadata__", ()) for field in fields(Options)
     }
     return {name: metadata[0] for name, metadata in found.items() if metadata}
 
@@ -259,9 +265,8 @@ def make_request(options: Options) -> Request:
 
 def _check_types(options: Options) -> None:
     """UsageError for a value of a type that its option does not take: Python passes any."""
-    hints = get_type_hints(Options)
     for name in shown_options():
-        value, types = getattr(options, name), tuple(_types(hints[name]))
+        value, types = getattr(options, name), tuple(_types(hints()[name]))
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise UsageError(
                 f"{name} = {value!r:.80} is of type {type(value).__name__}: give "

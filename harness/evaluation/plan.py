@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import TaskCard
 from harness.checkpoint.heads import label_order, lacking
 from harness.errors import DataError, RefusedError, UsageError
+from harness.evaluation.gaps import Gaps, of_units
 from harness.evaluation.jobs import (
     Job,
     MarkedJob,
+    Shape,
     encoding_jobs,
     head_job,
     object_job,
@@ -124,84 +127,127 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         DataError: what is finished was measured on other data.
     """
     from harness.checkpoint.loading import describe
-    from harness.data.load import load, planned_downloads
 
     choice = choose_cards(request.selection)
     for card, _ in choice.cards:
         split_of(request.selection, card)
     chosen = [
-        (card, units, recipe)
+        Chosen(card, units, recipe)
         for card, units in choice.cards
         for recipe in measured_after(request, card.name)
     ]
     # Retrieval first: the encoder is given back before a head is loaded.
-    chosen.sort(key=lambda one: KINDS[one[0].kind].needs != "encoder")
+    chosen.sort(key=lambda one: one.needs != "encoder")
     tuned = _tunings(checkpoint, request, chosen, download)
-    shape = None
-    tasks: list[PlannedTask] = []
-    inapplicable: dict[str, str] = {}
-    missing: dict[str, str] = {}
-    broken: dict[str, str] = {}
-    downloads: dict[str, list[Download]] = {}
-    for card, units, recipe in chosen:
-        split = split_of(request.selection, card)
-        needs = KINDS[card.kind].needs
-        reads = needs != "encoder"
-        if recipe is not None and recipe.name in tuned.missing:
-            missing[card.name] = tuned.missing[recipe.name]
-            continue
-        if reads and isinstance(checkpoint, GivenModel):
-            inapplicable[card.name] = checkpoint.head_note
-            continue
-        if recipe is None and reads and (why := _no_head(checkpoint, card, request.selection)):
-            remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
-            inapplicable[card.name] = f"{why}: {remedy}"
-            continue
-        if isinstance(checkpoint, GivenModel):
-            jobs = [object_job(checkpoint, card, request)]
-        elif reads:
-            jobs = [head_job(card, request)]
+    shape = cache(partial(describe, checkpoint))
+    gaps = Gaps(downloads=dict(tuned.downloads))
+    tasks = []
+    for one in chosen:
+        tuning = tuned.planned.get(one.recipe.name) if one.recipe else None
+        if one.recipe is not None and one.recipe.name in tuned.missing:
+            gaps.missing[one.card.name] = tuned.missing[one.recipe.name]
+        elif why := _inapplicable(checkpoint, request, one):
+            gaps.inapplicable[one.card.name] = why
         else:
-            shape = shape or describe(checkpoint)
-            jobs = encoding_jobs(card, request, checkpoint.native, shape, recipe)
-        tuning = tuned.planned.get(recipe.name) if recipe else None
-        if recipe is not None:
-            jobs = [tuned_job(job, recipe, tuning) for job in jobs]
-        pending = [] if download else planned_downloads(card, split, units, request.location)
-        if pending:
-            downloads[card.name] = pending
-            continue
-        units = small_units(units) if request.selection.smoke else units
-        try:
-            loaded = load(card, split, units, request.location)
-            if request.selection.smoke:
-                loaded = small(loaded)
-        except DataError as error:  # costs no other task
-            broken[card.name] = str(error)
-            continue
-        broken |= _missing(card, units, loaded.broken)
-        lacking = {
-            **KINDS[card.kind].unscored(loaded.examples, split, request.selection.limit),
-            **loaded.missing,
-        }
-        lacking = {unit: why for unit, why in lacking.items() if unit not in loaded.broken}
-        missing |= _missing(card, units, lacking)
-        units = tuple(unit for unit in units if unit not in lacking and unit not in loaded.broken)
-        if units:
+            jobs = _jobs(checkpoint, request, one, tuning, shape)
+            if (read := _read(request, one, gaps, download)) is None:
+                continue
+            loaded, units = read
             planned = [_planned_job(job, checkpoint, request, loaded, tuning) for job in jobs]
-            tasks.append(_planned(card, loaded, planned, units, request.selection.limit))
+            tasks.append(_planned(one.card, loaded, planned, units, request.selection.limit))
     needed = {task.recipe.name for task in tasks if task.recipe}
     return Plan(
         checkpoint,
         request,
         tuple(tasks),
-        inapplicable,
-        missing,
-        {**downloads, **tuned.downloads},
+        gaps.inapplicable,
+        gaps.missing,
+        gaps.downloads,
         {name: tuning for name, tuning in tuned.planned.items() if name in needed},
-        broken,
+        gaps.broken,
         choice.left_out,
     )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A task that was asked for, with its units, and what it is to be tuned by, if anything."""
+
+    card: TaskCard
+    units: tuple[str, ...]
+    recipe: TargetRecipe | None
+
+    @property
+    def needs(self) -> str:
+        """Which head it needs, or ``encoder`` for none."""
+        return KINDS[self.card.kind].needs
+
+
+def _inapplicable(checkpoint: Checkpoint, request: Request, chosen: Chosen) -> str:
+    """Why a task cannot be measured on the checkpoint, or nothing."""
+    card = chosen.card
+    if chosen.needs == "encoder":
+        return ""
+    if isinstance(checkpoint, GivenModel):
+        return checkpoint.head_note
+    if chosen.recipe is None and (why := _no_head(checkpoint, card, request.selection)):
+        remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
+        return f"{why}: {remedy}"
+    return ""
+
+
+def _jobs(
+    checkpoint: Checkpoint,
+    request: Request,
+    chosen: Chosen,
+    tuning: Tuning | None,
+    shape: Callable[[], Shape],
+) -> list[MarkedJob]:
+    """The jobs of a task: one, or with ``--layer all`` one a layer."""
+    if isinstance(checkpoint, GivenModel):
+        return [object_job(checkpoint, chosen.card, request)]
+    if chosen.needs != "encoder":
+        jobs = [head_job(chosen.card, request)]
+    else:
+        jobs = encoding_jobs(chosen.card, request, checkpoint.native, shape(), chosen.recipe)
+    if chosen.recipe is None:
+        return jobs
+    return [tuned_job(job, chosen.recipe, tuning) for job in jobs]
+
+
+def _read(
+    request: Request, chosen: Chosen, gaps: Gaps, download: bool
+) -> tuple[Loaded, tuple[str, ...]] | None:
+    """The task's data and the units that can be measured; None where there are none.
+
+    What is missing or broken is added to ``gaps``.
+    """
+    from harness.data.load import load, planned_downloads
+
+    card, units, selection = chosen.card, chosen.units, request.selection
+    split = split_of(selection, card)
+    pending = [] if download else planned_downloads(card, split, units, request.location)
+    if pending:
+        gaps.downloads[card.name] = pending
+        return None
+    units = small_units(units) if selection.smoke else units
+    try:
+        loaded = load(card, split, units, request.location)
+        if selection.smoke:
+            loaded = small(loaded)
+    except DataError as error:  # costs no other task
+        gaps.broken[card.name] = str(error)
+        return None
+    gaps.broken.update(of_units(card, units, loaded.broken))
+    unscored = KINDS[card.kind].unscored(loaded.examples, split, selection.limit)
+    lacking = {
+        unit: why
+        for unit, why in {**unscored, **loaded.missing}.items()
+        if unit not in loaded.broken
+    }
+    gaps.missing.update(of_units(card, units, lacking))
+    left = tuple(unit for unit in units if unit not in lacking and unit not in loaded.broken)
+    return (loaded, left) if left else None
 
 
 def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> str:
@@ -246,7 +292,7 @@ def check_applies(checkpoint: Checkpoint, request: Request) -> None:
 def _tunings(
     checkpoint: Checkpoint,
     request: Request,
-    chosen: Sequence[tuple[TaskCard, tuple[str, ...], TargetRecipe | None]],
+    chosen: Sequence[Chosen],
     download: bool,
 ) -> Tunings:
     """The tuned checkpoints that the tasks need.
@@ -256,10 +302,10 @@ def _tunings(
     """
     from harness.training.target import Tunings, TuningSettings, plan_tunings
 
-    recipes = {recipe.name: recipe for _, _, recipe in chosen if recipe is not None}
+    recipes = {one.recipe.name: one.recipe for one in chosen if one.recipe is not None}
     if not recipes:
         return Tunings()
-    encoders = [card.name for card, _, recipe in chosen if recipe and card.lengths is not None]
+    encoders = [one.card.name for one in chosen if one.recipe and one.card.lengths is not None]
     asked = request.protocol
     if encoders and (asked.pooling or asked.layer != "auto" or any(asked.prompts.values())):
         raise UsageError(
@@ -273,34 +319,6 @@ def _tunings(
         request.location,
         download=download,
     )
-
-
-def _missing(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -> dict[str, str]:
-    of_units = {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
-    if len(reasons) < len(units) or not reasons:
-        return of_units
-    if len(set(reasons.values())) == 1:
-        return {card.name: next(iter(reasons.values()))}
-    return by_task(of_units, {card.name: len(units)})
-
-
-def by_task(reasons: Mapping[str, str], totals: Mapping[str, int] | None = None) -> dict[str, str]:
-    """The reasons of ``task`` or ``task/language`` as one line per task.
-
-    ``totals``: task → how many languages it should have. Of several languages the first is named.
-    """
-    found: dict[str, list[tuple[str, str]]] = {}
-    for name, why in reasons.items():
-        task, _, unit = name.partition("/")
-        found.setdefault(task, []).append((unit, why))
-    lines = {}
-    for task, of_task in found.items():
-        unit, why = of_task[0]
-        if len(of_task) > 1:
-            total = f" of {totals[task]}" if totals and task in totals else ""
-            why = f"{len(of_task)}{total} languages of {task}, such as {unit}: {why}"
-        lines[f"{task}/{unit}" if unit and len(of_task) == 1 else task] = why
-    return lines
 
 
 def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from harness.cards.task import CustomCard
 from harness.errors import DataError, HarnessError, IncompleteError
+from harness.evaluation.gaps import by_task
 from harness.evaluation.jobs import Job
 from harness.evaluation.lazy import LazyModel
-from harness.evaluation.plan import Plan, PlannedJob, PlannedTask, by_task
+from harness.evaluation.plan import Plan, PlannedJob, PlannedTask
 from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
 from harness.inference.backbone import Backbone

@@ -76,8 +76,8 @@ def export(run: Path, folder: Path, *, location: DataLocation) -> Exported:
     for one in runs:
         units = tuple(one.meta["languages"])
         needed = _loaded(one, units, location) if one.card.kind == "bitext" else None
-        for unit in units:
-            text = _WRITERS[one.card.kind](one.file.read(unit), unit, one, needed)
+        for unit, rows in one.file.tables(units):
+            text = _WRITERS[one.card.kind](rows, unit, one, needed)
             # A pair of MLQA in one language is in the run of mlqa too, which comes first.
             contents.setdefault(folder / _name(one.card, unit, one.meta["split"]), text)
     for path, text in contents.items():

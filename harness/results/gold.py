@@ -56,12 +56,10 @@ def _scored(
     """How many rows of a file were scored again, and the first that differs, in words."""
     rows = 0
     examples: Any = load(card, meta["split"], meta["languages"], location).examples
-    for unit in meta["languages"]:
-        if unit in examples:
-            table = file.read(unit)
-            rows += len(table)
-            if why := differing(table, examples[unit], str(card.scorer)):
-                return rows, f"{unit}: {why}"
+    for unit, table in file.tables([unit for unit in meta["languages"] if unit in examples]):
+        rows += len(table)
+        if why := differing(table, examples[unit], str(card.scorer)):
+            return rows, f"{unit}: {why}"
     return rows, ""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from harness.evaluation.plan import by_task
+from harness.evaluation.gaps import by_task
 from harness.evaluation.summary import PlanSummary
 from harness.terminal.console import counted, duration, megabytes
 

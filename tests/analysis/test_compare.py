@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.compare import Source, compare
+from harness.analysis.compare import compare
+from harness.analysis.sides import Source
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.submissions.submission import read_submissions
 from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit

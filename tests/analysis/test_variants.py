@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.compare import Source, compare
+from harness.analysis.compare import compare
 from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
+from harness.analysis.sides import Source
 from harness.analysis.variants import titled
 from harness.board.build import leaderboard
 from harness.statistics.multiplicity import benjamini_hochberg, holm

@@ -19,9 +19,9 @@ from harness.errors import (
 )
 from harness.evaluation import space
 from harness.evaluation.devices import choose_device
+from harness.evaluation.gaps import by_task
 from harness.evaluation.models import plan_models
 from harness.evaluation.options import Options, listed, make_request
-from harness.evaluation.plan import by_task
 from harness.evaluation.smoke import NOTE
 from tests.checkpoints import build
 from tests.e2e.conftest import Run

@@ -1,0 +1,146 @@
+"""A name that is given to `compare` → the runs that it stands for, by what they measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.analysis.entries import make_entries
+from harness.analysis.fold import Folded
+from harness.analysis.gather import fold_files
+from harness.analysis.results import Result, read_result
+from harness.errors import DataError, NotFoundError, UsageError, together
+from harness.results.outcomes import OutcomeFile, find
+from harness.submissions.submission import Submission, contamination
+
+
+class Measured(NamedTuple):
+    """What a run measured, and how: two runs are compared where this is equal.
+
+    ``layer``: where one was asked for, else None, since checkpoints differ in depth. ``settings``:
+    the others that are not the protocol's. ``recipe``: the hash of the target recipe.
+    """
+
+    task: str
+    track: str
+    layer: int | None
+    settings: tuple[str, ...]
+    recipe: str | None
+    split: str
+    limit: int | None
+
+
+Run = Mapping[Measured, Sequence[Result]]  # several results: seeds of tuning; paths are whole
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where runs are looked for. ``damaged``: the files that could not be read, with the reason."""
+
+    results: Path
+    submissions: Mapping[str, Submission] = field(default_factory=dict)
+    cache: Path | None = None
+    damaged: dict[str, None] = field(default_factory=dict)
+
+    def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:
+        """The files that are whole, with their paths."""
+        found = []
+        for file, one in zip(files, fold_files(files, self.cache), strict=True):
+            if isinstance(one, DataError):
+                self.damaged[str(one)] = None
+            else:
+                found.append((one, str(file.path)))
+        return found
+
+
+def find_runs(name: str, source: Source, metric: str | None) -> list[Run]:
+    """The run that a name stands for; for a recipe, one run per seed.
+
+    ``metric``: in place of the tasks' headlines; tasks that do not have it are left out.
+
+    Raises:
+        NotFoundError: the name has no outcomes, or those of several revisions.
+        UsageError: a recipe was trained on several bases.
+    """
+    submissions, results = source.submissions, source.results
+    seeds = [slug for slug, one in submissions.items() if one.recipe == name]
+    if name in submissions or not seeds:
+        return [_run(name, source, metric)]
+    bases = sorted({str(submissions[slug].base) for slug in seeds})
+    if len(bases) > 1:
+        raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
+    there = {file.path.parent.name for file in find(results)} if results.is_dir() else set()
+    measured = [
+        slug
+        for slug in seeds
+        if (submissions[slug].revision or "pending").removeprefix("local:")[:12] in there
+    ]
+    if not measured:
+        raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
+    return [_run(slug, source, metric) for slug in measured]
+
+
+def _run(name: str, source: Source, metric: str | None) -> Run:
+    """The one run of a folder, an id, or a slug."""
+    folder, results, submissions = Path(name), source.results, source.submissions
+    found: list[tuple[Folded, str]] = []
+    files = find(folder) if folder.is_dir() else []
+    if files:
+        found = source.fold(files)
+    else:
+        model, _, revision = name.partition("@")
+        slug = submissions.get(name)
+        for one, path in source.fold(find(results) if results.is_dir() else []):
+            by_slug = slug is not None and one.meta["revision"] == slug.revision
+            by_name = one.meta["model"] == (slug.model if slug else model)
+            at = not revision or str(one.meta["revision"]).startswith(revision)
+            if by_slug or (by_name and at):
+                found.append((one, path))
+    if not found:
+        why = f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
+        missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
+        raise together([*map(DataError, source.damaged), *missing])
+    revisions = sorted({str(one.meta["revision"]) for one, _ in found})
+    if len(revisions) > 1:
+        there = {str(Path(path).parent) if files else f"{name}@{one.meta['revision'][:12]}"
+                 for one, path in found}  # fmt: skip
+        choices = ", ".join(sorted(there))
+        raise NotFoundError(
+            f"{name} was measured at {len(revisions)} revisions: give one of {choices}"
+        )
+    seen = _seen(found, submissions)
+    groups: dict[Measured, dict[int, Result]] = {}
+    for one, path in sorted(found, key=lambda pair: pair[1]):
+        if metric is not None and metric not in one.card.metrics:
+            continue
+        # Mining is compared by F1 alone.
+        result = read_result(one, path, seen, None if one.card.kind == "mining" else metric)
+        if metric not in (None, result.metric):
+            continue
+        # Without tuning nothing is drawn: a seed is a name, and any one of them stands for all.
+        seed = result.seed if result.track == "tuned" else 0
+        groups.setdefault(_measured(result), {}).setdefault(seed, result)
+    return {key: tuple(seeds[seed] for seed in sorted(seeds)) for key, seeds in groups.items()}
+
+
+def _seen(
+    found: Iterable[tuple[Folded, str]], submissions: Mapping[str, Submission]
+) -> frozenset[str]:
+    entries = make_entries(found, submissions)
+    slugs = [entry.slug for entry in entries if entry.results and entry.slug in submissions]
+    return contamination(slugs[0], submissions) if slugs else frozenset()
+
+
+def _measured(result: Result) -> Measured:
+    meta = result.folded.meta
+    # Models differ in depth and prompts: what is the protocol's own is one choice for all of them.
+    asked = [reason.partition(" (protocol: ") for reason in meta["custom"]]
+    settings = sorted(setting for setting, departs, _ in asked if departs)
+    other = tuple(setting for setting in settings if not setting.startswith("layer "))
+    layer = result.layer if len(other) < len(settings) and result.track != "tuned" else None
+    recipe = (meta["resolved"].get("recipe") or {}).get("hash")
+    return Measured(
+        result.task, result.track, layer, other, recipe, str(meta["split"]), meta["limit"]
+    )
