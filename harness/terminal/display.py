@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -87,21 +87,14 @@ class Display:
     """Reports a run on stderr.
 
     A terminal has a bar. In a pipe there is a line for every finished task, and every half a minute
-    a line that says how far the run is. ``clock``: returns seconds, as ``time.monotonic`` does.
+    a line that says how far the run is.
     """
 
-    def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        verbose: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._verbose = verbose
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
-        self._clock = clock
         self._steps: Steps | None = None
         self.plans: list[Plan] = []
         self.scores: list[dict[str, Any]] = []
@@ -124,7 +117,7 @@ class Display:
         todo = sum(task.todo_characters for task in plan.tasks)
         texts = sum(task.todo_texts for task in plan.tasks)
         if not self.console.is_terminal:
-            self._steps = self._steps or Steps(started=self._clock(), said=self._clock())
+            self._steps = self._steps or Steps(started=time.monotonic(), said=time.monotonic())
             self._steps.todo += todo
             self._steps.texts += texts
         if self._progress is not None and self._bar is not None:  # Several models share a bar.
@@ -150,7 +143,7 @@ class Display:
     def advance(self, texts: int, characters: int) -> None:
         """Move the bar on, or say in a line how far it is."""
         if self._steps is not None and (
-            line := self._steps.advance(texts, characters, self._clock())
+            line := self._steps.advance(texts, characters, time.monotonic())
         ):
             self.console.print(line, soft_wrap=True)
         if self._progress is not None and self._bar is not None:

@@ -24,10 +24,10 @@ HEADS = {
 }
 
 
-def describe(summary: PlanSummary | DownloadSummary, *, verbose: bool = False) -> list[str]:
+def describe(summary: PlanSummary | DownloadSummary) -> list[str]:
     """Return the lines on what will run, or on what is to be downloaded first."""
     if isinstance(summary, PlanSummary):
-        return describe_plan(summary, verbose=verbose)
+        return describe_plan(summary)
     return _describe_downloads(summary)
 
 
