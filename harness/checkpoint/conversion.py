@@ -137,9 +137,10 @@ def _different(model: Any, tokenizer: Any, declared: Mapping[str, Any]) -> str |
 
 
 def _own_forms(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Iterator[Any]:
-    """(normaliser, pre-tokenizer) as the sentencepiece file itself describes them.
+    """Yield (normaliser, pre-tokenizer) as the sentencepiece file describes them.
 
-    Word by word first, which is quick; else over the whole text, as sentencepiece reads it.
+    The first pair goes word by word, which is fast; the second takes the whole text, as
+    sentencepiece does.
     """
     from sentencepiece import sentencepiece_model_pb2 as protocol
     from tokenizers import Regex, normalizers, pre_tokenizers

@@ -132,10 +132,9 @@ class Refresh:
             return self._row(item, "failed", reason=str(error), exit_code=error.exit_code)
         except OSError as error:
             reason = f"{error.strerror or error}: {error.filename or item.slug}"
-            return self._row(item, "failed", reason=reason, exit_code=5)
         except Exception as error:  # The checkpoint of a stranger may cause any error.
             reason = one_line(f"{type(error).__name__}: {error}")
-            return self._row(item, "failed", reason=reason, exit_code=5)
+        return self._row(item, "failed", reason=reason, exit_code=IncompleteError.exit_code)
 
     def _replicated(self, item: Item, found: Checkpoint, end: float | None) -> str:
         """Measure a sample of rows again that others sent; return how they differ, in words."""

@@ -49,7 +49,7 @@ class Attempt(Strict):
     job: str | None = None
 
     def __str__(self) -> str:
-        """One line, such as ``measured, without xquad (does not apply), mewsli_x (no data)``."""
+        """Write a line such as ``measured, without xquad (does not apply), mewsli_x (no data)``."""
         if self.reason:
             return f"{self.status}: {self.reason}"
         left_out = [f"{task} (does not apply)" for task in self.without]

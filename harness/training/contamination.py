@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -34,7 +34,7 @@ from harness.training.data.examples import (
 )
 from harness.training.overlap import VERSION, Counts, Index, count, index
 
-FOLDER = "overlap"  # in the cache
+FOLDER = "overlap"  # the folder's name in the cache
 
 Texts = Sequence[str]
 ByLanguage = Mapping[str, Counts]
@@ -163,16 +163,12 @@ def as_record(measured: Measured) -> dict[str, Any]:
     return {
         target: {
             split: {
-                lang: {
-                    "examples": one.examples, "exact": one.exact, "run": one.run,
-                    "either": one.either, "share": round(one.share, 6),
-                }
-                for lang, one in counts.items()
+                lang: asdict(one) | {"share": round(one.share, 6)} for lang, one in counts.items()
             }
             for split, counts in splits.items()
         }
         for target, splits in measured.items()
-    }  # fmt: skip
+    }
 
 
 def shares(measured: Measured) -> dict[str, dict[str, dict[str, float]]]:

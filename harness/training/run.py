@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -114,6 +113,8 @@ def _train(
             reporter,
         )
         if rank == 0:
+            from importlib.metadata import version
+
             model.to("cpu").eval()
             if wrapped is not None:
                 merge(wrapped)

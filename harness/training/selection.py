@@ -139,13 +139,13 @@ class Selection:
         return max(self.scores(), key=lambda row: (row[1], -row[0]))
 
     def scores(self) -> list[tuple[int, float]]:
-        """Every (step, score) so far."""
+        """Return every (step, score) so far."""
         path = self.folder / SCORES
         lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
         return [(int(step), float(score)) for step, _, score in (x.partition("\t") for x in lines)]
 
     def record(self) -> dict[str, Any]:
-        """The entry in the record of the training."""
+        """Return the entry in the record of the training."""
         step, score = self.best
         scores = [list(row) for row in self.scores()]
         return {**self.dev.settings, "step": step, "score": score, "scores": scores}
