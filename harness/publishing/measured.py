@@ -84,4 +84,4 @@ def _why_not(entry: Entry) -> str:
     missing = next((one for one in entry.results if one.missing), None)
     if missing is not None:
         return f"{missing.task} lacks {' '.join(missing.missing)}: measure it whole"
-    return f"{entry.results[0].task} is listed apart ({'; '.join(entry.results[0].notes)})"
+    return f"{entry.results[0].task} is not ranked ({'; '.join(entry.results[0].notes)})"

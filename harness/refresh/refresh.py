@@ -220,7 +220,7 @@ class Refresh:
                 f" {', '.join(still)}: the next refresh goes on",
                 **known,
             )  # fmt: skip
-        reason = ended.reason or f"{', '.join(still)} came out without rows"
+        reason = ended.reason or f"no rows were written for {', '.join(still)}"
         return self._row(item, "failed", reason=reason, exit_code=ended.exit_code, **known)
 
     def _checkpoint(self, item: Item) -> Checkpoint | Attempt:

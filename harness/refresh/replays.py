@@ -119,7 +119,7 @@ def _judge(
     found = {one.path.name: one for one in find(again)}
     measured = found.get(file.path.name)
     if measured is None and not found:
-        raise NotFoundError(ended.reason or "no rows came out")
+        raise NotFoundError(ended.reason or "no rows were written")
     if measured is None:
         differing = ["its signature is not that of the protocol"]
     else:

@@ -124,7 +124,9 @@ def _with_head(
     if spec.kept:
         head = _own_parameters(model, "", without=encoder)
         if absent := [names[0] for _, names in head if not any(name in own for name in names)]:
-            raise RefusedError(f"its head is to go on, but {absent[0]} is not in its weights")
+            raise RefusedError(
+                f"its head is to be trained further, but {absent[0]} is not in its weights"
+            )
         left.append(_take(head, own, f"{spec.kind.replace('_', ' ')} head"))
     return model, [note for note in left if note]
 

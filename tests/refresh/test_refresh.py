@@ -253,7 +253,7 @@ def test_stale_rows_are_measured_again(
 ) -> None:
     submit(root, "a")
     worker.endings["org/a"] = lambda model, revision: worker.measures(model, revision, **changes)
-    assert refresh(root, worker)[1]["a"].reason == "demo_bitext came out without rows"
+    assert refresh(root, worker)[1]["a"].reason == "no rows were written for demo_bitext"
     assert states(root, worker) == {"a": "stale"}
     del worker.endings["org/a"]
     assert refresh(root, worker)[1]["a"].status == "measured"
