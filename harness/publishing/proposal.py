@@ -103,8 +103,8 @@ def diff(found: list[Change]) -> Iterator[str]:
             size = len(after) if isinstance(after, bytes) else after.stat().st_size
             yield f"binary: {size:,} bytes, sha256 {digest_of(after)}"
             continue
-        lines = (_lines(text) for text in (change.before or b"", read(change.after)))
-        yield from unified_diff(*lines, old, new, lineterm="")
+        before, wanted = _lines(change.before or b""), _lines(read(change.after))
+        yield from unified_diff(before, wanted, old, new, lineterm="")
 
 
 def digest_of(content: Content) -> str:
