@@ -118,7 +118,10 @@ def over_replicates(
             found,
             estimate=estimate,
             languages=tuple(adjusted(map(part, found.languages))),
-            groups={by: tuple(adjusted(map(part, lines))) for by, lines in found.groups.items()},
+            groups={
+                by: tuple(adjusted(map(part, lines), together=True))
+                for by, lines in found.groups.items()
+            },
             seen_less_unseen=(
                 over_seeds(did, _seen_less_unseen(found), a, b)[0] if did is not None else None
             ),

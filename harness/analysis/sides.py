@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,7 +100,9 @@ def _run(name: str, source: Source, metric: str | None) -> Run:
             if by_slug or (by_name and at):
                 found.append((one, path))
     if not found:
-        why = f"no outcomes of {name} under {results}: run `xharness eval {name}` first"
+        near = [] if name in submissions else _near(name, submissions)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"run `xharness eval {name}` first"
+        why = f"no outcomes of {name} under {results}: {hint}"
         missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
         raise together([*map(DataError, source.damaged), *missing])
     revisions = sorted({str(one.meta["revision"]) for one, _ in found})
@@ -123,6 +126,12 @@ def _run(name: str, source: Source, metric: str | None) -> Run:
         seed = result.seed if result.track == "tuned" else 0
         groups.setdefault(_measured(result), {}).setdefault(seed, result)
     return {key: tuple(seeds[seed] for seed in sorted(seeds)) for key, seeds in groups.items()}
+
+
+def _near(name: str, submissions: Mapping[str, Submission]) -> list[str]:
+    """Up to three slugs and recipes that begin with the name, or else resemble it."""
+    known = sorted({*submissions, *(one.recipe for one in submissions.values() if one.recipe)})
+    return [one for one in known if one.startswith(name)][:3] or get_close_matches(name, known)
 
 
 def _seen(

@@ -87,7 +87,7 @@ def by_group(draws: Draws, groups: Mapping[str, Collection[str]]) -> list[Part]:
     """The macro difference of each named group of languages; groups without any are left out.
 
     See `language_groups`. Over several tasks: within each that has languages of the group, then
-    the mean over those.
+    the mean over those, which are the ones that the line names.
     """
     parts = []
     for name, langs in groups.items():
@@ -95,8 +95,8 @@ def by_group(draws: Draws, groups: Mapping[str, Collection[str]]) -> list[Part]:
         if weights.any():
             here = tuple(column for column in draws.columns if column[1] in langs)
             estimate = _estimate(draws, weights)
-            parts.append(Part(label(draws.columns), name, here, estimate, estimate.p))
-    return adjusted(parts)
+            parts.append(Part(label(here), name, here, estimate, estimate.p))
+    return adjusted(parts, together=True)
 
 
 def without(draws: Draws, columns: Collection[Column]) -> Part | None:
@@ -265,12 +265,16 @@ def _bootstrap(draws: Draws, weights: Floats) -> tuple[float, Floats]:
     return float(draws.observed[used] @ weights[used]), values[~np.isnan(values)]
 
 
-def adjusted(parts: Iterable[Part]) -> list[Part]:
-    """The lines of a breakdown with their ``q`` worked out anew, within each task (or label)."""
+def adjusted(parts: Iterable[Part], *, together: bool = False) -> list[Part]:
+    """The lines of a breakdown with their ``q`` worked out anew, within each task.
+
+    ``together``: over all lines, as of groups of languages, of which some have fewer tasks.
+    """
     lines = list(parts)
+    families = ["" if together else part.task for part in lines]
     found: dict[int, float] = {}
-    for task in dict.fromkeys(part.task for part in lines):
-        here = [place for place, part in enumerate(lines) if part.task == task]
+    for family in dict.fromkeys(families):
+        here = [place for place, own in enumerate(families) if own == family]
         q_values = benjamini_hochberg([lines[place].estimate.p for place in here])
         found |= dict(zip(here, q_values, strict=True))
     return [replace(part, q=found[place]) for place, part in enumerate(lines)]

@@ -179,6 +179,26 @@ def test_only_runs_of_equal_settings_are_compared(
             compare(ENGLISH, BASE, source)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("english", "did you mean english-1a2b or english-qa or english_qa"),
+        ("english-1a2c", "did you mean english-1a2b"),
+        ("english_qa", "run `xharness eval english_qa` first"),  # submitted, and not measured yet
+        ("org/other", "run `xharness eval org/other` first"),
+    ],
+)
+def test_a_name_without_outcomes_that_begins_or_resembles_another(
+    root: Path, name: str, hint: str
+) -> None:
+    hand_worked(root)
+    submit(root, "org/english_qa", base=BASE, objective="extractive-qa", languages=["en"],
+           recipe="english-1a2b", seed=1)  # fmt: skip
+    known = read_submissions(root / "submissions")
+    with pytest.raises(NotFoundError, match=hint):
+        compare(name, BASE, Source(root / "leaderboard/results", known))
+
+
 def test_unknown_and_ambiguous(root: Path) -> None:
     hand_worked(root)
     results = root / "leaderboard/results"

@@ -143,6 +143,24 @@ def test_breakdowns_are_on_the_same_weights() -> None:
     assert by_group(draws, {"none of these": ("fi",)}) == []
 
 
+def test_a_group_names_the_tasks_that_have_its_languages() -> None:
+    rng = np.random.default_rng(1)
+    sums, counts = rng.normal(0.4, 1.0, (40, 2)), np.ones((40, 2))
+    draws = resample(
+        [paired(sums, counts, ("de", "hi"), "one"), paired(sums, counts, ("de", "th"), "two")], rng
+    )
+    groups = by_group(draws, {"both": ("de",), "first": ("hi",), "second": ("th",)})
+    assert {part.name: part.task for part in groups} == {
+        "both": "mean of one and two",
+        "first": "one",
+        "second": "two",
+    }
+    # They are one breakdown, whatever their tasks.
+    q_values = benjamini_hochberg([part.estimate.p for part in groups])
+    assert [part.q for part in groups] == pytest.approx(q_values)
+    assert q_values != [part.estimate.p for part in groups]
+
+
 def test_difference_in_differences() -> None:
     draws = drawn()
     parts = {part.name: part.estimate.difference for part in by_language(draws)}
