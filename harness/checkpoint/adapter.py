@@ -1,4 +1,4 @@
-"""A LoRA adapter merged into the model it was trained on, from its safetensors alone."""
+"""Merges a LoRA adapter into the model that it was trained on, from its safetensors alone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from harness.errors import IncompleteError, RefusedError
 if TYPE_CHECKING:
     import torch
 
-ROOT = "base_model.model."  # what peft puts before the names of the adapted model
+ROOT = "base_model.model."  # the prefix that peft puts before the names of the model
 
 
 def merged(model: Any, folder: Path) -> Any:
-    """``model`` with the LoRA adapter of ``folder`` added into its weights.
+    """Add the LoRA adapter in ``folder`` to the weights of ``model``, and return the model.
 
     Raises:
-        RefusedError: the adapter does not cover what it names.
+        RefusedError: weights that the adapter's configuration names are missing.
         IncompleteError: peft is not installed.
     """
     adapted = wrapped(model, folder)
     from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-    # Without False peft asks the Hub whether the base's vocabulary was changed.
+    # Without this option peft would ask the Hub whether the vocabulary of the base was changed.
     described = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     expected = {name: tuple(tensor.shape) for name, tensor in described.items()}
     modules = {name for name, _ in model.named_modules()}
@@ -47,12 +47,12 @@ def merged(model: Any, folder: Path) -> Any:
 
 
 def wrapped(model: Any, folder: Path) -> Any:
-    """``model`` with places for the adapter's weights, which take no memory yet.
+    """Return ``model`` with places for the adapter's weights, which take no memory yet.
 
-    So no more is taken than the file holds, whatever rank is declared.
+    So an adapter takes no more memory than its file has, whatever rank its configuration says.
 
     Raises:
-        RefusedError: the adapter is no plain LoRA.
+        RefusedError: the adapter is not a plain LoRA.
         IncompleteError: peft is not installed.
     """
     try:
@@ -67,7 +67,7 @@ def wrapped(model: Any, folder: Path) -> Any:
 
 
 def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str, Any]:
-    """The adapter's options that shape it; none that names a task, a module or a download."""
+    """Return the options that shape the adapter, without those of a task, module or download."""
     unused = {
         "auto_mapping",
         "base_model_name_or_path",
@@ -80,7 +80,7 @@ def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str
     options = {name: value for name, value in config.items() if name in known - unused}
     present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     saved: Collection[str] = config.get("modules_to_save") or ()
-    # Heads of the training task are no part of an encoder.
+    # The head of the training task is not a part of the encoder.
     options["modules_to_save"] = [name for name in saved if name in present] or None
     return {**options, "inference_mode": True, "lora_dropout": 0.0}
 
@@ -88,14 +88,14 @@ def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str
 def _tensors(
     path: Path, model_prefix: str, expected: Collection[str], modules: Collection[str]
 ) -> dict[str, torch.Tensor]:
-    """The adapter's tensors that belong to this model, under the names the model has for them.
+    """Return the adapter's tensors that belong to this model, by the model's names.
 
-    An adapter trained on a model with a head names the encoder inside it
-    (``base_model.model.roberta.encoder…``); on the bare encoder that part is not there. Tensors of
-    modules that this model does not have (a head, a decoder) are left out.
+    An adapter that was trained on a model with a head has the name of the encoder in its names
+    (``base_model.model.roberta.encoder…``), which are shorter for the encoder alone. Tensors of
+    modules that this model does not have, such as a head or a decoder, are left out.
 
     Raises:
-        RefusedError: a tensor for a module that is there, but that its configuration leaves out.
+        RefusedError: a tensor is for a module that the adapter's configuration does not name.
     """
     from safetensors.torch import load_file
 

@@ -1,4 +1,4 @@
-"""What a user may call a checkpoint: a Hub id with a revision, a page of the Hub, or a folder."""
+"""Reads the names of checkpoints: a Hub id with a revision, a page of the Hub, or a folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from harness.errors import NotFoundError, UsageError
 
-# Addresses of the Hub: hosts, pages of a model, those of them that name a revision, and what else
-# than models there is.
+# How addresses begin, the hosts of the Hub, the pages of a model (the first of these name a
+# revision), and the pages of other things than models.
 ADDRESS = re.compile(
     r"^(?:https?://|hf://|(?=(?:www\.)?(?:huggingface\.co|hf\.co)/))", re.IGNORECASE
 )
@@ -21,14 +21,15 @@ NOT_MODELS = ("datasets", "spaces", "collections", "papers", "docs", "blog", "ap
 
 
 def parse_model(text: str) -> tuple[str, str | None]:
-    """``org/name@revision`` → (id, revision or None); a folder that exists is itself.
+    """Split ``org/name@revision`` into (id, revision or None).
 
-    The address of a model's page on the Hub is understood too.
+    A folder that exists is returned as it is. The address of a model's page on the Hub is
+    understood too.
 
     Raises:
-        UsageError: nothing before or after the ``@``, the address of something else, or a name
-            that is too long.
-        NotFoundError: the home folder of a user who is not known here.
+        UsageError: there is nothing before or after the ``@``, it is the address of something
+            else, or the name is too long.
+        NotFoundError: it is in the home folder of a user who is not known here.
     """
     if not text.strip():
         raise UsageError("the model has no name: give a Hub id (org/name) or a folder")
@@ -50,7 +51,7 @@ def parse_model(text: str) -> tuple[str, str | None]:
 
 
 def _parse_address(text: str) -> tuple[str, str | None]:
-    """The id and revision in the address of a page or file of a model on the Hub."""
+    """Return id and revision from the address of a page or file of a model on the Hub."""
     host, _, rest = ADDRESS.sub("", text, count=1).partition("/")
     if text.startswith("hf://"):
         host, rest = HUB_HOSTS[0], f"{host}/{rest}"
@@ -73,12 +74,12 @@ def _parse_address(text: str) -> tuple[str, str | None]:
 
 
 def is_folder(name: str) -> bool:
-    """Whether a name (without a revision) means a folder: it exists, or can be no Hub id."""
+    """Return whether a name without revision means a folder: it exists, or cannot be a Hub id."""
     return as_path(name).exists() or name.startswith((".", "/", "~")) or name.endswith("/")
 
 
 def as_path(name: str) -> Path:
-    """The path that a name would be, with the home folder filled in."""
+    """Return the path of a name, with the home folder in place of ``~``."""
     try:
         return Path(name).expanduser()
     except RuntimeError:

@@ -1,7 +1,7 @@
-"""Where ``tokenizer_config.json`` says another thing than ``tokenizer.json``, in sentences.
+"""Finds where ``tokenizer_config.json`` contradicts ``tokenizer.json``, and says so in sentences.
 
-``tokenizer.json`` is followed; whoever compares with numbers of other programs has to know, because
-transformers rebuilds a tokenizer from the class that is named.
+``tokenizer.json`` is followed here. transformers builds a tokenizer by the class that is named, so
+that its results may differ; a user who compares results must know that.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import inspect
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from harness.checkpoint.tokenizer import Tokenizer
+from harness.checkpoint.tokenizer import Tokenizer, class_name
 
 FOLLOWED = "tokenizer.json is followed"
-# Ordinary text of many scripts, and what normalisers treat in different ways: full width,
-# ligatures, combining marks, blanks of several kinds, characters without width, case.
+# Ordinary text of many scripts, and text that normalisers treat in different ways: full width,
+# ligatures, combining marks, blanks of several kinds, characters without width, and case.
 PROBE = (
     "The Ferry leaves at SEVEN, isn't it?",
     " two  blanks and\ttab ",
@@ -38,7 +37,7 @@ PROBE = (
     "x²½™… “q” 1234 9",
     "one\ntwo",
 )
-# What a key of tokenizer_config.json makes of a text, where it is true.
+# Key of tokenizer_config.json → a text, and what it becomes where the key is true.
 KEYS: Mapping[str, tuple[str, str]] = {
     "do_lower_case": ("A", "a"),
     "strip_accents": ("é", "e"),
@@ -49,7 +48,7 @@ KEYS: Mapping[str, tuple[str, str]] = {
 def contradictions(
     tokenizer: Tokenizer, declared: Mapping[str, Any], config: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Sentences, one for each contradiction; none for an ordinary checkpoint."""
+    """Yield a sentence for each contradiction; an ordinary checkpoint has none."""
     yield from _class(tokenizer.backend, declared, config)
     yield from _keys(tokenizer.backend, declared)
     yield from _ends(tokenizer, declared)
@@ -105,8 +104,6 @@ def _added(backend: Any, declared: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _class(backend: Any, declared: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    from harness.checkpoint.tokenizer import class_name
-
     name = class_name(declared, config)
     who = f"tokenizer_config.json names {name}"
     if not name:
@@ -117,17 +114,17 @@ def _class(backend: Any, declared: Mapping[str, Any], config: Mapping[str, Any])
 
 
 def usual_class(config: Mapping[str, Any]) -> str:
-    """The class that transformers takes for a model type where none is named; or ""."""
+    """Return the class that transformers takes for a model type where none is named, or nothing."""
     from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
     return (TOKENIZER_MAPPING_NAMES.get(str(config.get("model_type"))) or "").removesuffix("Fast")
 
 
 def _agrees(name: str, backend: Any, declared: Mapping[str, Any]) -> bool:
-    """Whether the class, built as transformers builds it, splits the probe as the file does.
+    """Return whether the class splits the probe as the file does, if transformers builds it.
 
-    A class that keeps the file as it is, one that is not there and one that cannot be built say
-    nothing.
+    It counts as agreeing where the class takes the file as it is, does not exist, or cannot be
+    built.
     """
     import transformers
 

@@ -1,9 +1,9 @@
-"""Vocabulary files without a ``tokenizer.json`` → a fast tokenizer that gives the same tokens.
+"""Converts vocabulary files without a ``tokenizer.json`` to a fast tokenizer with the same tokens.
 
-transformers converts them by the class that is named. For a sentencepiece model the normaliser is
-then made from the file itself, which transformers loses for some classes, and the tokens are
-compared with sentencepiece's own on a fixed probe of texts in many scripts, which also holds what
-normalisers treat in different ways. What differs is refused.
+transformers converts them by the class that is named. For some classes it loses the normaliser of
+a sentencepiece model, which is therefore made from the file itself. The tokens are then compared
+with those of sentencepiece, on a fixed probe of texts in many scripts that normalisers treat in
+different ways. A tokenizer that gives other tokens is refused.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from typing import Any
 
 from harness.checkpoint.claims import PROBE
 from harness.checkpoint.files import TOKENIZER_FILES
+from harness.checkpoint.tokenizer import ROLES
 from harness.checkpoint.vet import is_file_key
 from harness.errors import RefusedError
 
-ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-# Classes that change a text before sentencepiece sees it; whether they lower-case by themselves.
+# Class that changes a text before sentencepiece gets it → whether it lower-cases by default.
 ACCENTS: Mapping[str, bool] = {"AlbertTokenizer": True, "XLNetTokenizer": False}
 
 
 def convert(
     folder: Path, declared: Mapping[str, Any], config: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
-    """The ``tokenizers.Tokenizer`` and the special tokens and lengths that its class declares.
+    """Return a ``tokenizers.Tokenizer``, and the special tokens and lengths of its class.
 
-    transformers sees a copy of the files that count, and nothing else of the folder.
+    transformers reads copies of the files that count, and no other file of the folder.
 
     Raises:
-        RefusedError: no fast form, or tokens that are not those of the sentencepiece model.
+        RefusedError: there is no fast form, or its tokens are not those of the sentencepiece model.
     """
     from transformers import AutoTokenizer
 
@@ -77,7 +77,7 @@ def convert(
 
 
 def _sentencepiece_file(folder: Path, tokenizer: Any) -> Path | None:
-    """The sentencepiece model that the tokenizer is to be checked against, if it has one."""
+    """Return the sentencepiece model that the tokenizer is compared with, or None."""
     own = str(type(tokenizer).vocab_files_names.get("vocab_file", ""))
     if own.endswith(".model") and (folder / own).is_file():
         return folder / own
@@ -88,7 +88,7 @@ def _sentencepiece_file(folder: Path, tokenizer: Any) -> Path | None:
 
 
 def _faithful(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Any:
-    """The converted backend with the file's own normaliser, checked against sentencepiece."""
+    """Return the converted backend with a normaliser by which its tokens are sentencepiece's."""
     import sentencepiece
 
     try:
@@ -118,7 +118,7 @@ def _faithful(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Any:
 
 
 def _different(model: Any, tokenizer: Any, declared: Mapping[str, Any]) -> str | None:
-    """The first text of the probe whose tokens are not sentencepiece's, or None."""
+    """Return the first text of the probe whose tokens are not sentencepiece's, or None."""
     backend, unknown = tokenizer.backend_tokenizer, tokenizer.unk_token_id
     for text in PROBE:
         prepared = _prepared(text, tokenizer, declared)
@@ -137,9 +137,10 @@ def _different(model: Any, tokenizer: Any, declared: Mapping[str, Any]) -> str |
 
 
 def _own_forms(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Iterator[Any]:
-    """(normaliser, pre-tokenizer) as the sentencepiece file itself describes them.
+    """Yield (normaliser, pre-tokenizer) as the sentencepiece file describes them.
 
-    Word by word first, which is quick; else over the whole text, as sentencepiece reads it.
+    The first pair goes word by word, which is fast; the second takes the whole text, as
+    sentencepiece does.
     """
     from sentencepiece import sentencepiece_model_pb2 as protocol
     from tokenizers import Regex, normalizers, pre_tokenizers
@@ -173,10 +174,10 @@ def _own_forms(path: Path, tokenizer: Any, declared: Mapping[str, Any]) -> Itera
 
 
 def _rules(charsmap: bytes) -> Iterator[list[Any]]:
-    """The file's own character rules.
+    """Yield normalisers for the character rules in the file.
 
     tokenizers does not look up combinations of six bytes and more (kana with a voicing mark,
-    Hangul from letters), which sentencepiece composes by its rules: NFC afterwards composes them.
+    Hangul from letters), which sentencepiece composes by its rules. NFC composes them afterwards.
     """
     from tokenizers import normalizers
 
@@ -188,7 +189,7 @@ def _rules(charsmap: bytes) -> Iterator[list[Any]]:
 
 
 def _lower_cases(tokenizer: Any, declared: Mapping[str, Any]) -> bool:
-    """Whether the class lower-cases a text before sentencepiece sees it."""
+    """Return whether the class lower-cases a text before sentencepiece gets it."""
     name = type(tokenizer).__name__
     if "do_lower_case" not in inspect.signature(type(tokenizer).__init__).parameters:
         return False
@@ -196,7 +197,7 @@ def _lower_cases(tokenizer: Any, declared: Mapping[str, Any]) -> bool:
 
 
 def _prepared(text: str, tokenizer: Any, declared: Mapping[str, Any]) -> str:
-    """What such a class gives to sentencepiece, as its authors' own code does it."""
+    """Return the text that such a class gives to sentencepiece, as its authors' code does."""
     if type(tokenizer).__name__ in ACCENTS:
         text = text.replace("``", '"').replace("''", '"')
         if not declared.get("keep_accents", False):
@@ -208,7 +209,7 @@ def _prepared(text: str, tokenizer: Any, declared: Mapping[str, Any]) -> str:
 
 
 def _combining() -> str:
-    """A character class of all combining characters, for a regular expression."""
+    """Return a character class of all combining characters for a regular expression."""
     every = range(sys.maxunicode + 1)
     marks = [f"\\x{{{code:x}}}" for code in every if unicodedata.combining(chr(code))]
     return f"[{''.join(marks)}]"

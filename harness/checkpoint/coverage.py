@@ -1,4 +1,4 @@
-"""Did every weight come from the checkpoint, and is every one a number?"""
+"""Checks that every weight came from the checkpoint, and that every value is a number."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from harness.checkpoint.weights import Tensor
+from harness.checkpoint.weights import FLOATS, Tensor
 from harness.errors import RefusedError
 
-# How TensorFlow's checkpoints named the weights of a norm; transformers reads both.
+# Checkpoints of TensorFlow call the weights of a norm by these names; transformers reads both.
 OLD_NAMES: Mapping[str, str] = {".gamma": ".weight", ".beta": ".bias"}
-FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def check_coverage(
@@ -19,8 +18,8 @@ def check_coverage(
 ) -> None:
     """Refuse a model of which any weight did not come from the checkpoint.
 
-    ``info``: what transformers' loading says; ``allowed``: prefixes of what may be missing;
-    ``scope``: the prefix of what counts, with its dot.
+    ``info``: the report of transformers about loading. ``allowed``: prefixes of weights that may be
+    missing. ``scope``: the prefix, with its dot, of the weights that count.
 
     Raises:
         RefusedError: a weight is missing, has another shape or does not load.
@@ -54,12 +53,12 @@ def check_coverage(
 def check_unambiguous(
     tensors: Mapping[str, Tensor], parameters: Collection[str], prefixes: Collection[str]
 ) -> None:
-    """Refuse weights of which more than one thing can be meant.
+    """Refuse weights that can be understood in more than one way.
 
-    ``parameters``: the model's own names; ``prefixes``: what may stand before them in a file.
+    ``parameters``: the names in the model. ``prefixes``: prefixes that they may have in a file.
 
     Raises:
-        RefusedError: a weight under two names, or of a type that only quantized weights have.
+        RefusedError: a weight has two names, or a type that only quantized weights have.
     """
     for name, tensor in tensors.items():
         new = next((name[: -len(a)] + b for a, b in OLD_NAMES.items() if name.endswith(a)), name)
@@ -79,7 +78,7 @@ def check_unambiguous(
             name
             for prefix in prefixes
             if (name := f"{prefix}{parameter}") in tensors
-            # encoder.x of one module is no copy of the x of another.
+            # A name such as encoder.x may be a prefix and x, or a parameter of its own.
             and not any(
                 name != f"{other}{parameter}" and name.removeprefix(other) in parameters
                 for other in prefixes
@@ -91,10 +90,12 @@ def check_unambiguous(
 
 
 def check_finite(model: Any, allowed: tuple[str, ...]) -> None:
-    """Refuse NaN and infinity in the weights; a sum finds them in one pass.
+    """Refuse NaN and infinity in the weights, which a sum shows in one pass.
+
+    ``allowed``: prefixes of weights that are not checked.
 
     Raises:
-        RefusedError: a weight that is not under an ``allowed`` prefix has one.
+        RefusedError: a weight has such a value.
     """
     import torch
 
@@ -102,7 +103,7 @@ def check_finite(model: Any, allowed: tuple[str, ...]) -> None:
         total = parameter.detach().sum(dtype=torch.float32).item()
         if name.startswith(allowed) or math.isfinite(total):
             continue
-        bad = int((~parameter.detach().isfinite()).sum())  # finite values may sum to infinity
+        bad = int((~parameter.detach().isfinite()).sum())  # Finite values may sum to infinity.
         if bad:
             raise RefusedError(
                 f"NaN or infinity in {name} ({bad:,} of {parameter.numel():,} values)"

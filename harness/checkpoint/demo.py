@@ -1,13 +1,14 @@
-"""The demo checkpoint: a small multilingual encoder, built on the spot and without training.
+"""The demo checkpoint: a small multilingual encoder that is built when needed, without training.
 
-Its word-piece vectors come from cross-lingual latent semantic indexing (Littman, Dumais and
-Landauer 1998): parallel sentences are joined into one document for all languages, and the singular
-vectors of the token × document matrix give pieces that occur in the same places near vectors,
-whatever their language. They become the embeddings of a BERT whose layers add nothing yet, so that
-the ordinary code path (tokenizer, layers, pooling) gives the mean of a text's piece vectors.
+The vectors of its word pieces come from cross-lingual latent semantic indexing (Littman, Dumais and
+Landauer 1998): parallel sentences of all languages are joined into one document. The singular
+vectors of the token × document matrix give similar vectors to pieces that occur in the same
+documents, whatever their language. They become the embeddings of a BERT whose layers add nothing
+yet. So tokenizer, layers and pooling are the usual ones, and the result is the mean of the vectors
+of a text's pieces.
 
-It is built from the training passages of the demo data, which no demo task is scored on. Its scores
-show that xharness runs, nothing more.
+It is built from the training passages of the demo data, on which no demo task is scored. Its scores
+only show that xharness runs.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ HIDDEN = 64
 LAYERS = 4
 VOCABULARY = 4_000
 PREFIX = 3  # characters of the shortest prefix that is a piece
-VERSION = 2  # part of the folder's name: raise it when what is built changes
-# What a layer reads with is random, and what it would write with is zero: it adds nothing, and
-# training can change that. Were both zero, no gradient would ever reach either.
+VERSION = 2  # a part of the folder's name, to be raised when the checkpoint changes
+# These weights of a layer are random, and its others are zero, so that it adds nothing until it is
+# trained. If all were zero, all gradients would be zero too.
 READING = ("query.weight", "key.weight", "value.weight", "intermediate.dense.weight")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def build(cache: Path) -> Path:
-    """The folder of the demo checkpoint, built at first use; the same texts give the same bytes."""
+    """Return the folder of the demo checkpoint, which is built at its first use.
+
+    The same texts give the same bytes.
+    """
     folder = cache / f"xharness-demo-v{VERSION}"
     if folder.is_dir():
         return folder
@@ -48,13 +52,13 @@ def build(cache: Path) -> Path:
         try:
             os.replace(temporary, folder)
         except OSError:
-            if not folder.is_dir():  # another run built it at the same moment
+            if not folder.is_dir():  # Otherwise another run built it at the same moment.
                 raise
     return folder
 
 
 def parallel_documents() -> list[list[str]]:
-    """Groups of sentences that say the same in all languages of the training passages."""
+    """Return groups of sentences that say the same in all languages of the training passages."""
     path = task_root() / "demo" / "training.json"
     passages = json.loads(path.read_text(encoding="utf-8"))["passages"]
     return [
@@ -65,10 +69,10 @@ def parallel_documents() -> list[list[str]]:
 
 
 def latent_vectors(documents: Sequence[Sequence[Sequence[int]]]) -> npt.NDArray[np.float32]:
-    """float32[vocabulary, HIDDEN - 1] from token ids by document and sentence.
+    """Return float32[vocabulary, HIDDEN - 1] from the token ids of each sentence of each document.
 
-    The matrix is weighted by log(1 + count) × inverse document frequency; a piece's vector is its
-    left singular vector times the singular values.
+    The matrix is weighted by log(1 + count) × inverse document frequency. The vector of a piece is
+    its left singular vector times the singular values.
     """
     counts = np.zeros((VOCABULARY, len(documents)))
     for column, sentences in enumerate(documents):
@@ -78,17 +82,20 @@ def latent_vectors(documents: Sequence[Sequence[Sequence[int]]]) -> npt.NDArray[
     weighted = np.log1p(counts) * np.log(len(documents) / frequency)[:, None]
     left, singular, _ = np.linalg.svd(weighted, full_matrices=False)
     left, singular = left[:, : HIDDEN - 1], singular[: HIDDEN - 1]
-    # A piece in every document weighs nothing: not rounding noise, which a norm would enlarge.
+    # A piece in every document has weight zero. Its vector is made exactly zero, because a norm
+    # would enlarge rounding errors.
     left[~weighted.any(axis=1)] = 0
-    # A singular vector's sign is arbitrary: fix it, so that every machine builds the same.
+    # The sign of a singular vector is arbitrary. It is fixed, so that all machines build the same.
     signs = np.sign(left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])])
     vectors: npt.NDArray[np.float32] = (left * signs * singular).astype(np.float32)
     return vectors
 
 
 def word_pieces(words: Mapping[str, int]) -> list[str]:
-    """At most VOCABULARY pieces: the special ones, every character, then the most frequent of the
-    words' prefixes and of what follows them. (A trained vocabulary differs from run to run.)
+    """Return at most VOCABULARY pieces, which are the same in every run, unlike trained ones.
+
+    They are the special ones, every character, and then the most frequent prefixes of the words and
+    the parts that follow these.
     """
     characters = sorted({character for word in words for character in word})
     counts: Counter[str] = Counter()
@@ -158,8 +165,8 @@ def _write_model(folder: Path, vectors: npt.NDArray[np.float32]) -> None:
             else:
                 parameter.zero_()
         model.embeddings.word_embeddings.weight[:, :-1].copy_(torch.from_numpy(vectors))
-        # The last dimension is the same for all: without it a piece that has no vector would be
-        # all zeros, and the gradient of a norm of zeros is not finite.
+        # The last dimension is 1 for all pieces. Without it, a piece without vector would be all
+        # zeros, and the gradient of a norm is not finite there.
         model.embeddings.token_type_embeddings.weight[:, -1] = 1.0
     config.architectures = ["BertModel"]
     config.save_pretrained(folder)

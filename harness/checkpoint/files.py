@@ -1,6 +1,6 @@
-"""Which files of a checkpoint count, and what their names, kinds and sizes refuse.
+"""Says which files of a checkpoint count, and refuses files by their names, kinds and sizes.
 
-No file is opened for its content here, but to see whether it is a pointer of Git LFS.
+No file is read here, except to find out whether it is a pointer of Git LFS.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SENTENCE_CONFIGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-# Enough for a fast tokenizer: its own file, a sentencepiece model, or a vocabulary.
+# Each of these is enough for a fast tokenizer: its own file, a sentencepiece model, a vocabulary.
 TOKENIZERS = (
     "tokenizer.json",
     "sentencepiece.bpe.model",
@@ -31,7 +31,7 @@ TOKENIZERS = (
     "vocab.txt",
     "vocab.json",
 )
-# All that decides what a tokenizer does; transformers reads no other file here.
+# These files decide what a tokenizer does; transformers reads no other file here.
 TOKENIZER_FILES = (
     *TOKENIZERS,
     "tokenizer_config.json",
@@ -57,7 +57,8 @@ MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]+")
 PICKLE, ADAPTER_PICKLE = "pytorch_model.bin", "adapter_model.bin"
 SHARDED = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-# Weights that nothing here reads, by what people call them; the first that is there is named.
+# Ending of weights that are not read here → the usual name of the format. A message names the
+# first of these that a folder has.
 FOREIGN: Mapping[str, str] = {
     ".gguf": "GGUF, of llama.cpp",
     ".onnx": "ONNX",
@@ -69,10 +70,10 @@ FOREIGN: Mapping[str, str] = {
     ".ot": "Rust",
 }
 
-MAX_CONFIG = 1 << 20  # bytes of a configuration
+MAX_CONFIG = 1 << 20  # the most bytes of a configuration
 MAX_TOKENIZER = 512 << 20
-MAX_HOLES = 1 << 30  # bytes of a file that its disk does not hold
-# Bytes of a file that counts, by its name; weights are as large as their header says.
+MAX_HOLES = 1 << 30  # the most bytes of a file that may be holes, which the disk does not hold
+# Name of a file that counts → the most bytes it may have. The header of weights says their size.
 LIMITS: Mapping[str, int] = {
     **dict.fromkeys(COUNTED - {WEIGHTS, ADAPTER_WEIGHTS}, MAX_CONFIG),
     **dict.fromkeys(("tokenizer_config.json", "added_tokens.json", INDEX), MAX_JSON),
@@ -81,10 +82,11 @@ LIMITS: Mapping[str, int] = {
 
 
 def counted(names: Iterable[str]) -> list[str]:
-    """The files that make up a checkpoint, out of all file names (``/`` between folders), sorted.
+    """Return the files that make up a checkpoint, sorted; ``names``: all, with ``/`` for folders.
 
-    Configurations, tokenizer and safetensors at the top and in module folders (``1_Pooling``);
-    never pickles, code, chat templates, other formats, or ``fp16``-like variants of the weights.
+    They are configurations, tokenizer and safetensors, at the top and in folders of modules
+    (``1_Pooling``). Pickles, code, chat templates, other formats, and variants of the weights such
+    as ``fp16`` never count.
     """
     names = set(names)
     chosen = []
@@ -94,7 +96,8 @@ def counted(names: Iterable[str]) -> list[str]:
             continue
         prefix = f"{folder}/" if folder else ""
         if SHARD.fullmatch(base):
-            # transformers reads the single file where both are there; so shards count without it.
+            # transformers reads the single file where both are there, and so the shards count only
+            # without it.
             if f"{prefix}{INDEX}" in names and f"{prefix}{WEIGHTS}" not in names:
                 chosen.append(name)
         elif base in COUNTED and not (base == INDEX and f"{prefix}{WEIGHTS}" in names):
@@ -103,15 +106,15 @@ def counted(names: Iterable[str]) -> list[str]:
 
 
 def only_pickles(names: Collection[str]) -> bool:
-    """Whether a repository has weights that `xharness convert` reads, and none as safetensors."""
+    """Return whether a repository has pickles that `xharness convert` reads, and no safetensors."""
     ready = any(name.endswith(".safetensors") for name in counted(names))
     return bool(pickles_in(names)) and not ready
 
 
 def pickles_in(names: Iterable[str]) -> list[str]:
-    """The pickles that `xharness convert` reads, sorted: a model's, its modules', an adapter's.
+    """Return the pickles of a model, its modules or an adapter that `xharness convert` reads.
 
-    One file where it is there beside shards of the same weights.
+    Where there is a single file, shards of the same weights are left out.
     """
     names = set(names)
     found = []
@@ -126,11 +129,11 @@ def pickles_in(names: Iterable[str]) -> list[str]:
 
 
 def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> None:
-    """Refuse a repository (or local folder) by its file names alone, before anything is downloaded.
+    """Refuse a repository, or a local folder, by its file names, before anything is downloaded.
 
     Raises:
-        RefusedError: no safetensors (with the ways out where there are pickles), no weights at
-            all, or no configuration.
+        RefusedError: there are no safetensors, no weights at all, or no configuration. Where there
+            are pickles, the message says how to convert them.
     """
     chosen = [name for name in counted(names) if "/" not in name or name.startswith("0_")]
     if not any(name.endswith(".safetensors") for name in chosen):
@@ -171,7 +174,7 @@ def vet_listing(label: str, names: Collection[str], *, local: bool = False) -> N
 
 
 def _is_ir(name: str, names: Collection[str]) -> bool:
-    """Whether a .bin belongs to an OpenVINO model, whose .xml lies beside it: it is no pickle."""
+    """Return whether a .bin is of an OpenVINO model, with its .xml beside it, and not a pickle."""
     return name.endswith(".bin") and f"{name.removesuffix('.bin')}.xml" in names
 
 
@@ -199,12 +202,12 @@ def vet_sizes(sizes: Mapping[str, int]) -> None:
 
 
 def vet_files(folder: Path, names: Iterable[str]) -> None:
-    """Refuse files of a folder that would never end or never fit, before one of them is read.
+    """Refuse files of a folder that are endless or too large, before one of them is read.
 
     Raises:
         RefusedError: a file that counts is a device, a pipe or a link to nothing, is too large, or
             is mostly holes.
-        IncompleteError: this machine does not give it.
+        IncompleteError: this machine cannot read it.
     """
     sizes = {}
     for name in counted(names):
@@ -217,7 +220,7 @@ def vet_files(folder: Path, names: Iterable[str]) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise RefusedError(f"{name} is a device or a pipe, not a file")
         sizes[name] = status.st_size
-        # A block is 512 bytes whatever the disk; some systems count none at all.
+        # A block has 512 bytes on every disk; some systems do not count blocks.
         held = getattr(status, "st_blocks", 0) * 512
         if status.st_size - held > MAX_HOLES and _has_holes(folder / name, status.st_size):
             raise RefusedError(

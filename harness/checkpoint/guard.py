@@ -1,4 +1,4 @@
-"""While libraries work on a checkpoint's files: errors become refusals, and nothing is printed."""
+"""Guards the work of libraries on a checkpoint: errors become refusals, and nothing is printed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ PANIC = "PanicException"
 
 
 @contextmanager
-def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Iterator[None]:
-    """Whatever the libraries raise over these files, in one line: a refusal, where it is of them.
+def naming(what: str) -> Iterator[None]:
+    """Put a name before the message of an error of ours."""
+    try:
+        yield
+    except HarnessError as error:
+        raise type(error)(f"{what}: {error}") from error
 
-    What this machine lacks says nothing about the checkpoint, and is incomplete. ``failing``: what
-    the checkpoint then does.
+
+@contextmanager
+def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Iterator[None]:
+    """Turn every error of a library into an error of ours, in one line.
+
+    It is RefusedError where the checkpoint is the reason, and IncompleteError where this machine
+    is. ``failing``: what the message says of the checkpoint.
     """
     try:
         yield
@@ -30,7 +39,8 @@ def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Itera
             raise
         raise type(error)(f"{checkpoint.label}: {error}") from error
     except BaseException as error:
-        # A panic of a library in Rust is no Exception; all others of that kind end the command.
+        # A panic of a library in Rust is not an Exception. Others that are not, such as
+        # KeyboardInterrupt, end the command.
         if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise
         reason = one_line(error, 200) or type(error).__name__
@@ -44,8 +54,8 @@ def refusing(checkpoint: Checkpoint, failing: str = "cannot be loaded") -> Itera
 
 
 def _of_the_machine(error: BaseException) -> bool:
-    # transformers raises a bare OSError over a file that says something wrong; the system's have
-    # a number, and of these a file that is not there is the checkpoint's.
+    # transformers raises a bare OSError over a file whose content is wrong. Errors of the system
+    # have a number; a file that is not there is the only one that a checkpoint is the reason for.
     if isinstance(error, OSError):
         return error.errno is not None and not isinstance(error, FileNotFoundError)
     return isinstance(error, ImportError)
@@ -53,7 +63,7 @@ def _of_the_machine(error: BaseException) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars, no load report, no conversion request; the random state stays."""
+    """Suppress progress bars, load reports and requests to convert; keep the random state."""
     before = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     try:

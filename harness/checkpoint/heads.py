@@ -1,4 +1,4 @@
-"""Heads that a checkpoint brings: what they are for, and the names of their classes."""
+"""Finds the heads that a checkpoint has: their kinds, and the names of their classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.errors import RefusedError
 if TYPE_CHECKING:
     from harness.checkpoint.vet import Vetted
 
-# Kind of head → how transformers' classes of it end, and the class that loads it.
+# Kind of head → the ending of transformers' classes with it, and the class that loads it.
 ENDINGS = {
     "classification": "ForSequenceClassification",
     "multiple_choice": "ForMultipleChoice",
@@ -22,15 +22,15 @@ CLASSES = {
     "multiple_choice": "AutoModelForMultipleChoice",
     "tagging": "AutoModelForTokenClassification",
 }
-# Where a question-answering head is not a linear layer called qa_outputs.
+# Model type whose question-answering head is not a linear layer called qa_outputs → its weights.
 QA_HEADS: Mapping[str, tuple[str, ...]] = {
     "modernbert": ("classifier.weight", "classifier.bias", "head.dense.weight", "head.norm.weight"),
     "big_bird": ("qa_classifier.qa_outputs.weight", "qa_classifier.qa_outputs.bias"),
 }
 QA_HEAD = ("qa_outputs.weight", "qa_outputs.bias")
-# A head of `linear_head`: its entry in config.json, and its layer among the weights.
+# The entry of config.json for a head of `linear_head`, and the name of its layer in the weights.
 LINEAR = "xharness_head"
-# What the last layer of such a head is called, by architecture.
+# The names of the last layer of a head for classes, choices or tags; they depend on architecture.
 OUTPUTS = (
     "classifier.weight",
     "classifier.out_proj.weight",
@@ -44,7 +44,7 @@ OUTPUTS = (
 class Head:
     """A trained head. ``labels``: the names of its outputs in their order.
 
-    ``linear``: it is one of `linear_head`, none of transformers'.
+    ``linear``: it is a head of `linear_head`, and not of a class of transformers.
     """
 
     kind: str
@@ -53,12 +53,12 @@ class Head:
 
 
 def read_head(vetted: Vetted) -> Head | None:
-    """The head that the configuration declares and the weights hold, or None.
+    """Return the head that the configuration declares and the weights hold, or None.
 
-    Of heads for spans, only a linear one of ours.
+    Among heads for spans, only a linear head of ours is returned.
 
     Raises:
-        RefusedError: an entry for a linear head that the weights do not hold.
+        RefusedError: the configuration has a linear head of ours that the weights do not hold.
     """
     if LINEAR in vetted.config:
         return _read_linear(vetted)
@@ -89,7 +89,7 @@ def _read_linear(vetted: Vetted) -> Head:
 
 
 def linear_note(head: Head | None) -> str:
-    """What is to be said beside results of a linear head of ours, or nothing."""
+    """Return the note for results of a linear head of ours, or nothing."""
     if head is None or not head.linear:
         return ""
     on = "every token" if head.kind in ("span", "tagging") else "the mean of the tokens"
@@ -100,7 +100,7 @@ def linear_note(head: Head | None) -> str:
 
 
 def lacking(head: Head | None, kind: str) -> str:
-    """Why a task of a kind has no head in the checkpoint, or nothing."""
+    """Return why the checkpoint has no head for a kind of task, or nothing."""
     words = kind.replace("_", " ")
     if head is None:
         return f"no {words} head"
@@ -108,10 +108,10 @@ def lacking(head: Head | None, kind: str) -> str:
 
 
 def label_order(names: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """For each of a task's labels the output of the head that has its name, whatever its case.
+    """Return, for each label of a task, the output of the head with that name; case is ignored.
 
     Raises:
-        RefusedError: the head has other labels, more or fewer of them, or names that say nothing.
+        RefusedError: the head does not have exactly the labels of the task.
     """
     known = [name.strip().casefold() for name in names]
     wanted = [label.casefold() for label in labels]
@@ -125,15 +125,15 @@ def label_order(names: Sequence[str], labels: Sequence[str]) -> list[int]:
 
 
 def architecture(vetted: Vetted) -> str:
-    """The class that the configuration names, or nothing."""
+    """Return the class that the configuration names, or nothing."""
     return str(next(iter(vetted.config.get("architectures") or ()), ""))
 
 
 def head_prefix(vetted: Vetted) -> str | None:
-    """What stands before ``qa_outputs`` in the tensor names: nothing, a task head's path, or None.
+    """Return the prefix of ``qa_outputs`` in the tensor names, or None where there is no such head.
 
-    Toolkits with several heads keep theirs as ``task_heads.<name>.qa_outputs``; where exactly one
-    tensor ends so, it is that head.
+    Toolkits with several heads name theirs ``task_heads.<name>.qa_outputs``. If exactly one tensor
+    has such a name, it is taken.
     """
     weights = [name for name in vetted.tensors if ("." + name).endswith("." + QA_HEAD[0])]
     if QA_HEAD[0] in weights:
@@ -142,7 +142,7 @@ def head_prefix(vetted: Vetted) -> str | None:
 
 
 def span_head_note(vetted: Vetted) -> str:
-    """Why there is no usable question-answering head, or nothing."""
+    """Return why there is no usable question-answering head, or nothing."""
     name = architecture(vetted)
     declared = name.endswith("ForQuestionAnswering")
     own = QA_HEADS.get(str(vetted.config["model_type"]))

@@ -1,4 +1,4 @@
-"""The shape of a loaded model: its transformer layers, its depth, the tokens it takes."""
+"""Finds the transformer layers of a loaded model, its depth, and the tokens that it takes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
 
     from harness.checkpoint.tokenizer import Tokenizer
 
-# Where a few layers are used again and again: the key that says how many there are.
+# Model type that uses its layers several times → the key with the number of these layers.
 SHARED: Mapping[str, str] = {"albert": "num_hidden_groups"}
-# Whose layers take [tokens, texts, width].
+# The layers of these take [tokens, texts, width].
 TOKENS_FIRST = frozenset({"xlnet"})
-# Which pad a batch to a multiple of their window before the first layer.
+# These pad a batch to a multiple of their window before the first layer.
 PADS_FURTHER = frozenset({"longformer"})
 
 
 def encoder_layers(model: Any) -> torch.nn.ModuleList:
-    """THE list of transformer layers of a base model, or of a model with a head.
+    """Return the list of transformer layers of a base model, or of a model with a head.
 
-    It is the outermost module list as long as the model is deep; encoder-decoder models are
-    searched in their encoder only. Where layers are shared (ALBERT), the list is shorter: each of
-    its modules is called several times, in order.
+    It is the outermost module list whose length is the depth of the model. In an encoder-decoder
+    model only the encoder is searched. Where layers are shared (ALBERT) the list is shorter, and
+    each of its modules is called several times, in order.
 
     Raises:
-        RefusedError: there is none, or more than one (the architecture is not a plain stack).
+        RefusedError: there is no such list, or more than one: the architecture is not a plain
+            stack.
     """
     import torch
 
@@ -39,12 +40,12 @@ def encoder_layers(model: Any) -> torch.nn.ModuleList:
 
 
 def depth(model: Any) -> int:
-    """Number of transformer layers (of the encoder), as configured."""
+    """Return the number of transformer layers of the encoder, as configured."""
     return int(model.config.get_text_config(decoder=False).num_hidden_layers)
 
 
 def max_positions(model: Any, tokenizer: Tokenizer) -> int | None:
-    """Tokens per text, special ones included, that the model and its tokenizer can take."""
+    """Return the most tokens per text, special ones included, that model and tokenizer take."""
     bounds = [] if (bound := position_limit(model)) is None else [bound]
     if tokenizer.model_max_length is not None:
         bounds.append(tokenizer.model_max_length)
@@ -52,11 +53,11 @@ def max_positions(model: Any, tokenizer: Tokenizer) -> int | None:
 
 
 def position_limit(model: Any) -> int | None:
-    """Tokens, special ones included, that the model has positions for; None: nothing limits them.
+    """Return the most tokens, special ones included, that the model has positions for, or None.
 
-    Learned positions: their number, less those that RoBERTa-like models leave unused up to the
-    padding index. Rotary: ``max_position_embeddings``. Relative ones are without a bound (T5 has
-    none to name, XLNet says -1).
+    Learned positions are bounded by their number, less those up to the padding index, which models
+    like RoBERTa do not use. Rotary ones are bounded by ``max_position_embeddings``. Relative ones
+    have no bound: T5 has no such key, and XLNet says -1.
     """
     import torch
 
@@ -74,7 +75,7 @@ def position_limit(model: Any) -> int | None:
 
 
 def layers_name(model: Any) -> str:
-    """The name of that list among the model's modules."""
+    """Return the name of the list of `encoder_layers` among the model's modules."""
     import torch
 
     shared = SHARED.get(model.config.model_type)
@@ -98,9 +99,9 @@ def layers_name(model: Any) -> str:
 
 
 def texts_first(model: Any, hidden: torch.Tensor, tokens: int) -> torch.Tensor:
-    """What a layer is given, as [texts, tokens, width], where the architecture has another form.
+    """Return the input of a layer as [texts, tokens, width], whatever form the architecture has.
 
-    ``tokens``: of the batch, padding included.
+    ``tokens``: the tokens per text of the batch, padding included.
     """
     kind = model.config.model_type
     if kind in TOKENS_FIRST:

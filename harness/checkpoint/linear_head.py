@@ -1,8 +1,9 @@
-"""A head of our own, for an architecture to which transformers gives none of a kind.
+"""A head of our own, for architectures that have no head of a kind in transformers.
 
-Dropout and one linear layer: on the mean of the last hidden states for a decision about a whole
-text, on every token's own for tags and for spans. It lies in the file of the encoder's weights,
-under a name of its own, and an entry of `config.json` says what it is for.
+It is dropout and one linear layer. For a decision about a whole text it is applied to the mean of
+the last hidden states, and for tags and spans to the state of every token. Its weights lie in the
+file of the encoder's weights, under a name of their own, and an entry of `config.json` says what
+the head is for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DROPOUT = 0.1
 
 
 def make_linear_head(encoder: Any, kind: str, labels: Sequence[str]) -> Any:
-    """The encoder with a fresh head, as a torch module in float32.
+    """Put a fresh head on an encoder, as a torch module in float32.
 
     ``kind``: "span" or a key of `heads.CLASSES`. ``labels``: the names of the outputs of a
     classification or tagging head. Inputs and outputs are those of transformers' models of the
@@ -33,12 +34,12 @@ def make_linear_head(encoder: Any, kind: str, labels: Sequence[str]) -> Any:
 
 
 def is_linear_head(model: Any) -> bool:
-    """Whether a model has a head of this module."""
+    """Return whether a model has a head of this module."""
     return isinstance(model, _class())
 
 
 def save(encoder: Any, folder: Path, head: Any = None) -> None:
-    """An encoder, and a head of this module on it, as a checkpoint that `loading` takes."""
+    """Save an encoder, with or without a head of this module, as a checkpoint for `loading`."""
     from safetensors.torch import load_file, save_file
 
     encoder.save_pretrained(folder, max_shard_size="1TB")
@@ -53,7 +54,7 @@ def save(encoder: Any, folder: Path, head: Any = None) -> None:
         for name, tensor in head.get_submodule(LINEAR).state_dict().items():
             tensors[f"{LINEAR}.{name}"] = tensor
         config[LINEAR] = {"kind": head.kind, "labels": list(head.labels)}
-    written = path.with_suffix(".new")  # what is read is a map of the file
+    written = path.with_suffix(".new")  # The tensors are mapped from the old file.
     save_file(tensors, written, metadata={"format": "pt"})
     written.replace(path)
     config_path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -61,7 +62,7 @@ def save(encoder: Any, folder: Path, head: Any = None) -> None:
 
 @cache
 def _class() -> Any:
-    """The class, made where torch is there: this module is imported without it."""
+    """Return the class, which needs torch: this module is imported without it."""
     import torch
     from torch.nn.functional import cross_entropy
     from transformers.modeling_outputs import (
@@ -116,7 +117,7 @@ def _class() -> Any:
             if self.kind == "multiple_choice":
                 logits = logits.view(shape)
             loss = None
-            if labels is not None:  # -100 takes no part
+            if labels is not None:  # cross_entropy leaves the label -100 out.
                 loss = cross_entropy(logits.flatten(0, -2), labels.flatten())
             return SequenceClassifierOutput(loss=loss, logits=logits)
 

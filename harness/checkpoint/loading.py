@@ -1,8 +1,8 @@
-"""Weights → torch modules: nothing missing, nothing random, nothing but the vetted files.
+"""Loads weights into torch modules: every weight comes from the vetted files, and none is random.
 
-Tensors are read with safetensors from the files that were vetted and handed to transformers as a
-state dict, so that no file is looked up, converted or downloaded by name on the way. They are read
-when they are taken: a checkpoint never lies in memory twice.
+safetensors reads the tensors from the files that were vetted, and transformers gets them as a state
+dict; so it looks up, converts and downloads no file by name. A tensor is read when transformers
+takes it, so that a checkpoint is never in memory twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.coverage import check_coverage, check_finite
-from harness.checkpoint.guard import quiet, refusing
+from harness.checkpoint.guard import naming, quiet, refusing
 from harness.checkpoint.heads import CLASSES, LINEAR, QA_HEAD, QA_HEADS, head_prefix, lacking
 from harness.checkpoint.layers import depth, layers_name, max_positions
 from harness.checkpoint.placing import placed
@@ -26,25 +26,25 @@ from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.skeleton import encoder_class, make_skeleton, own_encoder, rerooted
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
 from harness.checkpoint.vet import Vetted, read_config, vet
-from harness.errors import HarnessError, RefusedError
+from harness.errors import RefusedError
 
-# What safetensors calls the types that weights are loaded in.
+# The types that weights are loaded in, with safetensors' names.
 STORED: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
 def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:
-    """The base model (no head, eval mode) and its tokenizer.
+    """Load the base model (in eval mode, without a head) and its tokenizer.
 
     ``dtype``: "float32", "bfloat16" or "float16"; the weights are converted to it. Attention is
-    torch's scaled dot product where the architecture has it, else eager
+    torch's scaled dot product where the architecture has it, and eager otherwise
     (``model.config._attn_implementation`` says which). Every weight of the encoder comes from the
-    checkpoint; a pooler is not built, or is not to be used.
+    checkpoint. There is no pooler, or it must not be used.
 
     Raises:
-        RefusedError: an encoder weight missing, of another shape or not finite; no usable
-            tokenizer; an architecture that transformers does not know.
-        IncompleteError: this machine is what fails: no memory, a device that is not usable, a
-            file that cannot be read, a library that is not installed.
+        RefusedError: a weight of the encoder is missing, has another shape or is not finite; there
+            is no usable tokenizer; or transformers does not know the architecture.
+        IncompleteError: this machine is the reason: memory, the device, a file that cannot be
+            read, or a library that is not installed.
     """
     vetted = _vetted(checkpoint)
     with refusing(checkpoint), quiet():
@@ -56,16 +56,16 @@ def load_encoder(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[An
         model = _loaded(skeleton, vetted, dtype, ("pooler.",), renamed, scope)
         model = _with_adapter(own_encoder(model), checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
-        # Remembered, so that the list is still found when layers above the pooled one are dropped.
+        # By this name the list of layers is found even after its last layers were removed.
         model.encoder_layers_name = layers_name(model)
     return placed(model, checkpoint.label, device), tokenizer
 
 
 def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
-    """(depth, max_positions) of the encoder, for planning: no weight is read.
+    """Return (depth, max_positions) of the encoder for a plan; no weight is read.
 
     Raises:
-        RefusedError: as for ``load_encoder``, as far as it shows without the weights.
+        RefusedError: as for ``load_encoder``, as far as it can be found without the weights.
     """
     model = skeleton(checkpoint)
     with refusing(checkpoint), quiet():
@@ -74,7 +74,7 @@ def describe(checkpoint: Checkpoint) -> tuple[int, int | None]:
 
 
 def skeleton(checkpoint: Checkpoint) -> Any:
-    """The encoder without its weights, on torch's meta device.
+    """Build the encoder without its weights, on torch's meta device.
 
     Raises:
         RefusedError: as for ``describe``.
@@ -86,16 +86,14 @@ def skeleton(checkpoint: Checkpoint) -> Any:
 
 
 def rehearse(checkpoint: Checkpoint, texts: Sequence[str]) -> None:
-    """What loading and encoding do, without weights, to find out what it takes.
+    """Do the steps of loading and encoding without weights, to find out what they take.
 
     Raises:
         RefusedError: as for ``describe``.
-        IncompleteError: no memory.
+        IncompleteError: there is not enough memory.
     """
-    vetted = _vetted(checkpoint)
+    model = skeleton(checkpoint)
     with refusing(checkpoint), quiet():
-        config = _config(checkpoint.weights_folder)
-        model = own_encoder(make_skeleton(encoder_class(config), config, vetted))
         if checkpoint.base is not None:
             from harness.checkpoint.adapter import wrapped
 
@@ -104,43 +102,35 @@ def rehearse(checkpoint: Checkpoint, texts: Sequence[str]) -> None:
 
 
 def load_reader(checkpoint: Checkpoint, *, dtype: str, device: str) -> tuple[Any, Tokenizer]:
-    """The model with the question-answering head it brings (eval mode), and its tokenizer.
+    """Load the model with its own question-answering head (in eval mode), and its tokenizer.
 
     Raises:
-        RefusedError: no such head, or as for ``load_encoder``; here no weight at all may miss.
+        RefusedError: there is no such head, or any weight is missing; else as for ``load_encoder``.
         IncompleteError: as for ``load_encoder``.
     """
     if not checkpoint.has_qa_head:
         raise RefusedError(f"{checkpoint.label} cannot answer questions: {checkpoint.head_note}")
-    if checkpoint.linear_head:
-        return _load_linear(checkpoint, dtype, device)
-    vetted = _vetted(checkpoint)
-    with refusing(checkpoint), quiet():
-        from transformers import AutoModelForQuestionAnswering
-
-        config = _config(checkpoint.weights_folder)
-        skeleton = make_skeleton(AutoModelForQuestionAnswering, config, vetted)
-        prefix = "" if checkpoint.model_type in QA_HEADS else head_prefix(vetted)
-        renamed = {f"{prefix}{name}": name for name in QA_HEAD} if prefix else {}
-        model = _loaded(skeleton, vetted, dtype, (), renamed)
-        model = _with_adapter(model, checkpoint)
-        tokenizer = _tokenizer(checkpoint, model)
-    return placed(model, checkpoint.label, device), tokenizer
+    return _with_head(checkpoint, "AutoModelForQuestionAnswering", dtype, device)
 
 
 def load_head(
     checkpoint: Checkpoint, kind: str, *, dtype: str, device: str
 ) -> tuple[Any, Tokenizer]:
-    """The model with the head of a kind that it brings (eval mode), and its tokenizer.
+    """Load the model with its own head of a kind (in eval mode), and its tokenizer.
 
-    ``kind``: one of `checkpoint.heads`.
+    ``kind``: a key of `heads.CLASSES`.
 
     Raises:
-        RefusedError: no such head, or as for ``load_encoder``; here no weight at all may miss.
+        RefusedError: there is no such head, or any weight is missing; else as for ``load_encoder``.
         IncompleteError: as for ``load_encoder``.
     """
     if why := lacking(checkpoint.head, kind):
         raise RefusedError(f"{checkpoint.label}: {why}")
+    return _with_head(checkpoint, CLASSES[kind], dtype, device)
+
+
+def _with_head(checkpoint: Checkpoint, auto: str, dtype: str, device: str) -> tuple[Any, Tokenizer]:
+    """Load a model with its head. ``auto``: the name of transformers' class for such models."""
     if checkpoint.linear_head:
         return _load_linear(checkpoint, dtype, device)
     vetted = _vetted(checkpoint)
@@ -148,15 +138,19 @@ def load_head(
         import transformers
 
         config = _config(checkpoint.weights_folder)
-        auto = getattr(transformers, CLASSES[kind])
-        model = _loaded(make_skeleton(auto, config, vetted), vetted, dtype, (), {})
+        skeleton = make_skeleton(getattr(transformers, auto), config, vetted)
+        prefix = None
+        if auto.endswith("QuestionAnswering") and checkpoint.model_type not in QA_HEADS:
+            prefix = head_prefix(vetted)
+        renamed = {f"{prefix}{name}": name for name in QA_HEAD} if prefix else {}
+        model = _loaded(skeleton, vetted, dtype, (), renamed)
         model = _with_adapter(model, checkpoint)
         tokenizer = _tokenizer(checkpoint, model)
     return placed(model, checkpoint.label, device), tokenizer
 
 
 def _load_linear(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, Tokenizer]:
-    """The encoder with its linear head of ours; names of classes as transformers has them."""
+    """Load the encoder with a linear head of ours, which names its classes as transformers does."""
     import torch
     from safetensors import safe_open
 
@@ -182,15 +176,13 @@ def _load_linear(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, 
 
 
 def _vetted(checkpoint: Checkpoint) -> Vetted:
-    """Vetted anew: the files may have changed, or this may be another machine."""
-    try:
+    """Vet the files again: they may have changed, or this may be another machine."""
+    with naming(checkpoint.label):
         return vet(checkpoint.weights_folder)
-    except HarnessError as error:
-        raise type(error)(f"{checkpoint.label}: {error}") from error
 
 
 def _config(folder: Path) -> Any:
-    """What transformers makes of ``config.json``: a copy of it alone, so that no key leads on."""
+    """Read transformers' configuration from a copy of ``config.json``, beside no other file."""
     from transformers import AutoConfig
 
     stated = read_config(folder / "config.json")
@@ -211,9 +203,10 @@ def _loaded(
     renamed: Mapping[str, str],
     scope: str = "",
 ) -> Any:
-    """The skeleton's model with weights, all of those in the sub-module ``scope`` from the files.
+    """Load a model of the skeleton's class; all weights of the module ``scope`` must be there.
 
-    ``allowed`` prefixes may be missing; ``renamed`` tensors go by another name in the model.
+    ``allowed``: prefixes of weights that may be missing. ``renamed``: name in the files → name in
+    the model.
     """
     import torch
 
@@ -230,7 +223,7 @@ def _loaded(
         dtype=getattr(torch, dtype),
         attn_implementation="sdpa" if kind._supports_sdpa else "eager",
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported below, with what is missing
+        ignore_mismatched_sizes=True,  # They are refused below, together with missing weights.
         local_files_only=True,
         **extra,
     )
@@ -242,11 +235,11 @@ def _loaded(
 
 
 def _tensors(vetted: Vetted, dtype: str, renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Every tensor as safetensors' slice of it, read when transformers takes it.
+    """Return every tensor as a slice of safetensors, which is read when transformers takes it.
 
-    A file in ``dtype`` is mapped, and the model's weights are its pages: nothing is copied. Any
-    other is read tensor by tensor, so that only the converted ones stay: the pages of a map would
-    be resident beside them. A file of several types is taken by most of its values.
+    A file whose values are mostly of ``dtype`` is mapped into memory: the weights of the model are
+    its pages, and nothing is copied. Any other file is read tensor by tensor. Were it mapped, its
+    pages would stay in memory beside the converted weights.
     """
     from safetensors import safe_open
 
@@ -274,7 +267,7 @@ def _with_adapter(model: Any, checkpoint: Checkpoint) -> Any:
 
 
 def _tokenizer(checkpoint: Checkpoint, model: Any) -> Tokenizer:
-    """The tokenizer, whose every id the model embeds."""
+    """Load the tokenizer, and refuse one that has an id which the model does not embed."""
     tokenizer = load_tokenizer(checkpoint)
     rows = model.get_input_embeddings().num_embeddings
     if tokenizer.largest_id >= rows:

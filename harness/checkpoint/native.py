@@ -1,9 +1,9 @@
-"""What a checkpoint declares about its own use, in sentence-transformers' files.
+"""Reads what a checkpoint declares about its own use, in the files of sentence-transformers.
 
-Read without importing that library, in the forms it has written since version 0.2:
+That library is not imported. The forms that it has written since version 0.2 are read:
 ``modules.json``, ``sentence_*_config.json``, ``1_Pooling/config.json``, ``2_Dense/``, and
-``config_sentence_transformers.json``. Every key of them is followed, known to decide nothing, or a
-reason to refuse (``settings.py``): what is measured is exactly what is declared.
+``config_sentence_transformers.json``. Every key of them is followed, is known to be harmless, or is
+a reason to refuse (``settings.py``), so that exactly what is declared is measured.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ TORCH = "torch.nn"
 # Modules without weights, after the pooling.
 PLAIN = {"Normalize": settings.NORMALIZE, "Dropout": settings.DROPOUT}
 ACTIVATIONS = ("tanh", "identity", "relu", "gelu", "sigmoid")
-MAX_PROMPT = 10_000  # characters: a prompt is tokenised with every text
-# The names under which a role's prompt is declared, the first that is there wins.
+MAX_PROMPT = 10_000  # characters, because a prompt is tokenised with every text
+# Role → the names under which its prompt may be declared; the first one that is there is taken.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "query": ("query",),
     "document": ("document", "passage", "corpus"),
@@ -57,7 +57,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Truncate:
-    """The first ``dimensions`` of a vector are kept, and it is not normalised again for that."""
+    """Keeps the first ``dimensions`` of a vector, which is not normalised again after that."""
 
     dimensions: int
 
@@ -69,10 +69,11 @@ Step = Dense | Truncate | Literal["normalize"]
 class Native:
     """The native protocol of a checkpoint; ``refusal`` says why it cannot be run, or is empty.
 
-    ``max_length``: tokens of a text, special tokens included, None without a bound;
-    ``role_lengths``: those of a role, in its place. ``layer``: the index into ``hidden_states``
-    that is pooled, negative ones from the end; None for the last hidden state.
-    ``prompt_pooled``: whether the tokens of a prompt are pooled with those of the text.
+    ``transformer``: the folder of the weights. ``max_length``: the most tokens of a text, special
+    ones included, or None. ``role_lengths``: role → a length in place of ``max_length``.
+    ``layer``: the index into ``hidden_states`` that is pooled, where negative ones count from the
+    end; None for the last hidden state. ``prompt_pooled``: whether the tokens of a prompt are
+    pooled with those of the text.
     """
 
     transformer: str
@@ -90,11 +91,11 @@ class Native:
     prompt_pooled: bool = True
 
     def length(self, role: Literal["query", "document"]) -> int | None:
-        """Tokens that a text of that role may have, special tokens included; None: no bound."""
+        """Return the most tokens of a text in a role, special ones included; None: no bound."""
         return self.role_lengths.get(role, self.max_length)
 
     def prompt(self, role: Literal["query", "document"]) -> str:
-        """The text put before every text in that role: the role's prompt, the default, or none."""
+        """Return the text before every text in a role: its prompt, the default one, or nothing."""
         for name in ROLES[role]:
             if name in self.prompts:
                 return self.prompts[name]
@@ -102,13 +103,13 @@ class Native:
 
 
 def read_native(folder: Path) -> Native | None:
-    """The declaration in ``folder``, or None where there is no ``modules.json``.
+    """Read the declaration in ``folder``; it is None where there is no ``modules.json``.
 
-    A declaration that cannot be honoured is returned with its ``refusal``: the other protocols
+    A declaration that cannot be followed is returned with its ``refusal``, because other protocols
     do not need it.
 
     Raises:
-        RefusedError: ``modules.json`` puts the weights themselves outside the folder.
+        RefusedError: ``modules.json`` says that the weights are outside of the folder.
     """
     if not (folder / "modules.json").is_file():
         return None
@@ -131,7 +132,7 @@ def read_native(folder: Path) -> Native | None:
     return Native(
         transformer=transformer,
         pooling=pooling,
-        # After the last module, as the library has it: what was normalised stays as it is.
+        # The library truncates after the last module, and does not normalise again.
         steps=steps if kept is None else (*steps, Truncate(kept)),
         prompts=prompts,
         default_prompt=default if isinstance(default, str) else None,
@@ -143,7 +144,7 @@ def read_native(folder: Path) -> Native | None:
 
 
 def _modules(folder: Path, reasons: list[str]) -> list[tuple[str, str]]:
-    """(class name, sub-folder) of each module, in order."""
+    """Return (name of the class, sub-folder) of each module, in order."""
     try:
         entries = read_json(folder / "modules.json", limit=1 << 20)
     except RefusedError as error:
@@ -197,9 +198,9 @@ def _after(
     prompts: Mapping[str, str],
     reasons: list[str],
 ) -> tuple[str, tuple[Step, ...], bool]:
-    """Pooling, the steps after it, and whether a prompt's tokens are pooled.
+    """Return the pooling, the steps after it, and whether the tokens of a prompt are pooled.
 
-    There is a reason for every module out of place.
+    Every module that is not in its usual place adds a reason.
     """
     pooling, prompt_pooled = "", True
     steps: list[Step] = []
@@ -237,7 +238,7 @@ def _pooling(config: Mapping[str, Any], prompts: Mapping[str, str], reasons: lis
     declared = config.get("pooling_mode")
     if declared is None:
         modes = [name for key, name in POOLINGS.items() if config.get(key)]
-        # Written before the flags existed, or with all of them off: the library means the mean.
+        # The library takes the mean where no flag is set, as in files that are older than they.
         modes = modes or ["mean"]
     else:
         modes = (list(declared) or ["none"]) if isinstance(declared, list) else [declared]

@@ -1,4 +1,4 @@
-"""A model onto its device, and what the device is set to before it computes there."""
+"""Puts a model on its device, and sets how the device computes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from harness.errors import IncompleteError, one_line
 
 
 def placed(model: Any, label: str, device: str) -> Any:
-    """The model on the device, in eval mode; no parameter of it wants a gradient.
+    """Put the model on the device, in eval mode and without gradients, and return it.
 
-    ``label``: the checkpoint's, for messages.
+    ``label``: the name of the checkpoint in messages.
 
     Raises:
-        IncompleteError: the device does not take it.
+        IncompleteError: the model cannot be put on the device.
     """
     if device == "cpu":
         keep_freed()
@@ -23,18 +23,18 @@ def placed(model: Any, label: str, device: str) -> Any:
     model.requires_grad_(False)
     try:
         return model.to(device).eval()
-    except Exception as error:  # torch and its backends have no one class for it
+    except Exception as error:  # torch and its backends have no common class for these errors.
         raise IncompleteError(
             f"{label} cannot be put on the device {device}: {one_line(error, 200)}"
         ) from error
 
 
 def _multiply_in_float32() -> None:
-    """Products of float32 matrices on a GPU keep float32's digits.
+    """Make a GPU multiply float32 matrices with the precision of float32.
 
-    Torch does so by itself, but for convolutions; images such as NVIDIA's set
-    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, and a product then has 10 bits of fraction: vectors would
-    differ by 1e-3 from those of another machine, where 1e-5 is promised.
+    This is torch's default, except for convolutions. But images such as NVIDIA's set
+    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, by which products have 10 bits of fraction. Vectors would
+    then differ by 1e-3 from those of another machine; 1e-5 is promised.
     """
     import torch
 

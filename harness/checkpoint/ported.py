@@ -1,9 +1,9 @@
-"""Architectures that transformers took over from repositories that bring their own code.
+"""Knows the architectures that transformers took over from repositories with their own code.
 
-Such a repository still names its code (``auto_map``). It never runs here; the class of
-transformers takes its place where that class is a port of exactly this code, reads every key of
-the configuration, and takes every weight of the encoder. A known ``model_type`` alone does not
-say so: gte-Qwen2 is ``qwen2`` with an attention of its own.
+Such a repository still names its code (``auto_map``), which never runs here. The class of
+transformers takes its place where that class is a port of exactly this code, reads every key of the
+configuration, and takes every weight of the encoder. A ``model_type`` that transformers knows is
+not enough for that: gte-Qwen2 is ``qwen2`` with an attention of its own.
 
 Neither torch nor transformers is imported here.
 """
@@ -16,17 +16,17 @@ from typing import Any
 from harness.checkpoint.heads import LINEAR
 from harness.errors import RefusedError
 
-# Names of tokens as text: the tokenizer's business.
+# These keys are tokens as text, which only a tokenizer reads.
 TOKEN_NAMES = frozenset({"bos_token", "eos_token", "mask_token", "pad_token", "unk_token"})
-# Model type → keys that its repositories write and the port does not read, because nothing that an
-# encoder computes depends on them: dropout is off in evaluation, and a head is not part of it.
+# Model type → keys that its repositories write but the port does not read. They change nothing in
+# an encoder: dropout is off in evaluation, and a head is not part of an encoder.
 PORTED: Mapping[str, frozenset[str]] = {
     "eurobert": TOKEN_NAMES | {"clf_pooling", "hidden_dropout"},
     "gte": TOKEN_NAMES,
     "jina_embeddings_v3": TOKEN_NAMES,
     "nomic_bert": TOKEN_NAMES,
 }
-# What every configuration of transformers 4 could hold, whether or not version 5 has it.
+# Every configuration of transformers 4 could have these keys; version 5 does not have all of them.
 COMMON_KEYS = (
     "_attn_implementation _attn_implementation_autoset _commit_hash _name_or_path "
     "add_cross_attention architectures attn_implementation auto_map bos_token_id "
@@ -40,14 +40,14 @@ COMMON_KEYS = (
 COMMON = frozenset(COMMON_KEYS.split()) | {LINEAR}
 # transformers moves these into rope_parameters.
 ROPE = frozenset({"rope_theta", "rope_scaling"})
-# Of the common keys those that would change what is computed, with the one value that does not.
+# Common key that can change what is computed → the values by which it does not.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "is_decoder": (None, False),
     "add_cross_attention": (None, False),
     "is_encoder_decoder": (None, False),
     "pruned_heads": (None, {}),
 }
-# Names of what lies beside the encoder in a checkpoint.
+# Names of modules of a checkpoint that are not parts of the encoder.
 HEADS = frozenset(
     {"classifier", "cls", "decoder", "dense", "head", "lm_head", "mlm_head", "out_proj"}
     | {"pooler", "predictions", "pre_classifier", "qa_outputs", "score", LINEAR}
@@ -55,12 +55,12 @@ HEADS = frozenset(
 
 
 def is_ported(config: Mapping[str, Any]) -> bool:
-    """Whether transformers has an architecture of this type that replaced the repository's code."""
+    """Return whether transformers has taken over the code of repositories of this type."""
     return config.get("model_type") in PORTED
 
 
 def own_code_note(config: Mapping[str, Any]) -> str:
-    """What is to be said of a configuration that names its own code, or nothing."""
+    """Return the note on a configuration that names its own code, or nothing."""
     if not config.get("auto_map"):
         return ""
     return (
@@ -75,7 +75,7 @@ def check_keys(config: Mapping[str, Any], known: Collection[str]) -> None:
     ``known``: the keys that this class reads.
 
     Raises:
-        RefusedError: names the key.
+        RefusedError: the message names the key.
     """
     harmless = PORTED[config["model_type"]]
     for key, value in config.items():
@@ -93,10 +93,10 @@ def check_keys(config: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def check_unused(unexpected: Iterable[str]) -> None:
-    """Refuse weights of a ported type that no module of the encoder took, heads apart.
+    """Refuse weights of a ported type that no module of the encoder took, except those of heads.
 
     Raises:
-        RefusedError: names the first.
+        RefusedError: the message names the first of them.
     """
     unused = sorted(
         name
@@ -110,6 +110,6 @@ def check_unused(unexpected: Iterable[str]) -> None:
 
 
 def _before_layers(name: str) -> list[str]:
-    """The parts of a name before the number of a layer, where heads have theirs."""
+    """Return the parts of a name before the number of a layer; heads have no such number."""
     parts = name.split(".")
     return parts[: next((i for i, part in enumerate(parts) if part.isdigit()), len(parts))]

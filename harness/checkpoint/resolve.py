@@ -1,12 +1,12 @@
-"""What a checkpoint is: weights pinned by commit or digest, vetted, with what they declare."""
+"""Finds a checkpoint by its name, pins it to a commit or a digest, and vets it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from harness.checkpoint.address import as_path, is_folder, parse_model
@@ -18,6 +18,7 @@ from harness.checkpoint.files import (
     vet_listing,
     vet_pointers,
 )
+from harness.checkpoint.guard import naming
 from harness.checkpoint.heads import (
     OUTPUTS,
     Head,
@@ -33,14 +34,14 @@ from harness.checkpoint.trial import try_out, unbounded
 from harness.checkpoint.vet import has_tokenizer, vet, vet_adapter, vet_tokenizer
 from harness.checkpoint.weights import INDEX, WEIGHTS
 from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError
+from harness.io.files import digest
 
-# How the files of a Hub id at a revision are had.
-Fetch = Callable[[str, str | None], Snapshot]
+Fetch = Callable[[str, str | None], Snapshot]  # finds the files of a Hub id at a revision
 
 
 @dataclass(frozen=True)
 class Base:
-    """The pinned model that an adapter was trained on."""
+    """The model that an adapter was trained on, at a commit or a digest."""
 
     id: str
     revision: str
@@ -50,11 +51,12 @@ class Base:
 class Checkpoint:
     """A checkpoint that passed vetting; no weight has been read.
 
-    ``revision`` is a 40-hex commit, or ``local:`` and a sha256 over the files that count.
-    ``parameters`` counts the values in the weights (of the base, for an adapter).
-    ``head_note`` says why there is no QA head, or is empty. ``head``: another head, with the names
-    of its classes. ``base_folder`` holds the base's
-    weights where this is an adapter. ``remarks``: what a user of its results is to know.
+    ``revision``: a commit of 40 hex digits, or ``local:`` and a sha256 over the files that count.
+    ``local``: it is a folder, not a repository of the Hub. ``parameters``: the number of values in
+    the weights (of the base, for an adapter). ``native``: what it declares about its own use.
+    ``head_note``: why there is no question-answering head, or nothing. ``base``, ``base_folder``:
+    the base of an adapter, and the folder with the base's weights. ``remarks``: sentences for a
+    user of its results. ``head``: a head for classes, choices or tags, or a linear head of ours.
     """
 
     id: str
@@ -74,7 +76,7 @@ class Checkpoint:
 
     @property
     def slug(self) -> str:
-        """The results folder: ``org__name``, or ``local__<folder>``."""
+        """The name of the folder with its results: ``org__name``, or ``local__<folder>``."""
         return f"local__{self.id}" if self.local else self.id.replace("/", "__")
 
     @property
@@ -89,22 +91,22 @@ class Checkpoint:
 
     @property
     def linear_head(self) -> bool:
-        """Whether its head is one of `linear_head`, none of transformers'."""
+        """Whether its head is one of `linear_head`, and not of a class of transformers."""
         return self.head is not None and self.head.linear
 
     @property
     def weights_folder(self) -> Path:
-        """Where the model's config and weights lie (the base's, for an adapter)."""
+        """The folder with the configuration and the weights (the base's, for an adapter)."""
         return self.base_folder or self.own_folder
 
     @property
     def own_folder(self) -> Path:
-        """Where the checkpoint's own weights lie: the adapter's, where it is one."""
+        """The folder with the checkpoint's own weights, which for an adapter are the adapter's."""
         return self.folder / (self.native.transformer if self.native else "")
 
     @property
     def tokenizer_folder(self) -> Path:
-        """Where the tokenizer lies: an adapter may bring its own or use its base's."""
+        """The folder with the tokenizer: an adapter may bring its own, or use its base's."""
         if self.base_folder is None or has_tokenizer(self.own_folder):
             return self.own_folder
         return self.base_folder
@@ -118,20 +120,19 @@ def resolve(
     revision: str | None = None,
     fetch: Fetch | None = None,
 ) -> Checkpoint:
-    """The checkpoint that ``model`` names: a Hub id (``@revision`` or ``revision=``) or a folder.
+    """Find and vet the checkpoint that ``model`` names: a Hub id, with ``@revision``, or a folder.
 
-    Files of a Hub id are downloaded to ``cache`` (a huggingface cache folder; None: the
-    default one) unless they are there; ``offline`` makes no request at all. ``fetch`` takes the
-    place of both: how the files of a Hub id are had.
+    The files of a Hub id are downloaded to ``cache`` (a cache folder of huggingface_hub; None: the
+    default one) unless they are there; ``offline`` makes no request. ``fetch`` takes the place of
+    both. The base of an adapter is found in the same way, with the same errors.
 
     Raises:
-        UsageError: no possible model or revision.
-        NotFoundError: no such repository, revision or folder; gated; unreachable; not cached.
-        RefusedError: unsafe or broken, with the reason.
-        IncompleteError: not enough disk, or the download broke off.
+        UsageError: no model or revision can have this name.
+        NotFoundError: the repository, revision or folder does not exist, is gated, cannot be
+            reached, or is not in the cache.
+        RefusedError: the checkpoint is unsafe or broken.
+        IncompleteError: the disk is full, or the download broke off.
         DataError: a downloaded file does not match its digest.
-
-    The base that an adapter names is had in the same way, and fails in the same ways.
     """
     name, pinned = parse_model(model)
     if pinned and revision and pinned != revision:
@@ -157,24 +158,22 @@ def _local(name: str, path: Path, fetch: Fetch, *, is_base: bool = False) -> Che
     folder = path.resolve()
     names = file_names(folder)
     vet_listing(name, names, local=True)
-    try:
+    with naming(name):
         vet_files(folder, names)
-    except HarnessError as error:
-        raise type(error)(f"{name}: {error}") from error
     vet_pointers(folder, counted(names))
-    # Hashed last: what is refused is refused at once.
+    # The digest comes last because it takes long, and a refusal should not.
     found = _described(folder.name, "local:", folder, fetch, is_base=is_base)
     return replace(found, revision=f"local:{_digest(folder, names)}")
 
 
 def file_names(folder: Path) -> list[str]:
-    """Files of a folder and of the folders in it, as a repository lists them.
+    """List the files of a folder and of the folders in it, as a repository does.
 
-    ``counted`` chooses those of a checkpoint; the others say what the folder is, where it is none.
+    ``counted`` chooses those of a checkpoint; the others help to say what the folder holds instead.
     """
     names = []
     for path in folder.iterdir():
-        if not path.is_dir():  # pipes, devices and links to nothing are listed too, to be refused
+        if not path.is_dir():  # Pipes, devices and dead links are listed too, and refused later.
             names.append(path.name)
         elif not path.name.startswith(".") and os.access(path, os.R_OK | os.X_OK):
             inner = [one.name for one in path.iterdir() if not one.is_dir()]
@@ -183,20 +182,16 @@ def file_names(folder: Path) -> list[str]:
 
 
 def _digest(folder: Path, names: list[str]) -> str:
-    """sha256 over name and sha256 of every file that counts: equal for equal copies."""
-    whole = hashlib.sha256()
-    for name in counted(names):
-        with (folder / name).open("rb") as file:
-            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return whole.hexdigest()
+    """Return a sha256 over name and sha256 of every file that counts; equal copies have one."""
+    listed = "".join(f"{name}\0{digest(folder / name)}\n" for name in counted(names))
+    return sha256(listed.encode()).hexdigest()
 
 
 def _described(
     name: str, revision: str, folder: Path, fetch: Fetch, *, is_base: bool = False
 ) -> Checkpoint:
-    """``is_base``: of an adapter, and so to be no adapter itself; none is looked for further."""
-    local = revision.startswith("local:")
-    try:
+    """Vet the files of a folder. ``is_base``: it is the base of an adapter, and must not be one."""
+    with naming(name):
         native = read_native(folder)
         own = folder / (native.transformer if native else "")
         if (own / ADAPTER_CONFIG).is_file():
@@ -206,14 +201,12 @@ def _described(
         vetted = vet(own)
         vet_tokenizer(own)
         head = read_head(vetted)
-    except HarnessError as error:
-        raise type(error)(f"{name}: {error}") from error
     note = "" if head is not None and head.kind == "span" else span_head_note(vetted)
     found = Checkpoint(
         id=name,
         revision=revision,
         folder=folder,
-        local=local,
+        local=revision.startswith("local:"),
         model_type=str(vetted.config["model_type"]),
         architecture=architecture(vetted),
         parameters=vetted.parameters,
@@ -229,12 +222,10 @@ def _described(
 
 
 def _tried(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint, once a process with limits has done what reading it does not bound."""
-    try:
+    """Return the checkpoint, after a process with limits has tried what may take endless time."""
+    with naming(checkpoint.id):
         if reasons := unbounded(checkpoint):
             try_out(checkpoint, reasons)
-    except HarnessError as error:
-        raise type(error)(f"{checkpoint.id}: {error}") from error
     return checkpoint
 
 
@@ -254,8 +245,8 @@ def _adapter(
     adapter = vet_adapter(own)
     base_name = str(adapter.config["base_model_name_or_path"])
     base_revision = adapter.config.get("revision")
-    # A repository on the Hub has no say over folders of this machine. os.path, since Path raises
-    # over a name that is too long for a file.
+    # A repository of the Hub must not choose a folder of this machine. Path would raise an error
+    # over a name that is too long for a file; os.path does not.
     beside = local and os.path.isdir(base_name)
     if not beside and not HUB_ID.fullmatch(base_name):
         raise RefusedError(f"its base {base_name[:80]!r} is no Hub id: set base_model_name_or_path")
@@ -268,31 +259,28 @@ def _adapter(
                 raise RefusedError(f"{base_name} is the adapter itself")
             found = fetch(base_name, given)
             base = _described(found.id, found.commit, found.folder, fetch, is_base=True)
-    except UsageError as error:  # what it names can be no model or revision
+    except UsageError as error:  # No model or revision can have the name that it gives.
         raise RefusedError(f"its base cannot be used: {error}") from error
-    except HarnessError as error:  # a base that is out of reach may be there tomorrow
+    except HarnessError as error:  # A base that cannot be reached may be there tomorrow.
         raise type(error)(f"its base cannot be used: {error}") from error
     if has_tokenizer(own):
         vet_tokenizer(own)
-    heads = any(".qa_outputs." in tensor for tensor in adapter.tensors)
-    note = "the adapter's own QA head is not loaded: merge it first" if heads else base.head_note
-    adapted = Checkpoint(
+    # An adapter's own head is not loaded, and the base's head is not the one it was trained with.
+    tensors = adapter.tensors
+    own_qa_head = any(".qa_outputs." in tensor for tensor in tensors)
+    own_head = any(f".{output}" in tensor for tensor in tensors for output in OUTPUTS)
+    note = "the adapter's own QA head is not loaded: merge it first"
+    adapted = replace(
+        base,
         id=name,
         revision=revision,
         folder=folder,
         local=local,
-        model_type=base.model_type,
-        architecture=base.architecture,
-        parameters=base.parameters,
         native=native,
-        has_qa_head=not note,
-        head_note=note,
+        has_qa_head=base.has_qa_head and not own_qa_head,
+        head_note=note if own_qa_head else base.head_note,
         base=Base(base.id, base.revision),
         base_folder=base.weights_folder,
-        remarks=base.remarks,
-        # The adapter's own head is not loaded, and the base's is not the one that it was tuned for.
-        head=None
-        if any(f".{one}" in name for name in adapter.tensors for one in OUTPUTS)
-        else base.head,
+        head=None if own_head else base.head,
     )
     return _tried(adapted)

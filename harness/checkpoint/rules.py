@@ -1,8 +1,8 @@
-"""What the rules in a ``tokenizer.json`` can make of a text: bounded before the library reads them.
+"""Bounds what the rules in a ``tokenizer.json`` can do to a text, before the library reads them.
 
-A normaliser may multiply a text, a template add to it without end, and a regular expression take
-exponential time to match, or memory to compile. The vocabulary is not looked at: it costs what the
-file is long.
+A normaliser may multiply a text, a template may add to it without end, and a regular expression may
+take exponential time to match, or memory to compile. The vocabulary is not examined, because its
+cost is bounded by the size of the file.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from typing import Any
 from harness.errors import RefusedError, one_line
 from harness.io import strict_json
 
-MOST_PARTS = 64  # of a normaliser, a pre-tokenizer, a template
-MOST_GROWTH = 64  # how many times as long a text may become
-MOST_ADDED = 1_000  # characters put before a text, and ids of one special token
-MOST_PATTERN = 5_000  # characters of a regular expression
-MOST_REPEATS = 1_000  # x{1000}
-USUAL_TOKENS = 20_000  # added tokens: the library takes them up one by one
-USUAL_RUNS = 2  # unbounded repetitions within one alternative of a usual expression
+MOST_PARTS = 64  # the most rules of a normaliser, a pre-tokenizer or a template
+MOST_GROWTH = 64  # A text may become this many times as long.
+MOST_ADDED = 1_000  # the most characters before a text, and the most ids of one special token
+MOST_PATTERN = 5_000  # the most characters of a regular expression
+MOST_REPEATS = 1_000  # the most repetitions in an expression, as in x{1000}
+USUAL_TOKENS = 20_000  # the most added tokens; the library adds them one by one
+USUAL_RUNS = 2  # the most unbounded repetitions in one alternative of a usual expression
 
-# What decides here; the library takes the last of equal keys, wherever it stands.
+# Only these entries matter here. Of equal keys the library takes the last, wherever it stands.
 DECIDING = ("normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens")
-ESCAPED = re.compile(rb"\\u00[2-7]")  # of a plain letter: no writer escapes one
-FAR = re.compile(r"\(\?<?[=!][^)]*[*+{$]|\\[zZAG]|\$")  # looks at more than a neighbour
-STARTS = (1 << 16, 4 << 20)  # bytes before the model; a table of characters may stand there
+ESCAPED = re.compile(rb"\\u00[2-7]")  # an escaped plain letter, which no program writes
+FAR = re.compile(r"\(\?<?[=!][^)]*[*+{$]|\\[zZAG]|\$")  # an expression that looks far ahead or back
+STARTS = (1 << 16, 4 << 20)  # The entries before the model end within so many bytes.
 REPEAT = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 
 
 def read_rules(path: Path) -> dict[str, Any]:
-    """A ``tokenizer.json`` without its model, read once while the file stays as it is.
+    """Read a ``tokenizer.json`` without its model; it is read again only where it has changed.
 
-    The model comes last where the library wrote the file, and is then not parsed. A file of zeros
-    has no rules: it stands in an outline of a repository for one that was not downloaded, and no
-    tokenizer can be made from it.
+    In a file that the library wrote the model comes last, and is then not parsed. A file of zeros
+    has no rules: it is in an outline of a repository, in place of a file that was not downloaded,
+    and no tokenizer can be made from it.
 
     Raises:
-        RefusedError: it is not a JSON object.
+        RefusedError: the file is not a JSON object.
     """
     status = path.stat()
     return _read(path, status.st_size, status.st_mtime_ns)
@@ -51,7 +51,7 @@ def read_rules(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, size: int, changed: int) -> dict[str, Any]:
-    del size, changed  # the key: another state of the file is another tokenizer
+    del size, changed  # They are a part of the key, so that a file which has changed is read again.
     try:
         data = path.read_bytes()
         if data[:1] == b"\0":
@@ -67,7 +67,7 @@ def _read(path: Path, size: int, changed: int) -> dict[str, Any]:
 
 
 def _before_model(data: bytes) -> dict[str, Any] | None:
-    """The entries before ``"model"``; None where something that decides may come after it."""
+    """Return the entries before ``"model"``, or None where a deciding entry may come after it."""
     if ESCAPED.search(data):
         return None
     starts = (_parsed_start(data[:size].decode("utf-8", errors="ignore")) for size in STARTS)
@@ -100,10 +100,10 @@ def _parsed_start(text: str) -> dict[str, Any] | None:
 
 
 def vet_rules(rules: Mapping[str, Any]) -> None:
-    """Refuse rules that no text can be given to safely.
+    """Refuse rules that are not safe to apply to a text.
 
     Raises:
-        RefusedError: which, and why.
+        RefusedError: the message says which rule, and why.
     """
     growth = 1.0
     for part in _parts(rules.get("normalizer"), "normalizer"):
@@ -126,7 +126,8 @@ def vet_rules(rules: Mapping[str, Any]) -> None:
         special = part.get("special_tokens")
         tokens = list(special.values()) if isinstance(special, Mapping) else []
         ids = [token.get("ids") for token in tokens if isinstance(token, Mapping)]
-        sizes = [len(part.get(key) or ()) for key in ("single", "pair") if _sized(part.get(key))]
+        templates = [part.get("single"), part.get("pair")]
+        sizes = [len(template) for template in templates if isinstance(template, (list, str))]
         longest = max([len(one) for one in ids if isinstance(one, list)], default=0)
         if max(sizes, default=0) > MOST_PARTS or longest > MOST_ADDED:
             raise RefusedError(
@@ -136,7 +137,7 @@ def vet_rules(rules: Mapping[str, Any]) -> None:
 
 
 def unusual(rules: Mapping[str, Any]) -> str:
-    """Why a tokenizer is tried out first, or nothing: what reading does not bound."""
+    """Return why a tokenizer must be tried out first, or nothing where its rules are usual."""
     added = rules.get("added_tokens")
     if isinstance(added, list) and len(added) > USUAL_TOKENS:
         return f"its tokenizer has {len(added):,} added tokens"
@@ -145,7 +146,7 @@ def unusual(rules: Mapping[str, Any]) -> str:
 
 
 def is_local(rules: Mapping[str, Any]) -> bool:
-    """Whether no expression looks further than at a neighbour, so that far text changes nothing."""
+    """Return whether tokens depend only on text nearby, because no expression looks further."""
     added = rules.get("added_tokens")
     for token in added if isinstance(added, list) else ():
         if isinstance(token, Mapping) and len(str(token.get("content"))) > MOST_ADDED:
@@ -154,7 +155,7 @@ def is_local(rules: Mapping[str, Any]) -> bool:
 
 
 def _patterns(rules: Mapping[str, Any], *keys: str) -> Iterator[str]:
-    """The regular expressions of components."""
+    """Yield the regular expressions of the components that ``keys`` name."""
     for key in keys:
         for part in _parts(rules.get(key), key):
             pattern = part.get("pattern")
@@ -162,12 +163,8 @@ def _patterns(rules: Mapping[str, Any], *keys: str) -> Iterator[str]:
                 yield pattern["Regex"]
 
 
-def _sized(value: Any) -> bool:
-    return isinstance(value, (list, str))
-
-
 def _parts(component: Any, what: str) -> list[Mapping[str, Any]]:
-    """The single rules of a component, which may be a sequence of sequences.
+    """Return the single rules of a component, which may be a sequence of sequences.
 
     Raises:
         RefusedError: there are too many.
@@ -193,12 +190,12 @@ def _flat(component: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _growth(replace: Mapping[str, Any]) -> float:
-    """How many times as long a text can become by one replacement, at most."""
+    """Return how many times as long a text can become by one replacement, at most."""
     content, pattern = str(replace.get("content", "")), replace.get("pattern")
     if isinstance(pattern, Mapping) and isinstance(pattern.get("String"), str):
         return max(1.0, len(content) / max(1, len(pattern["String"])))
     text = str(pattern.get("Regex", "")) if isinstance(pattern, Mapping) else ""
-    # An expression that matches nothing at all puts the content between any two characters.
+    # An expression that matches the empty text puts the content between any two characters.
     return len(content) + 1.0 if set(text) & set("*?|^$(\\") else max(1.0, float(len(content)))
 
 
@@ -211,7 +208,7 @@ def _vet_pattern(pattern: str, what: str) -> None:
     shown = f"the expression {pattern[:60]!r} of tokenizer.json ({what})"
     if re.search(r"\\[1-9]|\\[kg][<']", pattern):
         raise RefusedError(f"{shown} refers back to itself, which can take endless time")
-    # Of each open group: whether a repetition of no fixed length is in it, and how often its
+    # For each open group: whether it has a repetition without a fixed length, and how often its
     # content may be written out.
     groups: list[tuple[bool, int]] = []
     varies, copies = False, 1
@@ -241,12 +238,12 @@ def _vet_pattern(pattern: str, what: str) -> None:
             copies = max(copies, int(finite) * inner_copies)
             varies = varies or (most > 1 and most != least)
             if pattern[at : at + 1] in ("?", "+") and repeat[0] not in "?":
-                at += 1  # lazy or possessive
+                at += 1  # This sign makes the repetition lazy or possessive.
             inner, inner_copies = most > 1, max(1, int(finite)) * inner_copies
 
 
 def _after_atom(pattern: str, at: int) -> int:
-    """The place after one character, escape or character class."""
+    """Return the position after one character, escape or character class."""
     if pattern[at] == "\\":
         named = re.compile(r"\\[pPxuo]\{[^}]*\}").match(pattern, at)
         return named.end() if named else at + 2
@@ -278,7 +275,7 @@ def _bounds(repeat: re.Match[str]) -> tuple[int, float]:
 
 
 def _most_runs(pattern: str) -> int:
-    """The most unbounded repetitions that stand in one alternative of an expression."""
+    """Return the most unbounded repetitions in one alternative of an expression."""
     most, runs, at = 0, 0, 0
     while at < len(pattern):
         if pattern[at] == "|":

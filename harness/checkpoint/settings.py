@@ -1,10 +1,10 @@
-"""Which settings of sentence-transformers' files are followed, which are harmless; no other passes.
+"""Lists which settings in sentence-transformers' files are followed, and which are harmless.
 
-One table a file, after what that library (read at version 6.2) does with every key that it has
-written. A key is *followed* where a vector here changes with it as it does there, and *harmless*,
-with the values named, where none of them changes a vector. Any other key, and any other value of a
-harmless one, is a reason to refuse the native protocol: the settings would say something else than
-what was run.
+There is a table for each file. They were made by reading what the library does, at version 6.2,
+with every key that it has written. A key is *followed* where it changes a vector here as it does
+there. It is *harmless* for the values that are named if none of them changes a vector. Any other
+key, and any other value of a harmless key, is a reason to refuse the native protocol, because what
+is measured would not be what the checkpoint declares.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoint.weights import read_json
+from harness.checkpoint import weights
 from harness.errors import RefusedError, one_line
 
-ANY: tuple[Any, ...] = ()  # whatever the value is, it decides nothing
+ANY: tuple[Any, ...] = ()  # Every value of the key is harmless.
 
 
 @dataclass(frozen=True)
 class Table:
-    """The settings of one place: ``harmless`` gives the values that decide nothing, ANY for all."""
+    """The settings of one file or entry. ``harmless``: key → the values that change no vector."""
 
     followed: frozenset[str]
     harmless: Mapping[str, tuple[Any, ...]]
@@ -39,7 +39,7 @@ GENERAL = Table(
     ),
     {"__version__": ANY},
 )
-# What the transformer module hands to transformers when it loads the model, tokenizer and config.
+# The entries that the library passes to transformers to load model, configuration and tokenizer.
 LOADING = ("model_args", "model_kwargs", "config_args", "config_kwargs")
 TOKENIZING = ("tokenizer_args", "processor_kwargs")
 TRANSFORMER = Table(
@@ -57,13 +57,13 @@ TRANSFORMER = Table(
         "tokenizer_kwargs": (None, {}),
     },
 )
-# The library overwrites the first group with how it was called itself, and drops the second.
+# The library overwrites these with its own arguments, or ignores them.
 _ROUTE: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("token", "cache_dir", "revision", "local_files_only"), (None, False)),
     "subfolder": (None, ""),
     "trust_remote_code": ANY,
 }
-_ATTENTION = (None, "eager", "sdpa", "flash_attention_2")  # one mathematics, in three programs
+_ATTENTION = (None, "eager", "sdpa", "flash_attention_2")  # These three compute the same.
 LOADED: Mapping[str, Table] = {
     "model_kwargs": Table(
         frozenset(),
@@ -132,7 +132,7 @@ DROPOUT = Table(frozenset(), {"dropout": ANY})  # it does nothing in evaluation
 
 
 def unfollowed(where: str, values: Mapping[str, Any], table: Table) -> list[str]:
-    """A reason for every key of ``values`` that is neither followed nor harmless as it stands."""
+    """Return a reason for every key of ``values`` that is neither followed nor harmless."""
     return [
         f"{where} says {one_line(key, 80)} = {value!r:.60}, which is not followed here"
         for key, value in values.items()
@@ -141,9 +141,10 @@ def unfollowed(where: str, values: Mapping[str, Any], table: Table) -> list[str]
 
 
 def unmet(requirements: Any) -> list[str]:
-    """A reason for every version that ``requirements`` (package → specifier) asks for in vain.
+    """Return a reason for every requirement (package → specifier) that is not met.
 
-    What cannot be read is a reason too. Of sentence-transformers no version is needed here.
+    A requirement that cannot be read has a reason too. One on sentence-transformers has none,
+    because the library is not used here.
     """
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -165,22 +166,18 @@ def unmet(requirements: Any) -> list[str]:
 
 
 def read_object(path: Path, reasons: list[str], limit: int = 1 << 20) -> dict[str, Any]:
-    """A JSON object, or an empty one where the file is absent or (with a reason) broken."""
+    """Read a JSON object; it is empty where the file is absent, or broken, which adds a reason."""
     if not path.is_file():
         return {}
     try:
-        value = read_json(path, limit=limit)
+        return weights.read_object(path, limit=limit)
     except RefusedError as error:
         reasons.append(str(error))
         return {}
-    if not isinstance(value, dict):
-        reasons.append(f"{path.name} is not a JSON object")
-        return {}
-    return value
 
 
 def positive(value: Any, name: str, reasons: list[str]) -> int | None:
-    """A positive whole number, or None where there is none; a reason where it is another value."""
+    """Return a positive whole number, or None; any other value adds a reason."""
     if value is None or (type(value) is int and value > 0):
         return value
     reasons.append(f"its {name} {value!r:.40} is not a positive whole number")
@@ -190,7 +187,7 @@ def positive(value: Any, name: str, reasons: list[str]) -> int | None:
 def mapping_in(
     config: Mapping[str, Any], key: str, where: str, reasons: list[str]
 ) -> Mapping[str, Any]:
-    """A mapping within a file, an empty one where it is absent; a reason where it is none."""
+    """Return a mapping of a file, empty where it is absent; any other value adds a reason."""
     value = config.get(key) or {}
     if isinstance(value, dict):
         return value
@@ -199,7 +196,7 @@ def mapping_in(
 
 
 def _harmless(value: Any, values: tuple[Any, ...] | None) -> bool:
-    # 1 and True are equal in Python, and not in JSON.
+    # 1 and True are equal in Python, but not in JSON.
     return values is not None and (
         values == ANY or any(value == one and type(value) is type(one) for one in values)
     )
@@ -207,6 +204,8 @@ def _harmless(value: Any, values: tuple[Any, ...] | None) -> bool:
 
 def _version(package: str) -> str:
     import platform
-    from importlib.metadata import version  # a tenth of what importing the commands takes
+
+    # The commands would take a tenth longer to import if this stood at the top.
+    from importlib.metadata import version
 
     return platform.python_version() if package == "python" else version(package)

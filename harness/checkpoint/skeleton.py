@@ -1,4 +1,4 @@
-"""Models without storage: what a configuration describes, before a weight is read."""
+"""Builds models without storage from their configurations, before a weight is read."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from harness.checkpoint.coverage import check_unambiguous
 from harness.checkpoint.vet import Vetted
 from harness.errors import RefusedError
 
-# Encoder-decoder models with an encoder class of their own: the decoder is never built.
+# Type of an encoder-decoder model → transformers' class of its encoder; no decoder is built.
 ENCODERS: Mapping[str, str] = {
     "t5": "T5EncoderModel",
     "mt5": "MT5EncoderModel",
     "umt5": "UMT5EncoderModel",
 }
-# A checkpoint may hold more than the encoder (heads, a decoder); a configuration that describes
-# many times more than the file holds is refused before memory is taken for it.
+# A configuration may describe this many times the parameters that the files hold. One that
+# describes more is refused before memory is taken for it, unless the model is small.
 LARGEST_RATIO = 4
-# Under what an encoder may lie besides its own name: readers' and wrappers' attributes.
-ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
 SMALLEST_SUSPECT = 50_000_000  # parameters
-MOST_PARTS = 200_000  # modules and parameters of a model: the largest have some tens of thousands
+# Readers and wrappers put an encoder under one of these names.
+ROOTS = ("transformer", "model", "encoder", "module", "_orig_mod")
+MOST_PARTS = 200_000  # modules and parameters; the largest models have some tens of thousands
 
 
 def encoder_class(config: Any) -> Any:
-    """The class of transformers that holds an encoder of this configuration."""
+    """Return the class of transformers for an encoder of this configuration."""
     import transformers
 
     return getattr(transformers, ENCODERS.get(config.model_type, "AutoModel"))
 
 
 def own_encoder(model: Any) -> Any:
-    """The encoder of an encoder-decoder model; any other model is its own."""
+    """Return the encoder of an encoder-decoder model; any other model is an encoder itself."""
     own = type(model).__name__ in ENCODERS.values() or not model.config.is_encoder_decoder
     return model if own else model.get_encoder()
 
 
 def make_skeleton(auto: Any, config: Any, vetted: Vetted) -> Any:
-    """The model without storage: its class, and whether the configuration fits the weights.
+    """Build the model without storage, and check that the weights fit its configuration.
 
     Raises:
-        RefusedError: it describes far more than the weights hold, or these are there twice.
+        RefusedError: the configuration describes far more than the weights hold, or a weight is
+            there twice.
     """
     import torch
 
@@ -65,10 +66,10 @@ def make_skeleton(auto: Any, config: Any, vetted: Vetted) -> Any:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Stop building a model of more parts than memory should be taken for, whatever key says so.
+    """Stop the building of a model that has more than MOST_PARTS parts.
 
     Raises:
-        RefusedError: there are more.
+        RefusedError: it has more.
     """
     from torch.nn.modules import module
 
@@ -92,12 +93,12 @@ def _bounded() -> Iterator[None]:
 
 
 def rerooted(skeleton: Any, vetted: Vetted) -> dict[str, str]:
-    """New names for tensors that lie under a prefix which transformers does not look under.
+    """Return new names for tensors under a prefix that transformers does not know.
 
-    A model with a head keeps its encoder under a name of its own (``transformer.`` in decoder-only
-    readers), and wrappers put theirs in front. Where the word embeddings show exactly one such
-    prefix it is taken off; whether all weights are then there is for the coverage check to say.
-    Under any other name the weights are somebody else's, and nothing matches.
+    A model with a head has its encoder under a name of its own (``transformer.`` in decoder-only
+    readers), and wrappers put a name before that. Where the word embeddings show exactly one such
+    prefix, it is removed; the coverage check finds out whether all weights are then there. Under
+    any other prefix nothing is renamed, because the weights are of another model.
     """
     embeddings = skeleton.get_input_embeddings()
     anchor = next(name for name, module in skeleton.named_modules() if module is embeddings)
@@ -114,13 +115,13 @@ def rerooted(skeleton: Any, vetted: Vetted) -> dict[str, str]:
 
 
 def is_part(encoder: Any) -> bool:
-    """Whether an encoder is only a part of the model that transformers loads, as in mBART."""
+    """Return whether transformers loads an encoder only as a part of a model, as for mBART."""
     own = type(encoder).__name__ in ENCODERS.values()
     return bool(encoder.config.is_encoder_decoder) and not own
 
 
 def stored_names(encoder: Any) -> tuple[str, dict[str, str]]:
-    """The class of transformers that holds an encoder, and what its parameters are called there."""
+    """Return transformers' class that contains an encoder, and its names of the weights."""
     import torch
 
     with torch.device("meta"):

@@ -1,7 +1,7 @@
-"""A model repository's files at one commit: from the cache, or downloaded once, vetted and checked.
+"""Gets the files of a model repository at one commit, from the cache or by a download.
 
-One request pins the revision to a commit and lists the files; they are vetted by name before
-anything is downloaded, and compared with the listed digests after.
+One request pins the revision to a commit and lists the files. They are vetted by their names before
+anything is downloaded, and compared with the listed digests after that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from harness.checkpoint.files import counted, pickles_in, vet_listing, vet_sizes
 from harness.errors import DataError, IncompleteError, NotFoundError, RefusedError, UsageError
 from harness.io.files import write_whole
-from harness.io.hub import asked, model_info, quiet
+from harness.io.hub import asked, git_blob_id, model_info, quiet
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REVISION = re.compile(r"(?!.*\.\.)[\w][\w./-]{0,249}")
-SPARE = 256 << 20  # bytes of disk left free
+SPARE = 256 << 20  # bytes of the disk that stay free
 
 
 @dataclass(frozen=True)
@@ -40,23 +40,23 @@ class Snapshot:
 def snapshot(
     name: str, revision: str | None, *, cache: Path | None = None, offline: bool = False
 ) -> Snapshot:
-    """The files of model ``name`` that count, at ``revision`` (the main branch by default).
+    """Get the files of model ``name`` that count, at ``revision`` (the main branch by default).
 
-    A commit that is cached whole costs no request. ``cache`` is a huggingface cache folder, by
-    default the library's own.
+    No request is made for a commit whose files are all in the cache. ``cache``: a cache folder of
+    huggingface_hub, by default its own.
 
     Raises:
-        UsageError: no possible id or revision.
-        NotFoundError: no such repository or revision, gated, unreachable, or offline and not
-            cached.
-        RefusedError: the files it lists are not a checkpoint that is read here.
-        IncompleteError: not enough disk, or the download broke off.
+        UsageError: no repository or revision can have this name.
+        NotFoundError: the repository or revision does not exist, is gated, cannot be reached, or
+            is not in the cache when offline.
+        RefusedError: its files are not those of a checkpoint that is read here.
+        IncompleteError: the disk is full, or the download broke off.
         DataError: a downloaded file does not match its digest.
     """
     from huggingface_hub import constants
 
     _check_names(name, revision)
-    root = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    root = _root(cache)
     offline = offline or constants.is_offline_mode()
     if offline or (revision and COMMIT.fullmatch(revision)):
         found = _cached(name, revision or "main", root, trust_disk=offline)
@@ -72,7 +72,7 @@ def snapshot(
 
 @dataclass(frozen=True)
 class Pending:
-    """A repository at its commit, and the files of it (name → bytes) that are not in the cache."""
+    """A repository at a commit, with all files that count and those that are not in the cache."""
 
     id: str
     commit: str
@@ -81,16 +81,14 @@ class Pending:
 
     @property
     def size(self) -> int:
-        """Bytes to download."""
+        """The number of bytes to download."""
         return sum(file.size or 0 for file in self.missing)
 
 
 def pending(name: str, revision: str | None, *, cache: Path | None = None) -> Pending:
-    """What ``snapshot`` would download: one request, no file. It raises as ``snapshot`` does."""
-    from huggingface_hub import constants
-
+    """Return what ``snapshot`` would download, with one request. It raises as ``snapshot`` does."""
     _check_names(name, revision)
-    return _pending(name, revision, Path(cache or constants.HF_HUB_CACHE).expanduser())
+    return _pending(name, revision, _root(cache))
 
 
 def _check_names(name: str, revision: str | None) -> None:
@@ -100,15 +98,30 @@ def _check_names(name: str, revision: str | None) -> None:
         raise UsageError(f"{revision!r} is no revision: give a branch, a tag or a commit")
 
 
+def _root(cache: Path | None) -> Path:
+    from huggingface_hub import constants
+
+    return Path(cache or constants.HF_HUB_CACHE).expanduser()
+
+
 def _storage(name: str, root: Path) -> Path:
     return root / f"models--{name.replace('/', '--')}"
 
 
-def _cached(name: str, revision: str, root: Path, *, trust_disk: bool) -> Snapshot | None:
-    """What the cache holds of the revision, or None where it is not there or not whole.
+def _missing(
+    id_: str, commit: str, wanted: Iterable[str], files: Mapping[str, RepoSibling], root: Path
+) -> Pending:
+    """Compare the ``wanted`` files with the cache; ``files``: what the Hub lists, by name."""
+    folder, wanted = _storage(id_, root) / "snapshots" / commit, tuple(wanted)
+    missing = tuple(files[name] for name in wanted if not (folder / name).is_file())
+    return Pending(id_, commit, wanted, missing)
 
-    Without the listing that a download leaves, it is not known whether the files are all there;
-    ``trust_disk`` takes them as they are.
+
+def _cached(name: str, revision: str, root: Path, *, trust_disk: bool) -> Snapshot | None:
+    """Return the files of the revision in the cache, or None where one of them is missing.
+
+    Where the cache has no listing of the files, which a download leaves there, it is not known
+    whether one is missing; ``trust_disk`` takes them all the same.
     """
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -136,36 +149,31 @@ def _cached(name: str, revision: str, root: Path, *, trust_disk: bool) -> Snapsh
 def _pending(name: str, revision: str | None, root: Path) -> Pending:
     info = model_info(name, revision)
     commit = commit_of(info)
-    name = info.id  # a renamed repository answers under its new name
+    name = info.id  # A repository that was renamed answers with its new name.
     files = {file.rfilename: file for file in info.siblings or ()}
     vet_listing(f"{name}@{commit[:12]}", files)
     try:
         vet_sizes({file: listed.size or 0 for file, listed in files.items()})
     except RefusedError as error:
         raise RefusedError(f"{name}@{commit[:12]}: {error}") from error
-    wanted = counted(files)
-    folder = _storage(name, root) / "snapshots" / commit
-    missing = tuple(files[file] for file in wanted if not (folder / file).is_file())
-    return Pending(name, commit, tuple(wanted), missing)
+    return _missing(name, commit, counted(files), files, root)
 
 
 def commit_of(info: ModelInfo) -> str:
-    """The commit (40 hex digits) that the Hub's answer is about. NotFoundError without one."""
+    """Return the commit (40 hex digits) of the Hub's answer. NotFoundError where it has none."""
     if not COMMIT.fullmatch(info.sha or ""):
         raise NotFoundError(f"the Hub names no commit for {info.id}: try again later")
     return str(info.sha)
 
 
 def pickled(name: str, revision: str | None, *, cache: Path | None = None) -> Snapshot:
-    """The files of a model whose weights are only pickled, those pickles included.
+    """Get the files of a model that has only pickled weights, with these pickles.
 
-    For `xharness convert` alone: nothing else reads what this downloads. Raises as ``snapshot``
-    does, and UsageError where there are safetensors.
+    Only `xharness convert` uses this. It raises as ``snapshot`` does, and UsageError where there
+    are safetensors.
     """
-    from huggingface_hub import constants
-
     _check_names(name, revision)
-    root = Path(cache or constants.HF_HUB_CACHE).expanduser()
+    root = _root(cache)
     info = model_info(name, revision)
     files = {file.rfilename: file for file in info.siblings or ()}
     if any(file.endswith(".safetensors") for file in counted(files)):
@@ -173,10 +181,8 @@ def pickled(name: str, revision: str | None, *, cache: Path | None = None) -> Sn
     pickles = pickles_in(files)
     if not pickles:
         vet_listing(f"{info.id}@{commit_of(info)[:12]}", files)
-    wanted = tuple(sorted({*counted(files), *pickles}))
-    folder = _storage(info.id, root) / "snapshots" / commit_of(info)
-    missing = tuple(files[file] for file in wanted if not (folder / file).is_file())
-    return _download(Pending(info.id, commit_of(info), wanted, missing), revision, root)
+    wanted = sorted({*counted(files), *pickles})
+    return _download(_missing(info.id, commit_of(info), wanted, files, root), revision, root)
 
 
 def _download(found: Pending, revision: str | None, root: Path) -> Snapshot:
@@ -199,7 +205,7 @@ def _download(found: Pending, revision: str | None, root: Path) -> Snapshot:
             f"{name}: {', '.join(damaged)} came with another digest than listed, and was deleted: "
             "run again"
         )
-    # snapshot_download notes no branch where it is given a commit; later offline runs need it.
+    # snapshot_download gets a commit and so writes no branch, which later offline runs need.
     _note(_storage(name, root) / "refs" / (revision or "main"), commit)
     return Snapshot(name, commit, folder)
 
@@ -208,12 +214,9 @@ def check_room(what: str, found: Sequence[Pending], *, cache: Path | None = None
     """Refuse downloads that do not fit on the disk together. ``cache`` as for ``snapshot``.
 
     Raises:
-        IncompleteError: there is not enough room.
+        IncompleteError: there is not enough space.
     """
-    from huggingface_hub import constants
-
-    files = [file for one in found for file in one.missing]
-    _check_space(what, files, Path(cache or constants.HF_HUB_CACHE).expanduser())
+    _check_space(what, [file for one in found for file in one.missing], _root(cache))
 
 
 def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
@@ -228,19 +231,16 @@ def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
 
 
 def intact(path: Path, file: RepoSibling) -> bool:
-    """Whether a fresh file has the digest that was listed; one that has not is deleted."""
+    """Return whether a new file has the digest that was listed; delete one that does not."""
     with path.open("rb") as stream:
         if file.lfs is not None:
             expected, actual = file.lfs.sha256, hashlib.file_digest(stream, "sha256").hexdigest()
         elif file.blob_id is not None:
-            data = stream.read()
-            # Git's object id: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-            digest = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False)
-            expected, actual = file.blob_id, digest.hexdigest()
+            expected, actual = file.blob_id, git_blob_id(stream.read())
         else:
             return True
     if actual != expected:
-        path.resolve().unlink()  # the blob, which the cache would take for whole
+        path.resolve().unlink()  # This is the blob, which the cache would use again.
         path.unlink(missing_ok=True)
     return actual == expected
 
@@ -251,4 +251,4 @@ def _note(reference: Path, commit: str) -> None:
     try:
         write_whole(reference, commit)
     except OSError:
-        return  # a read-only cache: the branch is looked up again next time
+        return  # The cache is read-only, and the next run looks the branch up again.

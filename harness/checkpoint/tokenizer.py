@@ -1,9 +1,9 @@
-"""Texts → token ids, exactly as the files of the checkpoint say.
+"""Turns texts into token ids, exactly as the files of the checkpoint say.
 
-Where there is a ``tokenizer.json``, it alone decides: the tokenizer is built from it, with the
-file's own truncation and padding switched off. transformers would rebuild normaliser,
-pre-tokenizer and model from the class that ``tokenizer_config.json`` names, or that it guesses,
-and the ids would change with that name. Other vocabulary files are converted (``conversion``).
+Where there is a ``tokenizer.json``, only this file decides: the tokenizer is built from it, without
+the file's own truncation and padding. transformers would instead build normaliser, pre-tokenizer
+and model by the class that ``tokenizer_config.json`` names, or by a class that it guesses, and the
+ids would depend on that. Other vocabulary files are converted (see ``conversion``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.checkpoint.files import TOKENIZER_FILES
 from harness.checkpoint.rules import is_local, read_rules
 from harness.checkpoint.vet import vet_tokenizer
-from harness.checkpoint.weights import read_json
+from harness.checkpoint.weights import read_object
 from harness.errors import DataError, RefusedError, one_line
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Side = Literal["left", "right"]
 Truncation = Literal["longest_first", "only_first", "only_second"]
 
-# The roles of special tokens, with the names that they usually have: these count where no file
-# says which token it is, and only for tokens that the tokenizer itself marks as special.
+# Role of a special token → its usual names. These are used where no file names the token, and only
+# for tokens that the tokenizer itself marks as special.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "bos_token": ("<s>",),
     "eos_token": ("</s>",),
@@ -40,30 +40,31 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "cls_token": ("[CLS]", "<s>"),
     "mask_token": ("[MASK]", "<mask>"),
 }
-LONG = 1 << 17  # characters: a longer text is cut before it is tokenised
-LONGEST = 1 << 19  # characters that are tokenised of a text at most
-MARGIN = 1 << 10  # characters before a cut in which a token may depend on what was cut off
-PORTION = 1 << 20  # characters in one call of the library
-UNBOUNDED = 1_000_000  # transformers writes 10^30 where a tokenizer has no length of its own
-# Classes that pad on the left where no file says a side.
+LONG = 1 << 17  # A text of more characters is cut before it is tokenised.
+LONGEST = 1 << 19  # the most characters of a text that are tokenised
+MARGIN = 1 << 10  # Within so many characters of a cut, tokens may depend on what was cut off.
+PORTION = 1 << 20  # the most characters in one call of the library
+UNBOUNDED = 1_000_000  # transformers writes 10^30 where a tokenizer has no length.
+# These classes pad on the left where no file says on which side.
 LEFT = frozenset(f"{name}Tokenizer" for name in ("XLNet", "Llama", "CodeLlama", "Gemma", "Cohere"))
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A checkpoint's tokenizer, and what its files say about special tokens and lengths.
+    """The tokenizer of a checkpoint, with what its files say about special tokens and lengths.
 
     Attributes:
         backend: a ``tokenizers.Tokenizer``.
-        special: role (``pad_token`` …) → id, of the roles that the checkpoint has.
+        special: role (``pad_token`` …) → id, for the roles that the checkpoint has.
         special_ids: the ids of all special tokens.
         model_max_length: tokens that a text may have, special ones included; None: no bound.
-        padding_side: where batches are padded when the checkpoint is used elsewhere; it decides
-            whether a question comes before its context.
-        truncation_side: where the checkpoint says that too long a text is cut.
-        gives_types: whether the model is told which of two texts a token is from.
-        notes: where the files contradict each other, and which of them is followed.
-        local: whether a token depends on its neighbours alone, not on far parts of a text.
+        padding_side: the side on which other programs pad a batch; by it readers decide whether a
+            question comes before its context.
+        truncation_side: the side on which the checkpoint says that a long text is cut.
+        gives_types: whether the model gets token types, which say from which of two texts a token
+            is.
+        notes: sentences on files that contradict each other, and on which of them is followed.
+        local: whether a token depends only on its neighbours, not on distant parts of a text.
     """
 
     backend: Any = field(repr=False)
@@ -81,7 +82,7 @@ class Tokenizer:
 
     @cached_property
     def largest_id(self) -> int:
-        """The largest id that a text can get: vocabulary, added tokens and post-processor."""
+        """The largest id in the vocabulary, of added tokens and of the post-processor."""
         self._cut(None, "longest_first", 0, "right")
         added = self.backend.encode("", "").ids + self.backend.encode("").ids
         vocabulary = self.backend.get_vocab(with_added_tokens=True).values()
@@ -89,10 +90,10 @@ class Tokenizer:
 
     @cached_property
     def lower_cased(self) -> Tokenizer:
-        """The same tokenizer, which lower-cases first; never inside special tokens.
+        """The same tokenizer, which first lower-cases every text except its special tokens.
 
-        As sentence-transformers does for ``do_lower_case``: the normaliser lower-cases character
-        by character before all else, unless it lower-cases already.
+        This is what sentence-transformers does for ``do_lower_case``: the normaliser begins by
+        lower-casing every character, unless it lower-cases already.
         """
         state = json.loads(self.backend.to_str())
         own = state["normalizer"]
@@ -103,7 +104,7 @@ class Tokenizer:
         return replace(self, backend=type(self.backend).from_str(json.dumps(state)))
 
     def special_count(self, *, pair: bool) -> int:
-        """How many special tokens the post-processor adds to a text, or to a pair."""
+        """Return how many special tokens the post-processor adds to a text, or to a pair."""
         return int(self.backend.num_special_tokens_to_add(pair))
 
     def ids(
@@ -114,10 +115,13 @@ class Tokenizer:
         side: Side = "right",
         special_tokens: bool = True,
     ) -> list[list[int]]:
-        """Token ids of each text, cut to ``max_length`` on ``side``; special tokens stay.
+        """Return the token ids of each text, cut to ``max_length`` on ``side``.
+
+        Special tokens are never cut.
 
         Raises:
-            RefusedError: the special tokens alone are longer; the library would not cut at all.
+            RefusedError: there are more special tokens than ``max_length``, so that the library
+                would not cut at all.
         """
         added = self.special_count(pair=False) if special_tokens else 0
         if max_length is not None and max_length < added:
@@ -135,11 +139,11 @@ class Tokenizer:
         return rows
 
     def shortened(self, text: str, length: int, side: Side = "right") -> tuple[str, bool]:
-        """A text that is very long, cut before it is tokenised; whether its ids stay the same.
+        """Cut a very long text on ``side``, and return whether its first ids stay the same.
 
-        They do where ``length`` tokens lie in pieces that end well before the cut: what the
-        pre-tokenizer splits off does not depend on what comes after. Otherwise as much is kept as
-        is bearable; what is cut off to keep ``length`` tokens is on ``side``.
+        The ``length`` ids stay the same where all of them lie in pieces that end well before the
+        cut, because a piece of the pre-tokenizer does not depend on later text. Otherwise LONGEST
+        characters are kept.
         """
         if len(text) <= LONG:
             return text, True
@@ -155,7 +159,7 @@ class Tokenizer:
             size = min(4 * size, LONGEST)
 
     def _settled(self, text: str, side: Side) -> int:
-        """How many tokens of a part of a text lie in pieces away from where it was cut."""
+        """Count the tokens of a part of a text that lie in pieces away from the cut."""
         self._cut(None, "longest_first", 0, "right")
         encoding = self.backend.encode(text, add_special_tokens=False)
         words, offsets = encoding.word_ids, encoding.offsets
@@ -178,14 +182,14 @@ class Tokenizer:
         special_tokens: bool = True,
         whole: bool = False,
     ) -> list[Encoding]:
-        """Each text with ids, types, offsets, sequence and word numbers.
+        """Return each text with ids, types, offsets, sequence and word numbers.
 
-        ``texts`` are strings, or tuples of two (pairs of texts), or lists (sentences that have been
-        split into words). Texts lose their tail; with ``whole`` all that is cut off is in
-        ``overflowing``, with ``stride`` tokens of overlap.
+        ``texts``: strings, tuples of two strings (pairs of texts), or lists of strings (sentences
+        that were split into words). A long text loses its end. With ``whole`` the parts that were
+        cut off are in ``overflowing``, with an overlap of ``stride`` tokens.
 
         Raises:
-            DataError: a text is longer than can be tokenised, and cannot be cut before.
+            DataError: a text is longer than can be tokenised, and cannot be cut before that.
         """
         texts = [self._bearable(text, None if whole else max_length) for text in texts]
         words = bool(texts) and isinstance(texts[0], list)
@@ -198,7 +202,7 @@ class Tokenizer:
         return encodings
 
     def _bearable(self, text: Any, length: int | None) -> Any:
-        """A text, pair or list of words, of which none is too long to be tokenised."""
+        """Cut a text, the texts of a pair, or words, if they are too long to be tokenised."""
         if not isinstance(text, str):
             members = [self._bearable(one, length) for one in text]
             if sum(len(one) for one in members) > LONGEST:
@@ -223,9 +227,9 @@ class Tokenizer:
 
 
 def portions(texts: Sequence[Any]) -> Iterator[list[Any]]:
-    """Texts in parts of about PORTION characters, at least one text each.
+    """Yield the texts in parts of about PORTION characters, each of one text at least.
 
-    The library keeps some hundred bytes for every token of a call.
+    The library needs some hundred bytes of memory for every token of a call.
     """
     part: list[Any] = []
     held = 0
@@ -248,11 +252,11 @@ def _too_long(characters: int) -> DataError:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """The checkpoint's tokenizer, read once while its files stay as they are.
+    """Load the tokenizer of a checkpoint; it is read again only where its files have changed.
 
     Raises:
-        RefusedError: no vocabulary, a broken one, files that name other files, ids that differ
-            from run to run, or a vocabulary that cannot be converted faithfully.
+        RefusedError: there is no vocabulary, it is broken, files name other files, ids differ from
+            run to run, or the vocabulary cannot be converted to the same tokens.
     """
     folder, model = checkpoint.tokenizer_folder, checkpoint.weights_folder
     paths = [*(folder / name for name in TOKENIZER_FILES), model / "config.json"]
@@ -261,9 +265,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return _loaded(folder, model, state)
 
 
-@lru_cache(maxsize=1)  # 17 MB of JSON take seconds: planning, encoding and reading share them
+@lru_cache(maxsize=1)  # Planning, encoding and reading share it: 17 MB of JSON take seconds.
 def _loaded(folder: Path, model: Path, state: tuple[Any, ...]) -> Tokenizer:
-    del state  # the key: another state of the files is another tokenizer
+    del state  # It is a part of the key, so that files which have changed are read again.
     vet_tokenizer(folder)
     declared = _object(folder / "tokenizer_config.json")
     config = _object(model / "config.json")
@@ -282,12 +286,12 @@ def _loaded(folder: Path, model: Path, state: tuple[Any, ...]) -> Tokenizer:
 
 
 def read_backend(path: Path) -> Any:
-    """The ``tokenizers.Tokenizer`` of a ``tokenizer.json``. RefusedError for a broken file."""
+    """Read the ``tokenizers.Tokenizer`` of a ``tokenizer.json``. RefusedError if it is broken."""
     from tokenizers import Tokenizer as Backend
 
     try:
         return Backend.from_file(str(path))
-    except BaseException as error:  # the library also panics, which is no Exception
+    except BaseException as error:  # A panic of the library is not an Exception.
         if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
             raise
         raise RefusedError(f"{path.name} cannot be read: {one_line(error, 120)}") from error
@@ -296,13 +300,13 @@ def read_backend(path: Path) -> Any:
 def make_tokenizer(
     backend: Any, declared: Mapping[str, Any], config: Mapping[str, Any] | None = None
 ) -> Tokenizer:
-    """A tokenizer from its backend, which is taken over, and what the files beside it say.
+    """Make a tokenizer from its backend, which is changed, and from the files beside it.
 
-    ``declared``: the entries of ``tokenizer_config.json`` and ``special_tokens_map.json``;
-    ``config``: of the model's ``config.json``.
+    ``declared``: the entries of ``tokenizer_config.json`` and ``special_tokens_map.json``.
+    ``config``: the entries of the model's ``config.json``.
 
     Raises:
-        RefusedError: ids that differ from run to run.
+        RefusedError: ids would differ from run to run.
     """
     dropout = getattr(backend.model, "dropout", None)
     if dropout:
@@ -335,7 +339,7 @@ def make_tokenizer(
 
 
 def class_name(declared: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """The tokenizer class that the files name, without the ``Fast`` of older versions; or ""."""
+    """Return the class that the files name, without the ``Fast`` of older versions, or nothing."""
     name = declared.get("tokenizer_class") or config.get("tokenizer_class")
     return name.removesuffix("Fast") if isinstance(name, str) else ""
 
@@ -364,9 +368,4 @@ def _special(
 
 
 def _object(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise RefusedError(f"{path.name} is not a JSON object")
-    return value
+    return read_object(path) if path.is_file() else {}

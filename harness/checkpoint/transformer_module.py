@@ -1,4 +1,4 @@
-"""How the declared transformer module cuts, tokenizes and runs: its ``sentence_*_config.json``."""
+"""Reads how the transformer module cuts, tokenizes and runs, from ``sentence_*_config.json``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from harness.checkpoint.files import SENTENCE_CONFIGS
 from harness.checkpoint.settings import mapping_in, positive, read_object, unfollowed
 from harness.checkpoint.weights import MAX_JSON
 
-UNBOUNDED = 1 << 31  # tokens; tokenizers without a bound say 10 ** 30
+UNBOUNDED = 1 << 31  # tokens; tokenizers without a bound write 10 ** 30
 ROLES = ("query", "document")
 
 
 def read_transformer(folder: Path, reasons: list[str]) -> dict[str, Any]:
-    """How the transformer module cuts, tokenizes and runs: fields of ``Native``."""
-    # An empty file is as none, and the next name counts: so the library reads them.
+    """Return how the transformer module cuts, tokenizes and runs, as fields of ``Native``."""
+    # The library reads the next file where one is empty.
     name, config = next(
         (
             (name, found)
@@ -30,8 +30,8 @@ def read_transformer(folder: Path, reasons: list[str]) -> dict[str, Any]:
     lower_case = config.get("do_lower_case")
     if lower_case not in (None, True, False):
         reasons.append(f"its do_lower_case {lower_case!r:.40} is neither true nor false")
-    # A length given when the tokenizer is loaded goes before max_seq_length, and that before the
-    # tokenizer's own; all of them give way to a role's, and that to one given at every call.
+    # Several lengths may be given. That of every call comes first, then that of a role, then that
+    # with which the tokenizer is loaded, then max_seq_length, and then the tokenizer's own.
     loading = _loading(name, config, reasons)
     lengths = (
         ("model_max_length", loading.get("model_max_length")),
@@ -63,7 +63,7 @@ def read_transformer(folder: Path, reasons: list[str]) -> dict[str, Any]:
 
 
 def _loading(name: str, config: Mapping[str, Any], reasons: list[str]) -> dict[str, Any]:
-    """What the tokenizer is loaded with; a reason for all else that would decide something."""
+    """Return the options with which the tokenizer is loaded; others may add reasons."""
     tokenizing: dict[str, Any] = {}
     for keys, table in (
         (("model_args", "model_kwargs"), settings.LOADED["model_kwargs"]),
@@ -81,11 +81,11 @@ def _loading(name: str, config: Mapping[str, Any], reasons: list[str]) -> dict[s
 
 
 def _call(name: str, config: Mapping[str, Any], reasons: list[str]) -> dict[str, Any]:
-    """What the tokenizer is called with, of what is followed."""
+    """Return the options with which the tokenizer is called, as far as they are followed."""
     processing = mapping_in(config, "processing_kwargs", name, reasons)
     reasons += unfollowed(f"{name}: processing_kwargs", processing, settings.PROCESSING)
     called: dict[str, Any] = {}
-    for key in ("text", "common"):  # the library puts the common ones last
+    for key in ("text", "common"):  # The library applies the common options last.
         where = f"{name}: processing_kwargs.{key}"
         values = mapping_in(processing, key, f"{name}: processing_kwargs", reasons)
         reasons += unfollowed(where, values, settings.CALL)
@@ -94,7 +94,7 @@ def _call(name: str, config: Mapping[str, Any], reasons: list[str]) -> dict[str,
 
 
 def _layer(name: str, config: Mapping[str, Any], reasons: list[str]) -> int | None:
-    """Which of ``hidden_states`` the module gives; None for the last hidden state."""
+    """Return the index into ``hidden_states`` of the output; None for the last hidden state."""
     expected = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
     for key, only in expected.items():
         if config.get(key, only) != only:
@@ -102,7 +102,7 @@ def _layer(name: str, config: Mapping[str, Any], reasons: list[str]) -> int | No
     modalities = mapping_in(config, "modality_config", name, reasons)
     for modality in modalities:
         if modality != "text":
-            # Where a message is taken, a text is put into a chat template first.
+            # A module that takes messages puts a text into a chat template first.
             reasons.append(f"its transformer module takes {modality!r:.40} (modality_config)")
     if not modalities:
         return None
@@ -123,9 +123,9 @@ def _layer(name: str, config: Mapping[str, Any], reasons: list[str]) -> int | No
 
 
 def _own_length(folder: Path) -> int | None:
-    """What the tokenizer itself says; a number past all texts is how it says nothing.
+    """Return the tokenizer's own length; a huge number means that it has none.
 
-    Whether the file can be read is told where the tokenizer is vetted.
+    A file that cannot be read is refused where the tokenizer is vetted.
     """
     config = read_object(folder / "tokenizer_config.json", [], limit=MAX_JSON)
     length = config.get("model_max_length", config.get("max_len"))

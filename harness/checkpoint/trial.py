@@ -1,8 +1,8 @@
-"""What reading does not bound is tried out first, in a process of its own with limits.
+"""Tries out an unusual checkpoint in a separate process with limits of time and memory.
 
 ``python -m harness.checkpoint.trial`` reads a checkpoint from stdin, builds its model without
-weights, puts its adapter on, loads its tokenizer and gives it texts; it prints what went beyond the
-limits, or an empty line. An ordinary checkpoint starts no such process.
+weights, puts its adapter on, loads its tokenizer and gives it texts. It prints which limit was
+exceeded, or an empty line. No such process is started for an ordinary checkpoint.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from harness.errors import HarnessError, RefusedError, is_out_of_memory, one_lin
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
 
-SECONDS = 60  # of a processor, once the libraries are there
-WALL_SECONDS = 600  # on a machine that is busy
-MEMORY = 4 << 30  # bytes beyond what the libraries take
+SECONDS = 60  # of a processor, once the libraries are imported
+WALL_SECONDS = 600  # more than SECONDS, because the machine may be busy
+MEMORY = 4 << 30  # bytes beyond those of the libraries
 
-USUAL_NUMBER = 1 << 17  # of what a configuration counts
+USUAL_NUMBER = 1 << 17  # the largest usual number in a configuration
 USUAL_MODULES = 4096  # layers times experts
 USUAL_LIST = 4096
 USUAL_TABLE = 16_384  # positions for which sines are computed one by one
 ADDED = "added_tokens_decoder"
 POSITIONS = ("max_position_embeddings", "n_positions")
-# Keys, or parts of them, whose numbers are ids, frequencies or names: nothing is as large as they.
+# The numbers under keys with these parts are ids, frequencies or names, and no sizes.
 NUMBERS = ("token_id", "theta", "rope", "vocab", "id2label", "label2id")
-# Beside the probe's own texts, long runs of one kind: what an expression may be slow on.
+# Long runs of one kind, which make a regular expression slow, are tried beside the probe's texts.
 RUNS = tuple(one * 400 for one in ("a", "A", "1", " ", "\n", ".", "ก", "国", "é", "a1", "a.", "a "))
 
 
 def unbounded(checkpoint: Checkpoint) -> list[str]:
-    """Why a checkpoint is tried out first; nothing of an ordinary one."""
+    """Return why a checkpoint must be tried out first; there is no reason for an ordinary one."""
     config = read_json(checkpoint.weights_folder / "config.json", limit=MAX_CONFIG)
     found = list(_unusual_sizes(config))
     folder = checkpoint.tokenizer_folder
@@ -77,7 +77,7 @@ def _unusual_sizes(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """What a configuration counts: key → the largest number or length under it."""
+    """Yield the sizes in a configuration: each key with the largest number or length under it."""
     for key, value in config.items():
         if any(part in key for part in NUMBERS):
             continue
@@ -94,12 +94,12 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def try_out(checkpoint: Checkpoint, reasons: list[str]) -> None:
-    """Rehearse in a process with limits what would be done here.
+    """Rehearse loading and tokenizing in a process with limits.
 
-    What is refused there in so many words is refused here again; this is about what would not end.
+    A refusal in that process is not reported, because the same refusal follows here.
 
     Raises:
-        RefusedError: the process went beyond a limit, or died.
+        RefusedError: the process exceeded a limit, or died.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     environment |= {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -1,7 +1,7 @@
-"""What is refused before a weight is read: listings, configurations, tensor headers, adapters.
+"""Refuses configurations, tokenizers and adapters before a weight is read.
 
-Everything here reads bounded JSON and file headers only; nothing of a checkpoint runs, and neither
-torch nor transformers is imported. A refusal is a ``RefusedError`` with the reason in one line.
+Only bounded JSON and file headers are read here. Nothing of a checkpoint runs, and neither torch
+nor transformers is imported. A refusal is a ``RefusedError`` with the reason in one line.
 """
 
 from __future__ import annotations
@@ -24,15 +24,10 @@ from harness.checkpoint.files import (
 )
 from harness.checkpoint.ported import is_ported
 from harness.checkpoint.rules import read_rules, vet_rules
-from harness.checkpoint.weights import (
-    Tensor,
-    read_header,
-    read_json,
-    read_weights,
-)
+from harness.checkpoint.weights import FLOATS, Tensor, read_header, read_object, read_weights
 from harness.errors import RefusedError
 
-# Largest sensible value, inclusive, by what the key counts; the smallest is 1.
+# Key → the largest value that makes sense; the smallest is 1.
 SIZES: Mapping[str, int] = {
     **dict.fromkeys(
         ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers"), 1024
@@ -50,12 +45,12 @@ SIZES: Mapping[str, int] = {
     "vocab_size": 5_000_000,
     **dict.fromkeys(("max_position_embeddings", "n_positions"), 1 << 24),
 }
-# Options of an adapter that name modules, by a list or by a regular expression.
+# These options of an adapter name modules, by a list or by a regular expression.
 NAMING = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
 PLAIN_NAME = re.compile(r"[\w.-]*")
 MAX_NAMES, MAX_NAME = 10_000, 1000
-# Options of peft's LoRA that repeat layers, add other parameters, or compute in another way than
-# a product that is added to a weight; what they would change, a merge would not.
+# These options of peft's LoRA repeat layers, add other parameters, or compute something else than
+# a product that is added to a weight. A merge cannot do what they do.
 FOREIGN_OPTIONS = (
     "layer_replication",
     "alora_invocation_tokens",
@@ -68,7 +63,7 @@ FOREIGN_OPTIONS = (
     "use_qalora",
     "velora_config",
 )
-# Keys that would bring in code, other weights or other arithmetic than the vetted files hold.
+# Key → what it asks for: code, weights or arithmetic that the vetted files do not hold.
 FOREIGN_KEYS: Mapping[str, str] = {
     "auto_map": "code of its own, which never runs here",
     "quantization_config": "quantized weights: use the unquantized checkpoint",
@@ -77,17 +72,16 @@ FOREIGN_KEYS: Mapping[str, str] = {
     "backbone": "the weights of another model",
     "fusion_config": "patched layers",
 }
-
-
-# Programs of attention that torch and transformers bring; any other name is fetched from the Hub.
+# torch and transformers have these implementations of attention. transformers would download one
+# of any other name from the Hub.
 ATTENTION_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-MAX_LABELS = 100_000  # transformers makes a name for each
+MAX_LABELS = 100_000  # transformers makes a name for every label.
 
 
 @dataclass(frozen=True)
 class Vetted:
-    """A folder of weights that passed: its configuration, its safetensors files, their tensors."""
+    """A folder that passed vetting: its configuration, its safetensors files and their tensors."""
 
     config: Mapping[str, Any]
     files: tuple[Path, ...]
@@ -95,28 +89,25 @@ class Vetted:
 
     @property
     def parameters(self) -> int:
-        """Number of floating-point values in the weights, from the headers alone."""
+        """The number of floating-point values in the weights, from the headers alone."""
         return sum(
-            math.prod(tensor.shape)
-            for tensor in self.tensors.values()
-            if tensor.dtype in ("F64", "F32", "F16", "BF16")
+            math.prod(tensor.shape) for tensor in self.tensors.values() if tensor.dtype in FLOATS
         )
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A ``config.json`` whose every number is sane and that asks for nothing but itself.
+    """Read a ``config.json`` whose numbers make sense and which asks for no other files.
 
     Raises:
-        RefusedError: malformed, absurd sizes, custom code, quantization, no ``model_type``.
+        RefusedError: it is malformed, has absurd sizes or no ``model_type``, or asks for code of
+            its own or for quantized weights.
     """
-    config = read_json(path, limit=MAX_CONFIG)
-    if not isinstance(config, dict):
-        raise RefusedError(f"{path.name} is not a JSON object")
-    # Code of its own is not asked for where transformers has taken it over: see ``ported``.
+    config = read_object(path, limit=MAX_CONFIG)
+    # Where transformers has taken over the code of a repository, that is not run: see ``ported``.
     ported = is_ported(config)
     _vet_mapping({k: v for k, v in config.items() if not (ported and k == "auto_map")}, path.name)
     own_code = config.get("auto_map", {})
-    if not isinstance(own_code, dict):  # transformers looks into it, whatever it is
+    if not isinstance(own_code, dict):  # transformers would fail over any other type.
         raise RefusedError(
             f"{path.name} says auto_map = {json.dumps(own_code)[:40]}, not an object of classes: "
             "take the key out"
@@ -156,11 +147,11 @@ def _vet_mapping(config: Mapping[str, Any], name: str) -> None:
 
 
 def vet_tokenizer(folder: Path) -> None:
-    """Refuse a folder that no fast tokenizer can be made from without a network.
+    """Refuse a folder from which no fast tokenizer can be made offline.
 
     Raises:
-        RefusedError: no vocabulary, an oversized one, or a tokenizer that is made by code of its
-            own alone: without a tokenizer.json, which says all that a fast one does.
+        RefusedError: there is no vocabulary, a file is too large, or the tokenizer needs code of
+            its own because there is no tokenizer.json.
     """
     present = [folder / name for name in TOKENIZERS if (folder / name).is_file()]
     if not present:
@@ -173,10 +164,8 @@ def vet_tokenizer(folder: Path) -> None:
     if rules.is_file():
         vet_rules(read_rules(rules))
     if (folder / "tokenizer_config.json").is_file():
-        config = read_json(folder / "tokenizer_config.json")
-        if not isinstance(config, dict):
-            raise RefusedError("tokenizer_config.json is not a JSON object")
-        if config.get("auto_map") and not (folder / "tokenizer.json").is_file():
+        config = read_object(folder / "tokenizer_config.json")
+        if config.get("auto_map") and not rules.is_file():
             raise RefusedError(
                 f"tokenizer_config.json asks for {FOREIGN_KEYS['auto_map']}: save a tokenizer.json "
                 "beside it"
@@ -185,15 +174,15 @@ def vet_tokenizer(folder: Path) -> None:
 
 
 def is_file_key(key: str) -> bool:
-    """Whether a key of ``tokenizer_config.json`` names a file of the tokenizer."""
+    """Return whether a key of ``tokenizer_config.json`` names a file of the tokenizer."""
     return key.endswith(("_file", "_files")) or key in ("sp_model", "source_spm", "target_spm")
 
 
 def _vet_file_keys(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuse a configuration that takes the tokenizer from files other than those that count.
 
-    A path that leads nowhere is what the machine left on which the checkpoint was saved; nothing
-    here follows it.
+    A path to a file that is not there is allowed: it is of the machine on which the checkpoint was
+    saved, and is not followed here.
     """
     for key, value in config.items():
         if not is_file_key(key) or key.startswith("chat_template"):
@@ -212,7 +201,7 @@ def _vet_file_keys(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def _texts(value: Any) -> Iterable[str]:
-    """All texts in a JSON value."""
+    """Yield all texts in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, dict)):
@@ -221,31 +210,27 @@ def _texts(value: Any) -> Iterable[str]:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether the folder brings a tokenizer of its own (an adapter may, or use its base's)."""
+    """Return whether the folder has a tokenizer; an adapter may use that of its base instead."""
     return any((folder / name).is_file() for name in TOKENIZERS)
 
 
 def vet(folder: Path) -> Vetted:
-    """Everything about a folder with a model's weights that can be refused before reading them.
+    """Vet a folder with the weights of a model, before they are read.
 
     Raises:
         RefusedError: the reason in one line.
     """
-    config = read_config(folder / "config.json")
-    files, tensors = read_weights(folder)
-    return Vetted(config, files, tensors)
+    return Vetted(read_config(folder / "config.json"), *read_weights(folder))
 
 
 def vet_adapter(folder: Path) -> Vetted:
-    """The same for a LoRA adapter: its ``adapter_config.json`` and its one safetensors file.
+    """Vet a LoRA adapter: its ``adapter_config.json`` and its only safetensors file.
 
     Raises:
-        RefusedError: another kind of adapter, one without safetensors, or one whose loading would
-            import a module it names or change the base's weights first.
+        RefusedError: it is another kind of adapter, has no safetensors, or would import a module
+            or change the weights of the base first.
     """
-    config = read_json(folder / ADAPTER_CONFIG, limit=MAX_CONFIG)
-    if not isinstance(config, dict):
-        raise RefusedError(f"{ADAPTER_CONFIG} is not a JSON object")
+    config = read_object(folder / ADAPTER_CONFIG, limit=MAX_CONFIG)
     kind = config.get("peft_type")
     if kind != "LORA":
         raise RefusedError(f"the adapter is {str(kind)[:40]!r}; only LoRA can be merged here")
@@ -267,7 +252,7 @@ def vet_adapter(folder: Path) -> Vetted:
 
 
 def _vet_adapter_options(config: Mapping[str, Any]) -> None:
-    """Refuse what makes more of an adapter than small products added to named weights."""
+    """Refuse options by which an adapter does more than add small products to named weights."""
     for key in FOREIGN_OPTIONS:
         if config.get(key):
             raise RefusedError(
@@ -294,7 +279,7 @@ def _vet_adapter_options(config: Mapping[str, Any]) -> None:
 
 
 def adapter_patterns(config: Mapping[str, Any]) -> list[str]:
-    """What peft reads as regular expressions in an adapter's options and is no plain name."""
+    """Return the options of an adapter that peft reads as expressions, except plain names."""
     texts = [value for key in NAMING if isinstance(value := config.get(key), str)]
     layers = config.get("layers_pattern")
     texts += [text for text in layers or () if isinstance(text, str)]

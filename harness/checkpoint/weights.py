@@ -1,6 +1,6 @@
-"""The safetensors files of a checkpoint, described without reading a tensor.
+"""Describes the safetensors files of a checkpoint without reading a tensor.
 
-Bounded JSON and file headers only: neither torch nor safetensors is imported.
+Only bounded JSON and file headers are read; neither torch nor safetensors is imported.
 """
 
 from __future__ import annotations
@@ -19,41 +19,42 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"[A-Za-z0-9_-]+-\d{5}-of-\d{5}\.safetensors")
 
-MAX_JSON = 32 << 20  # bytes: added tokens and the index of many shards are long
-# Bytes of a header: of some 80,000 tensors. The format allows ten times as much, which takes
-# minutes and gigabytes to read.
+MAX_JSON = 32 << 20  # bytes; added tokens, and an index of many shards, make long files
+# A header may have so many bytes, which are enough for some 80,000 tensors. The format allows ten
+# times as many, but they take minutes and gigabytes to read.
 MAX_HEADER = 10_000_000
-MAX_DEPTH = 32  # levels of nesting
-MAX_RANK = 16  # dimensions of a tensor
-MAX_BYTES = 1 << 48  # of a file, and values along one dimension
+MAX_DEPTH = 32  # the most levels of nesting
+MAX_RANK = 16  # the most dimensions of a tensor
+MAX_BYTES = 1 << 48  # the most bytes of a file, and the most values along one dimension
 
-# Bytes per element, as the safetensors format defines the types.
+# Type → bytes per element, as the safetensors format defines them.
 DTYPES: Mapping[str, int] = {
     **dict.fromkeys(("F64", "I64", "U64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
     **dict.fromkeys(("I8", "U8", "BOOL"), 1),
 }
+FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What a safetensors header says of one tensor."""
+    """The entry of one tensor in a safetensors header."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, from its header; no tensor is read.
+    """Return the tensors of a safetensors file from its header; no tensor is read.
 
-    Checks what the format promises: header length within bounds, known types, shapes that fill
-    their byte ranges, ranges that tile the data without holes or overlap up to the end of the
-    file (so a truncated download shows). https://github.com/huggingface/safetensors#format
+    What the format promises (https://github.com/huggingface/safetensors#format) is checked: the
+    header has a bounded length, types are known, shapes fill their byte ranges, and the ranges fill
+    the data without holes and overlaps up to the end of the file. So a truncated download is found.
 
     Raises:
-        RefusedError: the file breaks any of it.
-        IncompleteError: the file is there and cannot be read.
+        RefusedError: the file breaks one of these rules.
+        IncompleteError: the file is there but cannot be read.
     """
     header, length, size = _read_header(path)
     header.pop("__metadata__", None)
@@ -80,11 +81,11 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself: text by key, nothing where it says nothing.
+    """Return the metadata of a safetensors file, as text by key.
 
     Raises:
         RefusedError: the header is broken.
-        IncompleteError: the file is there and cannot be read.
+        IncompleteError: the file is there but cannot be read.
     """
     metadata = _read_header(path)[0].get("__metadata__")
     if not isinstance(metadata, dict):
@@ -93,7 +94,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
-    """The header of a safetensors file as JSON, its length and the file's size in bytes."""
+    """Return the header of a safetensors file as JSON, its length, and the file's size in bytes."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -137,7 +138,7 @@ def _tensor(name: str, entry: Any, file: str) -> tuple[Tensor, int, int]:
 
 
 def _naturals(value: Any) -> bool:
-    # Bounded, so that the product of a shape stays a number and not a computation.
+    # The bounds keep the product of a shape small enough to be computed.
     return (
         isinstance(value, list)
         and len(value) <= MAX_RANK
@@ -146,11 +147,13 @@ def _naturals(value: Any) -> bool:
 
 
 def read_weights(folder: Path) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
-    """The safetensors files of a folder (one, or the shards of its index) and their tensors.
+    """Return the safetensors files of a folder and their tensors.
+
+    There is one file, or there are the shards that an index names.
 
     Raises:
-        RefusedError: no weights, a broken file, a shard that is missing or named outside the
-            folder, an index that does not match the shards.
+        RefusedError: there are no weights, a file is broken, a shard is missing or outside of the
+            folder, or the index does not match the shards.
     """
     if (folder / WEIGHTS).is_file():
         return (folder / WEIGHTS,), read_header(folder / WEIGHTS)
@@ -178,11 +181,11 @@ def read_weights(folder: Path) -> tuple[tuple[Path, ...], dict[str, Tensor]]:
 
 
 def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
-    """A JSON file, strictly: bounded size and depth, no duplicate keys, no NaN, no half pairs.
+    """Read a JSON file strictly: size and depth are bounded; duplicate keys and NaN are errors.
 
     Raises:
-        RefusedError: any of it, or a file that is not there.
-        IncompleteError: a file that is there and cannot be read.
+        RefusedError: the file breaks these rules, or is not there.
+        IncompleteError: the file is there but cannot be read.
     """
     try:
         size = path.stat().st_size
@@ -194,16 +197,24 @@ def read_json(path: Path, *, limit: int = MAX_JSON) -> Any:
     return parse_json(data, path.name)
 
 
+def read_object(path: Path, *, limit: int = MAX_JSON) -> dict[str, Any]:
+    """Read a JSON file that must be an object; it raises as `read_json` does."""
+    value = read_json(path, limit=limit)
+    if not isinstance(value, dict):
+        raise RefusedError(f"{path.name} is not a JSON object")
+    return value
+
+
 def _unreadable(path: Path, error: OSError) -> HarnessError:
-    # A file that is not there is the checkpoint's fault; one that is, and is not given, is that of
-    # this machine or its disk, and may be had another time.
+    # The checkpoint is at fault where a file is missing. Where the file is there, this machine or
+    # its disk is at fault, and another attempt may succeed.
     absent = isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
     kind = RefusedError if absent else IncompleteError
     return kind(f"{path.name} cannot be read: {error.strerror}")
 
 
 def parse_json(data: bytes, name: str) -> Any:
-    """JSON bytes, strictly (``strict_json``); ``name`` is what messages call them."""
+    """Parse JSON strictly, see ``strict_json``; ``name``: how messages call it."""
     try:
         value = strict_json.parse(data.decode("utf-8"))
     except ValueError as error:

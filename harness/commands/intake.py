@@ -60,8 +60,9 @@ def submit(
 ) -> None:
     """Vet a checkpoint without downloading its weights and write its submissions/*.yaml."""
     with errors():
+        from harness.io.files import write_whole
         from harness.submissions import pull_request
-        from harness.submissions.submitting import SubmitterClaims, propose, write
+        from harness.submissions.submitting import SubmitterClaims, propose
 
         claims = SubmitterClaims(
             objective=objective,
@@ -88,7 +89,7 @@ def submit(
             for command in request.commands if request else ():
                 echo(command)
             return
-        write(proposal)
+        write_whole(proposal.path, proposal.text)
         echo(proposal.path)
         if request is not None:
             echo(pull_request.open_request(request))

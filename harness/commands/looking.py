@@ -40,7 +40,7 @@ def tasks(
             _show_overlap(name, data, cache_dir, format)
             return
         from harness.cards.catalogue import card_names, read_card, read_cards, read_suites
-        from harness.cards.training import intermediate_names
+        from harness.cards.training import intermediate_names, read_intermediate_suites
         from harness.terminal import training_tasks as listing
         from harness.terminal.console import stdout
         from harness.terminal.tables import card_lines, task_table
@@ -49,7 +49,8 @@ def tasks(
         # A few names are those of a target and of an intermediate task: the target first.
         path = name is not None and name.endswith((".yaml", ".yml"))
         target = path or name in (*suites, *card_names())
-        if intermediate or (name in (*intermediate_names(), *listing.suites()) and not target):
+        known = (*intermediate_names(), *read_intermediate_suites())
+        if intermediate or (name in known and not target):
             if format == "json":
                 print_json(listing.data(name))
             else:

@@ -84,13 +84,10 @@ def _print_lines(plans: Mapping[str, Plan], words: list[str]) -> None:
 
 
 def _print_table(plans: Iterable[Plan]) -> None:
-    from rich.table import Table
+    from harness.terminal.console import plain_table, stdout
 
-    from harness.terminal.console import stdout
-
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for name in ("model", "task", "track", "to do", "finished", "texts"):
-        table.add_column(name, justify="left" if name in ("model", "task", "track") else "right")
+    numbers = ("to do", "finished", "texts")
+    table = plain_table("model", "task", "track", *numbers, right=numbers)
     for one in plans:
         for task in one.tasks:
             left = len(task.unfinished)

@@ -95,7 +95,7 @@ def refresh(
         from harness.evaluation.options import Options, make_request
         from harness.publishing.hub import whoami
         from harness.refresh import worker
-        from harness.refresh.items import Limits
+        from harness.refresh.fitting import Limits
         from harness.refresh.rebuild import NOBODY, check_failures, hand_over_pending, rebuild
         from harness.refresh.refresh import Refresh
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -134,6 +135,29 @@ def _passing(error: BaseException, statuses: Collection[int]) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     cut = {"TimeoutException", "NetworkError", "RemoteProtocolError", "JSONDecodeError"}
     return bool(names & cut) and "ConnectError" not in names
+
+
+def git_blob_id(data: bytes) -> str:
+    """Return the id that Git, and so the Hub, gives to the content of a file.
+
+    https://git-scm.com/book/en/v2/Git-Internals-Git-Objects describes it.
+    """
+    return hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def hub_errors(what: str) -> Iterator[None]:
+    """Turn the errors of the Hub's client into errors that a user is meant to read."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        # The Hub refuses the content of a file, or the client a request, with a bare ValueError.
+        if type(error) is not ValueError:
+            raise explained(error, what, None) from error
+        reason = one_line(error, 200)
+        raise NotFoundError(f"the Hub does not take this for {what}: {reason}") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The block in a model card; every byte outside its marks stays as it is."""
+"""Writes a block into a model card; every byte outside of its marks stays as it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START, END = "<!-- xharness:start -->", "<!-- xharness:end -->"
 
 
 def block(entry: Entry, data_set: str) -> str:
-    """The block with its marks, lines separated by LF, without a line break at the end."""
+    """Write the block with its marks; its lines end with LF, but the last has no line end."""
     rows = []
     for track, result in headlines(entry):
         value = result.macro
@@ -40,12 +40,12 @@ def block(entry: Entry, data_set: str) -> str:
 
 
 def with_block(text: bytes | None, new: str) -> bytes:
-    """The card with the block in place of the one it has, or at its end; None: a new card.
+    """Put the block in place of the one that the card has, or at the card's end.
 
-    The line breaks are the card's own.
+    ``text``: the card; None makes a new one. The line ends are those of the card.
 
     Raises:
-        UsageError: the marks in it are damaged, so that it is not known what to replace.
+        UsageError: the marks in the card are damaged, so that it is not known what to replace.
     """
     if text is None:
         return f"{new}\n".encode()
@@ -54,14 +54,10 @@ def with_block(text: bytes | None, new: str) -> bytes:
     lines = new.encode().replace(b"\n", line)
     counts = (text.count(start), text.count(end))
     if counts == (0, 0):
-        gap = (
-            b""
-            if not text or text.endswith(line * 2)
-            else line
-            if text.endswith(line)
-            else line * 2
-        )
-        return text + gap + lines + line
+        # The block follows an empty line.
+        while text and not text.endswith(line * 2):
+            text += line
+        return text + lines + line
     before, after = text.find(start), text.find(end)
     if counts != (1, 1) or after < before:
         raise UsageError(

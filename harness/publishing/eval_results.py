@@ -1,6 +1,6 @@
-"""Scores as `.eval_results/xharness.yaml` in a model repository.
+"""Writes the scores of a model as `.eval_results/xharness.yaml`, for its repository.
 
-The format is the Hub's own: https://huggingface.co/docs/hub/eval-results.
+The Hub describes the format: https://huggingface.co/docs/hub/eval-results.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ FILE = ".eval_results/xharness.yaml"
 
 
 def eval_results(entry: Entry, root: Path, data_set: str) -> bytes:
-    """The file: one entry per task and track, the headline in [0, 1].
+    """Write the file: one entry per task and track, with the primary metric in [0, 1].
 
-    A task that has a data set on the Hub is named by that, others by the data set with the rows.
+    A task that has a data set on the Hub is named by that; others are named by the data set that
+    has the rows.
     """
     entries = [_entry(result, track, root, data_set) for track, result in headlines(entry)]
     plain = eval_result_entries_to_yaml(entries)
@@ -30,7 +31,7 @@ def eval_results(entry: Entry, root: Path, data_set: str) -> bytes:
 
 
 def _entry(result: Result, track: str, root: Path, data_set: str) -> EvalResultEntry:
-    assert result.macro is not None  # what counts is whole
+    assert result.macro is not None  # Only complete results are published.
     source = result.card.source.splits[result.card.split].hub
     return EvalResultEntry(
         dataset_id=source.id if source else data_set,

@@ -1,65 +1,25 @@
-"""Repositories on the Hub as they are, and pull requests to them."""
+"""Reads repositories on the Hub, and opens and updates pull requests to them."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import HarnessError, NotFoundError, one_line
-from harness.io.hub import explained
-from harness.publishing.proposal import Change, Content, Kind, Proposal, changes, digest_of, read
+from harness.io.hub import hub_errors
+from harness.publishing.proposal import Change, Kind, Proposal, RepositoryState, changes
 
 OPEN = ("open", "draft")
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A repository at one commit; ``files``: path → sha256 of a large file, else git's blob id."""
-
-    kind: Kind
-    repo: str
-    commit: str
-    files: Mapping[str, str]
-    _texts: dict[str, bytes] = field(default_factory=dict, repr=False)
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The files that it has."""
-        return frozenset(self.files)
-
-    def holds(self, path: str, content: Content) -> bool:
-        """Whether the file at ``path`` has this content."""
-        there = self.files.get(path)
-        if there is None:
-            return False
-        return there == (digest_of(content) if len(there) == 64 else _blob_id(read(content)))
-
-    def read(self, path: str) -> bytes | None:
-        """The file's content, None where it is not there."""
-        if path not in self.files:
-            return None
-        if path not in self._texts:
-            from huggingface_hub import hf_hub_download
-
-            with hub_errors(self.repo):
-                found = hf_hub_download(
-                    self.repo, path, repo_type=self.kind, revision=self.commit
-                )  # fmt: skip
-            self._texts[path] = Path(found).read_bytes()
-        return self._texts[path]
-
-
-@dataclass(frozen=True)
 class Finding:
-    """How a proposal stands: what is left to send, and where.
+    """A proposal compared with its repository: what is left to send, and where.
 
-    ``state``: ``same`` (all of it is there), ``proposed`` (an open pull request of ours has it),
-    ``declined`` (one of ours had it and was closed), ``update`` (an open one has something else)
-    or ``new``. ``url`` and ``number`` are those of the pull request.
+    ``state``: ``same`` (the repository has all of it), ``proposed`` (an open pull request of ours
+    has it), ``declined`` (a pull request of ours had it and was closed), ``update`` (an open pull
+    request of ours has something else) or ``new``. ``url`` and ``number`` are those of the pull
+    request. ``missing``: the repository itself does not exist yet.
     """
 
     proposal: Proposal
@@ -67,7 +27,7 @@ class Finding:
     changes: Sequence[Change] = ()
     url: str = ""
     number: int | None = None
-    missing: bool = False  # the repository itself is still to be made
+    missing: bool = False
 
     @property
     def to_send(self) -> bool:
@@ -78,15 +38,15 @@ class Finding:
 def find(proposal: Proposal, author: str | None) -> Finding:
     """Compare a proposal with its repository and with our own pull requests to it.
 
-    ``author``: our name on the Hub; None (not logged in) takes pull requests of this title for
-    ours, which only a dry run does.
+    ``author``: our name on the Hub. Where it is None (nobody is logged in, as in a dry run), every
+    pull request of this title counts as ours.
 
     Raises:
-        NotFoundError: no such model repository, gated, or unreachable.
+        NotFoundError: the model repository does not exist, is gated, or cannot be reached.
     """
-    main = remote(proposal.kind, proposal.repo)
+    main = repository_state(proposal.kind, proposal.repo)
     if main is None:
-        empty = Remote(proposal.kind, proposal.repo, "", {})
+        empty = RepositoryState(proposal.kind, proposal.repo, "", {})
         return Finding(proposal, "new", changes(proposal, empty), missing=True)
     todo = changes(proposal, main)
     if not todo:
@@ -95,7 +55,7 @@ def find(proposal: Proposal, author: str | None) -> Finding:
     for pull in pulls:
         if pull.status not in (*OPEN, "closed"):
             continue
-        branch = remote(proposal.kind, proposal.repo, f"refs/pr/{pull.num}")
+        branch = repository_state(proposal.kind, proposal.repo, f"refs/pr/{pull.num}")
         left = todo if branch is None else changes(proposal, branch)
         if not left:
             state = "proposed" if pull.status in OPEN else "declined"
@@ -106,10 +66,10 @@ def find(proposal: Proposal, author: str | None) -> Finding:
 
 
 def send(finding: Finding) -> str:
-    """Open or update the pull request; returns its address.
+    """Open or update the pull request, and return its address.
 
     Raises:
-        NotFoundError: not logged in, no right to it, or unreachable.
+        NotFoundError: nobody is logged in, or the repository refuses it or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -130,10 +90,10 @@ def send(finding: Finding) -> str:
 
 
 def whoami() -> str | None:
-    """Our name on the Hub, None without a token.
+    """Return our name on the Hub, or None where there is no token.
 
     Raises:
-        NotFoundError: the token is refused, or the Hub cannot be reached.
+        NotFoundError: the Hub refuses the token, or cannot be reached.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -143,11 +103,13 @@ def whoami() -> str | None:
         return str(HfApi().whoami()["name"])
 
 
-def remote(kind: Kind, repo: str, revision: str | None = None) -> Remote | None:
-    """A repository at a revision (main by default); None for a data set that is not there.
+def repository_state(kind: Kind, repo: str, revision: str | None = None) -> RepositoryState | None:
+    """Return a repository at a revision (main by default).
+
+    It is None for a data set that does not exist, and for a revision that does not.
 
     Raises:
-        NotFoundError: no such model repository, gated, or unreachable.
+        NotFoundError: the model repository does not exist, is gated, or cannot be reached.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -167,34 +129,18 @@ def remote(kind: Kind, repo: str, revision: str | None = None) -> Remote | None:
         one.rfilename: str(one.lfs.sha256 if one.lfs is not None else one.blob_id)
         for one in info.siblings or ()
     }
-    return Remote(kind, info.id, info.sha, files)
+    return RepositoryState(kind, info.id, info.sha, files)
 
 
 def address(kind: Kind, repo: str) -> str:
-    """Where a repository is seen."""
+    """Return the address of a repository's page."""
     from huggingface_hub import constants
 
     return f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
 
 
-@contextmanager
-def hub_errors(what: str) -> Iterator[None]:
-    """What the Hub's client raises, as errors that a user is meant to read."""
-    try:
-        yield
-    except HarnessError:
-        raise
-    except ValueError as error:  # a README that the Hub does not take, a batch that it refuses
-        if type(error) is not ValueError:
-            raise explained(error, what, None) from error
-        reason = one_line(error, 200)
-        raise NotFoundError(f"the Hub does not take this for {what}: {reason}") from error
-    except Exception as error:
-        raise explained(error, what, None) from error
-
-
 def _pulls(proposal: Proposal, author: str | None) -> list[Any]:
-    """Our pull requests of this title, open ones first, then the latest."""
+    """Return our pull requests of this title: open ones first, and among these the latest."""
     from huggingface_hub import HfApi
 
     with hub_errors(proposal.repo):
@@ -207,9 +153,3 @@ def _pulls(proposal: Proposal, author: str | None) -> list[Any]:
             if pull.is_pull_request and pull.title == proposal.title
         ]  # fmt: skip
     return sorted(found, key=lambda pull: (pull.status not in OPEN, -pull.num))
-
-
-def _blob_id(data: bytes) -> str:
-    """Git's object id: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects."""
-    whole = f"blob {len(data)}\0".encode() + data
-    return hashlib.sha1(whole, usedforsecurity=False).hexdigest()

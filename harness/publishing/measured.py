@@ -1,4 +1,7 @@
-"""What of a board may be published: results that are whole, under the protocol, of real tasks."""
+"""Chooses the results of a board that may be published.
+
+They are complete, measured under the protocol, and not those of demo tasks.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from harness.results.outcomes import read_meta
 
 
 def choose(board: Board, names: Sequence[str]) -> list[Entry]:
-    """The checkpoints to publish: those named (id, id@revision or slug), else all that can be.
+    """Choose the checkpoints to publish: those that are named, or else all that can be.
+
+    ``names``: ids, ``id@revision``, or slugs.
 
     Raises:
-        NotFoundError: one that is named is not on the board.
-        UsageError: one that is named has nothing that may be published, with the reason.
+        NotFoundError: a name is not on the board.
+        UsageError: a checkpoint that is named has no result that may be published.
     """
     if not names:
         return [entry for entry in board.entries if published(entry)]
@@ -37,14 +42,12 @@ def choose(board: Board, names: Sequence[str]) -> list[Entry]:
 
 
 def published(entry: Entry) -> list[Result]:
-    """The results of a checkpoint that are published, by track and task; seeds are one by one."""
-    return [
-        one for _, result in headlines(entry) for one in (result.seeds or (result,))
-    ]  # fmt: skip
+    """Return the results of a checkpoint that are published, each seed by itself."""
+    return [one for _, result in headlines(entry) for one in (result.seeds or (result,))]
 
 
 def headlines(entry: Entry) -> Iterator[tuple[str, Result]]:
-    """(track, result) of every task that counts, seeds together; demo tasks are none."""
+    """Yield (track, result) of every task that counts, with its seeds together; no demo tasks."""
     for track in TRACKS:
         for result in entry.tasks(track).values():
             if not result.card.source.package:
@@ -52,12 +55,12 @@ def headlines(entry: Entry) -> Iterator[tuple[str, Result]]:
 
 
 def is_local(entry: Entry) -> bool:
-    """Whether it was measured from a folder, so that there is no repository it belongs to."""
+    """Return whether it was measured from a folder, and so belongs to no repository."""
     return (entry.revision or "").startswith("local:")
 
 
 def finished(root: Path, result: Result) -> str:
-    """When the rows were measured, in ISO 8601 and UTC: the last language of the last seed."""
+    """Return when the last row was measured, in ISO 8601 and UTC."""
     seconds = max(
         timing["finished"]
         for one in result.seeds or (result,)
@@ -81,4 +84,4 @@ def _why_not(entry: Entry) -> str:
     missing = next((one for one in entry.results if one.missing), None)
     if missing is not None:
         return f"{missing.task} lacks {' '.join(missing.missing)}: measure it whole"
-    return f"{entry.results[0].task} is listed apart ({'; '.join(entry.results[0].notes)})"
+    return f"{entry.results[0].task} is not ranked ({'; '.join(entry.results[0].notes)})"

@@ -1,40 +1,64 @@
-"""What one pull request would change, compared with what a repository holds, and its diff."""
+"""Compares the content of a pull request with a repository, and shows the difference."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import unified_diff
+from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
+
+from harness.io.files import digest
+from harness.io.hub import git_blob_id, hub_errors
 
 Kind = Literal["model", "dataset"]
 Content = bytes | Path
-BINARY = (".parquet",)  # shown by size and digest
+BINARY = (".parquet",)  # A difference in these files is shown by their size and digest.
 
 
-class RepositoryState(Protocol):
-    """A repository at one commit."""
+@dataclass(frozen=True)
+class RepositoryState:
+    """A repository at one commit.
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The files that it has."""
+    ``files``: path → sha256 of a file that is stored by LFS, else Git's id of its content.
+    """
+
+    kind: Kind
+    repo: str
+    commit: str
+    files: Mapping[str, str]
+    _texts: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def holds(self, path: str, content: Content) -> bool:
-        """Whether the file at ``path`` has this content, by its digest."""
+        """Return whether the file at ``path`` has this content, by its digest."""
+        held = self.files.get(path)
+        if held is None:
+            return False
+        return held == (digest_of(content) if len(held) == 64 else git_blob_id(read(content)))
 
     def read(self, path: str) -> bytes | None:
-        """The file's content, None where it is not there."""
+        """Return the content of a file, or None where it is not there."""
+        if path not in self.files:
+            return None
+        if path not in self._texts:
+            from huggingface_hub import hf_hub_download
+
+            with hub_errors(self.repo):
+                found = hf_hub_download(
+                    self.repo, path, repo_type=self.kind, revision=self.commit
+                )  # fmt: skip
+            self._texts[path] = Path(found).read_bytes()
+        return self._texts[path]
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One pull request: the ``title`` names what it is about and never changes.
+    """One pull request. Its ``title`` identifies it and never changes.
 
-    ``wanted``: a repository as it is → path → content that it should have. A block inside a file
-    of somebody else's can only be made from the file as it is.
+    ``wanted``: a function that takes the repository as it is and returns path → content that it
+    should have, because a block inside a file of others can only be made from that file.
     """
 
     kind: Kind
@@ -46,7 +70,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Change:
-    """One file that is new or different. ``before``: None where it is new or not text."""
+    """One file that is new or different. ``before``: None where it is new, or is not text."""
 
     path: str
     before: bytes | None
@@ -55,13 +79,13 @@ class Change:
 
 
 def changes(proposal: Proposal, there: RepositoryState) -> list[Change]:
-    """What the proposal would change in a repository, by path; nothing where it is all there."""
+    """Return what the proposal would change in a repository, sorted by path."""
     found = []
     for path, content in sorted(proposal.wanted(there).items()):
         if there.holds(path, content):
             continue
         binary = path.endswith(BINARY)
-        new = path not in there.names
+        new = path not in there.files
         if binary and not new and isinstance(content, bytes) and _same_rows(there, path, content):
             continue
         found.append(Change(path, None if binary or new else there.read(path), content, new))
@@ -69,38 +93,35 @@ def changes(proposal: Proposal, there: RepositoryState) -> list[Change]:
 
 
 def diff(found: list[Change]) -> Iterator[str]:
-    """The changes line by line: a unified diff of text, sizes and digests of what is not."""
+    """Yield the changes line by line: a unified diff of text; size and digest of other files."""
     for change in found:
         old, new = ("/dev/null" if change.new else f"a/{change.path}"), f"b/{change.path}"
         if change.path.endswith(BINARY):
             yield f"--- {old}"
             yield f"+++ {new}"
-            yield f"binary: {size_of(change.after):,} bytes, sha256 {digest_of(change.after)}"
+            after = change.after
+            size = len(after) if isinstance(after, bytes) else after.stat().st_size
+            yield f"binary: {size:,} bytes, sha256 {digest_of(after)}"
             continue
-        before, after = _lines(change.before or b""), _lines(read(change.after))
-        yield from unified_diff(before, after, old, new, lineterm="")
-
-
-def size_of(content: Content) -> int:
-    """Bytes."""
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
+        before, wanted = _lines(change.before or b""), _lines(read(change.after))
+        yield from unified_diff(before, wanted, old, new, lineterm="")
 
 
 def digest_of(content: Content) -> str:
-    """sha256, in hex."""
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the sha256 of the content, in hex."""
+    return sha256(content).hexdigest() if isinstance(content, bytes) else digest(content)
 
 
 def read(content: Content) -> bytes:
-    """The bytes."""
+    """Return the bytes of the content."""
     return content if isinstance(content, bytes) else content.read_bytes()
 
 
 def _lines(text: bytes) -> list[str]:
-    """Lines as they may be shown: a card is somebody else's, and a terminal obeys what it reads."""
+    """Return the lines with control characters escaped.
+
+    A card is the text of others, and a terminal would obey the control characters in it.
+    """
     lines = text.decode(errors="replace").replace("\r\n", "\n").split("\n")
     return [
         "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in line)
@@ -109,7 +130,7 @@ def _lines(text: bytes) -> list[str]:
 
 
 def _same_rows(there: RepositoryState, path: str, content: bytes) -> bool:
-    """Whether a table differs in how it was written alone: by another version of the library."""
+    """Return whether a table has the same rows, and another library version wrote its file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

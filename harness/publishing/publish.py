@@ -1,4 +1,4 @@
-"""Publish: a verified board → proposals to the Hub → pull requests."""
+"""Makes pull requests to the Hub from a board whose scores were verified."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ def findings(
     author: str | None,
     cache: Path | None = None,
 ) -> list[Finding]:
-    """What there is to send for the checkpoints named, or for all; nothing is sent.
+    """Find what is to be sent for the checkpoints that are named, or for all; nothing is sent.
 
-    Every score is recomputed from its rows first. ``data_set``: id of the one for the rows.
-    ``author``: our name on the Hub, None where we have none.
+    Every score is computed again from its rows first. ``data_set``: the id of the data set for the
+    rows. ``author``: our name on the Hub, or None where nobody is logged in.
 
     Raises:
-        CheckFailed: the board is not what its rows give.
-        NotFoundError: no such checkpoint on the board or repository on the Hub; unreachable.
-        UsageError: nothing to publish, a local checkpoint, an unknown part, a damaged card.
+        CheckFailed: the board does not agree with its rows.
+        NotFoundError: the checkpoint is not on the board, or its repository cannot be read.
+        UsageError: there is nothing to publish, a checkpoint is local, a part is unknown, or a
+            model card is damaged.
     """
     for part in parts:
         if part not in PARTS:
@@ -60,10 +61,10 @@ def findings(
 def proposals(
     board: Board, entries: Sequence[Entry], root: Path, data_set: str, parts: Collection[str]
 ) -> list[Proposal]:
-    """The pull requests: one to the data set, two to every model repository.
+    """Make the pull requests: one to the data set, and two to every model repository.
 
     Raises:
-        UsageError: a local checkpoint, which no repository belongs to.
+        UsageError: a checkpoint is local, and so has no repository.
     """
     found: list[Proposal] = []
     if "results" in parts:
@@ -72,7 +73,7 @@ def proposals(
             Proposal(
                 "dataset", data_set, "xharness: rows and scores",
                 "One row per example and the scores that follow from them, measured by xharness.",
-                partial(_rows, new),
+                partial(wanted, new),
             )
         )  # fmt: skip
     for entry in entries:
@@ -87,10 +88,6 @@ def proposals(
             content = make(entry, root, data_set)
             found.append(Proposal("model", entry.model, title, text, content))
     return found
-
-
-def _rows(new: Mapping[str, Content], there: RepositoryState) -> Mapping[str, Content]:
-    return wanted(there, new)
 
 
 def _results_file(entry: Entry, root: Path, data_set: str) -> Wanted:

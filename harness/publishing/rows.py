@@ -1,8 +1,8 @@
-"""The data set with the results: rows per example, scores per checkpoint, and its card."""
+"""Makes the data set of the results: a row per example, the scores of checkpoints, and a card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -14,11 +14,11 @@ from harness.cards.catalogue import read_cards
 from harness.publishing.measured import published
 from harness.publishing.proposal import Content, RepositoryState
 
-MARK = "<!-- xharness -->"  # a card with it is ours; any other is left alone
+MARK = "<!-- xharness -->"  # A card with this mark is ours; any other card is not changed.
 
 
 def files(board: Board, entries: Sequence[Entry], root: Path) -> dict[str, Content]:
-    """Path in the data set → content: the rows as on disk, the scores of each checkpoint."""
+    """Return path in the data set → content: the files of rows, and scores per checkpoint."""
     found: dict[str, Content] = {}
     for entry in entries:
         results = published(entry)
@@ -35,16 +35,18 @@ def files(board: Board, entries: Sequence[Entry], root: Path) -> dict[str, Conte
     return found
 
 
-def wanted(there: RepositoryState, new: Mapping[str, Content]) -> dict[str, Content]:
-    """The files, and a card over them and those that are there, unless it has another card."""
+def wanted(new: Mapping[str, Content], there: RepositoryState) -> dict[str, Content]:
+    """Return the new files, and a card of these and the data set's own files.
+
+    There is no new card where the data set has a card that is not ours.
+    """
     card = there.read("README.md")
     if card is not None and MARK.encode() not in card:
         return dict(new)
-    return {**new, "README.md": _card({*there.names, *new}).encode()}
+    return {**new, "README.md": _card({*there.files, *new}).encode()}
 
 
-def _card(names: Iterable[str]) -> str:
-    names = list(names)
+def _card(names: Collection[str]) -> str:
     cards = read_cards()
     tasks = sorted({Path(n).name.split(".")[0] for n in names if n.startswith("results/")})
     tasks = [task for task in tasks if task in cards]

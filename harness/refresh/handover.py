@@ -1,8 +1,8 @@
-"""What does not fit this machine, handed to Hugging Face Jobs.
+"""Hands checkpoints that do not fit this machine to Hugging Face Jobs.
 
 A job has no token: it reads public checkpoints and data and writes its outcomes into a bucket of
-ours that is mounted into it. `hf buckets sync hf://buckets/NAME leaderboard/results` brings them
-back, and the next refresh sees them.
+ours that is mounted into it. `hf buckets sync hf://buckets/NAME leaderboard/results` downloads
+them, and the next refresh finds them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import UsageError
-from harness.publishing.hub import hub_errors
+from harness.io.hub import hub_errors
 from harness.refresh.fitting import memory_needed
 from harness.submissions.attempts import Attempt
 from harness.version import __version__
 
 BUCKET = "xharness-results"
 IMAGE = "python:3.12"
-HOURS = 12  # after which a job is ended
-# GPU memory of the Hub's machines, in bytes: the cheapest that holds the checkpoint is taken.
-# https://huggingface.co/docs/hub/spaces-gpus
+HOURS = 12  # the longest that a job may take
+# Machine of the Hub → the bytes of its GPU's memory (https://huggingface.co/docs/hub/spaces-gpus).
+# The cheapest machine that holds the checkpoint is taken.
 FLAVORS: Mapping[str, int] = {
     "t4-small": 16 << 30,
     "l4x1": 24 << 30,
@@ -28,7 +28,7 @@ FLAVORS: Mapping[str, int] = {
     "a100-large": 80 << 30,
     "h200": 141 << 30,
 }
-# Arguments come after the script, never in it: a model's name is somebody else's text.
+# Arguments follow the script and are never put into it, because others choose a model's name.
 SCRIPT = 'pip install --quiet "xharness==$0" && exec xharness eval "$@"'
 
 
@@ -41,7 +41,7 @@ def request(
     tasks: Sequence[str],
     namespace: str,
 ) -> dict[str, Any]:
-    """The arguments of ``huggingface_hub.run_job`` as plain data (volumes as the Hub takes them).
+    """Return the arguments of ``huggingface_hub.run_job`` as plain data.
 
     Raises:
         UsageError: no machine is large enough.
@@ -62,10 +62,10 @@ def request(
 
 
 def hand_over(wanted: Mapping[str, Any]) -> str:
-    """Make the bucket where there is none and start the job; returns its address.
+    """Make the bucket where there is none, start the job, and return its address.
 
     Raises:
-        NotFoundError: not logged in, no right to it, or unreachable.
+        NotFoundError: nobody is logged in, or the Hub refuses the job or cannot be reached.
     """
     from huggingface_hub import HfApi, Volume
 

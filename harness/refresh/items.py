@@ -1,12 +1,12 @@
-"""What is to be done about each submission: nothing has run."""
+"""Decides what a refresh does about each submission; nothing is run here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.refresh.fitting import memory, misfit
+from harness.refresh.fitting import Limits
 from harness.refresh.handover import HOURS
 from harness.refresh.measured import PendingUnits, Wanted, pending_units, still_holds, tried_with
 from harness.refresh.replays import can_replay, doubtful
@@ -16,23 +16,11 @@ from harness.submissions.submission import Submission
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What this machine takes on. ``minutes``: of the whole refresh. ``memory``: bytes."""
-
-    parameters: int | None = None
-    minutes: float | None = None
-    memory: int | None = field(default_factory=memory)
-
-    def misfit(self, parameters: int, *, about: bool = False) -> str:
-        """Why so many parameters are too many here, or nothing."""
-        return misfit(parameters, most=self.parameters, memory=self.memory, about=about)
-
-
-@dataclass(frozen=True)
 class Terms:
-    """What holds for every submission of a refresh.
+    """The settings that all submissions of a refresh share.
 
-    ``results``: the folder of the rows; ``anyway``: each is tried, whatever became of it before.
+    ``wanted``: the tasks to measure. ``results``: the folder of the rows. ``anyway``: a submission
+    is tried even where an earlier attempt failed for good.
     """
 
     wanted: Wanted
@@ -45,10 +33,11 @@ class Terms:
 class Item:
     """A submission and what is to be done about it.
 
-    ``state``: ``measured``, ``to measure``, ``stale`` (to measure again), ``to replicate`` (rows
-    that others sent), ``failed`` (and not to be tried again) or ``pending`` (and not to be tried
-    here); ``reason`` says why. ``replays``: the files of which a sample is to be measured again,
-    with their task.
+    ``state``: ``measured``, ``to measure``, ``stale`` (to measure again), ``to replicate`` (others
+    sent the rows), ``failed`` (it is not tried again) or ``pending`` (it is not tried here).
+    ``reason``: why. ``pending``: what is left to measure. ``tried``: a digest of what an attempt
+    depends on. ``before``: the last attempt, or None where that was under another harness, card or
+    revision. ``replays``: file → task, of which a sample is to be measured again.
     """
 
     slug: str
@@ -57,17 +46,17 @@ class Item:
     reason: str
     pending: PendingUnits
     tried: str
-    before: Attempt | None  # None also where another harness, card or revision was tried
+    before: Attempt | None
     replays: Mapping[OutcomeFile, str]
 
     @property
     def due(self) -> bool:
-        """Whether it is to be evaluated now."""
+        """Whether it is evaluated now."""
         return self.state in ("to measure", "stale", "to replicate")
 
 
 def decide(slug: str, submission: Submission, before: Attempt | None, terms: Terms) -> Item:
-    """What is to be done about a submission, after what became of it before."""
+    """Decide what is to be done about a submission; ``before``: the last attempt at it."""
     tried = tried_with(submission, terms.wanted)
     if not still_holds(before, submission, tried):
         before = None
@@ -76,7 +65,8 @@ def decide(slug: str, submission: Submission, before: Attempt | None, terms: Ter
         kept = {task: units for task, units in pending.units.items() if task not in before.without}
         pending = replace(pending, units=kept)
     local = not can_replay(submission.model, submission.revision or "")
-    # What languages are added to is not ranked yet, and has its turn when it is whole.
+    # Rows of a task that lacks languages are not ranked yet. They are measured again once it is
+    # complete.
     whole = {task: files for task, files in pending.done.items() if task not in pending.units}
     known = {} if local else doubtful(whole, terms.results)
     replays = {file: task for file, (task, one) in known.items() if terms.anyway or not one.reason}
@@ -101,7 +91,7 @@ def _state(
     if before is not None and not terms.anyway:
         if before.final and submission.revision is not None:
             return "failed", before.reason
-        # Where only data was missing, looking for it again takes no machine and no job.
+        # Where only data was missing, this machine looks for it again, which costs little.
         elsewhere = not before.missing.keys() >= pending.units.keys()
         if elsewhere and before.job is not None:
             if overdue(before, HOURS):

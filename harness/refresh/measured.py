@@ -1,4 +1,4 @@
-"""What is measured already, and what is left, of a submission."""
+"""Finds what of a submission has been measured, and what is left to measure."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Wanted = Sequence[tuple[TaskCard, tuple[str, ...]]]  # cards and their units, as
 
 @dataclass(frozen=True)
 class PendingUnits:
-    """What is left to measure: task → units.
+    """What is left to measure of a submission.
 
-    ``stale``: tasks measured under another card or protocol. ``replaced``: those of them whose rows
-    lie where the new ones go, and those rows, finished or not. ``done``: task → the files that
-    count.
+    ``units``: task → the units that are left. ``stale``: tasks that were measured under another
+    card or protocol. ``replaced``: task → old files, finished or not, whose places the new files
+    will take. ``done``: task → the files that count.
     """
 
     units: Mapping[str, frozenset[str]]
@@ -38,7 +38,7 @@ class PendingUnits:
 
 
 def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
-    """The submissions that can be read, and slug → why not of the others: one stops no other."""
+    """Read the submissions that can be read, and return slug → reason for those that cannot."""
     try:
         return read_submissions(folder), {}
     except DataError:
@@ -59,20 +59,20 @@ def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
 
 
 def readable(root: Path) -> dict[str, Submission] | None:
-    """The submissions that the board shows, where others cannot be read and have rows that say so.
+    """Return the submissions that the board shows, if some cannot be read and have rows saying so.
 
-    None where all can be read, and where one cannot that no refresh has met.
+    It is None where all can be read, and where an unreadable one has no such row yet.
 
     Raises:
         DataError: the attempts cannot be read.
     """
     good, broken = read_each(root / "submissions")
-    told = {slug: attempt.reason for slug, attempt in read_attempts(root).items()}
-    return good if broken and broken.items() <= told.items() else None
+    reasons = {slug: attempt.reason for slug, attempt in read_attempts(root).items()}
+    return good if broken and broken.items() <= reasons.items() else None
 
 
 def pending_units(submission: Submission, wanted: Wanted, results: Path) -> PendingUnits:
-    """What of the wanted tasks has no outcomes on disk of this revision under its protocol."""
+    """Find the units of the wanted tasks that have no outcomes of this revision and protocol."""
     done: dict[str, frozenset[str]] = {}
     counted: dict[str, list[OutcomeFile]] = {}
     old: set[str] = set()
@@ -107,14 +107,14 @@ def pending_units(submission: Submission, wanted: Wanted, results: Path) -> Pend
 
 
 def track(card: TaskCard, submission: Submission) -> str:
-    """The track that a task's outcomes are of, under the submission's protocol."""
+    """Return the track of a task's outcomes under the protocol of the submission."""
     if KINDS[card.kind].needs != "encoder":
         return "own-head"
     return "frozen" if submission.protocol == "standard" else "native"
 
 
 def tried_with(submission: Submission, wanted: Wanted) -> str:
-    """A digest of what decides how an attempt ends, besides the checkpoint."""
+    """Return a digest of everything besides the checkpoint that decides how an attempt ends."""
     parts = {
         "version": [__version__, PROTOCOL_VERSION],
         "protocol": submission.protocol,
@@ -124,7 +124,7 @@ def tried_with(submission: Submission, wanted: Wanted) -> str:
 
 
 def still_holds(attempt: Attempt | None, submission: Submission, tried: str) -> bool:
-    """Whether an attempt was at this submission, with the same harness and cards."""
+    """Return whether an attempt was at this submission, with the same harness and cards."""
     return (
         attempt is not None
         and attempt.model == submission.model

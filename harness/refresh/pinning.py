@@ -1,4 +1,4 @@
-"""Write the commit that was evaluated into a submission that named none; all else stays."""
+"""Writes the commit that was evaluated into a submission that named none."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from harness.submissions.submission import Submission
 
 
 def pin(path: Path, revision: str) -> None:
-    """Set ``revision`` in a submission's file; comments, order and line breaks are kept.
+    """Set ``revision`` in the file of a submission; comments, order and line ends are kept.
 
     Raises:
-        DataError: the file is written in a way in which a line cannot be added, or is pinned.
+        DataError: the file has a form in which a line cannot be added, or it names a revision.
     """
     text = path.read_bytes()
     name = f"submissions/{path.name}"
@@ -22,7 +22,7 @@ def pin(path: Path, revision: str) -> None:
     newline = b"\r\n" if b"\r\n" in text else b"\n"
     lines = text.splitlines(keepends=True)
     line = f"revision: {revision}".encode() + newline
-    if ("revision",) in document.lines:  # given, as nothing
+    if ("revision",) in document.lines:  # The file has the key, with an empty value.
         lines[document.lines["revision",] - 1] = line
     else:
         lines.insert(document.lines["model",] - 1, line)
@@ -38,7 +38,7 @@ def pin(path: Path, revision: str) -> None:
 
 
 def _after_model(lines: list[bytes], place: int) -> None:
-    """Put the new line behind the model's where that is one line, as people write it."""
+    """Move the new line behind that of the model, if the model takes one line as usual."""
     model = lines[place].split(b"#")[0].strip()
     if model.startswith(b"model:") and model.rstrip().split(b":", 1)[1].strip(b" \t'\"|>+-"):
         new, old = lines[place - 1], lines[place]

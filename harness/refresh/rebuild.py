@@ -1,4 +1,4 @@
-"""After the evaluations: hand over what does not fit, rebuild the board, say what failed."""
+"""The end of a refresh: large checkpoints are handed over, the board rebuilt, failures named."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from harness.refresh.measured import readable
 from harness.refresh.refresh import Refresh
 from harness.submissions.attempts import Attempt, dated, write_attempts
 
-NOBODY = "NAMESPACE"  # stands for the account where nothing is sent and there is no token
+NOBODY = "NAMESPACE"  # takes the place of the account where nothing is sent and nobody logged in
 
 
 def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterator[str]:
-    """The request for every submission that does not fit this machine, as JSON.
+    """Yield lines with the request, as JSON, for every submission that does not fit this machine.
 
-    With ``send`` they are sent, as the account ``namespace``; one that is turned down is a line
-    here and in ``refresh.unsent``, and stops no other. One that was handed over before, or whose
-    commit is not known, is left out, and so are tasks whose data could not be had.
+    With ``send`` the requests are sent as the account ``namespace``. One that the Hub refuses has a
+    line and an entry in ``refresh.unsent``; the others are still sent. Submissions that were handed
+    over before, or whose commit is not known, are left out; so are tasks whose data is missing.
     """
     failed = list(refresh.failed)
     for item in refresh.items():
@@ -35,7 +35,7 @@ def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterat
             continue
         if attempt.revision.startswith("local:") or item.submission.model == DEMO_MODEL:
             continue
-        # What is pending for want of time or data costs nothing where it is.
+        # A submission that lacks only time or data can be measured here later.
         tasks = [task for task in item.pending.units if task not in attempt.missing]
         if not tasks or not refresh.limits.misfit(attempt.parameters or 0):
             continue
@@ -51,14 +51,14 @@ def hand_over_pending(refresh: Refresh, namespace: str, *, send: bool) -> Iterat
         yield json.dumps(wanted, ensure_ascii=False, indent=1)
         if send:
             yield f"{item.slug}: {_sent(refresh, item.slug, attempt, wanted)}"
-    refresh.failed = failed  # which looking again at the submissions forgets
+    refresh.failed = failed  # Listing the items has begun this list again.
     if not send:
         bucket = f"hf://buckets/{namespace}/{BUCKET}"
         yield f"nothing was sent: give --yes; results will be in {bucket}"
 
 
 def _sent(refresh: Refresh, slug: str, attempt: Attempt, wanted: Mapping[str, Any]) -> str:
-    """Start a job and keep its address at once; in words what became of it."""
+    """Start a job and write its address down at once; return the result in words."""
     try:
         url = hand_over(wanted)
     except HarnessError as error:
@@ -72,18 +72,18 @@ def _sent(refresh: Refresh, slug: str, attempt: Attempt, wanted: Mapping[str, An
 
 
 def rebuild(root: Path, *, cache: Path) -> list[Path]:
-    """Rebuild the board over the submissions that can be read; the files that changed."""
+    """Rebuild the board over the submissions that can be read; return the files that changed."""
     try:
         return leaderboard(root, cache=cache, submissions=readable(root))
     except NotFoundError:
-        return []  # nothing submitted and nothing measured
+        return []  # Nothing is submitted, and nothing is measured.
 
 
 def check_failures(refresh: Refresh) -> None:
-    """Raise when an evaluation failed in this refresh (its row is on the board), or a hand-over.
+    """Raise where an evaluation failed in this refresh, or a job could not be started.
 
     Raises:
-        IncompleteError: names what failed, and why the first one did.
+        IncompleteError: the message names what failed, and the first reason.
     """
     said = []
     if refresh.failed:

@@ -1,4 +1,4 @@
-"""Refresh: evaluate what is submitted and not measured, keep failures as rows."""
+"""A refresh: it evaluates submissions that are not measured yet, and keeps failures as rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from harness.errors import HarnessError, IncompleteError, NotFoundError, one_lin
 from harness.evaluation.models import DEMO_MODEL, find_checkpoint
 from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
-from harness.refresh.items import Item, Limits, Terms, decide
+from harness.refresh.fitting import Limits
+from harness.refresh.items import Item, Terms, decide
 from harness.refresh.measured import pending_units, read_each
 from harness.refresh.pinning import pin
 from harness.refresh.replays import begin, replicate
@@ -29,9 +30,12 @@ Say = Callable[[str], None]
 
 @dataclass
 class Refresh:
-    """One refresh. ``evaluate`` runs a worker; ``now`` is a clock in seconds.
+    """One refresh of the board in the folder ``root``.
 
-    ``draw`` chooses what is measured again.
+    ``chosen``: the slugs that were named, or none for all. ``say``: prints a message.
+    ``evaluate``: runs a worker. ``now``: a clock in seconds. ``draw``: draws the languages that are
+    measured again. ``attempts``: slug → the last attempt. ``failed``: slugs that failed in this
+    refresh. ``unsent``: slug → why no job could be started.
     """
 
     root: Path
@@ -45,11 +49,11 @@ class Refresh:
     draw: Random = field(default_factory=SystemRandom)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
-    unsent: dict[str, str] = field(default_factory=dict)  # slug → why no job could be started
+    unsent: dict[str, str] = field(default_factory=dict)
     _missing: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def items(self) -> list[Item]:
-        """Every submission with what is to be done, in the order of doing; nothing is done.
+        """Return what is to be done about every submission, in order; nothing is done yet.
 
         Raises:
             NotFoundError: a slug that was named is not submitted.
@@ -60,8 +64,8 @@ class Refresh:
         unknown = [slug for slug in self.chosen if slug not in submissions]
         if unknown:
             raise NotFoundError(f"submissions/{unknown[0]}.yaml cannot be read, or is not there")
-        gone = set(self.attempts) - set(submissions) - set(broken)
-        self.attempts = {s: one for s, one in self.attempts.items() if s not in gone}
+        listed = {*submissions, *broken}
+        self.attempts = {slug: one for slug, one in self.attempts.items() if slug in listed}
         for slug, why in broken.items():
             self._keep(slug, Attempt(model=slug, status="failed", reason=why, exit_code=6))
         self.failed = list(broken)
@@ -72,12 +76,11 @@ class Refresh:
             for slug, one in submissions.items()
             if not self.chosen or slug in self.chosen
         ]
-        # Those that ran out of time before come last, those that were never tried first.
-        order = {True: 2, False: 1}
-        return sorted(found, key=lambda i: order[i.before.stopped] if i.before else 0)
+        # Submissions that were never tried come first, and those that ran out of time last.
+        return sorted(found, key=lambda item: 1 + item.before.stopped if item.before else 0)
 
     def run(self) -> Iterator[tuple[Item, Attempt]]:
-        """Do what is due, one after another; each submission with what became of it.
+        """Evaluate the submissions that are due, and yield every submission with its attempt.
 
         The attempts are written after each, so that an interrupted refresh goes on where it was.
         """
@@ -89,7 +92,7 @@ class Refresh:
             left = None
             if self.limits.minutes is not None:
                 left = self.limits.minutes * 60 - (self.now() - start)
-            attempt = self._done(item, left) if item.due else self._undone(item)
+            attempt = self._attempt(item, left) if item.due else self._not_due(item)
             before = self.attempts.get(item.slug)
             self._keep(item.slug, attempt)
             known = attempt.final and self.attempts[item.slug] is before
@@ -100,21 +103,21 @@ class Refresh:
             yield item, self.attempts[item.slug]
         write_attempts(self.root, self.attempts)
 
-    def _undone(self, item: Item) -> Attempt:
-        """The row of a submission that is left as it is."""
+    def _not_due(self, item: Item) -> Attempt:
+        """Return the attempt of a submission that is not evaluated now."""
         if item.state == "measured":
             return self._row(item, "measured")
-        if item.before is not None and item.before.reason == item.reason:
-            return item.before
         before = item.before
+        if before is not None and before.reason == item.reason:
+            return before
         return self._row(
             item, item.state, reason=item.reason,
             missing=before.missing if before else {}, job=before.job if before else None,
             exit_code=IncompleteError.exit_code if item.state == "failed" else None,
         )  # fmt: skip
 
-    def _done(self, item: Item, seconds: float | None) -> Attempt:
-        """Evaluate one submission. Whatever goes wrong becomes its row."""
+    def _attempt(self, item: Item, seconds: float | None) -> Attempt:
+        """Evaluate one submission; an error becomes its row. ``seconds``: the time that is left."""
         if seconds is not None and seconds <= 0:
             if item.before is not None:
                 return item.before
@@ -129,13 +132,12 @@ class Refresh:
             return self._row(item, "failed", reason=str(error), exit_code=error.exit_code)
         except OSError as error:
             reason = f"{error.strerror or error}: {error.filename or item.slug}"
-            return self._row(item, "failed", reason=reason, exit_code=5)
-        except Exception as error:  # a stranger's checkpoint finds what nobody thought of
+        except Exception as error:  # The checkpoint of a stranger may cause any error.
             reason = one_line(f"{type(error).__name__}: {error}")
-            return self._row(item, "failed", reason=reason, exit_code=5)
+        return self._row(item, "failed", reason=reason, exit_code=IncompleteError.exit_code)
 
     def _replicated(self, item: Item, found: Checkpoint, end: float | None) -> str:
-        """Measure a sample of rows again that others sent; how they differ, in words."""
+        """Measure a sample of rows again that others sent; return how they differ, in words."""
 
         def measure(task: str, units: Sequence[str], out: Path) -> worker.Ended:
             self.say(f"{item.slug}: {task}, {', '.join(units)} again: others sent these rows")
@@ -146,7 +148,7 @@ class Refresh:
         return replicate(item.replays, self.root / RESULTS, missing, measure, self.draw, self.say)
 
     def _evaluated(self, item: Item, end: float | None) -> Attempt:
-        """``end``: when the time is over, by the clock ``now``."""
+        """Evaluate one submission. ``end``: when the time is over, by the clock ``now``."""
         missing = self._fetched(item.pending.units)
         todo = {
             task: units - set(missing.get(task, ()))
@@ -173,7 +175,7 @@ class Refresh:
             pin(path, found.revision)
         pinned = item.submission.model_copy(update={"revision": found.revision})
         item = replace(item, submission=pinned)
-        # Not --fresh: that would also begin again what other tasks have finished.
+        # Only these files are removed: --fresh would remove the rows of other tasks too.
         for task in todo:
             for file in item.pending.replaced.get(task, ()):
                 file.remove()
@@ -190,7 +192,7 @@ class Refresh:
         self, item: Item, found: Checkpoint, todo: Mapping[str, Set[str]],
         lacking: dict[str, str], end: float | None,
     ) -> Attempt:  # fmt: skip
-        """Evaluate what is to be done; ``lacking``: task → why its data could not be had."""
+        """Evaluate the units ``todo``; ``lacking``: task → why its data could not be had."""
         with measuring(self.root / RESULTS, begin=True):
             ended = self._worker(self._arguments(item, found, todo, self.root / RESULTS), end)
         without = dict(item.before.without if item.before else {})
@@ -218,19 +220,19 @@ class Refresh:
                 f" {', '.join(still)}: the next refresh goes on",
                 **known,
             )  # fmt: skip
-        reason = ended.reason or f"{', '.join(still)} came out without rows"
+        reason = ended.reason or f"no rows were written for {', '.join(still)}"
         return self._row(item, "failed", reason=reason, exit_code=ended.exit_code, **known)
 
     def _checkpoint(self, item: Item) -> Checkpoint | Attempt:
-        """The checkpoint, downloaded and vetted, or the row that says why it is not taken on."""
+        """Download and vet the checkpoint, or return the row that says why it is not evaluated."""
         submission, revision = item.submission, item.submission.revision
         name = submission.model
         if name != DEMO_MODEL:
             if not self.request.location.offline:
-                seen = self._seen(item)
-                if isinstance(seen, Attempt):
-                    return seen
-                revision = seen
+                listed = self._listed(item)
+                if isinstance(listed, Attempt):
+                    return listed
+                revision = listed
             name = f"{name}@{revision}" if revision else name
         try:
             found = find_checkpoint(
@@ -248,8 +250,8 @@ class Refresh:
             )
         return found
 
-    def _seen(self, item: Item) -> str | Attempt:
-        """The commit, where the checkpoint is worth its download: one request."""
+    def _listed(self, item: Item) -> str | Attempt:
+        """Ask the Hub for the commit; return a row where the checkpoint is not to be downloaded."""
         from harness.checkpoint.snapshot import pending
 
         listed = pending(
@@ -271,26 +273,27 @@ class Refresh:
         return listed.commit
 
     def _worker(self, arguments: Sequence[str], end: float | None) -> worker.Ended:
+        from huggingface_hub import constants
+
+        cache = self.request.runtime.cache
         return self.evaluate(
             arguments,
-            cache=self.request.runtime.cache,
-            hub_cache=_hub_cache(self.request.runtime.cache),
+            cache=cache,
+            hub_cache=hub_cache(cache) or Path(constants.HF_HUB_CACHE),
             seconds=None if end is None else end - self.now(),
             echo=lambda line: self.say(f"  | {line}"),
         )
 
     def _fetched(self, tasks: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Task → unit → why its data is not to be had; what can be had is on disk after."""
+        """Fetch the data of the tasks; return task → unit → why its data cannot be had."""
         from harness.data.layout import missing_units
         from harness.data.load import fetch
 
-        request = self.request
-        location = request.location
         wanted = frozenset(tasks)
-        for card, units in choose_cards(request.selection).cards:
+        for card, units in choose_cards(self.request.selection).cards:
             if card.name in wanted and card.name not in self._missing:
                 try:
-                    failures = fetch(card, None, units, location).failures
+                    failures = fetch(card, None, units, self.request.location).failures
                     self._missing[card.name] = missing_units(card, units, failures)
                 except HarnessError as error:
                     self._missing[card.name] = dict.fromkeys(units, str(error))
@@ -324,9 +327,3 @@ class Refresh:
 
     def _keep(self, slug: str, attempt: Attempt) -> None:
         self.attempts[slug] = dated(attempt, self.attempts.get(slug))
-
-
-def _hub_cache(cache: Path) -> Path:
-    from huggingface_hub import constants
-
-    return hub_cache(cache) or Path(constants.HF_HUB_CACHE)

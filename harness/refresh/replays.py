@@ -1,6 +1,7 @@
-"""Rows that no refresh of ours measured: a sample of their languages is measured again.
+"""Measures a sample of rows again that no refresh of ours has measured.
 
-The sample is drawn anew each time, so that who forges rows cannot know which languages it spares.
+The sample of languages is drawn anew each time, so that somebody who forges rows cannot know which
+languages will be measured.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from harness.results.checks import check
 from harness.results.outcomes import OutcomeFile, find, read_meta
 from harness.results.provenance import Origin, digest_of, name_of, note, origin_of, read_origins
 
-SAMPLE = 3  # languages of a file; all of them where there are no more
+SAMPLE = 3  # the number of languages of a file that are measured again
 
 
 def begin(results: Path) -> list[str]:
-    """Begin the list of who measured what, where there are rows and no list; returns new entries.
+    """Begin the list of who measured which rows, if there are rows and no list; return the entries.
 
-    Rows of folders on a disk and of checkpoints that were tuned cannot be measured again by a
-    refresh. Those that are there before there is a list are taken as measured by the board's owner.
+    A refresh cannot measure rows of local folders and of tuned checkpoints again. Those that lie
+    there when the list begins count as measured by the board's owner.
     """
     if read_origins(results) is not None or not results.is_dir() or not find(results):
         return []
@@ -34,7 +35,7 @@ def begin(results: Path) -> list[str]:
         try:
             meta = read_meta(file.path) if file.path.exists() else file.meta()
         except DataError:
-            continue  # the board names it
+            continue  # The board names the damaged file.
         if meta["track"] == "tuned" or not can_replay(meta["model"], meta["revision"]):
             own[name_of(file, results)] = Origin(digest=digest_of(file))
     note(results, own)
@@ -42,21 +43,22 @@ def begin(results: Path) -> list[str]:
 
 
 def can_replay(model: str, revision: str) -> bool:
-    """Whether a refresh can load the checkpoint: it is on the Hub, or in the package."""
-    demo = model.startswith((DEMO_MODEL, DEMO_MODEL.replace("/", "-")))  # rows name its folder
+    """Return whether a refresh can load the checkpoint: from the Hub, or because it is the demo."""
+    # Rows of the demo checkpoint name its folder.
+    demo = model.startswith((DEMO_MODEL, DEMO_MODEL.replace("/", "-")))
     return demo or not revision.startswith("local:")
 
 
 def doubtful(
     done: Mapping[str, Sequence[OutcomeFile]], results: Path
 ) -> dict[OutcomeFile, tuple[str, Origin]]:
-    """The files whose rows nobody of ours measured, with their task and what is known of them."""
+    """Return file → (task, origin) of the files whose rows we have not measured ourselves."""
     origins = read_origins(results)
     found = {}
     for task, files in done.items():
         for file in files:
             origin = origin_of(file, results, origins)
-            # Before there is a list, what lies there is of somebody who is not known.
+            # Before there is a list, it is not known who measured the rows.
             if origins is None or origin.doubtful:
                 found[file] = (task, origin)
     return found
@@ -70,11 +72,11 @@ def replicate(
     draw: Random,
     say: Callable[[str], None],
 ) -> str:
-    """Measure a sample of each file again and note what was found; how they differ, in words.
+    """Measure a sample of each file again and note the result; return how they differ, in words.
 
-    ``files``: with their task. ``missing``: task → languages without data. ``measure``: is given a
-    task, languages and a folder, and writes their rows there. What could not be measured is said,
-    stays as it is, and is tried again by the next refresh.
+    ``files``: file → task. ``missing``: task → languages without data. ``measure``: takes a task,
+    languages and a folder, and writes their rows there. ``say`` gets a message about rows that
+    could not be measured; they stay as they are, and the next refresh tries again.
     """
     wrong = []
     for file, task in files.items():
@@ -91,11 +93,13 @@ def replicate(
 
 
 def _sample(file: OutcomeFile, missing: Mapping[str, str], draw: Random) -> list[str]:
-    """Languages of a file to measure again, in its order; ``missing``: those without data.
+    """Draw languages of a file to measure again, in the file's order.
+
+    ``missing``: the languages without data.
 
     Raises:
         DataError: the file is damaged, or its rows cannot be of one run.
-        NotFoundError: there is no data of any of its languages.
+        NotFoundError: there is no data for any of its languages.
     """
     languages = [unit for unit in check(file)["languages"] if unit not in missing]
     if not languages:
@@ -107,15 +111,15 @@ def _sample(file: OutcomeFile, missing: Mapping[str, str], draw: Random) -> list
 def _judge(
     file: OutcomeFile, languages: Sequence[str], again: Path, ended: Ended, results: Path
 ) -> str:
-    """Note whether rows are what was measured again under ``again``; why not, empty where they are.
+    """Compare rows with those measured ``again``, note the result, and return how they differ.
 
     Raises:
-        NotFoundError: a language did not come out, which says nothing of the rows.
+        NotFoundError: nothing was measured again, so that nothing is known about the rows.
     """
     found = {one.path.name: one for one in find(again)}
     measured = found.get(file.path.name)
     if measured is None and not found:
-        raise NotFoundError(ended.reason or "no rows came out")
+        raise NotFoundError(ended.reason or "no rows were written")
     if measured is None:
         differing = ["its signature is not that of the protocol"]
     else:

@@ -1,7 +1,7 @@
-"""The process that evaluates: it has no token, no home and no network of ours.
+"""Starts the process that evaluates: it has no token, no home folder, and makes no request.
 
-A contributor's checkpoint is hostile until proven otherwise. What needs a token (downloads of gated
-models) happens before, in the process that starts this one.
+The checkpoint of a contributor may be hostile. The process that starts this one does beforehand
+what needs a token, such as downloads of gated models.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# All that a worker is told of the environment; everything else, secrets first of all, is left out.
+# A worker gets only these variables of the environment, and so no secrets.
 PASSED = (
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
     "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
@@ -36,14 +36,14 @@ SET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 INSIDE = "harness.worker_main"
-GRACE = 10.0  # seconds between asking a worker to end and ending it
-LONGEST = 64 << 20  # bytes of scores that are read; the largest suite gives some 5 MB
+GRACE = 10.0  # the seconds that a worker has to end itself before it is killed
+LONGEST = 64 << 20  # the most bytes of scores that are read; the largest suite gives some 5 MB
 _SET_DUMPABLE = 4  # prctl(2)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How an evaluation ended: its exit code (negative for a signal), why, and its notes.
+    """How an evaluation ended: its exit code (negative for a signal) and the reason.
 
     ``notes``: task → what its row says instead of a score. ``stopped``: it ran out of time.
     """
@@ -55,7 +55,7 @@ class Ended:
 
 
 def environment(home: Path, *, cache: Path, hub_cache: Path) -> dict[str, str]:
-    """Variables of a worker. ``home``: an empty folder; the caches hold what was downloaded."""
+    """Return the variables of a worker. ``home``: an empty folder; the caches have the files."""
     passed = {name: os.environ[name] for name in PASSED if name in os.environ}
     own = {
         "HOME": str(home),
@@ -69,7 +69,7 @@ def environment(home: Path, *, cache: Path, hub_cache: Path) -> dict[str, str]:
 
 
 def shield() -> None:
-    """On Linux, close this process's memory and environment to others of the same user."""
+    """Hide memory and environment of this process from others of the same user, on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
@@ -82,10 +82,10 @@ def evaluate(
     seconds: float | None,
     echo: Callable[[str], None],
 ) -> Ended:
-    """Run `xharness eval` with ``arguments`` offline in a process of its own.
+    """Run `xharness eval` with ``arguments``, offline, in a separate process.
 
-    ``seconds``: after so long it is stopped; what it finished is kept. ``echo`` is given its
-    progress line by line.
+    ``seconds``: the process is stopped after this time; finished units are kept. ``echo``: gets
+    every line of its progress.
     """
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile() as scores:
         worker = subprocess.Popen(
@@ -114,21 +114,21 @@ def evaluate(
 
 
 def read_notes(output: bytes) -> dict[str, str]:
-    """Task → note of every row without a score in what `eval --format json` printed."""
+    """Return task → note of every row without a score that `eval --format json` printed."""
     try:
         rows: Any = json.loads(output)
         return {
             str(row["task"]): str(row["note"])[:500] for row in rows if row.get("value") is None
         }
     except (ValueError, TypeError, KeyError, AttributeError):
-        return {}  # it ended before it printed anything
+        return {}  # It ended before it printed anything.
 
 
 def _follow(worker: subprocess.Popen[bytes], last: deque[str], echo: Callable[[str], None]) -> None:
     assert worker.stderr is not None
     with worker.stderr as told:
         while line := told.readline(1 << 16):
-            # Its text may be a stranger's: terminals and build logs obey what they are shown.
+            # Others may have chosen the text, and terminals and build logs obey control characters.
             text = "".join(c for c in line.decode(errors="replace").rstrip() if c.isprintable())
             last.append(text)
             echo(text)
@@ -149,7 +149,7 @@ def _reason(code: int, last: Sequence[str]) -> str:
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
-    """End a worker and all that it started, by its process group."""
+    """End a worker and all processes that it started, which are its process group."""
     if worker.poll() is None:
         _signal(worker, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

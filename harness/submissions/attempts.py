@@ -1,7 +1,7 @@
-"""What became of submissions that are not measured whole: `leaderboard/attempts.json`.
+"""The last attempt at every submission that is not measured completely, in `attempts.json`.
 
-Kept beside the outcomes, so that a failure is a row of the board with its reason, and a checkpoint
-that was refused is not downloaded again at every refresh.
+The file `leaderboard/attempts.json` lies beside the outcomes. By it a failure is a row of the board
+with its reason, and a checkpoint that was refused is not downloaded again by every refresh.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from harness.io.files import write_whole
 from harness.io.strict_yaml import Strict
 
 FILE = "leaderboard/attempts.json"
-# Trying again gives the same, as long as checkpoint and harness are the same.
+# Another attempt ends in the same way, as long as checkpoint and harness are the same.
 FINAL = (UsageError.exit_code, RefusedError.exit_code)
 
 
 class Attempt(Strict):
     """The last attempt at one submission.
 
-    ``revision``: the commit that was tried, None where none could be looked up. ``reason``: why it
-    failed or is left pending, empty where it is measured. ``exit_code``: of the evaluation, or the
-    class of the error before it; negative for a signal. ``since``: when this was first met, in
-    ISO 8601. ``tried``: digest of the protocol, cards and version it was tried with. ``without``:
-    task → why it does not apply to the checkpoint. ``missing``: task → why its data could not be
-    had. ``stopped``: it ran out of time, and others go first. ``job``: where it was handed to.
+    ``revision``: the commit that was tried; None where none could be looked up. ``reason``: why it
+    failed or is pending; empty where it is measured. ``exit_code``: that of the evaluation, or of
+    the error that came before it; negative for a signal. ``since``: when this state began, in
+    ISO 8601. ``tried``: digest of the protocol, cards and version that it was tried with.
+    ``without``: task → why it does not apply to the checkpoint. ``missing``: task → why its data
+    could not be had. ``stopped``: it ran out of time, and other submissions go first. ``job``: the
+    address of the job that measures it.
     """
 
     model: str
@@ -48,7 +49,7 @@ class Attempt(Strict):
     job: str | None = None
 
     def __str__(self) -> str:
-        """In a line: ``measured, without xquad (does not apply), mewsli_x (no data)``."""
+        """Write a line such as ``measured, without xquad (does not apply), mewsli_x (no data)``."""
         if self.reason:
             return f"{self.status}: {self.reason}"
         left_out = [f"{task} (does not apply)" for task in self.without]
@@ -57,12 +58,12 @@ class Attempt(Strict):
 
     @property
     def final(self) -> bool:
-        """Whether the same again cannot end otherwise."""
+        """Whether another attempt would end in the same way."""
         return self.status == "failed" and self.exit_code in FINAL
 
     @property
     def tells(self) -> bool:
-        """Whether there is anything to keep."""
+        """Whether the file must keep it: it says more than that everything is measured."""
         return self.status != "measured" or bool(self.without or self.missing)
 
 
@@ -70,7 +71,7 @@ _ATTEMPTS = TypeAdapter(dict[str, Attempt])
 
 
 def read_attempts(root: Path) -> dict[str, Attempt]:
-    """Slug → attempt; nothing where the file is not there. DataError where it does not fit."""
+    """Read slug → attempt; empty where there is no file. DataError where its form is wrong."""
     try:
         text = (root / FILE).read_bytes()
     except FileNotFoundError:
@@ -84,7 +85,7 @@ def read_attempts(root: Path) -> dict[str, Attempt]:
 
 
 def write_attempts(root: Path, attempts: Mapping[str, Attempt]) -> None:
-    """Write the file; without anything to keep there is none. Equal attempts give equal bytes."""
+    """Write the file, or remove it where nothing is to be kept. Equal attempts give equal bytes."""
     path = root / FILE
     kept = {slug: one for slug, one in sorted(attempts.items()) if one.tells}
     if not kept:
@@ -96,7 +97,7 @@ def write_attempts(root: Path, attempts: Mapping[str, Attempt]) -> None:
 
 
 def overdue(attempt: Attempt, hours: float) -> bool:
-    """Whether nothing has become of it for so long; also where its date cannot be read."""
+    """Return whether its state is older than ``hours``, or has a date that cannot be read."""
     try:
         since = datetime.fromisoformat(attempt.since)
     except ValueError:
@@ -105,7 +106,7 @@ def overdue(attempt: Attempt, hours: float) -> bool:
 
 
 def dated(new: Attempt, before: Attempt | None) -> Attempt:
-    """With the date of today, or that of before where nothing but the date would be new."""
+    """Return the new attempt with today's date, or the old one where nothing else has changed."""
     if before is not None and new.model_copy(update={"since": before.since}) == before:
         return before
     return new.model_copy(update={"since": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")})

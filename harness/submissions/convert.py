@@ -1,8 +1,7 @@
-"""Weights that are only pickled → a folder with safetensors, opened in a process of its own."""
+"""Converts pickled weights to a folder with safetensors; a separate process opens the pickles."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,26 +13,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.checkpoint.address import parse_model
+from harness.checkpoint.address import as_path, parse_model
 from harness.checkpoint.files import ADAPTER_CONFIG, SHARDED, counted, pickles_in, vet_pointers
 from harness.checkpoint.resolve import Checkpoint, file_names, resolve
 from harness.checkpoint.snapshot import pickled
 from harness.checkpoint.vet import read_config
 from harness.checkpoint.weights import INDEX, MAX_BYTES, read_header
 from harness.errors import HarnessError, IncompleteError, NotFoundError, RefusedError, UsageError
-from harness.io.files import building
+from harness.io.files import building, digest
 from harness.submissions.submission import CONVERT
 
-MEMORY = 3, 1 << 30  # times the largest file, and bytes on top
-SECONDS = 120, 10_000_000  # of CPU, and bytes in one more
-MOST = 3  # times its pickle that a safetensors file may have: tied weights are written twice
-# What the process keeps of the environment: no token, no cache, no proxy.
+# The process may use this many times the size of the largest file, and so many bytes beyond that.
+MEMORY_TIMES, MEMORY_BEYOND = 3, 1 << 30
+# The process may use this many seconds of a processor, and one more for every so many bytes.
+SECONDS, BYTES_PER_SECOND = 120, 10_000_000
+# A safetensors file may be this many times as large as its pickle: tied weights are written twice.
+MOST = 3
+# The process gets these variables of the environment, and so no token, no cache and no proxy.
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The new folder as a checkpoint, and in words what the pickle was opened without."""
+    """The new folder as a checkpoint, and the rights that the process had given up, in words."""
 
     checkpoint: Checkpoint
     isolation: tuple[str, ...]
@@ -42,13 +44,13 @@ class Converted:
 def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
     """Convert the pickles of a folder or Hub id (``@revision``) to safetensors in a new folder.
 
-    Never by itself: nothing else calls this. The folder appears whole or not at all; each file of
-    weights says what it was converted from, with the sha256 of the pickle.
+    Only the command `xharness convert` calls this. The folder appears when it is complete, or not
+    at all. Each file of weights says what it was converted from, with the sha256 of the pickle.
 
     Raises:
-        UsageError: in continuous integration, ``out`` exists, or there are safetensors already.
-        NotFoundError: no such model, gated, or unreachable.
-        RefusedError: the pickle holds anything but tensors, or the result would not be accepted.
+        UsageError: this is continuous integration, ``out`` exists, or the model has safetensors.
+        NotFoundError: the model does not exist, is gated, or cannot be reached.
+        RefusedError: a pickle holds something else than tensors, or the result is refused.
         IncompleteError: the disk is full.
     """
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
@@ -58,18 +60,17 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
     if out.exists():
         raise UsageError(f"{out} exists: give a folder that does not")
     name, revision = parse_model(model)
-    if Path(name).expanduser().is_dir():
-        folder, source = Path(name).expanduser().resolve(), ""
+    if as_path(name).is_dir():
+        folder, source = as_path(name).resolve(), ""
         names = file_names(folder)
-    elif Path(name).expanduser().is_file():
+    elif as_path(name).is_file():
         raise UsageError(f"{name} is a file: give the folder that holds config.json and weights")
     elif name.startswith((".", "/", "~")) or name.endswith("/"):
         raise NotFoundError(f"{name} does not exist: give a folder, or a Hub id (org/name)")
     else:
         found = pickled(name, revision, cache=cache)
         folder, source = found.folder, f"{found.id}@{found.commit}"
-        names = file_names(folder)
-    names = [name for name in names if (folder / name).is_file()]
+    names = [name for name in file_names(folder) if (folder / name).is_file()]
     pickles = pickles_in(names)
     if any(file.endswith(".safetensors") for file in counted(names)):
         raise UsageError(f"{model} has safetensors already: evaluate it as it is")
@@ -79,7 +80,7 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
         raise RefusedError(f"{model} has no config.json: it names no architecture")
     vet_pointers(folder, [*counted(names), *pickles])
     if (folder / "config.json").is_file() and not (folder / ADAPTER_CONFIG).is_file():
-        read_config(folder / "config.json")  # what is refused anyway is not opened
+        read_config(folder / "config.json")  # No pickle is opened where this is refused.
     with building(out) as partial:
         new = partial / out.name
         new.mkdir()
@@ -89,40 +90,37 @@ def convert(model: str, out: Path, *, cache: Path | None = None) -> Converted:
         isolation = _opened(folder, pickles, new, source)
         _write_indices(new, pickles)
         try:
-            made = resolve(str(new), cache=cache)
+            converted = resolve(str(new), cache=cache)
         except HarnessError as error:
             raise type(error)(f"converted, but not kept: {error}") from error
         new.chmod(0o755)
         new.rename(out)
-    return Converted(replace(made, folder=out.resolve()), isolation)
+    return Converted(replace(converted, folder=out.resolve()), isolation)
 
 
 def target_of(file: str) -> str:
-    """``0_Transformer/pytorch_model-00001-of-00002.bin`` → the safetensors file it becomes."""
+    """Return the name that a pickle such as ``pytorch_model.bin`` has as a safetensors file."""
     folder, slash, base = file.rpartition("/")
     base = base.removesuffix(".bin").replace("pytorch_model", "model")
     return f"{folder}{slash}{base}.safetensors"
 
 
 def _opened(folder: Path, pickles: Sequence[str], target: Path, source: str) -> tuple[str, ...]:
-    """Run the process that opens the pickles; what it said of its isolation."""
+    """Run the process that opens the pickles; return the rights that it gave up, in words."""
     sizes = {file: (folder / file).stat().st_size for file in pickles}
     largest = max(sizes.values())
-    said = {"converted_by": CONVERT, "format": "pt"} | ({"source": source} if source else {})
-
-    def metadata(file: str) -> dict[str, str]:
-        return said | {"converted_from": file, "pickle_sha256": _sha256(folder / file)}
-
+    origin = {"converted_by": CONVERT, "format": "pt"} | ({"source": source} if source else {})
     job: Mapping[str, Any] = {
         "target": str(target),
-        "memory": min(MEMORY[0] * largest + MEMORY[1], MAX_BYTES),
-        "seconds": SECONDS[0] + sum(sizes.values()) // SECONDS[1],
+        "memory": min(MEMORY_TIMES * largest + MEMORY_BEYOND, MAX_BYTES),
+        "seconds": SECONDS + sum(sizes.values()) // BYTES_PER_SECOND,
         "most": MOST * largest + (1 << 20),
         "files": [
             {
                 "pickle": str((folder / file).resolve()),
                 "name": target_of(file),
-                "metadata": metadata(file),
+                "metadata": origin
+                | {"converted_from": file, "pickle_sha256": digest(folder / file)},
             }
             for file in pickles
         ],
@@ -167,7 +165,7 @@ def _opened(folder: Path, pickles: Sequence[str], target: Path, source: str) -> 
 
 
 def _write_indices(folder: Path, pickles: Sequence[str]) -> None:
-    """An index for weights in several files, from what the files hold."""
+    """Write an index for weights in several files, from what the files hold."""
     shards: dict[str, list[str]] = {}
     for file in pickles:
         where, _, base = file.rpartition("/")
@@ -179,8 +177,3 @@ def _write_indices(folder: Path, pickles: Sequence[str]) -> None:
         }
         text = json.dumps({"metadata": {}, "weight_map": places}, indent=2, sort_keys=True)
         (folder / where / INDEX).write_text(f"{text}\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

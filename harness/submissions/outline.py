@@ -1,8 +1,8 @@
-"""A model repository without its weights: enough of every file to vet it as if it were there.
+"""An outline of a model repository: enough of every file to vet it, without its weights.
 
-Configurations are whole; of safetensors files there is the header, of vocabularies nothing. Every
-file has the size that the Hub lists (the rest of it is a hole that takes no disk), so that a
-folder vets here exactly as it does after a download.
+Configurations are complete, safetensors files have only their header, and vocabularies have
+nothing. Every file has the size that the Hub lists (the rest is a hole that takes no disk), so that
+vetting finds exactly what it would find after a download.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from harness.io.hub import first_bytes, model_info
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
 
-# Vetted by being there and by their size alone.
+# These files are vetted only by their presence and size.
 VOCABULARIES = frozenset({*TOKENIZERS, "merges.txt", "bpe.codes"})
-FIRST = 1 << 17  # bytes; nearly every header is shorter
+FIRST = 1 << 17  # bytes that are read first; nearly every header is shorter
 
 
 def outline(name: str, revision: str | None, *, within: Path) -> Snapshot:
-    """The outline of model ``name`` at ``revision``, in a folder under ``within``.
+    """Write the outline of model ``name`` at ``revision`` into a folder under ``within``.
 
     Raises:
-        NotFoundError: no such repository or revision, gated, or unreachable.
-        RefusedError: the files it lists are not a checkpoint that is read here.
+        NotFoundError: the repository or revision does not exist, is gated, or cannot be reached.
+        RefusedError: its files are not those of a checkpoint that is read here.
         DataError: a configuration does not match its digest.
     """
     info = model_info(name, revision)
@@ -58,7 +58,7 @@ def _write(path: Path, name: str, commit: str, file: RepoSibling) -> None:
                 f"{name}: {file.rfilename} came with another digest than listed: run again"
             )
     else:
-        path.touch()  # vetting refuses it by its size
+        path.touch()  # Vetting refuses it by its size.
     try:
         os.truncate(path, size)
     except OSError as error:
@@ -68,11 +68,11 @@ def _write(path: Path, name: str, commit: str, file: RepoSibling) -> None:
 
 
 def _header(name: str, commit: str, file: str, size: int) -> bytes:
-    """A safetensors file up to the end of its header, as far as one of this size can have one."""
+    """Return a safetensors file up to the end of its header; all bytes read if that is broken."""
     data = first_bytes(name, commit, file, min(FIRST, size))
     end = 8 + int.from_bytes(data[:8], "little")
     if end <= len(data):
         return data[:end]
     if len(data) < 8 or end > size or end > 8 + MAX_HEADER:
-        return data  # vetting says what is wrong with it
+        return data  # Vetting says what is wrong with it.
     return first_bytes(name, commit, file, end)

@@ -1,7 +1,7 @@
-"""Everything that is wrong with submission files, each with its file and line.
+"""Finds every problem of submission files, each with its file and line.
 
-Reading for the board stops at the first problem; this goes on, so that a contributor corrects a
-file once.
+The board stops reading at the first problem. This module goes on, so that a contributor can correct
+all problems of a file at once.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from harness.submissions.submission import (
     target_data,
 )
 
-MOST = 50  # problems of one file that are listed
+MOST = 50  # the most problems that are listed for one file
 
 
 def problems(paths: Iterable[Path]) -> list[str]:
-    """``file:line: problem`` of every problem in the files, alone and among those beside them.
+    """List every problem of the files as ``file:line: problem``.
 
-    The other submissions of a file's folder decide whether it is one too many, and what its base
-    is; their own problems are not listed.
+    The other submissions in the folder of a file are read too, because they decide whether it is
+    submitted twice and what its base is; their own problems are not listed.
 
     Raises:
-        NotFoundError: a file is not there; all of them are named.
+        NotFoundError: files are not there; all of them are named.
     """
     chosen = list(dict.fromkeys(paths))
     absent = [str(path) for path in chosen if not path.is_file()]
@@ -60,7 +60,7 @@ def problems(paths: Iterable[Path]) -> list[str]:
 
 
 def _alone(path: Path) -> tuple[list[str], Document | None]:
-    """What is wrong with a file by itself, and its content where it could be read."""
+    """Return the problems of a file by itself, and its content where it could be read."""
     name = one_line(path.as_posix())
     found = []
     if path.suffix != ".yaml" or not SLUG.fullmatch(path.stem):
@@ -74,7 +74,8 @@ def _alone(path: Path) -> tuple[list[str], Document | None]:
         return [*found, f"{document.place(())}: not a mapping of fields: see CONTRIBUTING.md"], None
     misfit = misfits(document, Submission)
     wrong = {path[:1] for path, _ in misfit}
-    # Pydantic compares fields only where each is right by itself.
+    # Pydantic compares fields with each other only where each is right by itself; so the fields
+    # are compared here, and only those that have no problem of their own.
     found += [line for path, line in misfit if path]
     for key, why in contradictions(document.value):
         if (key,) not in wrong:
@@ -84,7 +85,7 @@ def _alone(path: Path) -> tuple[list[str], Document | None]:
 
 
 def _contaminations(document: Document) -> Iterator[str]:
-    """Data sets that are those of a target task which is not among the contaminated ones."""
+    """Yield a problem for every data set of a target task that `contaminated` does not name."""
     named, seen = (document.value.get(key) for key in ("datasets", "contaminated"))
     if not isinstance(named, list):
         return
@@ -102,7 +103,7 @@ def _contaminations(document: Document) -> Iterator[str]:
 def conflicts(
     slug: str, document: Document, submissions: Mapping[str, Submission]
 ) -> Iterator[str]:
-    """What is wrong with a submission beside the others (all of ``submissions`` but its own)."""
+    """Yield every problem that a submission has together with the others in ``submissions``."""
     own = submissions[slug]
     others = {name: one for name, one in submissions.items() if name != slug}
     for name, one in others.items():

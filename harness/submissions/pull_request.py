@@ -1,4 +1,4 @@
-"""A submission as a pull request on GitHub: a branch with that one file, by git and gh."""
+"""Opens a pull request on GitHub for a submission: git and gh make a branch with that one file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ REMOTE = "origin"
 
 @dataclass(frozen=True)
 class PullRequest:
-    """``file`` (relative to ``root``, a git work tree) on a new ``branch`` from where HEAD is."""
+    """A pull request with one file, on a new branch that starts at HEAD.
+
+    ``root``: the top of a git work tree; ``file``: the file's path relative to it.
+    """
 
     root: Path
     file: str
@@ -41,15 +44,15 @@ class PullRequest:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The same as a person would type them."""
+        """The commands as a person would type them."""
         return tuple(shlex.join(step) for step in self.steps)
 
 
 def check_repository(root: Path) -> Path:
-    """The top of the git work tree that ``root`` lies in.
+    """Return the top of the git work tree that ``root`` lies in.
 
     Raises:
-        UsageError: git is not installed, it is no work tree, or one without a remote to push to.
+        UsageError: git is not installed, ``root`` is in no work tree, or that has no remote.
     """
     if shutil.which("git") is None:
         raise UsageError("--create-pr needs git, which is not on PATH: install it, or leave it out")
@@ -66,7 +69,7 @@ def check_repository(root: Path) -> Path:
 
 
 def plan(root: Path, path: Path, submission: Submission) -> PullRequest:
-    """The pull request that submits ``path``, a file under ``root``; nothing is run."""
+    """Describe the pull request that submits ``path``, a file under ``root``; change nothing."""
     top = check_repository(root)
     revision = (submission.revision or "")[:12]
     base = f", from {submission.base}" if submission.base else ""
@@ -80,10 +83,11 @@ def plan(root: Path, path: Path, submission: Submission) -> PullRequest:
 
 
 def open_request(request: PullRequest) -> str:
-    """Branch, commit, push, open; returns what gh says: the pull request's address.
+    """Make the branch, commit, push and open the pull request; return its address.
 
     Raises:
-        IncompleteError: gh is not there, or a step failed; with the commands that are left.
+        IncompleteError: gh is not installed, or a step failed; the message has the commands that
+            are left.
     """
     commands = request.commands
     if shutil.which("gh") is None:
@@ -109,7 +113,7 @@ def open_request(request: PullRequest) -> str:
 
 
 def _run(step: Sequence[str], root: Path) -> subprocess.CompletedProcess[str]:
-    """Without a terminal to ask on: what needs an answer fails and is named."""
+    """Run a command without a terminal, so that one which asks a question fails."""
     return subprocess.run(
         step,
         cwd=root,

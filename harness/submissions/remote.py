@@ -1,4 +1,4 @@
-"""A checkpoint that is to be submitted, vetted from headers and configurations alone."""
+"""Vets a checkpoint that is to be submitted, from its headers and configurations alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from harness.checkpoint.address import parse_model
+from harness.checkpoint.address import is_folder, parse_model
 from harness.checkpoint.files import ADAPTER_WEIGHTS, counted, only_pickles
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.weights import read_metadata
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RemoteCheckpoint:
-    """A vetted checkpoint: the name and revision it is submitted by, and what its card declares.
+    """A vetted checkpoint: the name and revision that it is submitted by, and its model card.
 
-    ``conversion``: how its weights became safetensors, where its authors did not publish them so.
+    ``conversion``: how its weights became safetensors, where its authors published other files.
+    ``remarks``: sentences for the contributor.
     """
 
     model: str
@@ -38,11 +39,11 @@ class RemoteCheckpoint:
 def inspect_checkpoint(model: str) -> RemoteCheckpoint:
     """Resolve and vet a checkpoint as ``eval`` would, from headers and configurations alone.
 
-    A repository of pickles is taken at the Hub's conversion pull request, where one is open that
-    changes nothing else.
+    A repository that has only pickles is pinned at the Hub's pull request which converts them, if
+    one is open that changes nothing else.
     """
     name, revision = parse_model(model)
-    if Path(name).expanduser().exists() or name.startswith((".", "/", "~")) or name.endswith("/"):
+    if is_folder(name):
         return _local(resolve(model))
     from harness.checkpoint.snapshot import commit_of
     from harness.submissions.outline import outline
@@ -80,7 +81,7 @@ def _local(found: Checkpoint) -> RemoteCheckpoint:
 
 
 def _converted(info: ModelInfo) -> tuple[str, ModelInfo]:
-    """The newest conversion pull request that adds safetensors and leaves the rest as it is.
+    """Find the newest conversion pull request that adds safetensors and changes nothing else.
 
     Raises:
         RefusedError: there is none.

@@ -1,7 +1,8 @@
-"""What a process that opens hostile files gives up first: network, other programs, memory, time.
+"""Takes rights from a process before it opens hostile files: network, programs, memory and time.
 
-Only of the process that calls it, and for good. Each function says in words what it achieved: the
-means differ between systems, and a person should know which were had.
+The rights are taken from the process that calls a function here, and it cannot get them back. Each
+function returns what it achieved in words, or nothing: systems have different means, and a person
+should know which of them worked.
 """
 
 from __future__ import annotations
@@ -14,19 +15,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.io.limits import bound as bound
-
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # linux/prctl.h, seccomp.h
 ALLOW, DENY = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EACCES
-# Per machine: its audit number, and the calls that reach a network or another program or process:
+# Machine → its audit number, and the calls that reach a network, another program or a process:
 # socket, connect, socketpair, fork, vfork, execve, execveat, ptrace, process_vm_writev,
 # io_uring_setup (Linux's tables unistd_64.h and asm-generic/unistd.h).
 CALLS: dict[str, tuple[int, tuple[int, ...]]] = {
     "x86_64": (0xC000003E, (41, 42, 53, 57, 58, 59, 322, 101, 311, 425)),
     "aarch64": (0xC00000B7, (198, 203, 199, 221, 281, 117, 271, 425)),
 }
-X32 = 0x40000000  # x86_64 also answers to other numbers from here on
+X32 = 0x40000000  # x86_64 has a second set of calls, with numbers from here on.
 REFUSED = (
     "socket.",
     "subprocess.",
@@ -40,7 +39,7 @@ REFUSED = (
 
 
 def leave_network() -> str:
-    """Move into a network namespace with nothing in it, where that is allowed."""
+    """Move into an empty network namespace, where that is allowed."""
     if sys.platform != "linux":
         return ""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -50,7 +49,7 @@ def leave_network() -> str:
 
 
 def refuse_calls() -> str:
-    """Let the kernel refuse sockets and other programs (seccomp); to be called with one thread."""
+    """Make the kernel refuse sockets and other programs (seccomp). Call it with one thread."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in CALLS:
         return ""
@@ -68,7 +67,10 @@ def refuse_calls() -> str:
 
 
 def _filter(audit: int, calls: tuple[int, ...], *, x32: bool) -> bytes:
-    """Classic BPF over ``struct seccomp_data`` (number at byte 0, machine at byte 4)."""
+    """Write a filter in classic BPF over ``struct seccomp_data``.
+
+    The number of the call is at byte 0, and that of the machine at byte 4.
+    """
 
     def load(offset: int) -> bytes:
         return struct.pack("HBBI", 0x20, 0, 0, offset)
@@ -87,7 +89,7 @@ def _filter(audit: int, calls: tuple[int, ...], *, x32: bool) -> bytes:
 
 
 def refuse_events(writable: Path) -> str:
-    """Let the interpreter refuse sockets, programs, and files opened for writing elsewhere."""
+    """Make the interpreter refuse sockets, programs, and writing outside of a folder."""
     inside = os.path.realpath(writable) + os.sep
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 

@@ -1,7 +1,7 @@
-"""Submissions: one strict YAML file per checkpoint that the leaderboard is to show.
+"""Submissions: one strict YAML file for each checkpoint that the leaderboard shows.
 
-The file says what outcomes cannot: what a checkpoint started from, what it was trained on, and
-which target tasks it may therefore have seen.
+The file says what the outcomes do not: which checkpoint it was trained from, on what data, and
+which target tasks that training has therefore seen.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from harness.cards.objectives import MULTILINGUAL, Objective
 from harness.errors import DataError, UsageError, one_line, unknown_name
 from harness.io.strict_yaml import Strict, read_model
 
-CONVERT = "xharness convert"  # where safetensors come from that are nowhere published
-CONTAMINATED = 0.01  # the largest share of a language that is put down to chance
+CONVERT = "xharness convert"  # the command that makes safetensors where none are published
+CONTAMINATED = 0.01  # Up to this share of a language, equal examples are put down to chance.
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-_PART = r"\w(?:[\w.-]*\w)?"  # of an id: no dot or hyphen at its ends
-# Training on the first shows the second too: the same questions, or the same text.
+_PART = r"\w(?:[\w.-]*\w)?"  # a part of an id, with no dot or hyphen at its ends
+# Who trains on the first task has seen the second, which has the same questions or texts.
 SAME_DATA: Mapping[str, tuple[str, ...]] = {
     "xquad": ("lareqa",),
     "lareqa": ("xquad",),
@@ -37,7 +37,7 @@ SAME_DATA: Mapping[str, tuple[str, ...]] = {
 
 
 def _model(name: str) -> str:
-    """An id that can exist on the Hub, or the name of a folder."""
+    """Return an id that can exist on the Hub, or the name of a folder; ValueError otherwise."""
     hub = "/" in name
     if (
         not re.fullmatch(f"{_PART}(?:/{_PART})?", name, re.ASCII)
@@ -79,7 +79,7 @@ def _target(task: str) -> str:
 
 
 def _seen(entry: str) -> str:
-    """A target task, or one split of it: ``task/split``."""
+    """Return a target task, or one split of it (``task/split``); ValueError otherwise."""
     task, slash, split = entry.partition("/")
     _target(task)
     if slash:
@@ -96,21 +96,21 @@ Overlap = dict[Annotated[str, AfterValidator(_target)], dict[str, dict[str, Shar
 
 
 class Submission(Strict):
-    """One checkpoint; the file's stem is its slug.
+    """One checkpoint; the stem of the file is its slug.
 
     ``revision``: a commit, ``local:<sha256>``, or nothing while the submission is pending.
-    ``languages``: those of the intermediate training data, ``multilingual`` where they are many and
-    not named. ``contaminated``: target tasks whose data it was trained on, or splits of them
-    (``task/split``); what its base was trained on is added by ``contamination``.
-    ``overlap``: target → split → language → the share of
-    its examples that occur in the training data, as `harness.training.overlap` counts them; a
-    language without any is left out, and a target that was not measured too. ``conversion``: where
-    its safetensors come from, when its authors published a pickle only: the Hub's pull request at
-    whose commit it is pinned, or ``xharness convert``. ``stand_in``: made to try the board with, no
-    evidence about any objective. ``recipe``, ``seed``: how it was trained, and the seed of that
-    training; checkpoints of one recipe and base differ in the seed alone, and count as one.
-    ``matched``: the design that it belongs to; checkpoints of one design were made alike but for
-    the languages of their data, and are contrasted with each other alone.
+    ``languages``: the languages of the intermediate training data, or ``multilingual`` where they
+    are many and not named. ``contaminated``: target tasks whose data it was trained on, or splits
+    of them (``task/split``); ``contamination`` adds the tasks of its base. ``overlap``: target →
+    split → language → the share of its examples that occur in the training data, as
+    `harness.training.overlap` counts them; languages with a share of zero, and targets that were
+    not measured, are left out. ``conversion``: where its safetensors come from if its authors
+    published only pickles: the Hub's pull request at whose commit it is pinned, or
+    ``xharness convert``. ``stand_in``: it was made to try the board, and is no evidence about an
+    objective. ``recipe``, ``seed``: how it was trained, and the seed of that training; checkpoints
+    of one recipe and base differ only in the seed, and count as one checkpoint. ``matched``: its
+    design; checkpoints of one design differ only in the languages of their training data, and are
+    contrasted only with each other.
     """
 
     model: ModelName
@@ -141,7 +141,7 @@ class Submission(Strict):
 
     @property
     def measured(self) -> frozenset[str]:
-        """Splits of targets that it overlaps with in a language by more than chance explains."""
+        """Splits of targets, as ``task/split``, of which a language has more than CONTAMINATED."""
         return frozenset(
             f"{target}/{split}"
             for target, splits in self.overlap.items()
@@ -156,7 +156,7 @@ class Submission(Strict):
 
 
 def contradictions(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Fields that do not go together, each with what is wrong; values may be of any type."""
+    """Return (field, problem) of the fields that contradict others; values may be of any type."""
     objective, base, revision = (fields.get(key) for key in ("objective", "base", "revision"))
     found = []
     for key in ("languages", "datasets"):
@@ -183,12 +183,12 @@ def contradictions(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def target_data(datasets: Iterable[object]) -> list[tuple[int, str]]:
-    """Place and target task of every data set that is named after a target task."""
+    """Return position and target task of every data set that is named after a target task."""
 
     def plain(name: str) -> str:
         return re.sub(r"[^a-z0-9]", "", name.lower())
 
-    # Of the names that papers use, the longer ones: "pos" is in many a name.
+    # Short names that papers use are left out: "pos" is a part of many other names.
     names = {name: name for name in card_names()}
     names |= {name: task for name, task in OTHER_NAMES.items() if len(plain(name)) > 5}
     found = {
@@ -201,11 +201,11 @@ def target_data(datasets: Iterable[object]) -> list[tuple[int, str]]:
 
 
 def read_submissions(folder: Path) -> dict[str, Submission]:
-    """Slug → submission, by slug; nothing where the folder is not there.
+    """Read slug → submission, sorted by slug; empty where the folder is not there.
 
     Raises:
-        DataError: a file does not fit, two files submit the same checkpoint or the same seed of a
-            recipe, or bases go round in a circle.
+        DataError: a file is wrong, two files submit the same checkpoint or the same seed of a
+            recipe, or bases form a circle.
     """
     found: dict[str, Submission] = {}
     owners: dict[tuple[str, str | None], str] = {}
@@ -236,13 +236,13 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
 
 
 def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset[str]:
-    """The target tasks that a checkpoint, or a checkpoint it started from, was trained on.
+    """Return the target tasks that a checkpoint, its base, or the base of that was trained on.
 
-    Those that submissions declare, and those that were measured: as a whole (``task``), or a split
-    of them (``task/split``).
+    They are those that submissions declare and those that were measured, as whole tasks (``task``)
+    or as splits of them (``task/split``).
 
     Raises:
-        DataError: bases go round in a circle.
+        DataError: bases form a circle.
     """
     tasks: set[str] = set()
     chain: list[str] = []
@@ -260,12 +260,12 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
 
 
 def is_contaminated(seen: Collection[str], task: str, split: str) -> bool:
-    """Whether rows of a split are of data that was trained on. ``seen``: as `contamination`."""
+    """Return whether a split was trained on. ``seen``: the result of `contamination`."""
     return task in seen or f"{task}/{split}" in seen
 
 
 def base_of(slug: str, submissions: Mapping[str, Submission]) -> str | None:
-    """The slug of the submission that is this one's base, where there is one."""
+    """Return the slug of the submission of its base, or None where there is none."""
     submission = submissions[slug]
     return find_slug(submission.base, submission.base_revision, submissions)
 
@@ -273,18 +273,18 @@ def base_of(slug: str, submissions: Mapping[str, Submission]) -> str | None:
 def find_slug(
     model: str | None, revision: str | None, submissions: Mapping[str, Submission]
 ) -> str | None:
-    """The submission of a model at a revision: the one pinned to it, else the pending one.
+    """Find the submission of a model that is pinned to a revision, or else the pending one.
 
-    Without a revision any submission of the model will do, the first by slug.
+    Without a revision any submission of the model is taken: the first one by slug.
     """
-    named = [slug for slug, one in submissions.items() if model and one.model == model]
+    named = [slug for slug, one in submissions.items() if one.model == model]
     exact = [slug for slug in named if revision and submissions[slug].revision == revision]
     pending = [slug for slug in named if submissions[slug].pending]
     return next(iter([*exact, *pending, *(() if revision else named)]), None)
 
 
 def kind_of(submission: Submission) -> str:
-    """The objective with its languages in words: ``English QA``, ``multilingual NLI``, ``none``."""
+    """Return objective and languages in words: ``English QA``, ``multilingual NLI``, ``none``."""
     names = {"extractive-qa": "QA", "nli": "NLI", "mlm": "MLM", "qa-dual-encoder": "QA retrieval"}
     if submission.objective == "none":
         return "none"
@@ -293,7 +293,7 @@ def kind_of(submission: Submission) -> str:
 
 
 def language_word(languages: Iterable[str]) -> str:
-    """``English`` for English alone, the code of another single language, else multilingual."""
+    """Return ``English`` for English alone, the code of another language, or ``multilingual``."""
     codes = set(languages)
     if codes == {"en"}:
         return "English"
@@ -301,7 +301,7 @@ def language_word(languages: Iterable[str]) -> str:
 
 
 def overlap_words(overlap: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """What was measured, in words: the three languages with the highest shares of each split."""
+    """Return the measured overlap in words: of each split the three languages with the most."""
     found, none = [], []
     for target, splits in overlap.items():
         for split, shares in splits.items():
@@ -319,5 +319,5 @@ def overlap_words(overlap: Mapping[str, Mapping[str, Mapping[str, float]]]) -> s
 
 
 def _percent(share: float) -> str:
-    """A share above zero in percent; what rounds to zero is less than a tenth."""
+    """Write a share above zero in percent; one that would round to zero is "< 0.1"."""
     return f"{100 * share:.1f}" if share >= 0.0005 else "< 0.1"

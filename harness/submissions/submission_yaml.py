@@ -1,4 +1,4 @@
-"""A submission as the text of its file."""
+"""Writes a submission as the text of its file."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from harness.submissions.submission import Submission
 
 
 def as_yaml(submission: Submission) -> str:
-    """The submission as a file that reads back as the same, without fields that say nothing."""
+    """Write a submission as YAML without empty fields; the text reads back as the same one."""
     fields = {
         key: value
         for key, value in submission.model_dump().items()
         if value is not None and value is not False and value not in ([], {})
     }
-    text = yaml.dump(
-        fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100,
+    text: str = yaml.dump(
+        fields, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )  # fmt: skip
     if validated(parse(text.encode(), "submission"), Submission) != submission:
         raise AssertionError(f"a submission does not read back: {text!r}")
-    return str(text)
+    return text
 
 
 class _Dumper(yaml.SafeDumper):
-    """Text that could be taken for something else is quoted, short lists stay on a line."""
+    """Quotes text that YAML could take for another type, and keeps short lists on one line."""
 
     def text_node(self, data: str) -> yaml.ScalarNode:
-        # PyYAML quotes what it would read as no text; numbers without a point are more than that,
-        # and some line ends come back from double quotes alone.
+        # PyYAML quotes what it would read as another type itself, but it takes fewer texts for
+        # numbers than other programs do. Some line ends survive only in double quotes.
         number = re.fullmatch(r"[-+.\d][-+.\d_eE]*", data)
         style = '"' if number or not data.isprintable() else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)

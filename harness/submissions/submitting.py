@@ -1,4 +1,4 @@
-"""A checkpoint → its submission: looked at over the network, without a weight being downloaded."""
+"""Makes the submission of a checkpoint, which is looked up online; no weights are downloaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from harness.cards.languages import canonical
 from harness.cards.objectives import MULTILINGUAL
 from harness.checkpoint.address import parse_model
 from harness.errors import HarnessError, UsageError
-from harness.io.files import write_whole
 from harness.io.hub import model_info
 from harness.io.strict_yaml import Document, misfits, validated
 from harness.submissions.problems import conflicts
@@ -28,14 +27,14 @@ from harness.submissions.submission import (
 from harness.submissions.submission_yaml import as_yaml
 
 FOLDER = "submissions"
-UNWRITTEN_FILE = "submission"  # what messages call a file that is not written yet
-MAX_TEXT = 200  # characters of a text from a model card
-MAX_LISTED = 50  # data sets or languages from a model card
+UNWRITTEN_FILE = "submission"  # the name that messages give a file which is not written yet
+MAX_TEXT = 200  # the most characters that are taken of a text in a model card
+MAX_LISTED = 50  # the most data sets or languages that are taken from a model card
 
 
 @dataclass(frozen=True)
 class SubmitterClaims:
-    """What the contributor says; None or empty for what is left to the model card."""
+    """What the contributor says; the model card decides a field that is None or empty."""
 
     objective: str
     base: str | None = None
@@ -52,7 +51,7 @@ class SubmitterClaims:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A submission and the file that it belongs in; ``remarks`` is what a person should know."""
+    """A submission and the file that it belongs in; ``remarks``: sentences for the contributor."""
 
     path: Path
     submission: Submission
@@ -60,21 +59,21 @@ class Proposal:
 
     @property
     def text(self) -> str:
-        """The file."""
+        """The text of the file."""
         return as_yaml(self.submission)
 
 
 def propose(model: str, claims: SubmitterClaims, root: Path, *, replace: bool = False) -> Proposal:
     """Vet a checkpoint and make its submission; nothing is written.
 
-    ``model``: a Hub id (``@revision``) or a folder. ``root`` holds ``submissions/``. ``replace``:
-    whether a file that submits the same model may be replaced.
+    ``model``: a Hub id (``@revision``) or a folder. ``root``: the folder that holds
+    ``submissions/``. ``replace``: whether a file that submits the same model may be replaced.
 
     Raises:
-        UsageError: what is stated does not make sense, or the model is submitted already.
-        NotFoundError: the model or its base is not there, gated, or unreachable.
-        RefusedError: the checkpoint would not be evaluated, with the reason.
-        DataError: a submission that is there already does not fit.
+        UsageError: a claim is impossible or contradicts another, or the model is submitted already.
+        NotFoundError: the model or its base does not exist, is gated, or cannot be reached.
+        RefusedError: the checkpoint would not be evaluated.
+        DataError: another submission in the folder is wrong.
     """
     _check_values(claims)
     submissions = read_submissions(root / FOLDER)
@@ -88,9 +87,7 @@ def propose(model: str, claims: SubmitterClaims, root: Path, *, replace: bool = 
     fields["contaminated"] = _contaminated(fields["datasets"], claims.contaminated, remarks)
     submission = _checked(fields)
     after = {**submissions, path.stem: submission}
-    found = list(conflicts(path.stem, Document(UNWRITTEN_FILE, fields, {}), after))
-    if found:
-        raise UsageError("; ".join(line.removeprefix(f"{UNWRITTEN_FILE}: ") for line in found))
+    _refuse(conflicts(path.stem, Document(UNWRITTEN_FILE, fields, {}), after))
     inherited = contamination(path.stem, after) - set(submission.contaminated)
     if inherited:
         remarks.append(f"also contaminated: {', '.join(sorted(inherited))}, by base or same data")
@@ -98,33 +95,32 @@ def propose(model: str, claims: SubmitterClaims, root: Path, *, replace: bool = 
 
 
 def _check_values(claims: SubmitterClaims) -> None:
-    """Refuse what can be no value of its field, before anything is asked of the network."""
+    """Refuse values that their fields cannot have, before anything is asked of the network."""
     given = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in vars(claims).items()
         if value not in (None, ()) and key != "base"
     }
     found = misfits(Document(UNWRITTEN_FILE, {"model": "org/name", **given}, {}), Submission)
-    # Fields that do not go together may still be made to by the model card.
-    if wrong := [line.removeprefix(f"{UNWRITTEN_FILE}: ") for path, line in found if path]:
-        raise UsageError("; ".join(wrong))
+    # A field may need another one, which the model card can still give: this is checked later.
+    _refuse(line for path, line in found if path)
 
 
 def _checked(fields: Mapping[str, Any]) -> Submission:
-    said = {key: value for key, value in fields.items() if value not in (None, [])}
-    document = Document(UNWRITTEN_FILE, said, {})
-    if found := misfits(document, Submission):
-        raise UsageError("; ".join(line.removeprefix(f"{UNWRITTEN_FILE}: ") for _, line in found))
+    given = {key: value for key, value in fields.items() if value not in (None, [])}
+    document = Document(UNWRITTEN_FILE, given, {})
+    _refuse(line for _, line in misfits(document, Submission))
     return validated(document, Submission)
 
 
-def write(proposal: Proposal) -> None:
-    """Write the file, whole or not at all."""
-    write_whole(proposal.path, proposal.text)
+def _refuse(problems: Iterable[str]) -> None:
+    """Raise UsageError with the problems of the file that is not written yet, if there are any."""
+    if wrong := [line.removeprefix(f"{UNWRITTEN_FILE}: ") for line in problems]:
+        raise UsageError("; ".join(wrong))
 
 
 def _slug(checkpoint: RemoteCheckpoint, submissions: Mapping[str, Submission]) -> str:
-    """The file's stem: that of the file which submits the model already, else by its name."""
+    """Return the file's stem: that of the file which submits the model already, or a new one."""
     same = [slug for slug, one in submissions.items() if one.model == checkpoint.model]
     exact = [slug for slug in same if submissions[slug].revision == checkpoint.revision]
     slug = next(iter([*exact, *same]), checkpoint.slug)
@@ -136,7 +132,7 @@ def _slug(checkpoint: RemoteCheckpoint, submissions: Mapping[str, Submission]) -
 def _fields(
     checkpoint: RemoteCheckpoint, claims: SubmitterClaims, remarks: list[str]
 ) -> dict[str, Any]:
-    """The fields without base and contamination: what is claimed, else what the card declares."""
+    """Return the fields without base and contamination: the claims, else what the card says."""
     card = {} if claims.objective == "none" else checkpoint.card
     notes = list(claims.notes)
     if checkpoint.conversion == CONVERT:
@@ -160,7 +156,7 @@ def _fields(
 
 
 def _card_list(card: Mapping[str, Any], key: str, name: str, remarks: list[str]) -> list[str]:
-    """Texts that a card declares under a key, cleaned; what is used is remarked on."""
+    """Return the texts that a card has under a key, cleaned; a remark says that they are used."""
     value = card.get(key)
     listed = value if isinstance(value, list) else [value]
     texts = ["".join(c for c in one if c.isprintable()).strip() for one in listed if
@@ -172,16 +168,19 @@ def _card_list(card: Mapping[str, Any], key: str, name: str, remarks: list[str])
 
 
 def _card_languages(card: Mapping[str, Any], remarks: list[str]) -> list[str]:
-    """The card's languages that are known here: of the model, so perhaps not of its training."""
-    told: list[str] = []
+    """Return the card's languages that are known here.
+
+    They are those of the model, and its training data may have had others.
+    """
+    from_card: list[str] = []
     languages = []
-    for code in _card_list(card, "language", "languages", told):
+    for code in _card_list(card, "language", "languages", from_card):
         try:
             languages.append(code if code == MULTILINGUAL else canonical(code))
         except UsageError:
             remarks.append(f"the model card's language {code!r} is not known here: left out")
     if languages:
-        remarks += [f"{told[0]}; give --language where its training data had others"]
+        remarks += [f"{from_card[0]}; give --language where its training data had others"]
     return list(dict.fromkeys(languages))
 
 
@@ -191,18 +190,18 @@ def _base(
     submissions: Mapping[str, Submission],
     remarks: list[str],
 ) -> dict[str, Any]:
-    """The base at a commit: as submitted already where it is, else as it is now."""
+    """Return the base at a commit: the one that is submitted already, else its newest one."""
     base = claims.base
     if base is None:
         if claims.objective == "none":
             return {}
-        told: list[str] = []
-        named = _card_list(checkpoint.card, "base_model", "base", told)
+        from_card: list[str] = []
+        named = _card_list(checkpoint.card, "base_model", "base", from_card)
         if len(named) != 1:
             why = f"the model card names {len(named)}" if named else "none is stated"
             remarks.append(f"no base: {why}; give --base for its contrasts and contamination")
             return {}
-        remarks += told
+        remarks += from_card
         base = named[0]
     try:
         name, revision = parse_model(base)

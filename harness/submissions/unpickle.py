@@ -1,7 +1,7 @@
-"""The process in which a pickle is opened: it has no network, no token, and bounded memory.
+"""The process that opens pickles: it has no network, no token, and bounded memory.
 
 ``python -m harness.submissions.unpickle`` reads a job as JSON from stdin, writes safetensors files,
-and prints what became of it as one line of JSON. ``harness.submissions.convert`` starts it.
+and prints the result as one line of JSON. ``harness.submissions.convert`` starts it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from harness.io.limits import bound
 from harness.submissions import sandbox
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_TENSORS = 100_000
 LONGEST_NAME = 1024
-# The format's names of the types that are written: weights.DTYPES says how long each is.
+# Types of torch that are written, with the format's names; weights.DTYPES has their sizes.
 NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
     "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
@@ -33,19 +34,19 @@ class Refused(Exception):
 
 
 def main() -> None:
-    """Give up everything that is not needed, then convert the job's files one after another."""
+    """Give up all rights that are not needed, then convert the job's files one after another."""
     job = json.load(sys.stdin)
     had = [sandbox.leave_network(), sandbox.refuse_calls()]
     import torch
 
     torch.set_num_threads(1)
     had.append(sandbox.refuse_events(Path(job["target"])))
-    had.append(sandbox.bound(job["memory"], job["seconds"], job["most"]))
+    had.append(bound(job["memory"], job["seconds"], job["most"]))
     print(json.dumps({"isolation": [text for text in had if text], "refused": attempt(job)}))
 
 
 def attempt(job: Mapping[str, Any]) -> str:
-    """Convert the job's files; why one of them is refused, or nothing."""
+    """Convert the job's files; return why one of them is refused, or nothing."""
     try:
         for file in job["files"]:
             place = Path(job["target"]) / file["name"]
@@ -60,18 +61,18 @@ def attempt(job: Mapping[str, Any]) -> str:
 
 
 def convert(pickle: Path, target: Path, metadata: dict[str, str], most: int) -> None:
-    """Write the tensors of a pickle as safetensors: in a fixed order, so with the same bytes.
+    """Write the tensors of a pickle as safetensors, in a fixed order: the bytes are always equal.
 
-    https://github.com/huggingface/safetensors#format. Tensors that share memory are written each
-    by itself. ``most``: bytes that they may come to.
+    The format is described at https://github.com/huggingface/safetensors#format. Tensors that share
+    memory are written separately. ``most``: the bytes that all tensors may have together.
 
     Raises:
-        Refused: anything but tensors under names, or more of them than the file can hold.
+        Refused: the pickle holds something else than named tensors, or more than ``most``.
     """
     tensors = checked(load(pickle), most)
     header: dict[str, Any] = {"__metadata__": metadata}
     position = 0
-    # Wide types first, so that each tensor starts at a multiple of its width.
+    # Wide types come first, so that each tensor starts at a multiple of its width.
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     for name in order:
         tensor = tensors[name]
@@ -91,15 +92,15 @@ def convert(pickle: Path, target: Path, metadata: dict[str, str], most: int) -> 
 
 
 def load(pickle: Path) -> Any:
-    """The content of a pickle that torch wrote; nothing in it is called but tensor constructors."""
+    """Read a pickle that torch wrote; nothing in it is called but constructors of tensors."""
     import torch
 
-    mapped = zipfile.is_zipfile(pickle)  # files of before 2020 cannot be mapped
+    mapped = zipfile.is_zipfile(pickle)  # Files from before 2020 cannot be mapped into memory.
     return torch.load(pickle, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def checked(content: Any, most: int) -> dict[str, Tensor]:
-    """The mapping of names to tensors that a checkpoint is; Refused for anything else."""
+    """Return the content as a mapping of names to tensors; Refused for any other content."""
     import torch
 
     if not isinstance(content, dict) or not content:
@@ -132,7 +133,7 @@ def _write(file: IO[bytes], tensor: Tensor) -> None:
 
 
 def _reason(text: str) -> str:
-    """What torch found, without its advice: that is to load the file with less care."""
+    """Return torch's reason without its advice, which is to load the file with less care."""
     text = " ".join(text.split())
     for start in (" trusted source. ", "WeightsUnpickler error: "):
         text = text.rpartition(start)[2]

@@ -1,4 +1,4 @@
-"""An alignment for people and programs: tables, plain data and a figure."""
+"""Shows an alignment as tables, as plain data, and as a figure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("layer", "cosine", "random", "gap", "recall@10", "acc.", "mrr", "rank
 
 
 def alignment_data(found: Alignment) -> dict[str, Any]:
-    """Plain values for JSON: a row per unit, language and layer; None for what has no value."""
+    """Return values for JSON, with a row per unit, language and layer; None stands for NaN."""
     return {
         "model": found.model,
         "revision": found.revision,
@@ -42,7 +42,7 @@ def alignment_data(found: Alignment) -> dict[str, Any]:
 
 
 def check_figure(path: Path | None) -> None:
-    """Refuse, before anything is measured, a figure that could not be written.
+    """Refuse a figure that could not be written, before anything is measured.
 
     Raises:
         UsageError: the name does not end in .svg, or is that of a folder.
@@ -52,7 +52,7 @@ def check_figure(path: Path | None) -> None:
 
 
 def write_figure(found: Alignment, path: Path) -> None:
-    """The figure as a whole file, or none."""
+    """Write the figure; after an error there is no file."""
     write_whole(path, alignment_chart(found))
 
 
@@ -74,7 +74,7 @@ def _plain(row: Row) -> dict[str, Any]:
 
 
 def alignment_tables(found: Alignment) -> Iterator[str | Table]:
-    """Lines and tables with rich's markup: the means over languages, layer by layer."""
+    """Yield lines and tables with rich's markup: the means over languages, layer by layer."""
     taken = f", the first {found.limit:,} pairs" if found.limit is not None else ""
     yield (
         f"{found.task}{taken}, English → language; {found.pooling} pooling, {found.dtype};"
@@ -110,7 +110,8 @@ def alignment_tables(found: Alignment) -> Iterator[str | Table]:
 
 
 def _table(rows: list[Row], standard: int) -> Table:
-    # One blank between columns: with intervals that reach 100 or below 0 it still fits 80 columns.
+    # With one blank between columns the table fits into 80 columns, even where the intervals are
+    # as wide as they can be.
     table = Table(
         box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_edge=False
     )

@@ -1,4 +1,4 @@
-"""Contrasts and comparisons for a terminal, and as plain data."""
+"""Shows contrasts and comparisons on a terminal, and returns them as plain data."""
 
 from __future__ import annotations
 
@@ -16,33 +16,29 @@ from harness.analysis.differences import Difference
 from harness.board.words import figures, p_value, plain, size, word
 from harness.statistics.contrast import Part
 from harness.statistics.verdict import Verdict
-
-RIGHT = ("A − B", "95 % interval", "simultaneous", "p", "q")
+from harness.terminal.console import plain_table
 
 
 def compared_data(found: Iterable[Compared]) -> list[dict[str, Any]]:
-    """As JSON: differences in [−1, 1]; ``p`` and ``interval`` are the plain ones."""
+    """Return comparisons for JSON: differences in [−1, 1]; ``p`` and ``interval`` unadjusted."""
     return [_finite(asdict(one) | {"p": one.p, "interval": one.interval}) for one in found]
 
 
 def contrast_data(found: Iterable[Contrast]) -> list[dict[str, Any]]:
-    """As JSON: differences in [−1, 1]; ``p`` and ``interval`` are the plain ones."""
+    """Return contrasts for JSON: differences in [−1, 1]; ``p`` and ``interval`` unadjusted."""
+    names = ("p", "interval", "claim")
     return [
         _finite(
             asdict(one)
-            | {
-                "verdict": asdict(one.verdict),
-                "p": one.p,
-                "interval": one.interval,
-                "claim": one.claim,
-            }
+            | {"verdict": asdict(one.verdict)}
+            | {name: getattr(one, name) for name in names}
         )
         for one in found
     ]
 
 
 def compared_tables(found: Sequence[Compared], *, by_language: bool) -> list[Table | str]:
-    """A line per track and metric, then its languages, and what a reader must know."""
+    """Return a line per track and metric, with its notes, groups and languages below it."""
     shown: list[Table | str] = []
     for one in found:
         verdict, difference = one.verdict, one.difference
@@ -65,7 +61,7 @@ def compared_tables(found: Sequence[Compared], *, by_language: bool) -> list[Tab
 
 
 def contrast_lines(found: Sequence[Contrast]) -> list[str]:
-    """The questions on each base, answered or not; bases without an answer share one line."""
+    """Return the questions on each base; bases on which no question is answered share a line."""
     bases: dict[str, list[Contrast]] = {}
     for one in found:
         bases.setdefault(one.base, []).append(one)
@@ -89,13 +85,16 @@ def _contrast_line(one: Contrast) -> str:
 
 
 def _evidence(verdict: Verdict) -> str:
-    """What may be said, of how many runs: `recipe: 5 runs against 1`."""
+    """Return the claim that is possible and the numbers of runs: `recipe: 5 runs against 1`."""
     a, b = verdict.evidence.runs
     return f"{verdict.evidence.claim}: {a} run{'s' * (a != 1)} against {b}"
 
 
 def _parts(by: str, difference: Difference, parts: Sequence[Part]) -> Table:
-    table = _table(by, "task", "A − B", "95 % interval", "q", "verdict")
+    table = plain_table(
+        by, "task", "A − B", "95 % interval", "q", "verdict",
+        right=("A − B", "95 % interval", "q"),
+    )  # fmt: skip
     for part in parts:
         verdict = difference.line_verdict(part)
         table.add_row(
@@ -110,17 +109,9 @@ def _parts(by: str, difference: Difference, parts: Sequence[Part]) -> Table:
 
 
 def _finite(value: Any) -> Any:
-    """Without infinite numbers, which JSON does not have: degrees of freedom without variance."""
+    """Replace infinite numbers, such as degrees of freedom without variance, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and isinf(value) else value
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for name in names:
-        right = name in RIGHT
-        table.add_column(name, justify="right" if right else "left")
-    return table

@@ -1,50 +1,65 @@
-"""Where commands print, and how numbers are written for people."""
+"""The console on which commands print, and how they write numbers and tables for people."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def plain_table(*columns: str, right: Collection[str] = ()) -> Table:
+    """Make a table without lines; the columns that ``right`` names are aligned right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left")
+    return table
+
 
 def percent(value: float | None) -> str:
-    """A value in [0, 1] in percent with one decimal."""
+    """Write a value in [0, 1] in percent, with one decimal; None is a dash."""
     return "—" if value is None else f"{100 * value:.1f}"
 
 
 def counted(number: int, what: str) -> str:
-    """Such as ``1 language``, ``41 languages``."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    """Write a number with its noun: ``1 language``, ``41 languages``."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def megabytes(size: int) -> str:
-    """A size in bytes for people."""
+    """Write a size in bytes as megabytes."""
     return f"{size / 1e6:,.1f} MB" if size else "size unknown"
 
 
 def duration(seconds: float) -> str:
-    """Of what is only known about: ``40 s``, ``12 min``, ``3.5 h``."""
+    """Write a duration that is an estimate: ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def stdout() -> Console:
-    """The console for data: wide enough for whole rows where it is not a terminal."""
+    """Return the console for data, which is wide enough for rows where it is not a terminal."""
     return _Output(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 class _Output(Console):
-    """A console whose reader may leave: the command goes on and ends with its own exit code."""
+    """A console on which the command ends with its own exit code after a pipe was closed."""
 
     def on_broken_pipe(self) -> None:
-        """Print into nothing from now on (rich would end the program with 1)."""
+        """Discard what is still printed; rich would end the program with exit code 1."""
         discard_stdout()
 
 
 def discard_stdout() -> None:
-    """Send what is still printed nowhere: the reader of a pipe has left."""
+    """Discard what is still printed, because the reader of a pipe has closed it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,9 +1,9 @@
-"""What a run shows while it goes: the plan, and live progress, on stderr."""
+"""Shows a run on stderr while it goes: its plan and its progress."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -27,6 +27,8 @@ from harness.evaluation.summary import summarise
 from harness.terminal.console import percent
 from harness.terminal.plan import describe_plan
 from harness.terminal.tables import summary
+from harness.training.progress import Progress as TrainingProgress
+from harness.training.progress import clock_time
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +43,10 @@ EVERY = 30.0  # seconds between two lines in a pipe
 
 
 class TextsColumn(ProgressColumn):
-    """Texts done, and per second. The bar goes by characters, since texts differ in length."""
+    """Shows the number of texts. The bar itself counts characters, since texts differ in length."""
 
     def render(self, task: Task) -> Text:
-        """Such as ``1,200/7,000 texts 85/s``."""
+        """Write text such as ``1,200/7,000 texts 85/s``."""
         done, total = task.fields["texts"], task.fields["total_texts"]
         rate = f" {done / task.elapsed:,.0f}/s" if task.elapsed and done else ""
         return Text(f"{done:,}/{total:,} texts{rate}", style="progress.download")
@@ -52,7 +54,11 @@ class TextsColumn(ProgressColumn):
 
 @dataclass
 class Steps:
-    """How far a run is, in lines. Times in seconds by one clock; a share is one of characters."""
+    """Says in lines how far a run is.
+
+    ``started``, ``said``: when it began, and when the last line was written, in seconds. ``todo``,
+    ``texts``: the characters and texts to do. ``done``, ``done_texts``: those that are done.
+    """
 
     started: float
     said: float
@@ -62,7 +68,7 @@ class Steps:
     done_texts: int = 0
 
     def advance(self, texts: int, characters: int, now: float) -> str:
-        """A line such as ``1:30: 1,200 of 7,000 texts (18 %), 13/s, 6:50 left``, or nothing yet."""
+        """Return ``1:30: 1,200 of 7,000 texts (18 %), 13/s, 6:50 left``, or nothing yet."""
         self.done += characters
         self.done_texts += texts
         if now - self.said < EVERY or not self.done:
@@ -77,32 +83,18 @@ class Steps:
         )
 
 
-def clock_time(seconds: float) -> str:
-    """``1:05`` of minutes and seconds; ``2:00:05`` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 class Display:
-    """Reports a run on stderr: live on a terminal; in a pipe a line per finished task, and every
-    half a minute how far the run is.
+    """Reports a run on stderr.
 
-    ``clock``: seconds, as ``time.monotonic`` gives them.
+    A terminal has a bar. In a pipe there is a line for every finished task, and every half a minute
+    a line that says how far the run is.
     """
 
-    def __init__(
-        self,
-        *,
-        quiet: bool = False,
-        verbose: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._verbose = verbose
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
-        self._clock = clock
         self._steps: Steps | None = None
         self.plans: list[Plan] = []
         self.scores: list[dict[str, Any]] = []
@@ -125,10 +117,10 @@ class Display:
         todo = sum(task.todo_characters for task in plan.tasks)
         texts = sum(task.todo_texts for task in plan.tasks)
         if not self.console.is_terminal:
-            self._steps = self._steps or Steps(started=self._clock(), said=self._clock())
+            self._steps = self._steps or Steps(started=time.monotonic(), said=time.monotonic())
             self._steps.todo += todo
             self._steps.texts += texts
-        if self._progress is not None and self._bar is not None:  # one bar for several models
+        if self._progress is not None and self._bar is not None:  # Several models share a bar.
             bar = self._progress.tasks[0]
             self._progress.update(
                 self._bar,
@@ -151,7 +143,7 @@ class Display:
     def advance(self, texts: int, characters: int) -> None:
         """Move the bar on, or say in a line how far it is."""
         if self._steps is not None and (
-            line := self._steps.advance(texts, characters, self._clock())
+            line := self._steps.advance(texts, characters, time.monotonic())
         ):
             self.console.print(line, soft_wrap=True)
         if self._progress is not None and self._bar is not None:
@@ -159,7 +151,7 @@ class Display:
             self._progress.update(self._bar, advance=characters, texts=done)
 
     def finished(self, job: Job, table: pa.Table) -> None:
-        """One line per finished task."""
+        """Print a line for a finished task."""
         shown = summary(table.to_pylist())
         if shown:
             row = shown[0]
@@ -169,21 +161,19 @@ class Display:
             )
 
     def refused(self, error: HarnessError) -> None:
-        """Say at once what is an error in the end, when the other models have run."""
+        """Print the error at once; the command raises it after the other models have run."""
         text = f"cannot be evaluated, the other models are: {one_line(error)}"
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def measured(self, plan: Plan, table: pa.Table) -> None:
-        """Keep the scores: they are shown also where a later checkpoint fails."""
+        """Keep the scores, so that they are shown even where a later checkpoint fails."""
         self.plans.append(plan)
         self.scores += table.to_pylist()
 
     @contextmanager
     def tuning(self, tuning: Tuning) -> Iterator[TrainingReporter]:
-        """Say what is trained and how it goes; the bar of the run stands still meanwhile."""
-        from harness.training.progress import Progress as Training
-
-        training = Training(quiet=self.console.quiet)
+        """Report the training of a checkpoint; the bar of the run is hidden meanwhile."""
+        training = TrainingProgress(quiet=self.console.quiet)
         if tuning.done:
             yield training
             return

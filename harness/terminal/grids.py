@@ -1,4 +1,4 @@
-"""Grids of text: one table as rich, Markdown or LaTeX prints it; long rows as CSV."""
+"""Tables of text: a grid is printed by rich, or as Markdown, LaTeX or HTML; rows also as CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
-GAP = 2  # cells between two columns of a terminal
+GAP = 2  # characters between two columns on a terminal
 LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
@@ -36,7 +36,7 @@ class Grid:
 
     @property
     def width(self) -> int:
-        """Cells of a terminal that it takes as `rich_table`, where no column is broken."""
+        """The characters that its lines have as a `rich_table`, if no column is broken."""
         columns = zip(self.names, *self.rows, strict=True)
         lines = ("\n".join(column).split("\n") for column in columns)
         widths = [max(map(cell_len, own)) for own in lines]
@@ -44,14 +44,17 @@ class Grid:
 
     @property
     def transposed(self) -> Grid:
-        """A line for each column behind the first ``left`` ones, whose texts become the heads."""
+        """The grid with columns and rows exchanged: the first ``left`` columns become names."""
         heads = ("\n".join(filter(None, row[: self.left])) for row in self.rows)
         lines = zip(self.names[self.left :], *(row[self.left :] for row in self.rows), strict=True)
         return Grid(("", *heads), tuple(lines), caption=self.caption)
 
 
 def fitted(grid: Grid, width: int) -> list[Grid]:
-    """The grid, or it transposed, where that fits; else parts of its columns, one below another."""
+    """Return the grid as it is or transposed, if one of these fits into ``width`` characters.
+
+    Otherwise parts of its columns are returned, which are printed one below another.
+    """
     if grid.width <= width:
         return [grid]
     if grid.transposed.width <= width:
@@ -68,7 +71,7 @@ def fitted(grid: Grid, width: int) -> list[Grid]:
 
 
 def _columns(grid: Grid, start: int, stop: int) -> Grid:
-    """The first ``left`` columns and those from ``start`` up to ``stop``."""
+    """Return the first ``left`` columns, and those from ``start`` up to ``stop``."""
 
     def of(line: tuple[str, ...]) -> tuple[str, ...]:
         return line[: grid.left] + line[start:stop]
@@ -77,7 +80,7 @@ def _columns(grid: Grid, start: int, stop: int) -> Grid:
 
 
 def rich_table(grid: Grid) -> Table:
-    """For a terminal; a column with an interval never breaks within it."""
+    """Make a table of rich for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for place, name in enumerate(grid.names):
         left = place < grid.left
@@ -88,7 +91,7 @@ def rich_table(grid: Grid) -> Table:
 
 
 def markdown(grid: Grid) -> str:
-    """A table of GitHub's Markdown."""
+    """Write a table in GitHub's Markdown."""
     rule = [":--" if place < grid.left else "--:" for place in range(len(grid.names))]
     lines = [grid.names, rule, *grid.rows]
     body = ["| " + " | ".join(_one_cell(cell) for cell in line) + " |" for line in lines]
@@ -100,7 +103,7 @@ def _one_cell(text: str) -> str:
 
 
 def latex(grid: Grid) -> str:
-    """A ``tabular`` with the rules of the package booktabs."""
+    """Write a ``tabular`` of LaTeX with the rules of the package booktabs."""
     columns = "".join("l" if place < grid.left else "r" for place in range(len(grid.names)))
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_line(grid.names), r"\midrule"]
     lines += [_latex_line(row) for row in grid.rows]
@@ -115,7 +118,7 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 
 def html(grid: Grid) -> str:
-    """A table of HTML without any script or style sheet of its own."""
+    """Write a table of HTML that needs no script and no style sheet."""
 
     def line(cells: Iterable[str], tag: str) -> str:
         shown = "".join(
@@ -131,7 +134,7 @@ def html(grid: Grid) -> str:
 
 
 def comma_separated(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Rows as CSV (RFC 4180, UTF-8), empty where there is no value; lists joined by blanks."""
+    """Write rows as CSV (RFC 4180); a missing value is empty, and a list is joined by blanks."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)

@@ -1,4 +1,4 @@
-"""A plan in words: what will run, line by line, with rich's markup."""
+"""Writes a plan in words: what will run, line by line, with rich's markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.evaluation.estimate import Estimate
     from harness.evaluation.summary import DownloadSummary, TaskSummary, TuningSummary, Waiting
 
-# What a recipe trains, in words.
+# Kind of head → what a recipe trains, in words.
 HEADS = {
     "span": "fresh QA head",
     "dual_encoder": "dual encoder",
@@ -24,15 +24,18 @@ HEADS = {
 }
 
 
-def describe(summary: PlanSummary | DownloadSummary, *, verbose: bool = False) -> list[str]:
-    """What will run, or what is to be downloaded first."""
+def describe(summary: PlanSummary | DownloadSummary) -> list[str]:
+    """Return the lines on what will run, or on what is to be downloaded first."""
     if isinstance(summary, PlanSummary):
-        return describe_plan(summary, verbose=verbose)
+        return describe_plan(summary)
     return _describe_downloads(summary)
 
 
 def describe_plan(plan: PlanSummary, *, verbose: bool = False) -> list[str]:
-    """What will run; ``verbose``: of several layers too, why they are not ranked."""
+    """Return the lines on what will run.
+
+    ``verbose``: why rows are not ranked is said even where there are several layers.
+    """
     lines = [
         f"[bold]{escape(plan.model)}[/] at {escape(plan.revision)}"
         f" ({escape(plan.model_type)}, {plan.parameters / 1e6:,.1f}M parameters)",
@@ -111,7 +114,7 @@ def _task_line(task: TaskSummary) -> str:
 
 
 def _tuning_line(tuning: TuningSummary) -> str:
-    windows = " or more" if tuning.kind == "span" else ""  # of a long context several
+    windows = " or more" if tuning.kind == "span" else ""  # A long context has several windows.
     size = (
         f"{counted(tuning.examples, 'example')}, {tuning.epochs:g} epoch"
         f"{'s' * (tuning.epochs != 1)}, {counted(tuning.steps, 'step')}{windows}"

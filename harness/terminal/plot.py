@@ -1,4 +1,4 @@
-"""A figure of scores by language, by matplotlib, which is an extra."""
+"""Draws the scores by language, with matplotlib, which is an extra."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ Panels: TypeAlias = dict[str, dict[str, dict[str, float]]]
 
 
 def panels(rows: Sequence[Row], metric: str | None = None) -> Panels:
-    """``task, metric`` → model → language → value in [0, 1]; of several files of a model the first.
+    """Return ``task, metric`` → model → language → value in [0, 1].
+
+    Where a model has several files of a task, the first one is taken.
 
     Raises:
         UsageError: nothing was measured in the metric.
@@ -39,7 +41,7 @@ def panels(rows: Sequence[Row], metric: str | None = None) -> Panels:
 
 
 def language_figure(rows: Sequence[Row], metric: str | None = None) -> Any:
-    """The figure: languages by the first model's score, a panel per task, values in percent.
+    """Draw a panel per task, in percent; languages are sorted by the score of the first model.
 
     Raises:
         UsageError: matplotlib is not installed, or nothing was measured in the metric.

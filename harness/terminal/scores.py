@@ -1,4 +1,4 @@
-"""Scores of one or several models as grids: a line per task, or per language, models beside."""
+"""Shows scores of models as grids: a line per task or language, and a column per model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INTERVALS = "percent; in brackets 95 % intervals over parallel items"
 
 
 def model_names(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
-    """(model, revision) → what a column is called: the revision where two share the name."""
+    """Return (model, revision) → the name of its column, with a revision where two share a name."""
     keys = list(dict.fromkeys((row["model"], row["revision"]) for row in rows))
     names = [model for model, _ in keys]
     return {
@@ -27,10 +27,10 @@ def model_names(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
 
 
 def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
-    """The headline of each task: its mean, or every language; a column for each model.
+    """Make a grid of the primary metric of each task: its mean, or every language.
 
-    A file that differs from another of its model and task in track, layer, split, seed or options
-    has a line of its own.
+    Each model has a column. A file that differs from another of its model and task in track, layer,
+    split, seed or options has a line of its own.
     """
     names = model_names(rows)
     lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
@@ -38,14 +38,14 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
         for row in own:
             if row["value"] is None or (row["lang"] == MACRO) == by_language:
                 continue
-            # Of questions in several languages on one context language: the direction.
+            # Questions in several languages may share the language of the contexts.
             shared = sum(one["lang"] == row["lang"] for one in own) > 1
             where = (row["direction"] or row["lang"]) if shared else row["lang"]
             where = where if by_language else ""
             key = (row["task"], row["metric"], _told_apart(row, rows), where)
             cells = lines.setdefault(key, {})
             model = (row["model"], row["revision"])
-            if model in cells:  # options that no column names
+            if model in cells:  # The files differ in options that no column shows.
                 key = (*key[:-2], f"{key[-2]} {name[-1]}".strip(), key[-1])
                 cells = lines.setdefault(key, {})
             cells[model] = with_interval(row)
@@ -64,7 +64,7 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
 
 
 def task_grid(rows: Sequence[Row]) -> Grid:
-    """A line per model and task: the headline's mean, best and worst language, and what is said."""
+    """Make a grid with a line per model and task: mean, best and worst language, and notes."""
     names = model_names(rows)
     lines = []
     for entry in summary(rows):
@@ -89,9 +89,10 @@ def task_grid(rows: Sequence[Row]) -> Grid:
 
 
 def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
-    """Models of one track, a column per task: those of the board and one's own, which are marked.
+    """Make a grid of the models of one track, with a column per task; the ``own`` ones are marked.
 
-    Best first by the mean over the tasks that all of one's own have; who lacks one stands last.
+    Models are sorted by their mean over the tasks that all of the own models have. Those that lack
+    one of these tasks come last.
     """
     mine = {(row["model"], row["revision"]) for row in own}
     rows = [row for row in (*own, *board) if row["track"] == track]
@@ -126,7 +127,7 @@ def _board_cell(row: Row | None) -> str:
 
 
 def _files(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
-    """The headline's rows in the official direction, by file."""
+    """Return the rows of the primary metric in the official direction, by file."""
     files: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         key = tuple(row[name] for name in ("model", "revision", "task", "layer", "signature"))
@@ -140,9 +141,9 @@ def _files(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
 
 
 def _told_apart(row: Row, rows: Sequence[Row]) -> str:
-    """What the files of a task differ in: the track and split; the layer and seed of one model.
+    """Return in words what distinguishes a row: track and split, and layer and seed of a model.
 
-    Models of other depths are pooled at other layers by one and the same protocol.
+    Layers of different models are not compared: under one protocol they depend on the depth.
     """
     of_task = [one for one in rows if one["task"] == row["task"] and one["value"] is not None]
     own = [one for one in of_task if one["model"] == row["model"]]
@@ -155,7 +156,7 @@ def _told_apart(row: Row, rows: Sequence[Row]) -> str:
 
 
 def with_interval(row: Row) -> str:
-    """Such as ``71.7 [70.9, 72.5]``."""
+    """Write a value with its interval: ``71.7 [70.9, 72.5]``."""
     if row["low"] is None or row["high"] is None:
         return percent(row["value"])
     return f"{percent(row['value'])} [{percent(row['low'])}, {percent(row['high'])}]"

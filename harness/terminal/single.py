@@ -1,4 +1,4 @@
-"""Single examples for a terminal: what was asked, what is right, what was found."""
+"""Shows single examples: the question, the right answer, and what the model found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.terminal.console import percent
 from harness.terminal.grids import Grid
 
 Example = Mapping[str, Any]
-# Column → what it is called, in the order of the lines; a long text is cut.
+# Column → its name, in the order of the lines.
 LABELS: Mapping[str, str] = {
     "question": "question",
     "text": "query",
@@ -22,11 +22,11 @@ LABELS: Mapping[str, str] = {
     "prediction": "prediction",
     "hits": "hits",
 }
-LONGEST = 300  # characters of one text
+LONGEST = 300  # A text is cut after so many characters.
 
 
 def example_lines(examples: Sequence[Example]) -> Iterator[str]:
-    """The examples one under another, with rich's markup; one model and task under one heading."""
+    """Yield the lines of the examples with rich's markup; each model and task has a heading."""
     heading: tuple[Any, ...] = ()
     for example in examples:
         own = (example["model"], example["task"], example["signature"])
@@ -40,7 +40,7 @@ def example_lines(examples: Sequence[Example]) -> Iterator[str]:
 
 
 def example_grid(examples: Sequence[Example]) -> Grid:
-    """The examples as a table, a column for each kind of text that is there."""
+    """Make a table of the examples, with a column for each kind of text that they have."""
     columns = [name for name in LABELS if any(one.get(name) for one in examples)]
     rows = tuple(
         (
@@ -56,19 +56,19 @@ def example_grid(examples: Sequence[Example]) -> Grid:
 
 
 def name_of(example: Example) -> str:
-    """The example's id (of a mined pair: both) and its language."""
+    """Return the id of the example (both ids for a mined pair) and its language."""
     pair = f"{example.get('source_id')} {example.get('target_id')}"
     return f"{example.get('example_id') or pair} ({example['lang']})"
 
 
 def score_of(example: Example) -> str:
-    """The score in percent, and the rank of what was searched."""
+    """Return the score in percent, and the rank of the relevant candidate where there is one."""
     rank = example.get("rank")
     return percent(example["score"]) + (f", rank {rank:,}" if rank is not None else "")
 
 
 def texts_of(example: Example, column: str) -> list[str]:
-    """The texts of a column, one line each, cut where they are long."""
+    """Return the texts of a column, one line each; long ones are cut."""
     value = example.get(column)
     values = value if isinstance(value, (list, tuple)) else [value]
     lines = (" ".join(str(text).split()) for text in values if text is not None)

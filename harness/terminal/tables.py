@@ -1,4 +1,4 @@
-"""Tables for a terminal: scores, tasks, cards and what the cache holds."""
+"""Tables for a terminal: scores, tasks, cards, and the content of the cache."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from harness.cards.catalogue import SuiteEntry, card_names, read_card
 from harness.cards.target_recipes import recipe_beside, recipe_of
 from harness.cards.task import TaskCard
 from harness.results.scores import MACRO, indistinct_words
-from harness.terminal.console import megabytes, percent
+from harness.terminal.console import megabytes, percent, plain_table
 
 if TYPE_CHECKING:
     from harness.io.cache import Entry
 
 Row = Mapping[str, Any]
-MOST_NOTES = 4  # of one task in a table
+MOST_NOTES = 4  # the most notes of one task that a table shows
 
-# Metrics that are shown beside the headline: recall@10 of LAReQA alone would mislead, since 11
-# relevant candidates bound it by 10/11.
+# Kind → metrics that are shown beside the primary one. Recall@10 of LAReQA alone would mislead:
+# with 11 relevant candidates it is 10/11 at most.
 BESIDE: Mapping[str, tuple[str, ...]] = {
     "bitext": ("accuracy", "mrr"),
     "passages": ("hit@10", "map@20"),
@@ -32,7 +32,7 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
 
 
 def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """One entry per model, task and signature: the headline's mean, best and worst language."""
+    """Return an entry per model, task and signature: mean, best and worst of the primary metric."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         key = tuple(row[name] for name in ("model", "revision", "task", "signature", "layer"))
@@ -46,43 +46,37 @@ def _summarised(members: list[Row]) -> dict[str, Any]:
     metric, kind = headline_of(scored)
     of_metric = official_direction([row for row in scored if row["metric"] == metric])
     languages = [row for row in of_metric if row["lang"] != MACRO]
+    macro = next((row for row in of_metric if row["lang"] == MACRO), None)
+    best = max(languages, key=lambda row: row["value"], default=None)
+    worst = min(languages, key=lambda row: row["value"], default=None)
     means = {
         name: row["value"]
         for name in BESIDE.get(kind, ())
         for row in official_direction(scored)
         if row["lang"] == MACRO and row["metric"] == name and name != metric
     }
-    entry: dict[str, Any] = {
+    return {
         "model": first["model"],
         "revision": first["revision"],
         "task": first["task"],
         "track": first["track"],
         "layer": first["layer"],
         "signature": first["signature"],
-        "split": first["split"],
         "metric": metric,
         "languages": len(languages),
-        "mean": next((row["value"] for row in of_metric if row["lang"] == MACRO), None),
-        "interval": next(
-            ((row["low"], row["high"]) for row in of_metric if row["lang"] == MACRO), None
-        ),
-        "best": None,
-        "worst": None,
+        "mean": macro and macro["value"],
+        "interval": macro and (macro["low"], macro["high"]),
+        "best": best and (best["lang"], best["value"]),
+        "worst": worst and (worst["lang"], worst["value"]),
         "beside": means,
         "indistinct": {row["lang"]: row["indistinct"] for row in languages},
         "complete": first["complete"],
         "note": _joined([row["note"] for row in members if row["note"]]),
     }
-    if languages:
-        best = max(languages, key=lambda row: row["value"])
-        worst = min(languages, key=lambda row: row["value"])
-        entry["best"] = (best["lang"], best["value"])
-        entry["worst"] = (worst["lang"], worst["value"])
-    return entry
 
 
 def _joined(notes: Iterable[str]) -> str:
-    """The distinct notes; of many, as of forty languages without a file, the first and how many."""
+    """Join the distinct notes; of many, such as forty missing files, the first and their number."""
     distinct = list(dict.fromkeys(notes))
     if len(distinct) > MOST_NOTES:
         return f"{distinct[0]}; and {len(distinct) - 1} more"
@@ -90,9 +84,9 @@ def _joined(notes: Iterable[str]) -> str:
 
 
 def headline_of(rows: Sequence[Row]) -> tuple[str, str]:
-    """(metric, kind) that the rows of one task are shown by.
+    """Return (metric, kind) by which the rows of one task are shown.
 
-    Of a card outside the package the rows say no kind; their first metric is its headline.
+    The rows of a card outside the package do not name its kind; their first metric is taken.
     """
     if not rows:
         return "", ""
@@ -104,33 +98,21 @@ def headline_of(rows: Sequence[Row]) -> tuple[str, str]:
 
 
 def official_direction(rows: Sequence[Row]) -> list[Row]:
-    """Of rows in two directions, as bitext retrieval has them, the official one: English → xx."""
+    """Return the rows of the official direction, English → xx, where there are two directions."""
     official = [row for row in rows if row["direction"].startswith("en-")]
-    # Of questions in one language on contexts in another, `lang` is the second of a direction.
+    # For questions in one language on contexts in another, `lang` is the second of a direction.
     both = any(row["direction"] in (f"{row['lang']}-en", "xx-en") for row in rows)
     return official if both else list(rows)
 
 
 def score_table(rows: Iterable[Row]) -> Table:
-    """The scores per task, in percent."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for name, justify in (
-        ("task", "left"),
-        ("metric", "left"),
-        ("mean", "right"),
-        ("best", "right"),
-        ("worst", "right"),
-        ("languages", "right"),
-        ("beside", "left"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    """Make a table of the scores per task, in percent."""
+    numbers = ("mean", "best", "worst", "languages")
+    table = plain_table("task", "metric", *numbers, "beside", right=numbers)
     entries = summary(rows)
-    tracks = (
-        len({(entry["track"], entry["layer"]) for entry in entries if entry["mean"] is not None})
-        > 1
-    )
+    tracks = {(entry["track"], entry["layer"]) for entry in entries if entry["mean"] is not None}
     for entry in entries:
-        table.add_row(*_cells(entry, tracks))
+        table.add_row(*_cells(entry, len(tracks) > 1))
     return table
 
 
@@ -156,7 +138,7 @@ def _cells(entry: Row, tracks: bool) -> list[str]:
 
 
 def _mean(entry: Row) -> str:
-    """The mean, with its interval where the rows have one."""
+    """Write the mean, with its interval where the rows have one."""
     low, high = entry["interval"] or (None, None)
     shown = "" if low is None or high is None else f" \\[{percent(low)}, {percent(high)}]"
     return f"[bold]{percent(entry['mean'])}[/]{shown}"
@@ -169,10 +151,13 @@ def _place(pair: tuple[str, float] | None) -> str:
 def task_table(
     suites: Mapping[str, Iterable[SuiteEntry]], cards: Mapping[str, TaskCard], *, everything: bool
 ) -> Table:
-    """Tasks with their kind, languages and metrics, and the suites that they are in."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for name in ("task", "kind", "languages", "headline", "official", "suites"):
-        table.add_column(name, justify="right" if name == "languages" else "left")
+    """Make a table of tasks with kind, languages, metrics and suites.
+
+    Tasks that are in none of the suites are left out, unless ``everything`` is shown.
+    """
+    table = plain_table(
+        "task", "kind", "languages", "headline", "official", "suites", right=("languages",)
+    )
     for name, card in cards.items():
         members = {
             suite: len(entry.languages or card.languages)
@@ -193,7 +178,7 @@ def task_table(
 
 
 def card_lines(card: TaskCard) -> list[str]:
-    """One card for people."""
+    """Return the lines that show one card."""
     lines = [
         f"[bold]{escape(card.title)}[/] ({card.name}, {card.kind}, version {card.version})",
         f"  languages: {' '.join(card.languages)}",
@@ -214,17 +199,9 @@ def card_lines(card: TaskCard) -> list[str]:
 
 
 def cache_table(found: Iterable[Entry], root: Any) -> Table:
-    """What the cache holds."""
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        show_edge=False,
-        title=str(root),
-        title_justify="left",
-    )
-    for name, justify in (("kind", "left"), ("what", "left"), ("size", "right"), ("used", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    """Make a table of the content of the cache."""
+    table = plain_table("kind", "what", "size", "used", right=("size", "used"))
+    table.title, table.title_justify = str(root), "left"
     for entry in found:
         table.add_row(
             entry.kind, escape(entry.name), megabytes(entry.size), f"{entry.days:.1f} days ago"

@@ -1,4 +1,4 @@
-"""Intermediate tasks as `xharness tasks` shows them."""
+"""Shows intermediate tasks, for `xharness tasks`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness.cards.training import (
     read_intermediate_suites,
 )
 from harness.submissions.submission import CONTAMINATED, is_contaminated
+from harness.terminal.console import plain_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,39 +20,33 @@ if TYPE_CHECKING:
     from harness.training.contamination import Measured
 
 
-def suites() -> list[str]:
-    """The names of the suites."""
-    return list(read_intermediate_suites())
+def cards(name: str | None) -> list[IntermediateCard]:
+    """Read the cards of a suite, the one card of that name, or all cards for None."""
+    if name is None:
+        return [read_intermediate(one) for one in intermediate_names()]
+    return [read_intermediate(one) for one in read_intermediate_suites().get(name, [name])]
 
 
 def data(name: str | None) -> dict[str, Any]:
-    """All cards by name, those of a suite, or one card; for JSON."""
-    if name is not None and name not in suites():
-        return _card_data(read_intermediate(name))
-    return {card.name: _card_data(card) for card in _cards(name)}
+    """Return all cards by name, those of a suite, or one card, for JSON."""
+    found = {card.name: card.model_dump(mode="json") | {"hash": card.hash} for card in cards(name)}
+    several = name is None or name in read_intermediate_suites()
+    return found if several else next(iter(found.values()))
 
 
 def shown(name: str | None) -> RenderableType:
-    """The same for people."""
-    from rich.table import Table
+    """Return the same for people."""
     from rich.text import Text
 
-    if name is not None and name not in suites():
+    suites = read_intermediate_suites()
+    if name is not None and name not in suites:
         return Text("\n".join(_lines(read_intermediate(name))))
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for heading in (
-        "intermediate task",
-        "head",
-        "objective",
-        "languages",
-        "contaminates",
-        "suites",
-    ):
-        table.add_column(heading, justify="right" if heading == "languages" else "left")
-    for card in _cards(name):
-        inside = [
-            suite for suite, tasks in read_intermediate_suites().items() if card.name in tasks
-        ]
+    table = plain_table(
+        "intermediate task", "head", "objective", "languages", "contaminates", "suites",
+        right=("languages",),
+    )  # fmt: skip
+    for card in cards(name):
+        inside = [suite for suite, tasks in suites.items() if card.name in tasks]
         table.add_row(
             card.name,
             card.kind,
@@ -63,23 +58,16 @@ def shown(name: str | None) -> RenderableType:
     return table
 
 
-def cards(name: str) -> list[IntermediateCard]:
-    """The cards of a suite, or the one card of that name."""
-    return _cards(name) if name in suites() else [read_intermediate(name)]
-
-
 def overlap_table(measured: Measured, declared: Collection[str]) -> RenderableType:
-    """A row for each language with examples that occur in training, and one for what has none.
+    """Make a table with a row for each language that has examples which occur in training data.
 
-    ``declared``: the targets that the cards say are contaminated.
+    Languages that have none share a row. ``declared``: the targets that cards call contaminated.
     """
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for heading in ("target", "split", "language", "examples", "exact", "run", "either", "share",
-                    "declared", "counts as contaminated"):  # fmt: skip
-        number = heading in ("examples", "exact", "run", "either", "share")
-        table.add_column(heading, justify="right" if number else "left")
+    numbers = ("examples", "exact", "run", "either", "share")
+    table = plain_table(
+        "target", "split", "language", *numbers, "declared", "counts as contaminated",
+        right=numbers,
+    )  # fmt: skip
     for target, splits in measured.items():
         for split, counts in splits.items():
             known = "yes" if is_contaminated(declared, target, split) else "no"
@@ -98,15 +86,6 @@ def overlap_table(measured: Measured, declared: Collection[str]) -> RenderableTy
                     "0.00 %", known, "no",
                 )  # fmt: skip
     return table
-
-
-def _cards(suite: str | None) -> list[IntermediateCard]:
-    names = intermediate_names() if suite is None else read_intermediate_suites()[suite]
-    return [read_intermediate(name) for name in names]
-
-
-def _card_data(card: IntermediateCard) -> dict[str, Any]:
-    return card.model_dump(mode="json") | {"hash": card.hash}
 
 
 def _lines(card: IntermediateCard) -> list[str]:

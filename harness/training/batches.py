@@ -1,4 +1,4 @@
-"""Rows of features → the tensors of one step, padded to its longest sequence."""
+"""Makes the tensors of one step from rows of features, padded to the longest sequence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.checkpoint.tokenizer import Tokenizer
-from harness.inference.sequences import Sequences, padded, places
+from harness.inference.sequences import padded, places
 from harness.training.data.features import IGNORED, Codec, Features
 from harness.training.schedule import Step
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's features with what its batches need to know."""
+    """The features of a task, and how batches are made of them.
+
+    ``mask``: the share of tokens that masked language modelling predicts.
+    """
 
     kind: str
     features: Features
@@ -29,10 +32,10 @@ class TaskData:
 
 
 class Steps:
-    """The steps of a run as a data set: item ``i`` is ``i``, and ``collate`` makes its batch.
+    """The steps of a run as a data set of torch: item ``i`` is ``i``; ``collate`` makes the batch.
 
-    ``rank`` of ``world`` processes takes its part of every batch; a batch of fewer rows than
-    processes goes to all of them.
+    The process ``rank`` of ``world`` processes takes its part of every batch. Each takes the whole
+    batch where it has fewer rows than there are processes.
     """
 
     def __init__(
@@ -56,11 +59,11 @@ class Steps:
         return number
 
     def collate(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """The batch of one step: its task's name, and its tensors on the CPU."""
+        """Return the batch of one step: the name of its task, and its tensors on the CPU."""
         (number,) = numbers
         step = self.schedule[number]
-        # Every process the same number of rows: their losses are averaged. The average over
-        # processes that have the same rows is what one process alone has of them.
+        # Every process gets the same number of rows, because the losses of processes are averaged.
+        # Where all have the same rows, the average is the loss of one process alone.
         rank, world = (self.rank, self.world) if len(step.rows) >= self.world else (0, 1)
         mine = step.rows[: len(step.rows) // world * world][rank::world]
         data = self.tasks[step.task]
@@ -78,7 +81,8 @@ def _tensors(
 
     features, codec = data.features, data.codec
     arrays: dict[str, npt.NDArray[np.int64]] = {}
-    for side, sequences in zip(_names(data.kind), features.sides, strict=True):
+    sides = ("query_", "text_") if data.kind == "dual_encoder" else ("",)
+    for side, sequences in zip(sides, features.sides, strict=True):
         which = (rows[:, None] * features.per_row + np.arange(features.per_row)).reshape(-1)
         ids, types, mask = padded(sequences, which, codec.pad)
         if data.kind == "mlm":
@@ -92,21 +96,12 @@ def _tensors(
         }
     for name, labels in features.labels.items():
         if data.kind == "tagging":
-            arrays[name] = _padded_tags(features.sides[0], labels, rows)
+            source, attended = places(features.sides[0], rows)
+            labels = np.where(attended, labels[source], IGNORED)
         else:
-            arrays[name] = labels[rows].astype(np.int64)
+            labels = labels[rows]
+        arrays[name] = labels.astype(np.int64)
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-
-
-def _names(kind: str) -> tuple[str, ...]:
-    return ("query_", "text_") if kind == "dual_encoder" else ("",)
-
-
-def _padded_tags(
-    sequences: Sequences, tags: npt.NDArray[Any], rows: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    source, mask = places(sequences, rows)
-    return np.where(mask, tags[source], IGNORED).astype(np.int64)
 
 
 def masked(
@@ -116,10 +111,11 @@ def masked(
     share: float,
     generator: np.random.Generator,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Input ids and labels of masked language modelling (Devlin et al. 2019).
+    """Return input ids and labels of masked language modelling (Devlin et al. 2019).
 
-    A ``share`` of the tokens that are not special is predicted: of these 80 % are replaced by the
-    mask token, 10 % by a random one, 10 % stay. At least one token of a batch is predicted.
+    ``ids``, ``mask``: int64[rows, tokens]; so are both results. A ``share`` of the tokens that are
+    not special is predicted. Of these 80 % are replaced by the mask token and 10 % by a random
+    one; 10 % stay. At least one token of a batch is predicted.
     """
     special = np.isin(ids, sorted(tokenizer.special_ids)) | (mask == 0)
     chosen = (generator.random(ids.shape) < share) & ~special

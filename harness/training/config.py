@@ -14,17 +14,18 @@ from harness.errors import UsageError
 from harness.training.data.examples import TrainingSet
 from harness.training.selection import DevSet
 
-# One optimiser runs all the tasks, so these have to be the same in all of their recipes.
+# One optimiser trains all tasks, so these settings must be the same in all of their recipes.
 SHARED = ("lr", "warmup", "weight_decay", "eps", "clip")
 DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What a training is configured to do. ``recipes``: task → its recipe with the overrides.
+    """The settings of a training.
 
-    ``keep_head``: training continues with the base's own head, not a fresh one. ``dev``: the data
-    on which the step to keep is chosen; without it, the last step is kept.
+    ``recipes``: task → its recipe, with the user's values in place of the card's. ``keep_head``:
+    training continues with the base's own head, not a fresh one. ``dev``: the data on which the
+    step to keep is chosen; without it, the last step is kept.
     """
 
     base: Checkpoint
@@ -46,10 +47,10 @@ class TrainingConfig:
 def recipes(
     cards: Sequence[IntermediateCard], **overrides: float | int | None
 ) -> dict[str, Recipe]:
-    """Task → its card's recipe, with the overrides that are not None.
+    """Return task → the recipe of its card, with the values of ``overrides`` that are not None.
 
     Raises:
-        UsageError: an impossible value, or tasks together whose optimisers differ.
+        UsageError: a value is impossible, or the optimisers of the tasks differ.
     """
     from pydantic import ValidationError
 
@@ -77,10 +78,10 @@ def recipes(
 
 
 def resolved_settings(config: TrainingConfig, sets: Mapping[str, TrainingSet]) -> dict[str, Any]:
-    """Everything that decides the weights; the same settings are the same training.
+    """Return everything that decides the weights: equal settings are the same training.
 
-    Beside ``tasks``, which has every recipe, stands that of the first task: its optimiser's part
-    is the one of all.
+    ``tasks`` has the recipe of every task. The recipe of the first task stands beside it too,
+    because all tasks share what it says about the optimiser.
     """
     tasks = {
         card.name: {
@@ -111,7 +112,7 @@ def resolved_settings(config: TrainingConfig, sets: Mapping[str, TrainingSet]) -
 
 
 def _hub_columns(card: IntermediateCard, read: TrainingSet) -> dict[str, Any]:
-    """What was read from the Hub's files, where the card says that for them apart."""
+    """Return the columns that were read, where the card names other ones for the Hub's files."""
     hub = card.source.splits[card.split].hub
     if read.route != "hub" or hub is None or not hub.columns:
         return {}
@@ -119,5 +120,5 @@ def _hub_columns(card: IntermediateCard, read: TrainingSet) -> dict[str, Any]:
 
 
 def process() -> tuple[int, int]:
-    """This process's number and how many there are, as accelerate and torchrun say it."""
+    """Return the rank of this process and the number of processes, as torchrun sets them."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

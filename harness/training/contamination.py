@@ -1,15 +1,15 @@
-"""Which targets a training has seen: counted on every target whose data is at hand.
+"""Counts which examples of the targets occur in training data, for targets whose data is at hand.
 
-What was counted once is kept in the cache folder, under the checksums of both sides: of the
-training texts, and of the target's files and card.
+The counts are kept in the cache folder, under the checksums of the training texts and of the
+target's files and card.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -34,13 +34,13 @@ from harness.training.data.examples import (
 )
 from harness.training.overlap import VERSION, Counts, Index, count, index
 
-FOLDER = "overlap"  # in the cache
+FOLDER = "overlap"  # the folder's name in the cache
 
 Texts = Sequence[str]
 ByLanguage = Mapping[str, Counts]
 Measured = Mapping[str, Mapping[str, ByLanguage]]  # target → split → language
 
-# What a model is shown of an example. An answer is part of its passage.
+# The texts of an example that the model sees in training. An answer is a part of its passage.
 TRAINED: Mapping[type[Example], Callable[[Any], Texts]] = {
     Span: lambda one: (one.question, one.context),
     Classified: lambda one: (one.first,) if one.second is None else (one.first, one.second),
@@ -52,18 +52,18 @@ TRAINED: Mapping[type[Example], Callable[[Any], Texts]] = {
 
 
 def _pairs(examples: Mapping[str, Bitext], unit: str, split: str) -> list[Texts]:
-    """Both sentences of every pair."""
+    """Return both sentences of every pair."""
     return list(zip(examples[unit].source, examples[unit].english, strict=True))
 
 
 def _gold(examples: Mapping[str, Mapping[str, Mining]], unit: str, split: str) -> list[Texts]:
-    """Both sentences of every gold pair; the sentences around them are no examples."""
+    """Return both sentences of every gold pair; sentences without a partner are no examples."""
     corpora = examples[unit][split]
     return [(corpora.source[a], corpora.english[b]) for a, b in sorted(corpora.gold)]
 
 
 def _queries(examples: Retrieval, unit: str, split: str) -> list[Texts]:
-    """Every query, with its relevant candidates in its own language."""
+    """Return every query, with its relevant candidates in its own language."""
     return [
         (
             query.text,
@@ -78,26 +78,27 @@ def _queries(examples: Retrieval, unit: str, split: str) -> list[Texts]:
 
 
 def _questions(examples: Mapping[str, QuestionSet], unit: str, split: str) -> list[Texts]:
-    """Every question, with its passage."""
+    """Return every question, with its passage."""
     return [(one.question, one.context) for one in examples[unit].questions]
 
 
 def _compared(examples: Mapping[str, Any], unit: str, split: str) -> list[Texts]:
-    """Both texts of every example."""
+    """Return both texts of every example."""
     return [(one.first, one.second) for one in examples[unit].items]
 
 
 def _prompts(examples: Mapping[str, Any], unit: str, split: str) -> list[Texts]:
-    """Every prompt; a choice alone is too short to say anything."""
+    """Return every prompt; the choices are too short for a comparison to mean anything."""
     return [(one.prompt,) for one in examples[unit].items]
 
 
 def _sentences(examples: Mapping[str, Any], unit: str, split: str) -> list[Texts]:
-    """Every sentence, with blanks between its words."""
+    """Return every sentence, with blanks between its words."""
     return [(" ".join(one.words),) for one in examples[unit].items]
 
 
-# Kind → the texts of each example of a language, as its scores are over them.
+# Kind → the function that returns the texts of each example of a language. The examples are those
+# that the scores are means over.
 TARGET: Mapping[str, Callable[[Any, str, str], list[Texts]]] = {
     "bitext": _pairs,
     "mining": _gold,
@@ -114,15 +115,22 @@ def measure(
     location: DataLocation,
     say: Callable[[str], None] = lambda _: None,
 ) -> Measured:
-    """Target → split → language → how many of its examples occur in the training sets together.
+    """Return target → split → language → how many examples occur in the training sets together.
 
-    Every target of the package and every split of it whose data lies in the data folder, or else in
-    the cache; nothing is downloaded, and what is not there is left out. The demo's targets are
-    counted where the demo's data is trained on, and only there. What is there but cannot be read is
-    left out too, and told to ``say``.
+    All splits of all targets are counted whose data lies in the data folder, or in the cache where
+    no folder is given. Nothing is downloaded, and missing data is left out. Data that cannot be
+    read is left out too, with a message to ``say``. The demo's targets are counted only where the
+    demo's data is trained on.
     """
     sets = list(sets)
-    texts = sorted(set(_training_texts(sets)))
+    texts = sorted(
+        {
+            text
+            for one in sets
+            for example in one.examples
+            for text in TRAINED[type(example)](example)
+        }
+    )
     digest = sha256()
     for text in texts:
         digest.update(text.encode() + b"\0")
@@ -151,24 +159,20 @@ def measure(
 
 
 def as_record(measured: Measured) -> dict[str, Any]:
-    """The counts as the record of a training keeps them, with the share."""
+    """Return the counts and shares as the record of a training has them."""
     return {
         target: {
             split: {
-                lang: {
-                    "examples": one.examples, "exact": one.exact, "run": one.run,
-                    "either": one.either, "share": round(one.share, 6),
-                }
-                for lang, one in counts.items()
+                lang: asdict(one) | {"share": round(one.share, 6)} for lang, one in counts.items()
             }
             for split, counts in splits.items()
         }
         for target, splits in measured.items()
-    }  # fmt: skip
+    }
 
 
 def shares(measured: Measured) -> dict[str, dict[str, dict[str, float]]]:
-    """Target → split → language → its share, for languages with any: what a submission says."""
+    """Return target → split → language → share, as a submission has them: shares above zero."""
     return {
         target: {
             split: {lang: round(one.share, 6) for lang, one in counts.items() if one.either}
@@ -178,12 +182,6 @@ def shares(measured: Measured) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def _training_texts(sets: Iterable[TrainingSet]) -> Iterator[str]:
-    for one in sets:
-        for example in one.examples:
-            yield from TRAINED[type(example)](example)
-
-
 def _of_target(
     card: TaskCard,
     split: str,
@@ -191,7 +189,7 @@ def _of_target(
     training: Callable[[], Index],
     location: DataLocation,
 ) -> ByLanguage:
-    """Language → counts, from the cache or counted now; nothing where no data is there."""
+    """Return language → counts, from the cache or counted now; empty where there is no data."""
     fetched = fetch(card, split, card.languages, location)
     if not fetched.files:
         return {}
@@ -213,13 +211,13 @@ def _of_target(
         unit: count(TARGET[card.kind](loaded.examples, unit, split), training()) for unit in there
     }
     document = {**key, "counts": {unit: astuple(one) for unit, one in counted.items()}}
-    with suppress(OSError):  # a full disk costs the next one some seconds, and this one nothing
+    with suppress(OSError):  # Where the disk is full, the next training counts again.
         write_whole(kept, json.dumps(document, ensure_ascii=False))
     return counted
 
 
 def _kept(path: Path, key: Mapping[str, Any]) -> ByLanguage | None:
-    """What was counted before; None where the file is not there or holds something else."""
+    """Return the counts of the file; None where it is not there or was counted of other data."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         counts = document.pop("counts")

@@ -1,35 +1,35 @@
-"""The loss of every step: a table during training, and a curve drawn from it at the end."""
+"""The loss of every step: training writes a table, and a curve is drawn from it at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 HEADER = "step\ttask\tloss\tlearning_rate\n"
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 320, 64, 40
 COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b08900", "#3d5a80", "#8d6e63", "#00796b")
-POINTS = 400  # of a curve
+POINTS = 400  # A curve is drawn through about this many points.
 
 
 class LossLog:
-    """``loss.tsv`` of a run, a line per step; a resumed run drops the steps that it repeats."""
+    """The table ``loss.tsv`` of a run, which has a line per step."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def go_on_from(self, step: int) -> None:
-        """Keep the lines up to this step."""
+    def resume_after(self, step: int) -> None:
+        """Keep the lines up to this step; a run that resumes after it writes the others again."""
         rows = [row for row in self.rows() if row[0] <= step]
-        lines = [f"{number}\t{task}\t{loss!r}\t{rate!r}\n" for number, task, loss, rate in rows]
-        self.path.write_text(HEADER + "".join(lines), encoding="utf-8")
+        self.path.write_text(HEADER + "".join(_line(*row) for row in rows), encoding="utf-8")
 
     def add(self, step: int, task: str, loss: float, learning_rate: float) -> None:
         """Append the line of a step."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{step}\t{task}\t{loss!r}\t{learning_rate!r}\n")
+            file.write(_line(step, task, loss, learning_rate))
 
     def rows(self) -> list[tuple[int, str, float, float]]:
-        """(step, task, loss, learning rate) of every whole line."""
+        """Return (step, task, loss, learning rate) of every line that was written to its end."""
         if not self.path.is_file():
             return []
         found = []
@@ -40,22 +40,14 @@ class LossLog:
         return found
 
 
-class NullLossLog(LossLog):
-    """The log of a process other than the first, which writes nothing."""
-
-    def go_on_from(self, step: int) -> None:
-        """Nothing."""
-
-    def add(self, step: int, task: str, loss: float, learning_rate: float) -> None:
-        """Nothing."""
+def _line(step: int, task: str, loss: float, learning_rate: float) -> str:
+    return f"{step}\t{task}\t{loss!r}\t{learning_rate!r}\n"
 
 
 def smoothed(values: Sequence[float], share: float = 0.05) -> list[float]:
-    """The mean of each value and those before it, over ``share`` of all of them."""
+    """Return running means: each is over a value and those before it, ``share`` of all at most."""
     window = max(1, round(share * len(values)))
-    sums = [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
+    sums = list(accumulate(values, initial=0.0))
     return [
         (sums[at + 1] - sums[max(0, at + 1 - window)]) / min(window, at + 1)
         for at in range(len(values))
@@ -63,11 +55,10 @@ def smoothed(values: Sequence[float], share: float = 0.05) -> list[float]:
 
 
 def svg(rows: Sequence[tuple[int, str, float, float]]) -> str:
-    """The curve of every task, smoothed, with its figures as the text alternative."""
-    tasks = list(dict.fromkeys(task for _, task, _, _ in rows))
+    """Draw the smoothed curve of every task; its first and last values are the text alternative."""
     steps = max(step for step, *_ in rows)
     curves = {}
-    for task in tasks:
+    for task in dict.fromkeys(task for _, task, _, _ in rows):
         own = [(step, loss) for step, name, loss, _ in rows if name == task]
         values = smoothed([loss for _, loss in own])
         points = list(zip([step for step, _ in own], values, strict=True))

@@ -1,10 +1,10 @@
-"""Dropout on a CPU: quick draws, and attention that keeps no matrix of probabilities.
+"""Dropout that is fast on a CPU, and attention with it that keeps no matrix of probabilities.
 
-torch draws a number for every value one after the other, and its attention with dropout keeps three
-matrices of probabilities for the backward pass. Both are most of a training step on a CPU that is
-no matrix product. Here four values share 64 random bits, and attention goes through the rows of a
-batch a few at a time and computes the probabilities once more in the backward pass (as in
-FlashAttention, Dao et al. 2022): only which of them were dropped is kept, a byte each.
+torch draws a number for every value, one after the other, and its attention with dropout keeps
+three matrices of probabilities for the backward pass. Besides matrix products, most of the time of
+a training step on a CPU is spent on these two. Here four values share 64 random bits. Attention
+takes a few rows of a batch at a time and computes the probabilities again in the backward pass (as
+FlashAttention does, Dao et al. 2022); it keeps only which of them were dropped, one byte each.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 DRAWS = 1 << 16  # a draw has 16 bits, so a probability is a multiple of 2^-16
-CELLS = 1 << 19  # probabilities that are computed at a time, where a row has no more: 2 MiB
+CELLS = 1 << 19  # So many probabilities (2 MiB) are computed at a time, but always a whole row.
 
 
 class QuickDropout(TorchFunctionMode):
-    """Within it, dropout and attention with dropout of float32 tensors on a CPU are those here.
+    """A context in which this module does dropout, and attention with dropout, on a CPU.
 
-    What they are not made for goes to torch: other types and devices, autocast, attention without
-    dropout, causal or grouped attention, a mask that has a gradient or leaves a row no key.
-    The draws depend on torch's random state alone.
+    It does so for float32 tensors. torch does everything else: other types and devices, autocast,
+    attention without dropout, causal or grouped attention, and a mask that has a gradient or
+    leaves a row without a key. The draws depend on torch's random state alone.
     """
 
     def __torch_function__(
@@ -45,7 +45,7 @@ class QuickDropout(TorchFunctionMode):
 def dropout(
     input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> torch.Tensor | None:
-    """``torch.nn.functional.dropout`` of float32[...]; None where torch is to do it."""
+    """Do ``torch.nn.functional.dropout`` on float32[...]; return None where torch must do it."""
     if not training or inplace or not _suits(input) or not _drawable(p):
         return None
     result: torch.Tensor = _Dropout.apply(input, p)  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> torch.Tensor | None:
-    """``torch.nn.functional.scaled_dot_product_attention``; None where torch is to do it.
+    """Do ``torch.nn.functional.scaled_dot_product_attention``; None where torch must do it.
 
     ``query``: float32[batch, heads, length, size]; ``key``, ``value``: as many heads;
     ``attn_mask``: bool (True: attends) or float32 (is added), broadcast to
@@ -112,12 +112,12 @@ def _maskable(mask: torch.Tensor) -> bool:
 
 
 def drawing() -> np.random.SFC64:
-    """A stream of random bits that starts from torch's random state."""
+    """Return a stream of random bits that starts from torch's random state."""
     return np.random.SFC64(int(torch.randint(1 << 62, ())))
 
 
 def kept(shape: Sequence[int], p: float, stream: np.random.SFC64) -> torch.Tensor:
-    """Which values stay: bool[shape], each True with probability 1 - ``p`` (to 2^-17)."""
+    """Draw which values stay: bool[shape], each True with probability 1 - ``p`` (to 2^-17)."""
     count = math.prod(shape)
     words: Any = stream.random_raw(-(-count // 4))
     draws = torch.from_numpy(words.view(np.int16))[:count]
@@ -125,7 +125,7 @@ def kept(shape: Sequence[int], p: float, stream: np.random.SFC64) -> torch.Tenso
 
 
 def scale_of(p: float) -> float:
-    """What the values that stay are multiplied by, so that the mean is as before."""
+    """Return the factor for the values that stay, by which their mean stays the same."""
     return DRAWS / (DRAWS - round(p * DRAWS))
 
 
@@ -144,7 +144,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _dropped(values: torch.Tensor, stays: torch.Tensor, scale: float) -> torch.Tensor:
-    # A product of two floats is vectorised, one of a float and a bool is not.
+    # torch vectorises a product of two floats, but not that of a float and a bool.
     return torch.mul(values, scale).mul_(stays.float())
 
 
@@ -197,7 +197,7 @@ class _Attention(torch.autograd.Function):
 def _parts(
     query: torch.Tensor, keys: int, count: int
 ) -> Iterator[tuple[slice, Sequence[torch.Tensor]]]:
-    """Slices of the batch, and for each ``count`` tensors of [rows · heads, length, keys]."""
+    """Yield slices of the batch, each with ``count`` tensors [rows · heads, length, keys]."""
     batch, heads, length, _ = query.shape
     rows = min(batch, max(1, CELLS // (heads * length * keys)))
     space = torch.empty((count, rows * heads, length, keys))
@@ -213,7 +213,7 @@ def _probabilities(
     factor: float,
     space: Sequence[torch.Tensor],
 ) -> None:
-    """Scores into the first tensor of the space, their softmax into the second."""
+    """Write the scores into the first tensor of ``space``, and their softmax into the second."""
     scores, weights = space
     _product(_flat(query), _flat(key).transpose(1, 2), factor, scores)
     if mask is not None:
@@ -225,7 +225,7 @@ def _probabilities(
 
 
 def _product(left: torch.Tensor, right: torch.Tensor, factor: float, into: torch.Tensor) -> None:
-    """``factor`` · left @ right, matrix by matrix."""
+    """Write ``factor`` · left @ right, matrix by matrix, into ``into``."""
     torch.baddbmm(into, left, right, beta=0, alpha=factor, out=into)
 
 

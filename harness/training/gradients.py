@@ -1,4 +1,4 @@
-"""Gradients of large embeddings on a CPU: one buffer that is kept, where torch makes one a step."""
+"""Gradients of large embeddings on a CPU: they share one buffer, where torch makes one per step."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-LARGE = 1 << 22  # values of an embedding, from which on a new gradient costs more than it holds
+LARGE = 1 << 22  # An embedding with so many values is large: making its gradient takes long.
 
 
 @contextmanager
 def kept_gradients(model: Any) -> Iterator[None]:
-    """Within it, the gradient of a large embedding is dense as ever, but its memory is kept.
+    """Reuse the memory of the gradients of large embeddings; the gradients stay dense.
 
     A step uses some thousand rows of a vocabulary of 250,000. torch makes a gradient of all rows
-    with every backward pass, and the system must clear and map its pages each time. So the backward
-    pass makes a sparse one, and its rows are added into a buffer: the same sums to the last bit
-    where a forward pass looks up once, and in another order where it does twice. An embedding that
-    is also an output layer uses all rows, and stays as it is.
+    in every backward pass, and the system must clear and map its pages each time. Here the
+    backward pass makes a sparse gradient instead, whose rows are added into a buffer. The sums are
+    the same to the last bit where a forward pass looks the embedding up once; where it does so
+    twice, they are added in another order. An embedding that is also an output layer uses all
+    rows, and is left as it is.
     """
     import torch
 
@@ -47,7 +48,7 @@ def kept_gradients(model: Any) -> Iterator[None]:
 
 
 class _Buffer:
-    """Makes a parameter's sparse gradient dense, in the same memory every time."""
+    """Makes the sparse gradient of a parameter dense, in the same memory every time."""
 
     def __init__(self) -> None:
         self.dense: Any = None

@@ -1,4 +1,4 @@
-"""The model that is trained: one encoder, and a head for each task on transformers' own classes."""
+"""The model that is trained: one encoder with a head for each task, of transformers' classes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ CLASSES: Mapping[str, str] = {
     "tagging": "AutoModelForTokenClassification",
     "mlm": "AutoModelForMaskedLM",
 }
-# What old files call the values of a LayerNorm; transformers reads encoders under these names too.
+# Old files call the weights of a LayerNorm by these names, which transformers also understands.
 OLD_NAMES: Mapping[str, str] = {
     "LayerNorm.gamma": "LayerNorm.weight",
     "LayerNorm.beta": "LayerNorm.bias",
 }
-SCALE = 100.0  # where XTREME-R's dual encoder starts the factor on its cosines
+SCALE = 100.0  # the factor on cosines with which XTREME-R's dual encoder begins
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """A task's head. ``labels``: its classes. ``symmetric``: of a dual encoder's loss.
+    """The head of a task.
 
-    ``kept``: it goes on from the checkpoint's weights of it.
+    ``labels``: its classes. ``symmetric``: whether the loss of a dual encoder is symmetric.
+    ``kept``: whether the checkpoint's own head is trained further.
     """
 
     task: str
@@ -53,25 +54,25 @@ def make_model(
     seed: int,
     notes: dict[str, list[str]] | None = None,
 ) -> torch.nn.Module:
-    """The encoder with fresh heads, ready to train in float32; all heads share the encoder.
+    """Put heads on the encoder, which all of them share, ready to train in float32.
 
-    ``encoder``: what ``loading.load_encoder`` gives. ``own``: other tensors of the checkpoint, by
-    name; its pooler and its masked language model head go on from there where they are there in
-    whole, every other head starts from ``seed``. ``pad``: the id of padding, for a configuration
-    that names none. ``notes``: task → what is there in part only, and is left; added to.
+    ``encoder``: the model that ``loading.load_encoder`` returns. ``own``: the tensors of the
+    checkpoint, by name. Its pooler and its masked language model head start from these where they
+    are complete there; every other head is drawn from ``seed``. ``pad``: the id of padding, for a
+    configuration that names none. ``notes``: notes on weights that are there only in part, and are
+    therefore not used, are added to it by task.
 
     Raises:
-        RefusedError: transformers has no masked language model head for the architecture; a head
-            that is to be kept is not there.
+        RefusedError: transformers has no masked language model head for the architecture, or the
+            checkpoint does not have the head that is to be kept.
     """
     import torch
 
     encoder.requires_grad_(True)
-    vars(encoder.config).pop(LINEAR, None)  # what the checkpoint's own head says of itself
+    vars(encoder.config).pop(LINEAR, None)  # This entry describes the checkpoint's own head.
     if encoder.config.pad_token_id is None:
-        encoder.config.pad_token_id = (
-            pad  # where a decoder-only classifier looks for the last token
-        )
+        # A decoder-only classifier finds the last token of a text by it.
+        encoder.config.pad_token_id = pad
     tasks: dict[str, torch.nn.Module] = {}
     own = _plain_names(own, encoder.base_model_prefix)
     for spec in heads:
@@ -90,9 +91,9 @@ def make_model(
 def _with_head(
     encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]
 ) -> tuple[Any, list[str]]:
-    """A model for a task around the encoder, and what of ``own`` was left.
+    """Make a model for a task around the encoder, with notes on tensors of ``own`` not used.
 
-    The model is transformers' own where there is one.
+    The model is of a class of transformers where there is one for the kind.
     """
     config = copy.deepcopy(encoder.config)
     if spec.kind in ("classification", "tagging"):
@@ -111,25 +112,27 @@ def _with_head(
         place = model.base_model_prefix
         fresh = getattr(model, place)
         for name, module in fresh.named_children():
-            # A pooler, and an activation behind it: the encoder was loaded without them.
+            # The encoder was loaded without its pooler, and without an activation behind that.
             if getattr(encoder, name, None) is None:
                 setattr(encoder, name, module)
                 left.append(_take(_own_parameters(module, f"{name}."), own, name))
         setattr(model, place, encoder)
     if spec.kind == "mlm":
-        model.tie_weights()  # what is the encoder's is no part of the head
+        model.tie_weights()  # So the output weights are the encoder's, and no part of the head.
         head = _own_parameters(model, "", without=encoder)
         left.append(_take(head, own, "masked language model head"))
     if spec.kept:
         head = _own_parameters(model, "", without=encoder)
         if absent := [names[0] for _, names in head if not any(name in own for name in names)]:
-            raise RefusedError(f"its head is to go on, but {absent[0]} is not in its weights")
+            raise RefusedError(
+                f"its head is to be trained further, but {absent[0]} is not in its weights"
+            )
         left.append(_take(head, own, f"{spec.kind.replace('_', ' ')} head"))
     return model, [note for note in left if note]
 
 
 def _transformers_model(encoder: Any, config: Any, kind: str) -> Any:
-    """transformers' model of a kind; None where it has none that holds just this encoder."""
+    """Make transformers' model of a kind; None where it has none that holds this encoder."""
     import torch
     import transformers
 
@@ -145,7 +148,7 @@ def _transformers_model(encoder: Any, config: Any, kind: str) -> Any:
 
 
 def _linear_head(encoder: Any, spec: HeadSpec) -> Any:
-    """Ours in its place. RefusedError for a kind that one linear layer is no head of."""
+    """Make a linear head of ours instead. RefusedError for masked language modelling."""
     if spec.kind == "mlm":
         raise RefusedError(
             f"transformers has no masked language model head for {encoder.config.model_type}: "
@@ -155,10 +158,11 @@ def _linear_head(encoder: Any, spec: HeadSpec) -> Any:
 
 
 def _plain_names(own: Mapping[str, torch.Tensor], encoder_name: str) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint by the names of today, without what wrappers put in front."""
+    """Return the tensors of a checkpoint by today's names, without the prefixes of wrappers."""
     roots = (*ROOTS, encoder_name)
     plain: dict[str, torch.Tensor] = {}
-    for name in sorted(own, key=lambda name: name.count(".")):  # the least wrapped one is meant
+    # Of several tensors of one name, the one with the fewest prefixes is taken.
+    for name in sorted(own, key=lambda name: name.count(".")):
         today = name
         for old, new in OLD_NAMES.items():
             today = today.replace(old, new)
@@ -172,7 +176,7 @@ def _plain_names(own: Mapping[str, torch.Tensor], encoder_name: str) -> dict[str
 def _own_parameters(
     module: torch.nn.Module, prefix: str, *, without: torch.nn.Module | None = None
 ) -> list[tuple[torch.nn.Parameter, list[str]]]:
-    """Each parameter with all names it goes by: tied ones are one parameter with several."""
+    """Return each parameter with all of its names: tied weights are one parameter of several."""
     others = set() if without is None else {id(one) for one in without.parameters()}
     found: dict[int, tuple[torch.nn.Parameter, list[str]]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
@@ -186,10 +190,10 @@ def _take(
     own: Mapping[str, torch.Tensor],
     what: str,
 ) -> str:
-    """Values of the checkpoint for a part that it has whole, else none of them.
+    """Copy the checkpoint's values into the parameters, if it has all of them.
 
-    Returns what to say where it has some. These may be another model's, and among fresh values
-    they would be neither the head that it was nor a new one.
+    Where it has only some, none is copied: they may be of another model, and mixed with fresh
+    values they would be neither the old head nor a new one. A note that says so is returned.
     """
     import torch
 
@@ -214,7 +218,7 @@ def _take(
 
 
 def _trained() -> Any:
-    """The class, made where torch is there: this module is imported without it."""
+    """Return the class, which needs torch: this module is imported without it."""
     import torch
 
     class Trained(torch.nn.Module):
@@ -251,7 +255,7 @@ def _dual_encoder() -> Any:
             return torch.nn.functional.normalize(mean, dim=-1)
 
         def forward(self, *, whole: bool = True, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-            """``whole``: the batch is all here; else each process has a part of it."""
+            """Return the loss. ``whole``: this process has the whole batch, not a part of it."""
             query, text = (
                 self.embed(
                     {
@@ -268,18 +272,19 @@ def _dual_encoder() -> Any:
                 world = torch.distributed.get_world_size()
                 query, text = gathered(query), gathered(text)
                 query_ids, text_ids = gathered(query_ids), gathered(text_ids)
-                # Of the scale every process has the whole gradient.
+                # Every process computes the whole gradient of the scale, which is then averaged.
                 scale = scale.detach() + (scale - scale.detach()) / world
             loss = in_batch_loss(query, text, query_ids, text_ids, scale, symmetric=self.symmetric)
-            # Every process has the whole loss but only its own part of the gradient, and the
-            # parts are averaged: their sum is wanted, and the value as it is.
+            # Every process computes the whole loss, but only its own part of the gradient. The
+            # parts are averaged where their sum is needed; this multiplies the gradient by the
+            # number of processes and leaves the value as it is.
             return {"loss": loss + (world - 1) * (loss - loss.detach())}
 
     return DualEncoder
 
 
 def gathered(tensor: torch.Tensor) -> torch.Tensor:
-    """The rows of all processes, with gradients through one's own."""
+    """Return the rows of all processes; gradients flow through the rows of this process."""
     import torch
 
     parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
@@ -297,18 +302,20 @@ def in_batch_loss(
     *,
     symmetric: bool,
 ) -> torch.Tensor:
-    """Cross-entropy of each query's own text among all texts of the batch.
+    """Return the mean cross-entropy of each query's own text among all texts of the batch.
 
-    ``query``, ``text``: float32[n, d], normalised. Another row's text is no negative where it is
-    the same text, or belongs to the same query (equal ids). ``symmetric``: the mean of this and of
-    each text's own query among all queries. Float32 under autocast too.
+    ``query``, ``text``: float32[n, d], normalised; ``query_ids``, ``text_ids``: int64[n];
+    ``scale``: the factor on cosines. The text of another row is no negative where it is the same
+    text, or belongs to the same query (equal ids). With ``symmetric``, the result is the mean of
+    this loss and of the loss of each text's own query among all queries. It is computed in float32
+    under autocast too.
     """
     import torch
 
     same = (query_ids[:, None] == query_ids) | (text_ids[:, None] == text_ids)
     right = torch.arange(len(query), device=query.device)
     same[right, right] = False
-    # In bfloat16 cosines near 1 are steps of 0.004 apart, which the scale makes 0.4.
+    # In bfloat16 cosines near 1 are 0.004 apart, and the scale turns that into 0.4.
     with torch.autocast(query.device.type, enabled=False):
         scores = (scale * (query @ text.T)).masked_fill(same, float("-inf"))
         loss = torch.nn.functional.cross_entropy(scores, right)

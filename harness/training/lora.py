@@ -12,7 +12,7 @@ from harness.errors import RefusedError, UsageError
 
 
 def parse_layers(text: str) -> list[int]:
-    """``0-3`` or ``2`` → the first and the last layer. UsageError for anything else."""
+    """Read ``0-3`` or ``2`` as the first and the last layer. UsageError for any other text."""
     match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", text.strip())
     if match is None or int(match[2] or match[1]) < int(match[1]):
         raise UsageError(f"--lora-layers {text}: give the first and the last layer, such as 0-3")
@@ -20,11 +20,13 @@ def parse_layers(text: str) -> list[int]:
 
 
 def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
-    """Put adapters into the encoder, in place, and freeze all else of it; for ``merge``.
+    """Put adapters into the encoder, in place, and freeze its other weights.
+
+    The result is what ``merge`` takes.
 
     Raises:
-        UsageError: layers that the encoder does not have.
-        RefusedError: layers without a linear module.
+        UsageError: the encoder does not have these layers.
+        RefusedError: the layers have no linear module.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -46,16 +48,16 @@ def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=targets
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # peft asks transformers for what it calls by another name now.
+        # peft asks transformers for a function by its old name.
         warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(seed)
         wrapped = get_peft_model(encoder, options)
-    # A pooler belongs to the head: it may be as fresh as that.
+    # A pooler belongs to the head and may be fresh too, so it is trained.
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler.requires_grad_(True)
     return wrapped
 
 
 def merge(wrapped: Any) -> None:
-    """Add the adapters into the weights, in place: the encoder is a plain one again."""
+    """Add the adapters into the weights, in place; after that the encoder has no adapters."""
     wrapped.merge_and_unload().requires_grad_(True)

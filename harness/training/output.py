@@ -1,4 +1,4 @@
-"""What a run leaves: an ordinary checkpoint, with how it came to be."""
+"""Writes the result of a training: an ordinary checkpoint, with a record of how it was made."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ from harness.submissions.submission_yaml import as_yaml
 from harness.training.contamination import Measured, as_record, shares
 from harness.training.curve import LossLog, svg
 
-RECORD = "training.json"  # there last: a folder with it is finished
-FINAL = "final"  # where the target's files are before they are moved
+RECORD = "training.json"  # This file is written last: a folder that has it is finished.
+FINAL = "final"  # The files of the checkpoint are written into this folder before they are moved.
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What the record of a finished run says. ``sets``: task → languages, files, rows and more.
+    """The record of a finished training.
 
-    ``overlap``: which examples of the targets occur in the training data of all tasks together.
-    ``selection``: the step that was kept and the data it was chosen on; None for the last step.
+    ``sets``: task → languages, files, number of rows and more. ``settings``: everything that
+    decided the weights. ``overlap``: how many examples of the targets occur in the training data
+    of all tasks together. ``selection``: the step that was kept, and the data that it was chosen
+    on; None where the last step was kept.
     """
 
     base: Checkpoint
@@ -48,40 +50,45 @@ class TrainingRecord:
     selection: Mapping[str, Any] | None = None
 
 
-def write(record: TrainingRecord, model: Any, curve: LossLog, work: Path, out: Path) -> None:
-    """Save everything beside the target, then move it there, the record last.
+def write(record: TrainingRecord, model: Any, loss_log: LossLog, work: Path, out: Path) -> None:
+    """Save the checkpoint and its record in the folder ``work``, then move the files to ``out``.
 
     Raises:
-        IncompleteError: no space; the last step is kept, and the same command goes on from it.
-        RefusedError: the folder does not load as it was trained.
+        IncompleteError: there is no space; the last step is kept, and the same command resumes
+            after it.
+        RefusedError: the saved weights do not load as they were trained.
     """
     final = work / FINAL
     shutil.rmtree(final, ignore_errors=True)
     try:
-        _fill(record, model, curve, final, out.resolve().name)
+        _write_files(record, model, loss_log, final, out.resolve().name)
     except (HarnessError, KeyboardInterrupt):
         raise
-    except Exception as error:  # safetensors has an error of its own for a full disk
-        reason = one_line(error, 160)
+    except Exception as error:  # safetensors has an error of its own for a full disk.
         raise IncompleteError(
-            f"the checkpoint cannot be written to {final} ({reason}): free space and run the same "
-            "command again"
+            f"the checkpoint cannot be written to {final} ({one_line(error, 160)}): free space and "
+            "run the same command again"
         ) from error
-    _check(final, model.encoder)
+    _check_saved(final, model.encoder)
     _move(final, out)
     shutil.rmtree(work)
 
 
-def _fill(record: TrainingRecord, model: Any, curve: LossLog, final: Path, name: str) -> None:
+def _write_files(
+    record: TrainingRecord, model: Any, loss_log: LossLog, final: Path, name: str
+) -> None:
     final.mkdir(parents=True)
-    save_model(_chosen(record.cards, model), final)
-    _copy_tokenizer(record.base.tokenizer_folder, final)
+    save_model(_model_to_save(record.cards, model), final)
+    # The tokenizer's files are copied: saved anew, they would give other token ids.
+    for file in TOKENIZER_FILES:
+        if (record.base.tokenizer_folder / file).is_file():
+            shutil.copyfile(record.base.tokenizer_folder / file, final / file)
     retrieval = all(card.kind == "dual_encoder" for card in record.cards)
     if retrieval:
         longest = max(task["recipe"]["max_length"] for task in record.settings["tasks"].values())
         _sentence_transformer(final, model.encoder.config.hidden_size, longest)
-    (final / "loss.tsv").write_bytes(curve.path.read_bytes())
-    (final / "loss.svg").write_text(svg(curve.rows()), encoding="utf-8")
+    (final / "loss.tsv").write_bytes(loss_log.path.read_bytes())
+    (final / "loss.svg").write_text(svg(loss_log.rows()), encoding="utf-8")
     revision = resolve(str(final), offline=True).revision
     submission = as_yaml(_submission(record, name, revision))
     (final / "submission.yaml").write_text(submission, encoding="utf-8")
@@ -90,8 +97,8 @@ def _fill(record: TrainingRecord, model: Any, curve: LossLog, final: Path, name:
     _write_json(final / RECORD, {**_record(record, revision), "made": names})
 
 
-def said(path: Path) -> dict[str, Any]:
-    """What a file of ours says; nothing where it is not there, or damaged."""
+def read_record(path: Path) -> dict[str, Any]:
+    """A record or settings file of a training; empty where it is not there, or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -100,13 +107,13 @@ def said(path: Path) -> dict[str, Any]:
 
 
 def remove(out: Path, work: Path, *, keep: str) -> None:
-    """Take away what an earlier training left in the target, and nothing else.
+    """Remove the files that an earlier training left in ``out`` and ``work``, and no other files.
 
-    ``keep``: a file in ``work`` that stays, and that folder with it.
+    ``keep``: the name of a file in ``work`` that stays.
     """
     names: set[str] = set()
     for record in (out / RECORD, work / FINAL / RECORD):
-        names |= set(map(str, said(record).get("made", ())))
+        names |= set(map(str, read_record(record).get("made", ())))
     found = [out / Path(name).name for name in (RECORD, *sorted(names))]
     for path in [*found, *(path for path in work.glob("*") if path.name != keep)]:
         if path.is_dir():
@@ -115,8 +122,8 @@ def remove(out: Path, work: Path, *, keep: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check(folder: Path, encoder: Any) -> None:
-    """RefusedError unless the folder loads as what was trained, value by value."""
+def _check_saved(folder: Path, encoder: Any) -> None:
+    """Raise RefusedError unless every value in the folder loads as it was trained."""
     import torch
 
     loaded, _ = load_encoder(resolve(str(folder), offline=True), dtype="float32", device="cpu")
@@ -126,10 +133,11 @@ def _check(folder: Path, encoder: Any) -> None:
             raise RefusedError(f"{name} does not load from {folder} as it was trained")
 
 
-def _chosen(cards: Sequence[IntermediateCard], model: Any) -> Any:
-    """With its head where one says what it is for; else the encoder alone.
+def _model_to_save(cards: Sequence[IntermediateCard], model: Any) -> Any:
+    """Return the encoder with the head that is saved with it, or the encoder alone.
 
-    One task: its head's class. Several: the first span head, since a reader is what they can be.
+    The head of a single task is saved. Of several tasks the first span head is, since a checkpoint
+    has one head and readers need theirs.
     """
     spans = [card for card in cards if card.kind == "span"]
     chosen = cards[0] if len(cards) == 1 else spans[0] if spans else None
@@ -139,7 +147,7 @@ def _chosen(cards: Sequence[IntermediateCard], model: Any) -> Any:
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """An encoder, or one with a head, as transformers or `linear_head` save it."""
+    """Save an encoder, with or without a head, as transformers or `linear_head` do."""
     with quiet():
         if is_linear_head(model):
             save(model.encoder, folder, model)
@@ -149,15 +157,8 @@ def save_model(model: Any, folder: Path) -> None:
             model.save_pretrained(folder, max_shard_size="1TB")
 
 
-def _copy_tokenizer(base: Path, folder: Path) -> None:
-    """The base's files as they are: saved anew they would be another tokenizer's."""
-    for name in TOKENIZER_FILES:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, folder / name)
-
-
 def _sentence_transformer(folder: Path, width: int, max_length: int) -> None:
-    """The files that declare mean pooling and normalising, in sentence-transformers' form."""
+    """Write the files by which sentence-transformers pools by the mean and normalises."""
     kind = "sentence_transformers.models."
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     _write_json(
@@ -200,13 +201,16 @@ def _record(record: TrainingRecord, revision: str) -> dict[str, Any]:
 
 
 def recipe_name(record: TrainingRecord) -> str:
-    """The training recipe in one word: all that seeds of it share."""
+    """Return a name of the training recipe, which trainings that differ in the seed share."""
     names = "+".join(card.name for card in record.cards)
     return f"{names[:60]}-{_shared(record, ('seed',))}"
 
 
 def design_name(record: TrainingRecord) -> str | None:
-    """What trainings that differ in the languages of their data alone share; None for others."""
+    """Return a name that trainings share which differ only in the languages of their data.
+
+    It is None for several tasks, and where the card names no design.
+    """
     card = record.cards[0]
     if len(record.cards) > 1 or card.design is None:
         return None
@@ -214,18 +218,19 @@ def design_name(record: TrainingRecord) -> str | None:
 
 
 def _shared(record: TrainingRecord, without: Sequence[str]) -> str:
-    """A short hash over the settings but those."""
+    """Return a short hash over the settings ``without`` some of them."""
     shared = {key: value for key, value in record.settings.items() if key not in without}
     return sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _submission(record: TrainingRecord, name: str, revision: str) -> Submission:
-    """A submission of the finished checkpoint, under the target's name."""
+    """Make the submission of the finished checkpoint, which is named after its folder."""
     cards = record.cards
+    model, base = (re.sub(r"[^\w./-]", "-", one) for one in (name, record.base.id))
     return Submission(
-        model=_plain(name),
+        model=model,
         revision=revision,
-        base=_plain(record.base.id),
+        base=base,
         base_revision=record.base.revision,
         objective=cards[0].objective if len(cards) == 1 else "multitask",
         languages=sorted({lang for part in record.sets.values() for lang in part["languages"]}),
@@ -237,10 +242,6 @@ def _submission(record: TrainingRecord, name: str, revision: str) -> Submission:
         seed=record.settings["seed"],
         matched=design_name(record),
     )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w./-]", "-", name)
 
 
 def _model_card(record: TrainingRecord, name: str, retrieval: bool) -> str:
@@ -297,7 +298,7 @@ every step.
 
 
 def _shown(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What decided the weights, for people: an entry for each task where their recipes differ."""
+    """Yield name and value of the settings; where recipes of tasks differ, an entry for each."""
     recipes = {name: task["recipe"] for name, task in settings["tasks"].items()}
     for key, value in settings.items():
         own = {name: str(recipe[key]) for name, recipe in recipes.items() if key in recipe}
@@ -320,7 +321,10 @@ def _task_line(card: IntermediateCard, part: Mapping[str, Any]) -> str:
 
 
 def _move(final: Path, out: Path) -> None:
-    """Weights after all else, the record after them: until then it is no finished checkpoint."""
+    """Move the files to ``out``, the weights and the record last.
+
+    A folder without its record is not finished, and one without its weights is no checkpoint.
+    """
     last = (WEIGHTS, RECORD)
     names = sorted(path.name for path in final.iterdir() if path.name not in last)
     for name in (*names, *(name for name in last if (final / name).exists())):

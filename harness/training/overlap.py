@@ -1,10 +1,11 @@
-"""How many examples of a target occur in training data: equal texts, and long shared runs.
+"""Counts the examples of a target that occur in training data: equal texts, and long shared runs.
 
-Every text is normalised first, on both sides alike: Unicode's NFKC, case folding and NFKC again;
-format characters and variation selectors go (soft hyphens, joiners); what is no letter, mark or
-number (white space, punctuation, symbols) separates words. A character of a script that puts no
-spaces between words is a unit by itself, and white space around it says nothing. So a text is a
-sequence of units: words, and characters of unspaced scripts.
+Every text is normalised first, in the same way on both sides. Unicode's NFKC, case folding and
+NFKC again are applied. Format characters (soft hyphens, joiners) and variation selectors are
+removed. Characters other than letters, marks and numbers (white space, punctuation, symbols)
+separate words. A character of a script that puts no spaces between words is a unit by itself, and
+white space around it is ignored. So a text is a sequence of units: words, and characters of
+unspaced scripts.
 
 An example of a target has one text or several: both sentences of a pair, a question and its
 passage. It occurs in the training data
@@ -29,10 +30,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 1  # of these rules; what was counted under another version is counted again
+VERSION = 1  # the version of these rules; counts of another version are not used again
 WORDS = 13
 CHARACTERS = 26
-WORD = CHARACTERS // WORDS  # characters of an unspaced script that a word is worth
+WORD = CHARACTERS // WORDS  # A word counts as much as so many characters of an unspaced script.
 # First and last code points of the scripts without spaces: Thai and Lao, Tibetan, Myanmar, Khmer
 # (and the last two extended), kana and Bopomofo, and Chinese characters.
 UNSPACED = (
@@ -49,9 +50,10 @@ Keys = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Counts:
-    """Of ``examples`` of a target in one language, how many occur in the training data.
+    """How many of the ``examples`` of a target in one language occur in the training data.
 
-    ``exact``: with an equal text. ``run``: with a shared run. ``either``: in one way or both.
+    ``exact``: how many by an equal text. ``run``: how many by a shared run. ``either``: how many
+    by one of these or both.
     """
 
     examples: int
@@ -67,10 +69,11 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Training data to look texts up in. ``texts``: keys of whole ones; ``runs``: sorted keys.
+    """Training data in which texts are looked up by their keys.
 
-    Keys are hashes of 64 bits: two data sets of a million different runs each have one key in
-    common by chance with a probability of about 10⁻⁷.
+    ``texts``: the keys of whole texts. ``runs``: the keys of runs, sorted. Keys are hashes of 64
+    bits: two data sets of a million different runs each share a key by chance with a probability
+    of about 10⁻⁷.
     """
 
     texts: frozenset[int]
@@ -78,7 +81,7 @@ class Index:
 
 
 def index(texts: Iterable[str]) -> Index:
-    """The training texts, each as a whole and as its runs; repeated ones cost little."""
+    """Index the training texts, each as a whole and by its runs; repeated texts cost little."""
     whole: set[int] = set()
     runs: list[Keys] = []
     for text in dict.fromkeys(texts):
@@ -92,7 +95,7 @@ def index(texts: Iterable[str]) -> Index:
 
 
 def count(examples: Iterable[Sequence[str]], training: Index) -> Counts:
-    """How many of the examples (each one its texts) occur in the training data."""
+    """Count the examples that occur in the training data; each example is a sequence of texts."""
     known: dict[str, tuple[bool, bool]] = {}
     total = exact = run = either = 0
     for texts in examples:
@@ -107,18 +110,18 @@ def count(examples: Iterable[Sequence[str]], training: Index) -> Counts:
 
 
 def units(text: str) -> list[str]:
-    """The words and, in unspaced scripts, the characters of a text, normalised."""
+    """Return the normalised words of a text and, in unspaced scripts, its characters."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return folded.translate(_mapping()).split()
 
 
 def worth(unit: str) -> int:
-    """What a unit adds to a run: 1 for a character of an unspaced script, 2 for a word."""
+    """Return what a unit adds to a run: 1 for a character of an unspaced script, 2 for a word."""
     return 1 if len(unit) == 1 and _is_unspaced(ord(unit)) else WORD
 
 
 def _occurs(text: str, training: Index) -> tuple[bool, bool]:
-    """Whether a text is one of the training's, and whether it shares a run with one."""
+    """Return whether a text is in the training data, and whether it shares a run with it."""
     found = units(text)
     if not found:
         return False, False
@@ -134,10 +137,11 @@ def _key(found: Sequence[str]) -> int:
 
 
 def _run_keys(found: Sequence[str]) -> Keys:
-    """uint64[≤ n]: one key for the shortest run worth ``CHARACTERS`` from each unit that has one.
+    """Return uint64[≤ n]: the key of the shortest run worth ``CHARACTERS`` from each unit.
 
-    Two texts share a run exactly where they share one of these: a longer one begins with it. The
-    key of units i … j − 1 is Σ hash(unit k) · factor^(k − i), modulo 2⁶⁴.
+    A unit near the end of a text begins no such run. Two texts share a run exactly where they
+    share one of these keys, because a longer run begins with the shortest one. The key of the
+    units i … j − 1 is Σ hash(unit k) · factor^(k − i), modulo 2⁶⁴.
     """
     if WORD * len(found) < CHARACTERS:
         return np.empty(0, dtype=np.uint64)
@@ -153,14 +157,14 @@ def _run_keys(found: Sequence[str]) -> Keys:
 
 
 def _powers(base: int, length: int) -> Keys:
-    """uint64[length]: base⁰, base¹, …, modulo 2⁶⁴."""
+    """Return uint64[length]: base⁰, base¹, …, modulo 2⁶⁴."""
     powers = np.full(length, base, dtype=np.uint64)
     powers[:1] = 1
     return np.cumprod(powers, dtype=np.uint64)
 
 
 class _Mapping(dict[int, str]):
-    """What `str.translate` asks for each code point; one that was asked for is kept."""
+    """The replacement of each code point for `str.translate`; it is computed once, when asked."""
 
     def __missing__(self, code: int) -> str:
         self[code] = found = _mapped(code)
@@ -173,7 +177,7 @@ def _mapping() -> _Mapping:
 
 
 def _mapped(code: int) -> str:
-    """The character in a normalised text: itself, with spaces around it, a space, or nothing."""
+    """Return what a character becomes: itself, itself between spaces, a space, or nothing."""
     category = unicodedata.category(chr(code))
     if category == "Cf" or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
         return ""

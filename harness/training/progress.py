@@ -1,4 +1,4 @@
-"""How training goes, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Shows on stderr how a training goes: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Any
 
 EVERY = 15.0  # seconds between lines
-DECAY = 0.95  # of the smoothed loss, a step
+DECAY = 0.95  # weight of the earlier steps in the smoothed loss
 
 
 class Silent:
-    """Says nothing."""
+    """A reporter that shows nothing."""
 
     def started(self, step: int, total: int) -> None: ...
 
@@ -21,7 +21,7 @@ class Silent:
 
 
 class Progress:
-    """Loss (smoothed), examples a second and time left."""
+    """A reporter that shows the smoothed loss, examples per second, and the time left."""
 
     def __init__(self, *, quiet: bool) -> None:
         from rich.console import Console
@@ -52,7 +52,7 @@ class Progress:
             self.bar.stop()
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print the text on a line of its own."""
         self.console.print(text, markup=False, soft_wrap=True)
 
     def started(self, step: int, total: int) -> None:
@@ -69,7 +69,7 @@ class Progress:
         left = taken / (step - self.first) * (total - step)
         text = (
             f"step {step}/{total} · loss {self.loss:.4f} · {self.rows / taken:.1f} examples/s · "
-            f"{_clock(left)} left"
+            f"{clock_time(left)} left"
         )
         if self.bar is not None:
             self.bar.update(self.line, total=total, completed=step, description=text)
@@ -78,7 +78,8 @@ class Progress:
             self.say(text)
 
 
-def _clock(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
+    """Write a duration such as ``1:05`` (minutes and seconds), or ``2:00:05`` from an hour on."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

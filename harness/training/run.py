@@ -1,10 +1,12 @@
-"""Train: base and cards → examples → features → steps → a checkpoint. Resumes where it was."""
+"""Training from a base and cards to a checkpoint: examples, features, steps, and what is saved."""
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from harness.io.environment import harness_version, libraries
 from harness.training.batches import Steps, TaskData
 from harness.training.config import TrainingConfig, process, resolved_settings
 from harness.training.contamination import measure
-from harness.training.curve import LossLog, NullLossLog
+from harness.training.curve import LossLog
 from harness.training.data.examples import TrainingSet
 from harness.training.data.features import Codec, encode
 from harness.training.data.reading import read
@@ -35,25 +37,28 @@ from harness.training.workspace import WORK, alone, begin, check_target, finishe
 def train(
     config: TrainingConfig, location: DataLocation, reporter: TrainingReporter | None = None
 ) -> Path:
-    """Train and return the folder of the finished checkpoint, at once where it is there already.
+    """Train, and return the folder of the finished checkpoint.
+
+    Where the same training has finished there already, nothing is trained. One that was stopped
+    resumes after the last step that it saved.
 
     Raises:
-        UsageError: the target holds another training, or something else; what training needs is
-            not installed; fewer steps than tasks.
-        RefusedError: the base's weights are not whole, or it cannot have the head.
-        DataError: data that does not fit, or nothing left of it.
-        IncompleteError: no data, no space, no memory, a loss that is not finite.
+        UsageError: the folder holds another training or other files, a library is not installed,
+            or there are fewer steps than tasks.
+        RefusedError: weights of the base are missing, or it cannot have the head.
+        DataError: the data does not have the form that its card declares, or no example is left.
+        IncompleteError: data, space or memory is missing, or a loss is not finite.
     """
     check_target(config.out)
-    if config.dev is not None and process()[1] > 1:
+    rank, world = process()
+    if config.dev is not None and world > 1:
         raise UsageError("a step is chosen by one process: start one")
     _check_installed(adapters=config.lora is not None)
     sets = {card.name: read(card, location, config.max_examples) for card in config.cards}
     settings = resolved_settings(config, sets)
-    first = process()[0] == 0
     if not config.fresh and finished(config.out, settings):
         return config.out
-    with alone(config.out) if first else nullcontext():
+    with nullcontext() if rank else alone(config.out):
         return _train(config, sets, settings, location, reporter or Silent())
 
 
@@ -64,18 +69,26 @@ def _train(
     location: DataLocation,
     reporter: TrainingReporter,
 ) -> Path:
-    work, first = config.out / WORK, process()[0] == 0
-    if first:
+    work, (rank, world) = config.out / WORK, process()
+    if rank == 0:
         begin(config.out, settings, fresh=config.fresh)
-    _meet(config)
-    with _own_randomness():
+    if world > 1:  # The others wait here until the first process has prepared the folder.
+        from accelerate import PartialState
+
+        PartialState(cpu=config.device == "cpu").wait_for_everyone()
+    with _random_states_restored():
         encoder, tokenizer = load_encoder(config.base, dtype="float32", device="cpu")
         tasks = _features(config, sets, encoder, tokenizer)
         notes: dict[str, list[str]] = {}
         model = make_model(
             encoder,
-            _heads(config, sets),
-            _own_tensors(config.base),
+            [
+                HeadSpec(
+                    card.name, card.kind, sets[card.name].labels, card.symmetric, config.keep_head
+                )
+                for card in config.cards
+            ],
+            _base_tensors(config.base),
             pad=pad_id(tokenizer),
             seed=config.seed,
             notes=notes,
@@ -90,50 +103,44 @@ def _train(
             selection = Selection(
                 config.dev, config.cards[0].name, tokenizer, folder=work, device=config.device
             )
-        curve = LossLog(work / "loss.tsv") if first else NullLossLog(work / "loss.tsv")
+        loss_log = LossLog(Path(os.devnull) if rank else work / "loss.tsv")
         run_steps(
             model,
             steps,
             Settings(recipe, config.seed, config.dtype == "bfloat16", config.device, selection),
             work,
-            curve,
+            loss_log,
             reporter,
         )
-        if first:
+        if rank == 0:
+            from importlib.metadata import version
+
             model.to("cpu").eval()
             if wrapped is not None:
                 merge(wrapped)
-            described = _described(config, sets, tasks, notes)
             record = TrainingRecord(
                 base=config.base,
                 cards=config.cards,
-                sets=described,
+                sets=_data_record(config, sets, tasks, notes),
                 settings=settings,
                 overlap=measure(sets.values(), location, reporter.say),
                 steps=len(steps),
                 command=config.command,
                 selection=selection.record() if selection else None,
-                versions={"xharness": harness_version(), "libraries": _libraries()},
+                versions={
+                    "xharness": harness_version(),
+                    "libraries": {**libraries(), "accelerate": version("accelerate")},
+                },
             )
-            write(record, model, curve, work, config.out)
+            write(record, model, loss_log, work, config.out)
     return config.out
 
 
 def _check_installed(*, adapters: bool) -> None:
-    from importlib.util import find_spec
-
     needed = {"accelerate": "training", **({"peft": "training adapters"} if adapters else {})}
     for name, what in needed.items():
         if find_spec(name) is None:
             raise UsageError(f"{what} needs {name}: pip install 'xharness[train]'")
-
-
-def _meet(config: TrainingConfig) -> None:
-    """Several processes wait for each other here: the first one has tidied up."""
-    if process()[1] > 1:
-        from accelerate import PartialState
-
-        PartialState(cpu=config.device == "cpu").wait_for_everyone()
 
 
 def _features(
@@ -152,13 +159,6 @@ def _features(
     return tasks
 
 
-def _heads(config: TrainingConfig, sets: Mapping[str, TrainingSet]) -> list[HeadSpec]:
-    return [
-        HeadSpec(card.name, card.kind, sets[card.name].labels, card.symmetric, config.keep_head)
-        for card in config.cards
-    ]
-
-
 def _steps(config: TrainingConfig, tasks: Mapping[str, TaskData]) -> Steps:
     rank, world = process()
     shares = []
@@ -174,13 +174,13 @@ def _steps(config: TrainingConfig, tasks: Mapping[str, TaskData]) -> Steps:
     return Steps(schedule, tasks, seed=config.seed, rank=rank, world=world)
 
 
-def _described(
+def _data_record(
     config: TrainingConfig,
     sets: Mapping[str, TrainingSet],
     tasks: Mapping[str, TaskData],
     notes: Mapping[str, list[str]],
 ) -> dict[str, dict[str, Any]]:
-    """What each task's data was, for the record. ``notes``: of its head."""
+    """Return what the record says of the data of each task. ``notes``: task → notes on its head."""
     return {
         card.name: {
             "title": card.title,
@@ -201,8 +201,8 @@ def _described(
     }
 
 
-def _own_tensors(base: Checkpoint) -> dict[str, Any]:
-    """The base's tensors by name, mapped into memory: heads and poolers are looked up in them."""
+def _base_tensors(base: Checkpoint) -> dict[str, Any]:
+    """Map the tensors of the base into memory, by name; heads and poolers are looked up in them."""
     from safetensors.torch import load_file
 
     from harness.checkpoint.vet import vet
@@ -213,15 +213,9 @@ def _own_tensors(base: Checkpoint) -> dict[str, Any]:
     return tensors
 
 
-def _libraries() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {**libraries(), "accelerate": version("accelerate")}
-
-
 @contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Training seeds torch, numpy and Python; the caller's random states come back after it."""
+def _random_states_restored() -> Iterator[None]:
+    """Give the caller's random states back: training seeds torch, numpy and Python."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""Which rows every optimiser step is made of: the whole order of a run, from its seed alone."""
+"""Decides which rows make up every optimiser step; the seed of a run decides its whole order."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy.typing as npt
 
 from harness.errors import UsageError
 
-# Batches that are sorted by length together: enough that rows of a batch are alike, few enough
-# that the order stays one of chance.
+# So many batches are sorted by length together. These are enough that the rows of a batch have
+# similar lengths, and few enough that the order of the rows stays random.
 POOL = 50
 
 
 @dataclass(frozen=True)
 class Share:
-    """A task's part of a run.
+    """The share of one task in a run.
 
-    ``lengths``: int64[rows]; ``capped``: how many rows count for its share.
+    ``lengths``: int64[rows], the tokens of each row. ``capped``: the number of rows that count for
+    the share, which a cap may bound.
     """
 
     task: str
@@ -31,31 +32,31 @@ class Share:
 
     @property
     def wanted(self) -> int:
-        """Rows that its epochs take, over the rows that count."""
+        """The number of rows that its epochs take."""
         return max(1, round(self.epochs * self.capped))
 
     @property
     def steps(self) -> int:
-        """Steps for these rows; the last one may be smaller."""
+        """The number of steps that these rows take; the last one may be smaller."""
         return math.ceil(self.wanted / self.batch_size)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step: its task and the rows of its batch."""
+    """One optimiser step: its task, and the rows of its batch as int64[batch]."""
 
     task: str
     rows: npt.NDArray[np.int64]
 
 
 def make_schedule(shares: Sequence[Share], *, seed: int, max_steps: int | None) -> list[Step]:
-    """Every step of a run, in order. One task per step, in proportion to capped size.
+    """Return all steps of a run, in order. Each is of one task.
 
-    All the steps of a run are shared out (largest remainders, one at least), and shuffled: the
-    proportions hold exactly, not only on average.
+    The steps are divided among the tasks in proportion to their capped sizes, and then shuffled:
+    the proportions hold exactly, not only on average.
 
     Raises:
-        UsageError: fewer steps than tasks.
+        UsageError: there are fewer steps than tasks.
     """
     total = sum(share.steps for share in shares)
     if max_steps is not None:
@@ -73,12 +74,12 @@ def make_schedule(shares: Sequence[Share], *, seed: int, max_steps: int | None) 
 
 
 def apportion(sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """``total`` steps over tasks in proportion to ``sizes``, by largest remainders.
+    """Divide ``total`` steps among tasks in proportion to ``sizes``, by largest remainders.
 
-    A task too small for a step has one of the task with the most: it would be none of the run's.
+    A task that would get no step gets one from the task that has the most.
 
     Raises:
-        UsageError: fewer steps than tasks.
+        UsageError: there are fewer steps than tasks.
     """
     if total < len(sizes):
         raise UsageError(
@@ -98,10 +99,11 @@ def apportion(sizes: Mapping[str, int], total: int) -> dict[str, int]:
 
 
 def batch_rows(share: Share, steps: int, *, seed: int, number: int) -> list[npt.NDArray[np.int64]]:
-    """The rows of so many batches of one task.
+    """Return the rows of each of ``steps`` batches of one task.
 
-    Shuffled passes over all rows, end to end, so that only the last batch of a run may be smaller;
-    neighbouring batches of about the same length are formed within ``POOL`` of them.
+    The rows are taken from shuffled passes over all of them, one after another, so that only the
+    last batch of a run may be smaller. Rows of similar length are put into one batch; they are
+    looked for among the rows of ``POOL`` batches.
     """
     rows = len(share.lengths)
     wanted = share.wanted if steps == share.steps else steps * share.batch_size
@@ -111,8 +113,8 @@ def batch_rows(share: Share, steps: int, *, seed: int, number: int) -> list[npt.
     batches: list[npt.NDArray[np.int64]] = []
     for begin in range(0, wanted, POOL * share.batch_size):
         pool = stream[begin : begin + POOL * share.batch_size]
-        # What fills no batch is left as it comes: of the sorted rows it would always be the
-        # longest, which a run would then see last, at a learning rate of next to nothing.
+        # The rows that fill no batch are not sorted. Otherwise the longest rows would always be
+        # left over, and a run would see them last, when the learning rate is almost zero.
         whole = len(pool) - len(pool) % share.batch_size
         alike = pool[:whole][np.argsort(share.lengths[pool[:whole]], kind="stable")]
         full = alike.reshape(-1, share.batch_size)

@@ -1,7 +1,8 @@
-"""Which step of a training is kept: the best one on a dev set, scored every so many steps.
+"""Chooses the step of a training that is kept: the one with the best score on a dev set.
 
-The scores lie in `selection.tsv`, and the weights of the best step beside it until a later one is
-better and saved, so that a run that goes on from a saved step chooses what an undisturbed one does.
+The model is scored at equal distances in steps. The scores are kept in `selection.tsv`, and the
+weights of the best step beside it. They stay until a later step is better and has been saved; so a
+run that resumes from a saved step chooses the same step as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from harness.kinds import KINDS
 from harness.kinds.kind import UnitSettings
 
 SCORES = "selection.tsv"
-BEST = "best-"  # and the step: a folder with its weights
+BEST = "best-"  # The folder with the best weights is called this, followed by the step's number.
 
 
 @dataclass(frozen=True)
 class DevSet:
-    """What steps are scored on. ``files``: name → sha256."""
+    """The data that steps are scored on. ``files``: name → sha256."""
 
     select: Select
     card: TaskCard
@@ -40,12 +41,12 @@ class DevSet:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the chosen step."""
+        """Everything that decides which step is chosen."""
         return {**self.select.model_dump(), "files": dict(self.files)}
 
 
 def dev_files(select: Select, location: DataLocation) -> dict[str, str]:
-    """Name → sha256 of the dev set's files. IncompleteError where they cannot be had."""
+    """Fetch the files of the dev set: name → sha256. IncompleteError where one cannot be had."""
     fetched = fetch(read_card(select.task), select.split, (select.language,), location)
     if fetched.failures or not fetched.files:
         why = next(iter(fetched.failures.values()), "no files")
@@ -54,14 +55,14 @@ def dev_files(select: Select, location: DataLocation) -> dict[str, str]:
 
 
 def dev_downloads(select: Select, location: DataLocation) -> list[Download]:
-    """What of them would have to be downloaded; no connection is tried."""
+    """Return which of these files would be downloaded; nothing is asked of the network."""
     if location.offline:
         return []
     return planned_downloads(read_card(select.task), select.split, (select.language,), location)
 
 
 def read_dev(select: Select, location: DataLocation) -> DevSet:
-    """The dev set. Raises IncompleteError, or DataError, as `load` does."""
+    """Read the dev set. It raises IncompleteError or DataError as `load` does."""
     card, lang = read_card(select.task), select.language
     files = dev_files(select, location)
     examples: Any = load(card, select.split, (lang,), location).examples
@@ -69,21 +70,21 @@ def read_dev(select: Select, location: DataLocation) -> DevSet:
 
 
 def store(model: Any, folder: Path) -> None:
-    """The weights of a model that is trained, into a folder."""
+    """Write the weights of a model that is trained into a folder."""
     from safetensors.torch import save_model
 
     save_model(model, str(folder / WEIGHTS))
 
 
 def restore(model: Any, folder: Path) -> None:
-    """Take them from there."""
+    """Read the weights that `store` wrote into the model."""
     from safetensors.torch import load_model
 
     load_model(model, str(folder / WEIGHTS))
 
 
 class Selection:
-    """The scores of a run so far, in ``folder``. ``task``: whose head is scored."""
+    """The scores of a run so far, kept in ``folder``; the head of ``task`` is scored."""
 
     def __init__(
         self, dev: DevSet, task: str, tokenizer: Tokenizer, *, folder: Path, device: str
@@ -91,18 +92,17 @@ class Selection:
         self.dev, self.task, self.tokenizer = dev, task, tokenizer
         self.folder, self.device = folder, device
 
-    def go_on_from(self, step: int) -> None:
-        """Forget what came after a step."""
-        kept = [row for row in self.scores() if row[0] <= step]
-        lines = [f"{number}\t{score!r}\n" for number, score in kept]
+    def resume_after(self, step: int) -> None:
+        """Forget the scores of later steps."""
+        lines = [f"{number}\t{score!r}\n" for number, score in self.scores() if number <= step]
         (self.folder / SCORES).write_text("step\tscore\n" + "".join(lines), encoding="utf-8")
-        self._sweep()
+        self.sweep()
 
-    def look(self, model: Any, step: int, total: int) -> None:
-        """Score a step that is to be, and keep its weights where it is better than all before.
+    def consider(self, model: Any, step: int, total: int) -> None:
+        """Score the model where a score is due, and keep its weights if it is the best so far.
 
         Raises:
-            IncompleteError: there is no room for them.
+            IncompleteError: there is no space for the weights.
         """
         if step % self.dev.select.every and step != total:
             return
@@ -114,7 +114,7 @@ class Selection:
                 new.mkdir()
                 store(model, new)
                 new.replace(place)
-            except Exception as error:  # safetensors has an error of its own for a full disk
+            except Exception as error:  # safetensors has an error of its own for a full disk.
                 raise IncompleteError(
                     f"the best step cannot be kept in {self.folder} ({one_line(error, 160)}): free "
                     "space and run the same command again"
@@ -122,11 +122,14 @@ class Selection:
         with (self.folder / SCORES).open("a", encoding="utf-8") as file:
             file.write(f"{step}\t{score!r}\n")
 
-    def saved(self) -> None:
-        """A step is saved, so that no run goes on from an earlier one."""
-        self._sweep()
+    def sweep(self) -> None:
+        """Remove all weights but the best, once no run can resume from an earlier step."""
+        best = f"{BEST}{self.best[0]}" if self.scores() else ""
+        for path in self.folder.glob(f"{BEST}*"):
+            if path.name != best:
+                shutil.rmtree(path)
 
-    def take(self, model: Any) -> None:
+    def restore_best(self, model: Any) -> None:
         """Give the model the weights of the best step."""
         restore(model, self.folder / f"{BEST}{self.best[0]}")
 
@@ -136,25 +139,19 @@ class Selection:
         return max(self.scores(), key=lambda row: (row[1], -row[0]))
 
     def scores(self) -> list[tuple[int, float]]:
-        """(step, score) so far."""
+        """Return every (step, score) so far."""
         path = self.folder / SCORES
         lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
         return [(int(step), float(score)) for step, _, score in (x.partition("\t") for x in lines)]
 
     def record(self) -> dict[str, Any]:
-        """What the record of the training says."""
+        """Return the entry in the record of the training."""
         step, score = self.best
         scores = [list(row) for row in self.scores()]
         return {**self.dev.settings, "step": step, "score": score, "scores": scores}
 
-    def _sweep(self) -> None:
-        best = self.best[0] if self.scores() else None
-        for path in self.folder.glob(f"{BEST}*"):
-            if path.name != f"{BEST}{best}":
-                shutil.rmtree(path)
-
     def _score(self, model: Any) -> float:
-        """Of the dev set in [0, 1], as it would be measured; no random number is drawn."""
+        """Score the dev set as an evaluation does, in [0, 1]; no random number is drawn."""
         select, card = self.dev.select, self.dev.card
         kind, module = KINDS[card.kind], model.tasks[self.task]
         module.eval()

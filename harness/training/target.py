@@ -1,7 +1,8 @@
-"""Tuned checkpoints: a fresh head or dual encoder by a target recipe, made once and kept.
+"""Tuned checkpoints: a target recipe trains a fresh head or a dual encoder once, and it is kept.
 
-They lie in the cache by content: checkpoint, recipe, data, seed and precision. A folder is one of
-them only when its record is there, which training writes last.
+A tuned checkpoint lies in the cache, in a folder named after everything that decided it:
+checkpoint, recipe, data, seed and precision. The folder counts only when it has its record, which
+training writes last.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ from harness.training.data.sources import fetch
 from harness.training.output import RECORD
 from harness.training.run import train
 from harness.training.selection import dev_downloads, dev_files, read_dev
-from harness.training.trainer import DONE, TrainingReporter
+from harness.training.trainer import TrainingReporter, last_saved, step_of
 from harness.training.workspace import WORK
 
-FOLDER = "tuned"  # of the cache
+FOLDER = "tuned"  # the folder's name in the cache
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """A checkpoint tuned by one recipe with one seed, there or to be made.
+    """A checkpoint that one recipe tunes with one seed, whether or not it has been trained yet.
 
-    ``data``: training file → sha256. ``examples``: how many there are. ``folder``: where the tuned
-    checkpoint lies. ``first``: the tuning that it goes on from, where its recipe has two stages.
-    ``dev``: file → sha256 of what a step is chosen on.
-    The device decides no more than the last bits and is left out of its name.
+    ``data``: training file → sha256. ``examples``: the number of training examples. ``folder``:
+    where the tuned checkpoint lies; its name does not depend on the device, which changes the last
+    bits of the weights at most. ``first``: the tuning whose result is trained further, where the
+    recipe has two stages. ``dev``: file → sha256 of the data that a step is chosen on.
     """
 
     checkpoint: Checkpoint
@@ -62,31 +63,30 @@ class Tuning:
 
     @property
     def all_data(self) -> dict[str, str]:
-        """File → sha256, of both stages and of what a step is chosen on."""
+        """File → sha256 of all data: of both stages, and of the dev set."""
         return {**(self.first.all_data if self.first else {}), **self.data, **self.dev}
 
     @property
     def done(self) -> bool:
-        """Whether it is there."""
+        """Whether it has been trained."""
         return (self.folder / RECORD).is_file()
 
     @property
     def saved(self) -> int:
-        """The step that an interrupted training goes on after."""
-        whole = (self.folder / WORK).glob(f"checkpoint-*/{DONE}")
-        return max((int(path.parent.name.rpartition("-")[2]) for path in whole), default=0)
+        """The step that an interrupted training resumes after; 0 where none is saved."""
+        return step_of(last_saved(self.folder / WORK))
 
     @property
     def steps(self) -> int:
-        """Optimiser steps, or the fewest that there can be: a long context has several windows."""
+        """The number of optimiser steps; long contexts, which have several windows, add to it."""
         recipe = self.recipe.recipe
         return ceil(round(recipe.epochs * self.examples) / recipe.batch_size)
 
     @property
     def unranked_reasons(self) -> list[str]:
-        """Why rows measured on it are not ranked, besides what the recipe says.
+        """Why rows that are measured on it are not ranked, besides the recipe's own reasons.
 
-        A reader leaves out up to MOST_MISPLACED of the published questions.
+        Reading may leave out a share of MOST_MISPLACED of the published questions.
         """
         published = self.recipe.examples
         before = self.first.unranked_reasons if self.first else []
@@ -99,13 +99,13 @@ class Tuning:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What training wrote of it. DataError where that cannot be read."""
+        """The record that training wrote. DataError where it cannot be read."""
         return _record(self.folder)
 
 
 @dataclass(frozen=True)
 class TuningSettings:
-    """What decides a tuned checkpoint besides checkpoint, recipe and data, and where it is made."""
+    """Seed and precision, which decide a tuned checkpoint too, and the device that trains it."""
 
     seed: int = 0
     dtype: str = "float32"
@@ -116,8 +116,8 @@ class TuningSettings:
 class Tunings:
     """The tunings that a plan needs, by recipe.
 
-    ``missing``: why there is none. ``downloads``: intermediate task → what is still
-    to be downloaded for it, in a plan that downloads nothing.
+    ``missing``: recipe → why it cannot be tuned. ``downloads``: intermediate task → the files that
+    are to be downloaded for it, in a plan that downloads nothing.
     """
 
     planned: Mapping[str, Tuning] = field(default_factory=dict)
@@ -133,10 +133,10 @@ def plan_tunings(
     *,
     download: bool = True,
 ) -> Tunings:
-    """Find the training data of every recipe, and where the tuned checkpoint is or is to be.
+    """Find the training data of every recipe, and the folder of each tuned checkpoint.
 
     Raises:
-        DataError: data is not the official data.
+        DataError: a file is not the official one.
         RefusedError: the checkpoint cannot be loaded.
     """
     skeleton(checkpoint)
@@ -158,14 +158,14 @@ def plan_tunings(
 def plan_tuning(
     checkpoint: Checkpoint, recipe: TargetRecipe, settings: TuningSettings, location: DataLocation
 ) -> Tuning:
-    """One tuning.
+    """Plan the tuning of a checkpoint by one recipe.
 
     Raises:
         IncompleteError: the data cannot be had.
-        DataError: it is not the official data.
+        DataError: a file is not the official one.
     """
-    card, before = recipe.card, recipe.first
-    first = plan_tuning(checkpoint, before, settings, location) if before else None
+    card = recipe.card
+    first = plan_tuning(checkpoint, recipe.first, settings, location) if recipe.first else None
     data = dict(fetch(card, location).digests)
     dev = dev_files(recipe.select, location) if recipe.select else {}
     trained = "bfloat16" if settings.dtype == "bfloat16" else "float32"
@@ -186,21 +186,13 @@ def plan_tuning(
     else:
         examples = len(read(card, location).examples)
     return Tuning(
-        checkpoint,
-        recipe,
-        settings.seed,
-        trained,
-        settings.device,
-        data,
-        examples,
-        folder,
-        first,
-        dev,
-    )
+        checkpoint, recipe, settings.seed, trained, settings.device,
+        data, examples, folder, first, dev,
+    )  # fmt: skip
 
 
 def _waiting(recipe: TargetRecipe, location: DataLocation) -> dict[str, list[Download]]:
-    """Intermediate task → what training would have to download first, of both stages."""
+    """Return intermediate task → the files to download before training, for both stages."""
     stages = [stage for stage in (recipe.first, recipe) if stage is not None]
     found = {stage.train: planned_downloads(stage, location) for stage in stages}
     if (select := recipe.select) is not None:
@@ -210,7 +202,7 @@ def _waiting(recipe: TargetRecipe, location: DataLocation) -> dict[str, list[Dow
 
 
 def planned_downloads(recipe: TargetRecipe, location: DataLocation) -> list[Download]:
-    """What training would have to download first; no connection is tried."""
+    """Return the files to download before training; nothing is asked of the network."""
     if location.data is not None or location.offline:
         return []
     card = recipe.card
@@ -223,36 +215,34 @@ def planned_downloads(recipe: TargetRecipe, location: DataLocation) -> list[Down
 
 
 def tuned(tuning: Tuning, location: DataLocation, reporter: TrainingReporter) -> Checkpoint:
-    """The tuned checkpoint: as it was kept, or trained now. One run at a time makes it.
+    """Return the tuned checkpoint, which is trained now unless it was kept.
+
+    One process at a time trains it; the others wait.
 
     Raises:
-        IncompleteError: training failed, for want of memory or space or by its numbers.
-        DataError: what was kept is damaged, or the data is not that of the plan.
-        RefusedError: the libraries fail over the checkpoint.
+        IncompleteError: training ran out of memory or space, or its loss is not finite.
+        DataError: the checkpoint that was kept is damaged, or was trained on other data.
+        RefusedError: a library cannot work with the checkpoint.
     """
     with refusing(tuning.checkpoint, "cannot be tuned"):
-        return _tuned(tuning, location, reporter)
-
-
-def _tuned(tuning: Tuning, location: DataLocation, reporter: TrainingReporter) -> Checkpoint:
-    if not tuning.done:
-        tuning.folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(lock_of(tuning.folder))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            reporter.say("another run is training it: waiting for that one")
-            lock.acquire()
-        try:
-            if not tuning.done:
-                _train(tuning, location, reporter)
-        finally:
-            lock.release()
-    return _kept(tuning)
+        if not tuning.done:
+            tuning.folder.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(lock_of(tuning.folder))
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                reporter.say("another run is training it: waiting for that one")
+                lock.acquire()
+            try:
+                if not tuning.done:
+                    _train(tuning, location, reporter)
+            finally:
+                lock.release()
+        return _kept(tuning)
 
 
 def provenance(tuning: Tuning, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What rows measured on the tuned checkpoint say of it."""
+    """Return what the rows that are measured on the tuned checkpoint say about it."""
     record = tuning.record
     chosen = {key: one for key, one in record.get("selection", {}).items() if key != "scores"}
     return {
@@ -290,11 +280,11 @@ def _train(tuning: Tuning, location: DataLocation, reporter: TrainingReporter) -
         try:
             train(config, location, reporter)
         except UsageError:
-            # Begun on another device, or from a folder of another name: it is begun anew.
+            # It was begun on another device, or from a folder of another name: it starts again.
             train(replace(config, fresh=True), location, reporter)
     except IncompleteError as error:
         reason = str(error)
-        if reason.startswith("out of memory"):  # the batch is a part of the recipe
+        if reason.startswith("out of memory"):  # The recipe fixes the batch, so that stays.
             reason = f"{reason.partition(':')[0]}: use a device with more memory"
         raise IncompleteError(f"{tuning.recipe.name}: {reason}") from error
 

@@ -1,7 +1,12 @@
-"""transformers' Trainer over a fixed schedule: exact resume, checks at every step, a loss table."""
+"""Trains with transformers' Trainer over a fixed schedule of steps.
+
+A run that was killed resumes exactly where it was saved. Every step is checked for values that are
+not finite, and its loss is written to a table.
+"""
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,32 +24,31 @@ from harness.training.batches import Steps
 from harness.training.curve import LossLog
 from harness.training.selection import Selection, restore, store
 
-DONE = "complete"  # a file in a saved step that is whole
-SAVES = 20  # a run saves about so many times, and at least
-SAVE_SECONDS = 900.0  # this often,
-SAVE_SHARE = 0.05  # but no more than this share of its time,
-CHEAP = 0.5  # unless a save takes no more than so many seconds
-SCALE_NAMES = ("scale",)
+DONE = "complete"  # This file is written last into a saved step, and says that the step is whole.
+SAVES = 20  # A run saves about this many times, at equal distances in steps.
+SAVE_SECONDS = 900.0  # A run whose steps are slow also saves when this time has passed.
+SAVE_SHARE = 0.05  # Saving takes at most this share of the time of a run.
+CHEAP_SECONDS = 0.5  # A save that takes no longer than this is made whatever its share is.
 
 
 class TrainingReporter(Interface):
     """Receives the progress events of a training."""
 
     def say(self, text: str) -> None:
-        """A message for the user."""
+        """Take a message for the user."""
 
     def started(self, step: int, total: int) -> None:
-        """Training begins, or resumes, after ``step`` of ``total`` steps."""
+        """Note that training begins, or resumes, after ``step`` of ``total`` steps."""
 
     def stepped(self, step: int, total: int, task: str, loss: float, rows: int) -> None:
-        """A step over ``rows`` rows of a task has ended with this loss."""
+        """Note that a step over ``rows`` rows of a task has ended with this loss."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the loop needs besides model and steps.
+    """The settings of the training loop, besides the model and the steps.
 
-    ``selection``: the best step is kept, in place of the last one.
+    ``selection``: chooses the step that is kept; without it the last step is kept.
     """
 
     recipe: Recipe
@@ -59,30 +63,43 @@ def run_steps(
     steps: Steps,
     settings: Settings,
     folder: Path,
-    curve: LossLog,
+    loss_log: LossLog,
     reporter: TrainingReporter,
 ) -> None:
-    """Train through all steps, saving into ``folder``; goes on from the last step saved there.
+    """Train the model through all steps; training resumes after the last step that was saved.
+
+    Steps are saved into ``folder``.
 
     Raises:
-        IncompleteError: the loss, a gradient or a weight is not finite, memory or disk is full; the
-            last good step is kept.
+        IncompleteError: the loss, a gradient or a weight is not finite, or memory or disk is full;
+            the last good step is kept.
     """
     if steps.rank == 0:
-        _tidy(folder)
-    resume = last_saved(folder)
-    done = 0 if resume is None else int(resume.name.rpartition("-")[2])
-    curve.go_on_from(done)
-    total = len(steps)
+        _remove_partial(folder)
+    saved = last_saved(folder)
+    done, total = step_of(saved), len(steps)
+    loss_log.resume_after(done)
     reporter.started(done, total)
     if settings.selection is not None:
-        settings.selection.go_on_from(done)
-    if resume is None or done < total:
-        _run(model, steps, settings, folder, curve, reporter)
+        settings.selection.resume_after(done)
+    if saved is not None and done >= total:
+        restore(model, saved)
     else:
-        restore(model, resume)
+        trainer = _trainer(model, steps, settings, folder, loss_log, reporter)
+        try:
+            with quiet():
+                trainer.train(resume_from_checkpoint=None if saved is None else str(saved))
+        except HarnessError:
+            raise
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise IncompleteError(
+                f"out of memory at a batch of {settings.recipe.batch_size}: lower --batch-size or "
+                f"--max-length, or use a smaller base ({one_line(error, 160)})"
+            ) from error
     if settings.selection is not None:
-        settings.selection.take(model)
+        settings.selection.restore_best(model)
     for name, weight in model.named_parameters():
         if not bool(weight.isfinite().all()):
             raise IncompleteError(
@@ -91,72 +108,48 @@ def run_steps(
             )
 
 
-def _run(
-    model: Any,
-    steps: Steps,
-    settings: Settings,
-    folder: Path,
-    curve: LossLog,
-    reporter: TrainingReporter,
-) -> None:
-    resume = last_saved(folder)
-    trainer = _trainer(model, steps, settings, folder, curve, reporter)
-    try:
-        with quiet():
-            trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    except HarnessError:
-        raise
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        text = one_line(error, 160)
-        raise IncompleteError(
-            f"out of memory at a batch of {settings.recipe.batch_size}: lower --batch-size or "
-            f"--max-length, or use a smaller base ({text})"
-        ) from error
-
-
 def last_saved(folder: Path) -> Path | None:
-    """The newest saved step that is whole."""
+    """Return the folder of the newest saved step that is whole, or None where there is none."""
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{DONE}")]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(whole, key=step_of, default=None)
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what a killed process had not saved to the end."""
+def step_of(saved: Path | None) -> int:
+    """Return the number of a saved step, which its folder is named by; 0 for None."""
+    return 0 if saved is None else int(saved.name.rpartition("-")[2])
+
+
+def _remove_partial(folder: Path) -> None:
+    """Remove the steps that a killed process had begun to save."""
     for path in folder.glob("checkpoint-*"):
         if not (path / DONE).is_file():
             shutil.rmtree(path, ignore_errors=True)
 
 
 def warmup_steps(recipe: Recipe, total: int) -> int:
-    """Steps of warmup out of ``total``."""
+    """Return how many of ``total`` steps warm up; a recipe gives a number or a share of them."""
     return int(recipe.warmup) if recipe.warmup >= 1 else round(recipe.warmup * total)
 
 
-def save_every(total: int) -> int:
-    """Steps between two saves."""
-    return max(1, -(-total // SAVES))
-
-
 def save_now(planned: bool, since: float, cost: float) -> bool:
-    """Whether to save after a step.
+    """Say whether a step is to be saved.
 
-    ``planned``: by the number of steps. ``since``: seconds since the last save; ``cost``: seconds
-    that it took, 0 before the first one. So a kill loses no more than SAVE_SECONDS, or
-    ``cost`` / SAVE_SHARE where that is more.
+    ``planned``: whether the step is one of the SAVES steps at equal distances. ``since``: seconds
+    since the last save. ``cost``: seconds that the last save took, 0 before the first one. A
+    process that is killed loses SAVE_SECONDS of work at most, or ``cost`` / SAVE_SHARE seconds
+    where that is more.
     """
-    worth = cost <= CHEAP or cost <= SAVE_SHARE * since
-    return worth and (planned or since > SAVE_SECONDS)
+    affordable = cost <= CHEAP_SECONDS or cost <= SAVE_SHARE * since
+    return affordable and (planned or since > SAVE_SECONDS)
 
 
 @contextmanager
-def _quick(model: Any, steps: Steps, settings: Settings) -> Iterator[None]:
-    """What makes steps on a CPU quicker and leaves their results as they are."""
+def _faster_on_cpu(model: Any, steps: Steps, settings: Settings) -> Iterator[None]:
+    """Make the steps on a CPU faster; their results stay the same."""
     with ExitStack() as stack:
         if settings.device == "cpu":
             stack.enter_context(keep_all_freed())
-            if steps.world == 1:  # several processes exchange gradients as torch makes them
+            if steps.world == 1:  # Several processes exchange the gradients that torch makes.
                 from harness.training.gradients import kept_gradients
 
                 stack.enter_context(kept_gradients(model))
@@ -168,9 +161,10 @@ def _trainer(
     steps: Steps,
     settings: Settings,
     folder: Path,
-    curve: LossLog,
+    loss_log: LossLog,
     reporter: TrainingReporter,
 ) -> Any:
+    """Make a Trainer of transformers whose steps, saves and losses are those of this module."""
     import torch
     from torch.utils.data import DataLoader, SequentialSampler
     from transformers import (
@@ -187,7 +181,7 @@ def _trainer(
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=total,
-        per_device_train_batch_size=1,  # an item of the data set is a whole step
+        per_device_train_batch_size=1,  # An item of the data set is a whole step.
         learning_rate=recipe.lr,
         weight_decay=recipe.weight_decay,
         adam_epsilon=recipe.eps,
@@ -196,7 +190,7 @@ def _trainer(
         warmup_steps=warmup_steps(recipe, total),
         logging_strategy="no",
         save_strategy="steps",
-        save_steps=save_every(total),
+        save_steps=max(1, math.ceil(total / SAVES)),
         save_total_limit=2,
         seed=settings.seed,
         bf16=settings.bf16,
@@ -207,10 +201,11 @@ def _trainer(
         logging_nan_inf_filter=False,
         ddp_find_unused_parameters=len(steps.tasks) > 1,
     )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs: one process each, never DataParallel
+    # Each of several GPUs has a process of its own; DataParallel is never used.
+    arguments._n_gpu = min(1, arguments.n_gpu)
 
     class Saving(TrainerCallback):
-        """Also saves where a run is slow, and after its last step; less often where saves are."""
+        """Decides which steps are saved: see ``save_now``; the last step always is."""
 
         def __init__(self) -> None:
             self.began = self.saved = time.monotonic()
@@ -218,9 +213,9 @@ def _trainer(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if settings.selection is not None:
-                settings.selection.look(model, state.global_step, total)
+                settings.selection.consider(model, state.global_step, total)
             self.began = time.monotonic()
-            if args.world_size == 1:  # several processes save together, by the number alone
+            if args.world_size == 1:  # Several processes save the same steps, whatever the time.
                 since = self.began - self.saved
                 control.should_save = save_now(control.should_save, since, self.cost)
             if state.global_step >= total:
@@ -230,13 +225,13 @@ def _trainer(
             self.saved = time.monotonic()
             self.cost = self.saved - self.began
             if settings.selection is not None:
-                settings.selection.saved()
+                settings.selection.sweep()
 
     class Scheduled(Trainer):
-        """One item is one step; the order was fixed before."""
+        """A Trainer to which every item of the data is one step, in the order of the schedule."""
 
         def train(self, *args: Any, **kwargs: Any) -> Any:
-            with _quick(model, steps, settings):
+            with _faster_on_cpu(model, steps, settings):
                 return super().train(*args, **kwargs)
 
         def get_train_dataloader(self) -> Any:
@@ -249,8 +244,9 @@ def _trainer(
             )
 
         def get_decay_parameter_names(self, model: Any) -> list[str]:
+            # The scale of a dual encoder's cosines would decay towards 0.
             names: list[str] = super().get_decay_parameter_names(model)
-            return [name for name in names if name.rpartition(".")[2] not in SCALE_NAMES]
+            return [name for name in names if name.rpartition(".")[2] != "scale"]
 
         def compute_loss(
             self,
@@ -264,24 +260,21 @@ def _trainer(
                 return model(inputs["task"], inputs["inputs"])
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-            # Dropout depends on the step alone, so that a resumed run draws what an undisturbed
-            # one does.
-            number = self.state.global_step
+            # The step alone decides the dropout, so that a resumed run draws the same as one that
+            # was never stopped.
+            number, task = self.state.global_step, inputs["task"]
             torch.manual_seed(_mixed(settings.seed, number, steps.rank))
             learning_rate = self._get_learning_rate()
             loss = super().training_step(model, inputs, num_items_in_batch)
-            mean = self.accelerator.reduce(loss, "mean") if steps.world > 1 else loss
-            value = float(mean)
-            _check(value, "loss", number + 1, folder)
-            curve.add(number + 1, inputs["task"], value, learning_rate)
-            reporter.stepped(
-                number + 1, total, inputs["task"], value, len(steps.schedule[number].rows)
-            )
+            value = float(self.accelerator.reduce(loss, "mean") if steps.world > 1 else loss)
+            _require_finite(value, "loss", number + 1, folder)
+            loss_log.add(number + 1, task, value, learning_rate)
+            reporter.stepped(number + 1, total, task, value, len(steps.schedule[number].rows))
             return loss
 
         def _clip_grad_norm(self, model: Any) -> Any:
             norm = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
-            _check(float(norm), "gradient", self.state.global_step + 1, folder)
+            _require_finite(float(norm), "gradient", self.state.global_step + 1, folder)
             return norm
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -310,15 +303,13 @@ def _trainer(
 
 
 def _mixed(*numbers: int) -> int:
-    """One seed of several numbers."""
+    """Return one seed that is derived from several numbers."""
     import numpy as np
 
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
 
 
-def _check(value: float, what: str, step: int, folder: Path) -> None:
-    import math
-
+def _require_finite(value: float, what: str, step: int, folder: Path) -> None:
     if math.isfinite(value):
         return
     kept = last_saved(folder)
@@ -330,17 +321,17 @@ def _check(value: float, what: str, step: int, folder: Path) -> None:
 
 
 def _saving(save: Callable[[], None], place: Path, number: int) -> None:
+    """Save step ``number`` into the folder ``place``; a step that cannot be saved is removed."""
     try:
         save()
         (place / DONE).touch()
     except KeyboardInterrupt:
         raise
-    except Exception as error:  # safetensors and torch have errors of their own for a full disk
+    except Exception as error:  # safetensors and torch have errors of their own for a full disk.
         shutil.rmtree(place, ignore_errors=True)
-        kept = last_saved(place.parent)
-        state = f"step {kept.name.rpartition('-')[2]} is kept" if kept else "no step is saved yet"
-        reason = one_line(error, 160)
+        kept = step_of(last_saved(place.parent))
+        state = f"step {kept} is kept" if kept else "no step is saved yet"
         raise IncompleteError(
-            f"step {number} cannot be saved to {place.parent} ({reason}); {state}: free space and "
-            "run the same command again"
+            f"step {number} cannot be saved to {place.parent} ({one_line(error, 160)}); {state}: "
+            "free space and run the same command again"
         ) from error

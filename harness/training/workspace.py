@@ -1,4 +1,4 @@
-"""The target folder of a training: whose it is, what is in it before the end, and who is at it."""
+"""The output folder of a training: which training it belongs to, and which process uses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.checkpoint.resolve import resolve
 from harness.errors import HarnessError, UsageError
-from harness.training.output import RECORD, remove, said
+from harness.io.files import write_whole
+from harness.training.output import RECORD, read_record, remove
 from harness.training.trainer import last_saved
 
 WORK = ".training"
@@ -19,7 +20,7 @@ LOCK = "lock"
 
 
 def check_target(out: Path) -> None:
-    """UsageError where the target holds what is no training of ours."""
+    """Raise UsageError where ``out`` holds files that no training of ours has written."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give --out a folder")
     ours = (out / RECORD).is_file() or (out / WORK).is_dir()
@@ -29,7 +30,7 @@ def check_target(out: Path) -> None:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """One process at a time for one target. UsageError where another one is at it."""
+    """Lock the folder for this process. UsageError where another process trains into it."""
     from filelock import FileLock, Timeout
 
     (out / WORK).mkdir(parents=True, exist_ok=True)
@@ -41,15 +42,15 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def finished(out: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the target is this training's, done.
+    """Return whether the training with these settings has finished in ``out``.
 
-    Another one that has saved no step yet is none.
+    Another training that has saved no step yet does not count.
 
     Raises:
-        UsageError: the target is another training's, or no longer what was trained.
+        UsageError: the folder holds another training, or no longer what was trained.
     """
     if (out / RECORD).is_file():
-        record = said(out / RECORD)
+        record = read_record(out / RECORD)
         _check_same(out, record.get("settings") or {}, settings)
         if _revision(out) != record.get("revision"):
             raise UsageError(
@@ -57,11 +58,12 @@ def finished(out: Path, settings: Mapping[str, Any]) -> bool:
             )
         return True
     if last_saved(out / WORK) is not None:
-        _check_same(out, said(out / WORK / SETTINGS), settings)
+        _check_same(out, read_record(out / WORK / SETTINGS), settings)
     return False
 
 
 def _check_same(out: Path, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """UsageError, with the first difference, where two trainings differ in their settings."""
     if before == settings:
         return
     name = next((n for n in settings if before.get(n) != settings[n]), "settings")
@@ -73,19 +75,16 @@ def _check_same(out: Path, before: Mapping[str, Any], settings: Mapping[str, Any
 
 
 def _revision(out: Path) -> str | None:
+    """The digest of the checkpoint in a folder; None where it is none any more."""
     try:
         return resolve(str(out), offline=True).revision
     except HarnessError:
         return None
 
 
-def begin(out: Path, settings: Mapping[str, Any], *, fresh: bool) -> Path:
-    """The work folder, with the settings; with ``fresh`` nothing of an earlier training stays."""
+def begin(out: Path, settings: Mapping[str, Any], *, fresh: bool) -> None:
+    """Write the settings into the work folder; ``fresh`` removes an earlier training first."""
     work = out / WORK
     if fresh:
         remove(out, work, keep=LOCK)
-    work.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(settings, ensure_ascii=False, indent=2)
-    (work / f"{SETTINGS}.new").write_text(text, encoding="utf-8")
-    (work / f"{SETTINGS}.new").replace(work / SETTINGS)
-    return work
+    write_whole(work / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=2))

@@ -1,7 +1,7 @@
-"""The pages of `xharness view`: an address of the browser → what is answered.
+"""The pages of `xharness view`: it answers every address that the browser asks for.
 
-Nothing of an address is used as a path: its page is one of ``PAGES``, and a run is looked up among
-those of the folders that were given.
+No part of an address is used as a path: a page is one of ``PAGES``, and a run is looked up among
+the runs of the folders that were given.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ CSV = "text/csv; charset=utf-8"
 
 @dataclass(frozen=True)
 class Source:
-    """What is shown: results folders, where texts may come from, and the folder of kept folds."""
+    """What the pages show.
+
+    ``paths``: folders with results. ``location``: where texts may come from. ``kept``: the folder
+    in which computed scores are kept.
+    """
 
     paths: tuple[Path, ...]
     location: DataLocation
@@ -45,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP status, the content's type and the content."""
+    """An HTTP status, the type of the content, and the content."""
 
     status: int
     kind: str
@@ -53,7 +57,7 @@ class Answer:
 
 
 def answer(source: Source, address: str) -> Answer:
-    """What the browser gets for an address such as ``/examples?run=…``."""
+    """Return what the browser gets for an address such as ``/examples?run=…``."""
     path, _, asked = address.partition("?")
     page = PAGES.get(path)
     if page is None:
@@ -64,7 +68,7 @@ def answer(source: Source, address: str) -> Answer:
     except HarnessError as error:
         status = 400 if isinstance(error, UsageError) else 404
         return _page(status, "cannot be shown", problems=[one_line(error)])
-    except Exception as error:  # the server goes on, and nobody reads a traceback in a browser
+    except Exception as error:  # The server goes on; a traceback would not help in a browser.
         problem = f"{type(error).__name__}: {one_line(error)}"
         return _page(500, "a fault of xharness", problems=[problem])
 
@@ -92,7 +96,7 @@ def _scores(source: Source, query: Query) -> Answer:
 
 
 def _measured(files: Sequence[OutcomeFile], source: Source) -> tuple[list[Row], list[str]]:
-    """The rows, and what is wrong with the files that are damaged."""
+    """Return the rows, and the errors of the files that are damaged."""
     try:
         return measured(files, source.kept), []
     except DataError as error:
@@ -166,7 +170,7 @@ PAGES: Mapping[str, Callable[[Source, Query], Answer]] = {
 
 
 def _runs(files: Sequence[OutcomeFile]) -> dict[str, OutcomeFile]:
-    """``<model>/<revision>/<task>.<signature>.parquet`` → the outcome file."""
+    """Return ``<model>/<revision>/<task>.<signature>.parquet`` → the outcome file."""
     return {"/".join(file.path.parts[-3:]): file for file in files}
 
 
@@ -183,7 +187,7 @@ def _title(file: OutcomeFile) -> str:
 
 
 def _named(codes: Sequence[str]) -> list[tuple[str, str]]:
-    """(code, name) of each; of a pair the names of both."""
+    """Return (code, name) of each language; a pair has the names of both."""
     known = read_languages()
     names = [[known[part].name if part in known else part for part in code.split("-")]
              for code in codes]  # fmt: skip

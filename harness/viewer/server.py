@@ -1,4 +1,4 @@
-"""The HTTP server of `xharness view`: this machine's browser alone is answered, and only read."""
+"""The HTTP server of `xharness view`: it answers only this machine, and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.version import __version__
 from harness.viewer.pages import Answer, Source, answer
 
 LOOPBACK = "127.0.0.1"
-# The interactive page sorts by a script of its own; nothing asks another machine for anything.
+# The interactive page has a script that sorts. No page asks another machine for anything.
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -23,12 +23,12 @@ HEADERS: Mapping[str, str] = {
 
 
 def serve(source: Source, port: int) -> ThreadingHTTPServer:
-    """A server that listens on the loopback address; ``port`` 0 takes a free one.
+    """Return a server that listens on the loopback address; ``port`` 0 takes a free port.
 
     Raises:
         UsageError: the port is taken, or may not be used.
     """
-    reading = Lock()  # one reader: a page folds files that are new
+    reading = Lock()  # Only one request reads at a time, because a page may compute new scores.
 
     class Handler(BaseHTTPRequestHandler):
         server_version, sys_version = f"xharness/{__version__}", ""
@@ -42,7 +42,7 @@ def serve(source: Source, port: int) -> ThreadingHTTPServer:
             self._answer(with_body=False)
 
         def handle(self) -> None:
-            with suppress(ConnectionError):  # the browser has left
+            with suppress(ConnectionError):  # The browser has closed the connection.
                 super().handle()
 
         def _answer(self, *, with_body: bool) -> None:
@@ -61,15 +61,16 @@ def serve(source: Source, port: int) -> ThreadingHTTPServer:
                 self.wfile.write(found.body)
 
         def _own(self) -> bool:
-            """Whether this server was asked for by its own name.
+            """Return whether the browser asked for this server by its own name.
 
-            A page of another site whose name was made to lead here asks under that site's name.
+            A page of another site can make its name lead to this machine, but its browser then asks
+            by that name.
             """
             own = self.connection.getsockname()[1]
             return self.headers.get("Host") in (f"{LOOPBACK}:{own}", f"localhost:{own}")
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: a terminal shows what a person asked for."""
+            """Print nothing about a request."""
 
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), Handler)

@@ -23,43 +23,35 @@ def test_an_ordinary_checkpoint_has_none(tmp_path: Path, kind: str) -> None:
     assert notes(build(kind, tmp_path / "m")) == ()
 
 
+PLAIN = "PreTrainedTokenizerFast"
+
+
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "declared", "said"),
     [
-        (None, "no tokenizer_class is named, and BertTokenizer"),
-        ("RobertaTokenizerFast", "names RobertaTokenizer;"),
-        ("XLMRobertaTokenizer", "names XLMRobertaTokenizer;"),
-        ("CamembertTokenizer", "names CamembertTokenizer;"),
-        ("DebertaV2Tokenizer", "names DebertaV2Tokenizer;"),
-        ("PreTrainedTokenizerFast", ""),
-        ("NoSuchTokenizer", ""),
+        (None, {}, "no tokenizer_class is named, and BertTokenizer"),
+        ("RobertaTokenizerFast", {}, "names RobertaTokenizer;"),
+        ("XLMRobertaTokenizer", {}, "names XLMRobertaTokenizer;"),
+        ("CamembertTokenizer", {}, "names CamembertTokenizer;"),
+        ("DebertaV2Tokenizer", {}, "names DebertaV2Tokenizer;"),
+        (PLAIN, {}, ""),
+        ("NoSuchTokenizer", {}, ""),
+        (PLAIN, {"add_bos_token": False}, "add_bos_token = false and tokenizer.json adds it"),
+        (PLAIN, {"add_bos_token": True, "add_eos_token": True}, ""),
+        (PLAIN, {"add_eos_token": False}, "add_eos_token = false and tokenizer.json adds it"),
+        (PLAIN, {"do_lower_case": True}, "do_lower_case = true and tokenizer.json does not do it"),
+        (PLAIN, {"do_lower_case": False, "strip_accents": None}, ""),
+        (PLAIN, {"tokenize_chinese_chars": True}, "tokenize_chinese_chars = true"),
+        (PLAIN, {"added_tokens_decoder": {"9": {"content": "<new>"}}}, "'<new>'"),
+        (PLAIN, {"added_tokens_decoder": {"0": {"content": "<s>"}}}, ""),
     ],
 )
-def test_a_class_that_would_split_otherwise(tmp_path: Path, name: str | None, said: str) -> None:
-    found = notes(folder_with(tmp_path / "m", name))
+def test_a_class_or_key_that_contradicts_the_file(
+    tmp_path: Path, name: str | None, declared: dict[str, Any], said: str
+) -> None:
+    found = notes(folder_with(tmp_path / "m", name, **declared))
     assert len(found) == bool(said)
     assert all(said in note and "tokenizer.json is followed" in note for note in found)
-
-
-@pytest.mark.parametrize(
-    ("declared", "said"),
-    [
-        ({"add_bos_token": False}, "add_bos_token = false and tokenizer.json adds it"),
-        ({"add_bos_token": True, "add_eos_token": True}, ""),
-        ({"add_eos_token": False}, "add_eos_token = false and tokenizer.json adds it"),
-        ({"do_lower_case": True}, "do_lower_case = true and tokenizer.json does not do it"),
-        ({"do_lower_case": False, "strip_accents": None}, ""),
-        ({"tokenize_chinese_chars": True}, "tokenize_chinese_chars = true"),
-        ({"added_tokens_decoder": {"9": {"content": "<new>"}}}, "'<new>'"),
-        ({"added_tokens_decoder": {"0": {"content": "<s>"}}}, ""),
-    ],
-)
-def test_a_key_that_says_something_else(
-    tmp_path: Path, declared: dict[str, Any], said: str
-) -> None:
-    found = notes(folder_with(tmp_path / "m", "PreTrainedTokenizerFast", **declared))
-    assert len(found) == bool(said)
-    assert all(said in note for note in found)
 
 
 def test_an_uncased_wordpiece_file_that_is_declared_cased(tmp_path: Path) -> None:

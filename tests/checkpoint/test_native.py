@@ -368,9 +368,16 @@ def test_truncation_comes_after_the_last_module(tmp_path: Path) -> None:
         ("2_Dense", {"activation_function": "torchvision.ReLU"}, "torchvision.relu"),
         ("3_Normalize", {"eps": 1e-3}, "eps"),
         ("3_Normalize", {"module_input_name": "token_embeddings"}, "module_input_name"),
+        ("2_Dense", {"activation_function": "own.Swish"}, "swish"),
+        ("2_Dense", {"activation_function": None}, "activation"),
+        ("2_Dense", {"use_residual": True}, "more than a linear layer"),
+        ("2_Dense", {"module_input_name": "token_embeddings"}, "more than a linear layer"),
+        ("2_Dense", {"in_features": 7}, "do not have the sizes"),
+        ("2_Dense", {"bias": False}, "do not have the sizes"),
+        ("2_Dense", {"out_features": "8"}, "do not have the sizes"),
     ],
 )
-def test_a_key_of_a_module_that_is_not_followed_is_named(
+def test_a_setting_of_a_module_that_is_refused_is_named(
     tmp_path: Path, file: str, entries: Any, word: str
 ) -> None:
     folder = build_sentence_transformer(tmp_path, dense=(8,))
@@ -449,25 +456,6 @@ def test_weights_outside_the_folder_are_refused_outright(tmp_path: Path) -> None
 def test_broken_modules_do_not_stop_the_other_protocols(tmp_path: Path, text: str) -> None:
     (tmp_path / "modules.json").write_text(text)
     assert declared(tmp_path).refusal
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"activation_function": "own.Swish"}, "swish"),
-        ({"activation_function": None}, "activation"),
-        ({"use_residual": True}, "more than a linear layer"),
-        ({"module_input_name": "token_embeddings"}, "more than a linear layer"),
-        ({"in_features": 7}, "do not have the sizes"),
-        ({"bias": False}, "do not have the sizes"),
-        ({"out_features": "8"}, "do not have the sizes"),
-    ],
-)
-def test_dense_refused(tmp_path: Path, change: dict[str, Any], word: str) -> None:
-    folder = build_sentence_transformer(tmp_path, dense=(8,))
-    path = folder / "2_Dense" / "config.json"
-    write(path, json.loads(path.read_text()) | change)
-    assert word in declared(folder).refusal
 
 
 def test_dense_layers_that_do_not_fit_each_other(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -266,26 +267,24 @@ def test_local_adapter_on_a_local_base(tmp_path: Path, tiny: Path) -> None:
     assert found.revision != base.revision
 
 
-@pytest.mark.parametrize("base", ["/home/somebody/model", "../tiny"])
-def test_adapter_whose_base_is_no_model(tmp_path: Path, tiny: Path, base: str) -> None:
+@pytest.mark.parametrize(
+    ("base", "options", "kind", "said"),
+    [
+        ("/home/somebody/model", {}, RefusedError, "no Hub id"),
+        ("../tiny", {}, RefusedError, "no Hub id"),
+        ("org/base", {"revision": "../main"}, RefusedError, "'../main' is no"),
+        (
+            "org/absent", {}, NotFoundError,
+            "lora: its base cannot be used: org/absent is not in the cache",
+        ),
+    ],
+)  # fmt: skip
+def test_adapter_whose_base_cannot_be_found(
+    tmp_path: Path, tiny: Path, base: str, options: Any, kind: type[HarnessError], said: str
+) -> None:
     pytest.importorskip("peft")
-    folder = build_adapter(tmp_path / "lora", base, tiny)
-    with pytest.raises(RefusedError, match="no Hub id"):
-        resolve(str(folder), offline=True, cache=tmp_path / "cache")
-
-
-def test_adapter_whose_base_is_pinned_to_no_revision(tmp_path: Path, tiny: Path) -> None:
-    pytest.importorskip("peft")
-    folder = build_adapter(tmp_path / "lora", "org/base", tiny, revision="../main")
-    with pytest.raises(RefusedError, match=r"its base cannot be used: '\.\./main' is no"):
-        resolve(str(folder), offline=True, cache=tmp_path / "cache")
-
-
-def test_adapter_whose_base_is_not_there(tmp_path: Path, tiny: Path) -> None:
-    pytest.importorskip("peft")
-    folder = build_adapter(tmp_path / "lora", "org/absent", tiny)
-    word = "lora: its base cannot be used: org/absent is not in the cache"
-    with pytest.raises(NotFoundError, match=word):
+    folder = build_adapter(tmp_path / "lora", base, tiny, **options)
+    with pytest.raises(kind, match=re.escape(said)):
         resolve(str(folder), offline=True, cache=tmp_path / "cache")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import DataError, UsageError
-from harness.refresh.fitting import memory, memory_needed, misfit
+from harness.refresh.fitting import Limits, memory, memory_needed
 from harness.refresh.handover import request
 from harness.submissions.attempts import FILE, Attempt, dated, read_attempts, write_attempts
 
@@ -51,11 +51,11 @@ def test_what_can_be_tried_again() -> None:
 
 
 def test_what_fits() -> None:
-    assert misfit(278_000_000, most=300_000_000, memory=8 << 30) == ""
-    assert misfit(560_000_000, most=300_000_000, memory=None) == (
+    assert Limits(300_000_000, memory=8 << 30).misfit(278_000_000) == ""
+    assert Limits(300_000_000, memory=None).misfit(560_000_000) == (
         "does not fit: 560 M parameters, more than --max-parameters 300,000,000"
     )
-    why = misfit(7_000_000_000, most=None, memory=16 << 30, about=True)
+    why = Limits(memory=16 << 30).misfit(7_000_000_000, about=True)
     assert why.startswith("does not fit: about 7,000 M parameters need about")
     assert "this machine has 17 GB" in why
     found = memory()

@@ -17,7 +17,7 @@ from harness.cards.catalogue import read_card, read_suites
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.evaluation.options import Options, make_request
-from harness.refresh.items import Limits
+from harness.refresh.fitting import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
 from harness.refresh.worker import Ended
@@ -253,7 +253,7 @@ def test_stale_rows_are_measured_again(
 ) -> None:
     submit(root, "a")
     worker.endings["org/a"] = lambda model, revision: worker.measures(model, revision, **changes)
-    assert refresh(root, worker)[1]["a"].reason == "demo_bitext came out without rows"
+    assert refresh(root, worker)[1]["a"].reason == "no rows were written for demo_bitext"
     assert states(root, worker) == {"a": "stale"}
     del worker.endings["org/a"]
     assert refresh(root, worker)[1]["a"].status == "measured"

@@ -17,7 +17,7 @@ from harness.cli import app
 from harness.errors import DataError, IncompleteError
 from harness.evaluation.models import find_checkpoint
 from harness.evaluation.options import Options, make_request
-from harness.refresh.items import Limits
+from harness.refresh.fitting import Limits
 from harness.refresh.rebuild import check_failures, rebuild
 from harness.refresh.refresh import Refresh
 from harness.refresh.replays import begin

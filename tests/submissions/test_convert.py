@@ -202,11 +202,12 @@ def test_many_names_for_one_tensor_are_bounded(tiny: Path, tmp_path: Path) -> No
 BOMB = """
 import sys
 from pathlib import Path
+from harness.io.limits import bound
 from harness.submissions import sandbox
 said = [sandbox.leave_network(), sandbox.refuse_calls()]
 import socket, subprocess, os
 said.append(sandbox.refuse_events(Path(sys.argv[1])))
-said.append(sandbox.bound(256 << 20, 60, 1 << 20))
+said.append(bound(256 << 20, 60, 1 << 20))
 for name, action in {
     "memory": lambda: bytearray(1 << 30),
     "socket": lambda: socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=5),
@@ -268,7 +269,8 @@ def test_the_kernel_alone_keeps_the_network_away(means: str) -> None:
 def test_a_pickle_that_takes_too_long(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(converting, "SECONDS", (0, 1 << 60))
+    monkeypatch.setattr(converting, "SECONDS", 0)
+    monkeypatch.setattr(converting, "BYTES_PER_SECOND", 1 << 60)
     with pytest.raises(RefusedError, match=r"still being read after|ended with -"):
         convert(str(tiny), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -110,19 +110,25 @@ def test_contamination_knows_the_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "message"),
+    ("line", "message"),
     [
-        ("pawsx/train", "split of pawsx 'train'"),
-        ("pawsy/dev", "pawsx"),
-        # Names that papers use: taken as they are, they would mark no task as contaminated.
-        ("wikiann/dev", "did you mean panx"),
-        ("WikiANN", "did you mean panx"),
-        ("paws-x", "did you mean pawsx"),
+        ("contaminated: [pawsx/train]", "split of pawsx 'train'"),
+        ("contaminated: [pawsy/dev]", "pawsx"),
+        # Papers use these names: taken as they are, they would mark no task as contaminated.
+        ("contaminated: [wikiann/dev]", "did you mean panx"),
+        ("contaminated: [WikiANN]", "did you mean panx"),
+        ("contaminated: [paws-x]", "did you mean pawsx"),
+        ("overlap: {xquadd: {}}", ""),
+        ("overlap: {xquad: {test: {en: 1.5}}}", ""),
+        ("overlap: {xquad: 1}", ""),
     ],
 )
-def test_a_task_or_split_that_is_none_is_refused(task: str, message: str, tmp_path: Path) -> None:
-    write(tmp_path, "x", f"model: org/x\nobjective: none\ncontaminated: [{task}]\n")
-    with pytest.raises(DataError, match=rf"submissions/x\.yaml:3: contaminated.*{message}"):
+def test_an_unknown_task_or_split_or_share_is_refused(
+    line: str, message: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "x", f"model: org/x\nobjective: none\n{line}\n")
+    field = line.partition(":")[0]
+    with pytest.raises(DataError, match=rf"submissions/x\.yaml:3: {field}.*{message}"):
         read_submissions(tmp_path)
 
 
@@ -172,13 +178,6 @@ def test_what_was_measured_counts_above_one_percent(tmp_path: Path) -> None:
     assert overlap_words(most) == (
         "tatoeba (test) en 100.0 %, de 50.0 %, fr 25.0 %, and 2 others, none with more"
     )
-
-
-@pytest.mark.parametrize("overlap", ["{xquadd: {}}", "{xquad: {test: {en: 1.5}}}", "{xquad: 1}"])
-def test_an_overlap_that_is_none_is_refused(overlap: str, tmp_path: Path) -> None:
-    write(tmp_path, "x", f"model: org/x\nobjective: none\noverlap: {overlap}\n")
-    with pytest.raises(DataError, match=r"submissions/x\.yaml:3: overlap"):
-        read_submissions(tmp_path)
 
 
 def test_bases_in_a_circle(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from harness.terminal.display import EVERY, Steps, clock_time
+from harness.terminal.display import EVERY, Steps
 
 
 def test_a_line_every_so_often_says_share_rate_and_what_is_left() -> None:
@@ -19,10 +17,3 @@ def test_nothing_is_said_before_the_first_text_and_never_more_than_all() -> None
     steps = Steps(started=0.0, said=0.0, todo=10, texts=1)
     assert steps.advance(0, 0, 10 * EVERY) == ""
     assert "(100%)" in steps.advance(1, 20, 10 * EVERY)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0:00"), (65.4, "1:05"), (3599.7, "1:00:00"), (7205, "2:00:05")]
-)
-def test_a_span_of_time(seconds: float, shown: str) -> None:
-    assert clock_time(seconds) == shown

@@ -10,12 +10,12 @@ from harness.training.curve import LossLog, smoothed, svg
 
 def test_a_resumed_run_drops_what_it_does_again(tmp_path: Path) -> None:
     curve = LossLog(tmp_path / "loss.tsv")
-    curve.go_on_from(0)
+    curve.resume_after(0)
     for step in (1, 2, 3):
         curve.add(step, "a", 1.0 / step, 0.1)
     with curve.path.open("a") as file:
         file.write("4\ta\t0.")  # killed in the middle of a line
-    curve.go_on_from(2)
+    curve.resume_after(2)
     assert curve.rows() == [(1, "a", 1.0, 0.1), (2, "a", 0.5, 0.1)]
     curve.add(3, "a", 1 / 3, 0.1)
     assert curve.rows()[-1] == (3, "a", 1 / 3, 0.1)  # to the last digit

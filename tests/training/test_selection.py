@@ -44,9 +44,9 @@ def run(made: Any, first: int, last: int, total: int, saves: tuple[int, ...] = (
     model = Layer()
     for step in range(first, last + 1):
         torch.nn.init.constant_(model.step, step)
-        made.look(model, step, total)
+        made.consider(model, step, total)
         if step in saves:
-            made.saved()
+            made.sweep()
     return model
 
 
@@ -61,9 +61,9 @@ def run(made: Any, first: int, last: int, total: int, saves: tuple[int, ...] = (
 )
 def test_the_best_step_is_taken(scores: dict[int, float], best: int, tmp_path: Path) -> None:
     made = selection(tmp_path, scores)
-    made.go_on_from(0)
+    made.resume_after(0)
     model = run(made, 1, 7, 7, saves=(3, 7))
-    made.take(model)
+    made.restore_best(model)
     assert model.step.item() == best
     record = made.record()
     assert (record["step"], record["score"]) == (best, scores[best])
@@ -76,13 +76,13 @@ def test_a_run_that_goes_on_chooses_the_same_step(killed: int, tmp_path: Path) -
     scores = {2: 0.3, 4: 0.4, 6: 0.9, 7: 0.2}
     wild = {**scores, 4: 0.8, 6: 0.1}  # what is done again may not be the same to the last bit
     made = selection(tmp_path, wild)
-    made.go_on_from(0)
+    made.resume_after(0)
     run(made, 1, killed, 7, saves=(3,))
     saved = 3 if killed >= 3 else 0
     again = selection(tmp_path, scores)
-    again.go_on_from(saved)
+    again.resume_after(saved)
     model = run(again, saved + 1, 7, 7, saves=(3, 7))
-    again.take(model)
+    again.restore_best(model)
     assert model.step.item() == 6
     assert again.scores() == list(scores.items())
 

@@ -11,7 +11,7 @@ import torch
 from harness.cards.training import Recipe
 from harness.errors import IncompleteError
 from harness.training import trainer
-from harness.training.curve import NullLossLog
+from harness.training.curve import LossLog
 from harness.training.progress import Silent
 from harness.training.trainer import Settings, run_steps, save_now
 
@@ -33,7 +33,7 @@ def ended(error: BaseException, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(trainer, "_trainer", lambda *args: Failing())
     steps: Any = OneStep()
     settings = Settings(Recipe(), 0, False, "cpu")
-    run_steps(None, steps, settings, folder, NullLossLog(folder / "loss.tsv"), Silent())
+    run_steps(None, steps, settings, folder, LossLog(folder / "loss.tsv"), Silent())
 
 
 @pytest.mark.parametrize(

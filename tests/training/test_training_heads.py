@@ -316,5 +316,5 @@ def test_a_kept_head_goes_on_from_the_checkpoints(kind: str, tmp_path: Path) -> 
 def test_a_head_that_is_not_there_cannot_be_kept(tmp_path: Path) -> None:
     folder = build("bert", tmp_path / "bert")
     encoder, _ = load_encoder(resolve(str(folder), offline=True), dtype="float32", device="cpu")
-    with pytest.raises(RefusedError, match="its head is to go on, but"):
+    with pytest.raises(RefusedError, match="its head is to be trained further, but"):
         make_model(encoder, [HeadSpec("t", "multiple_choice", kept=True)], {}, pad=0, seed=0)

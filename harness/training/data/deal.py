@@ -1,7 +1,7 @@
-"""Which items are trained on, and in which language: by hash, never by a run's seed.
+"""Chooses the items that are trained on, and the language of each, by hash and not by a run's seed.
 
-Two cards over the same parallel items choose the same ones, so that variants differ in the
-languages alone.
+Two cards over the same parallel items choose the same items, so that checkpoints trained with them
+differ only in the languages of their data.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from hashlib import sha256
 
 
 def deal(available: Mapping[str, Sequence[str]], seed: int) -> dict[str, str]:
-    """Item → one of the languages that it is available in, spread as evenly as these allow.
+    """Return item → one of the languages that it is available in, spread as evenly as possible.
 
-    Items with the fewest languages choose first, then by the hash of seed and name; each takes the
-    language that the fewest have so far, the first in the order given among equals.
+    Items with the fewest languages come first, and among these the hash of seed and name decides.
+    Each takes the language that the fewest items have so far; among equals, the first one listed.
     """
     order = sorted(available, key=lambda item: (len(available[item]), _key(f"{seed}:{item}")))
     counts: Counter[str] = Counter()
@@ -27,7 +27,7 @@ def deal(available: Mapping[str, Sequence[str]], seed: int) -> dict[str, str]:
 
 
 def choose(items: Sequence[str], most: int | None) -> list[int]:
-    """Positions of at most ``most`` items, in order: those whose names' hashes are the lowest."""
+    """Return the positions, in order, of the ``most`` items whose names have the lowest hashes."""
     if most is None or most >= len(items):
         return list(range(len(items)))
     ranked = sorted(range(len(items)), key=lambda position: (_key(items[position]), position))

@@ -1,6 +1,6 @@
-"""What a model is trained on, one type for each kind of head.
+"""The types of training examples, one for each kind of head.
 
-``item`` names the parallel item: equal in every language that has it.
+``item`` names the parallel item: it is the same in every language that has the item.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Span:
-    """A question on a context. ``start``: code points before the answer; None without one."""
+    """A question on a context. ``start``: code points before the answer; None without answer."""
 
     item: str
     lang: str
@@ -80,9 +80,11 @@ Found = dict[str, list[Example]]  # language → its examples, in the order of t
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A task's examples. ``files``: name → sha256. ``labels``: classes in the order of their ids.
+    """The examples of a task.
 
-    ``notes``: what was left out, in words.
+    ``labels``: the classes in the order of their ids. ``route``: how the files were found.
+    ``files``: name → sha256. ``revision``: of the data set on the Hub. ``notes``: sentences on
+    what was left out.
     """
 
     examples: Sequence[Example]
@@ -94,7 +96,7 @@ class TrainingSet:
 
     @property
     def languages(self) -> dict[str, int]:
-        """Language → examples; a pair of two languages counts in both."""
+        """Language → number of examples; a pair of two languages counts in both."""
         counts = Counter(example.lang for example in self.examples)
         counts.update(
             example.query_lang

@@ -1,4 +1,4 @@
-"""Examples → token ids and labels, without padding, and batches of them with it."""
+"""Turns examples into token ids and labels, which are not padded yet."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from harness.inference.token_types import takes_token_types
 from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
 from harness.training.data.examples import Choice, Classified, Example, Matched, Span, Tagged, Text
 
-IGNORED = -100  # a label that takes no part in the loss, as in torch
+IGNORED = -100  # torch leaves this label out of the loss.
 
 
 @dataclass(frozen=True)
 class Features:
-    """What one task feeds to its head; a *row* is what a batch counts.
+    """The inputs and labels of one task. Batches are counted in rows.
 
-    ``sides``: the sequences of a row, ``per_row`` of each side (the choices, else 1).
-    ``labels``: name → int64[rows], or int32[total tokens] for tags. ``sources``: int64[rows], the
-    example a row is from. ``lengths``: int64[rows], what a row costs.
+    ``sides``: the sequences of both texts, or of the only one; a row has ``per_row`` sequences of
+    each side, which are the choices of a multiple-choice question, and 1 otherwise. ``labels``:
+    name → int64[rows], or int32[total tokens] for tags. ``sources``: int64[rows], the example that
+    a row was made of.
     """
 
     sides: tuple[Sequences, ...]
@@ -42,12 +43,12 @@ class Features:
 
     @property
     def cut(self) -> int:
-        """Sequences that lost tokens for their length."""
+        """The number of sequences that were too long and lost tokens."""
         return sum(side.cut for side in self.sides)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """The longest sequence of each row, int64[rows]."""
+        """The length of the longest sequence of each row, int64[rows]."""
         by_side = [side.lengths.reshape(len(self), self.per_row).max(axis=1) for side in self.sides]
         lengths: npt.NDArray[np.int64] = np.max(by_side, axis=0)
         return lengths
@@ -55,7 +56,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Codec:
-    """A tokenizer as a model needs it: its padding, its lengths, whether it has token types."""
+    """A tokenizer with the model and the recipe that decide how it encodes texts."""
 
     tokenizer: Tokenizer
     model: Any
@@ -63,16 +64,16 @@ class Codec:
 
     @property
     def pad(self) -> int:
-        """The id that padding has; the mask hides it."""
+        """The token id of padding."""
         return pad_id(self.tokenizer)
 
     @property
     def typed(self) -> bool:
-        """Whether the model is told which of two texts a token is from."""
+        """Whether the model takes token types, which say from which of two texts a token is."""
         return takes_token_types(self.model, self.tokenizer)
 
     def length(self, most: int) -> int:
-        """``most`` tokens, or as many as the model has positions for."""
+        """Return ``most``, or the number of positions that the model has if that is less."""
         return min(most, max_positions(self.model, self.tokenizer) or most)
 
 
@@ -80,15 +81,15 @@ Encode = Callable[[Sequence[Any], Codec], Features]
 
 
 def encode(kind: str, examples: Sequence[Example], codec: Codec) -> Features:
-    """The features of examples of one kind."""
+    """Make the features of examples, all of one kind."""
     return ENCODERS[kind](examples, codec)
 
 
 def span_features(examples: Sequence[Span], codec: Codec) -> Features:
-    """Windows as in evaluation, with the answer's first and last token as labels.
+    """Make windows as evaluation does; the labels are the first and last token of the answer.
 
-    As in ``run_qa``: a window that does not hold the whole answer is labelled with its first
-    special token (``cls``).
+    As in transformers' ``run_qa``, a window that does not hold the whole answer is labelled with
+    its first special token (``cls``).
     """
     recipe = codec.recipe
     shape = window_shape(
@@ -112,7 +113,7 @@ def span_features(examples: Sequence[Span], codec: Codec) -> Features:
 def answer_tokens(
     windows: Windows, examples: Sequence[Span], tokenizer: Tokenizer
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """First and last token of the answer in each window, int64[windows] each."""
+    """Return the first and the last token of the answer in each window, int64[windows] each."""
     count = len(windows.pair)
     starts, ends = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     for window in range(count):
@@ -129,13 +130,13 @@ def answer_tokens(
         if offsets[0, 0] <= from_ and offsets[-1, 1] >= to:
             start = first + np.searchsorted(offsets[:, 0], from_, side="right") - 1
             end = first + np.searchsorted(offsets[:, 1], to, side="left")
-            # An answer of one character in several pieces (bytes), which all have its offsets.
+            # One character may be several tokens (bytes), which all have the same offsets.
             starts[window], ends[window] = min(start, end), max(start, end)
     return starts, ends
 
 
 def _none_position(ids: npt.NDArray[np.int32], tokenizer: Tokenizer) -> int:
-    """Where a window says that it holds no answer."""
+    """Return the position of the token that labels a window without an answer."""
     for role in ("cls_token", "bos_token"):
         special = tokenizer.special.get(role)
         if special is not None and (found := np.flatnonzero(ids == special)).size:
@@ -144,7 +145,7 @@ def _none_position(ids: npt.NDArray[np.int32], tokenizer: Tokenizer) -> int:
 
 
 def classification_features(examples: Sequence[Classified], codec: Codec) -> Features:
-    """One text or a pair; of a pair that is too long the longer text is cut, as in XTREME."""
+    """Encode one text or a pair; where a pair is too long its longer text is cut, as in XTREME."""
     firsts = [one.first for one in examples]
     seconds = [one.second for one in examples]
     paired = seconds[0] is not None
@@ -154,7 +155,7 @@ def classification_features(examples: Sequence[Classified], codec: Codec) -> Fea
 
 
 def choice_features(examples: Sequence[Choice], codec: Codec) -> Features:
-    """Every choice behind its prompt. DataError where the rows have not equally many."""
+    """Encode every choice after its prompt. DataError unless all have equally many choices."""
     widths = {len(one.choices) for one in examples}
     if len(widths) != 1:
         raise DataError(f"questions with {sorted(widths)} choices: they have to have equally many")
@@ -170,9 +171,9 @@ def choice_features(examples: Sequence[Choice], codec: Codec) -> Features:
 
 
 def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
-    """Pieces of sentences as they are measured: every word is in one, long sentences in several.
+    """Cut sentences into pieces as evaluation does: each word is in one piece of its sentence.
 
-    The first token of a word carries its tag, the others none.
+    The first token of a word carries its tag; its other tokens have no label.
     """
     limit = codec.length(codec.recipe.max_length)
     pieces = make_pieces(codec.tokenizer, [one.words for one in examples], limit)
@@ -188,7 +189,7 @@ def tagging_features(examples: Sequence[Tagged], codec: Codec) -> Features:
 
 
 def matched_features(examples: Sequence[Matched], codec: Codec) -> Features:
-    """Query and text apart. Labels: numbers by which equal queries and equal texts are known."""
+    """Encode queries and texts separately; the labels number equal queries, and equal texts."""
     recipe = codec.recipe
     queries = _sequences(codec, [one.query for one in examples], None, recipe.question_length)
     texts = _sequences(codec, [one.text for one in examples], None, recipe.max_length)
@@ -200,9 +201,9 @@ def matched_features(examples: Sequence[Matched], codec: Codec) -> Features:
 
 
 def text_features(examples: Sequence[Text], codec: Codec) -> Features:
-    """Texts in pieces that fit; which tokens are masked is drawn anew at every step.
+    """Cut texts into pieces that fit; every step draws anew which tokens are masked.
 
-    RefusedError for a tokenizer that has no token to mask with.
+    RefusedError where the tokenizer has no mask token.
     """
     if "mask_token" not in codec.tokenizer.special:
         raise RefusedError("its tokenizer has no mask token: no masked language modelling")

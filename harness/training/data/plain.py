@@ -1,4 +1,4 @@
-"""Files of plain lines: tagged words, and texts."""
+"""Reads files of plain lines: tagged words, and texts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from harness.data.formats.files import read_text
 from harness.data.formats.tags import read_sentences
 from harness.errors import DataError
 from harness.training.data.examples import Example, Found, Tagged, Text
-from harness.training.data.sources import Files, file_of
+from harness.training.data.sources import Files
 
 
 def read_conll(card: IntermediateCard, files: Files, labels: list[str], notes: list[str]) -> Found:
-    """``token<TAB>tag`` a line, a blank line between sentences; all tags, without a card's own."""
+    """Read ``token<TAB>tag`` per line, with a blank line between sentences.
+
+    Where the card names no labels, all tags of the files are taken.
+    """
     del notes
-    roles = sorted({role for _, role in files.files})
     sentences = {
-        lang: [s for role in roles for s in read_sentences(file_of(files, lang, role), lang)]
+        lang: [s for role in files.roles for s in read_sentences(files.of(lang, role), lang)]
         for lang in card.languages
     }
     if not labels:
@@ -36,15 +38,14 @@ def read_conll(card: IntermediateCard, files: Files, labels: list[str], notes: l
 def read_plain_lines(
     card: IntermediateCard, files: Files, labels: list[str], notes: list[str]
 ) -> Found:
-    """One text a line; blank lines are none."""
+    """Read one text per line; blank lines are skipped."""
     del labels, notes
-    roles = sorted({role for _, role in files.files})
     found: Found = {}
     for lang in card.languages:
         lines = [
             line.strip()
-            for role in roles
-            for line in read_text(file_of(files, lang, role)).split("\n")
+            for role in files.roles
+            for line in read_text(files.of(lang, role)).split("\n")
         ]
         found[lang] = [Text(str(at), lang, line) for at, line in enumerate(lines) if line]
     return found

@@ -1,4 +1,4 @@
-"""Questions on contexts: for span heads, dual encoders and masked language modelling."""
+"""Reads questions on contexts, for span heads, dual encoders and masked language modelling."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from harness.data.formats.demo import read_demo_questions
 from harness.data.formats.questions import Asked, read_questions
 from harness.errors import DataError
 from harness.training.data.examples import Found, Matched, Span, Text
-from harness.training.data.sources import Files, file_of
+from harness.training.data.sources import Files
 from harness.training.data.splitting import sentence_at
 
-# Answers that are not at their offset: a few are a fact of old files, many are another format.
+# So large a share of the answers may be absent from their offset, as a few are in old files. More
+# of them show that the file has another format.
 MOST_MISPLACED = 0.01
 
 
 def read_squad(card: IntermediateCard, files: Files, labels: list[str], notes: list[str]) -> Found:
-    """Questions on contexts; for a dual encoder with their answer's sentence.
+    """Read questions on contexts.
 
-    For MLM the contexts: each once, or with ``deal`` one for every question.
+    A dual encoder gets each question with the sentence of its answer. Masked language modelling
+    gets the contexts: each once, or with ``deal`` one for every question.
     """
     del labels
+    # XTREME's copy of TyDiQA has only the last number of every id, so that ids repeat there.
+    by_number = card.source.format == "tydiqa"
     found: Found = {}
     for lang in card.languages:
         asked = [
-            (_item(card, lang, number, one), one)
+            (f"{lang}:{number}" if by_number else one.id, one)
             for number, one in enumerate(_questions(card, files, lang))
         ]
         if card.kind == "mlm":
@@ -46,20 +50,17 @@ def read_squad(card: IntermediateCard, files: Files, labels: list[str], notes: l
 
 
 def _questions(card: IntermediateCard, files: Files, lang: str) -> list[Asked]:
-    """A language's questions; of a file of all languages those whose ids begin with its name."""
-    roles = sorted({role for _, role in files.files})
+    """Read the questions of a language.
+
+    In a file of all languages, the ids of its questions begin with the language.
+    """
     if card.source.format == "demo_qa":
-        return read_demo_questions(file_of(files, lang, roles[0]), lang)
-    asked = [one for role in roles for one in read_questions(file_of(files, lang, role))]
+        return read_demo_questions(files.of(lang, files.roles[0]), lang)
+    asked = [one for role in files.roles for one in read_questions(files.of(lang, role))]
     if card.source.format != "tydiqa" or not any("-" in one.id for one in asked):
         return asked
     code = card.source.codes.get(lang, lang)
     return [one for one in asked if one.id.startswith(f"{code}-")]
-
-
-def _item(card: IntermediateCard, lang: str, number: int, one: Asked) -> str:
-    # XTREME's copy of TyDiQA keeps the last number of an id only, so that ids repeat.
-    return f"{lang}:{number}" if card.source.format == "tydiqa" else one.id
 
 
 def _spans(
@@ -89,7 +90,7 @@ def _spans(
 
 
 def _with_sentence(one: Span) -> Matched:
-    """The candidate as LAReQA has it: the answer's sentence, then its context, nothing between."""
+    """Make LAReQA's candidate: the sentence of the answer, directly followed by its context."""
     assert one.start is not None
     sentence = sentence_at(one.context, one.start, one.start + len(one.answer))
     text = f"{sentence}{one.context}".replace("\n", "")

@@ -1,4 +1,4 @@
-"""Files → examples of an intermediate task: one reader for each format of a card."""
+"""Reads the examples of an intermediate task; each format that a card may name has a reader."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from harness.training.data.questions import read_squad
 from harness.training.data.sources import Files, fetch
 from harness.training.data.tables import read_parallel_lines, read_parallel_records, read_table
 
-# (card, files, labels, notes). A reader adds the labels that it finds, and what it leaves out.
+# A reader takes (card, files, labels, notes). It adds the labels that it finds to ``labels``, and
+# sentences on what it leaves out to ``notes``.
 Reader = Callable[[IntermediateCard, Files, list[str], list[str]], Found]
 READERS: Mapping[str, Reader] = {
     "squad": read_squad,
@@ -37,16 +38,19 @@ READERS: Mapping[str, Reader] = {
 
 
 def read(card: IntermediateCard, location: DataLocation, most: int | None = None) -> TrainingSet:
-    """A task's examples, read, dealt out over its languages, and cut to ``most``.
+    """Read the examples of a task, at most ``most`` of them.
+
+    Where the card says so, each parallel item is taken in one of its languages.
 
     Raises:
-        IncompleteError: no files. DataError: not the official schema, or no examples at all.
+        IncompleteError: a file cannot be had.
+        DataError: a file does not have the official schema, or there are no examples.
     """
     return read_files(card, fetch(card, location), most)
 
 
 def read_files(card: IntermediateCard, files: Files, most: int | None = None) -> TrainingSet:
-    """A task's examples from files that were fetched; as for `read`."""
+    """Read the examples of a task from files that were fetched, as `read` does."""
     notes: list[str] = []
     labels = list(card.labels)
     found = READERS[card.source.format](card, files, labels, notes)
@@ -73,14 +77,14 @@ def read_files(card: IntermediateCard, files: Files, most: int | None = None) ->
 
 
 def _key(example: Example) -> str:
-    """What says which half an example is in: its words, or the number of its row."""
+    """Return what decides which half an example is in: its words, or the number of its row."""
     if isinstance(example, Tagged):
         return sentence_text(example.words)
     return example.item.rpartition(":")[2]
 
 
 def _texts(example: Example) -> Iterator[str]:
-    """Every text of an example."""
+    """Yield every text of an example."""
     for field in fields(example):
         value = getattr(example, field.name)
         if isinstance(value, str):
@@ -90,7 +94,7 @@ def _texts(example: Example) -> Iterator[str]:
 
 
 def _dealt(card: IntermediateCard, found: Found) -> list[Example]:
-    """Every item of one language's file once, in the language that it is dealt to."""
+    """Return every item of one language's file once, in the language that it is dealt to."""
     assert card.deal is not None
     by_item = {lang: {one.item: one for one in examples} for lang, examples in found.items()}
     partners = card.deal.partners

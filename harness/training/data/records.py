@@ -1,9 +1,9 @@
-"""Records of any kind of table (tsv, csv, jsonl, json, Parquet), and the columns of a card.
+"""Reads the records of any kind of table (tsv, csv, jsonl, json, Parquet), by a card's columns.
 
-The `datasets` library reads the same rows of whole files, which a test compares. It does not stand
-here because of files that are not whole or not as expected: it fills a row that is too short, moves
-the columns of one that is too long, reads NaN, makes dates of texts such as 2024-01-01, and gives
-what it kept of an earlier file of the same path, size and time where it does not stream.
+The `datasets` library reads the same rows from intact files, which a test compares. It is not used
+here because of damaged and unexpected files. It fills a row that is too short, moves the columns
+of a row that is too long, reads NaN, and turns texts such as 2024-01-01 into dates. Where it does
+not stream, it returns the rows of an earlier file that had the same path, size and time.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ FIELD_LIMIT = 1 << 20
 def read_records(
     file: LocalFile, *, header: bool = True, quoted: bool = True, strict: bool = True
 ) -> Iterator[tuple[str, Any]]:
-    """(place, record) of a file, by its ending. DataError where it is not what it ends in.
+    """Yield (place, record) of a file, which is read according to its ending.
 
-    A table's row with another number of columns is an error where ``strict``, else its record is
-    None.
+    A row of a table with another number of columns than the first is an error where ``strict``;
+    else its record is None.
+
+    Raises:
+        DataError: the file does not have the form that its ending says.
     """
     name = file.name.removesuffix(".gz")
     if name.endswith((".tsv", ".csv", ".txt")):
@@ -44,7 +47,7 @@ def read_records(
 def _table(
     file: LocalFile, delimiter: str, header: bool, quoted: bool, strict: bool
 ) -> Iterator[tuple[str, Any]]:
-    """Rows as column → text. A quoted field may hold line ends."""
+    """Yield the rows as column → text. A quoted field may hold line ends."""
     csv.field_size_limit(FIELD_LIMIT)
     reader = csv.reader(
         io.StringIO(read_text(file), newline=""),
@@ -76,7 +79,7 @@ def _table(
 
 
 def column(record: Any, path: str, place: str) -> Any:
-    """The value under a path: ``a.b`` an entry within, ``a.*.b`` that entry of every item."""
+    """Return the value under a path: ``a.b`` is an entry of ``a``, ``a.*.b`` one of every item."""
     head, _, rest = path.partition(".")
     if head == "*":
         if not isinstance(record, list):
@@ -89,7 +92,7 @@ def column(record: Any, path: str, place: str) -> Any:
 
 
 def texts(record: Any, paths: str | Sequence[str], place: str) -> list[str]:
-    """The texts under one path or several, in order. DataError for what is no text."""
+    """Return the texts under one path or several, in order. DataError for another type."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         value = column(record, path, place)

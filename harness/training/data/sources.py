@@ -1,4 +1,7 @@
-"""A card's files on disk: the data folder alone where one is given, else downloads, checksummed."""
+"""Finds the files of a card: in the data folder where one is given, else in the cache or online.
+
+A file is compared with its checksum where the card knows it.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ from harness.io.download import Unavailable
 
 @dataclass(frozen=True)
 class Files:
-    """A card's files by (language, role); a file of all languages under an empty language.
+    """The files of a card by (language, role); the language of a file of all languages is "".
 
-    ``columns``: role → columns. ``digests``: name → sha256. ``revision``: of the Hub data set.
+    ``columns``: role → columns. ``digests``: name → sha256. ``revision``: of the data set on the
+    Hub.
     """
 
     route: str
@@ -28,12 +32,21 @@ class Files:
     digests: dict[str, str]
     revision: str | None = None
 
+    @property
+    def roles(self) -> list[str]:
+        """The roles that the files have, sorted."""
+        return sorted({role for _, role in self.files})
+
+    def of(self, lang: str, role: str) -> LocalFile:
+        """Return the file of a language, or the one that all languages share."""
+        return self.files.get((lang, role)) or self.files["", role]
+
 
 def fetch(card: IntermediateCard, location: DataLocation) -> Files:
-    """The files of a card.
+    """Find the files of a card, and download them where that is needed and allowed.
 
     Raises:
-        IncompleteError: a file cannot be had by any route.
+        IncompleteError: a file cannot be had in any way.
         DataError: a file is not the official one.
     """
     own = _columns(card)
@@ -58,10 +71,10 @@ def fetch(card: IntermediateCard, location: DataLocation) -> Files:
 
 
 def mirrored(card: IntermediateCard, location: DataLocation) -> Files:
-    """The files of a card's data set on the Hub.
+    """Fetch the files of the data set on the Hub that a card names.
 
     Raises:
-        Unavailable: a file cannot be had, or the card names no such data set.
+        Unavailable: a file cannot be had, or the card names no data set on the Hub.
     """
     part, own = card.source.splits[card.split], _columns(card)
     if part.hub is None:
@@ -91,9 +104,11 @@ def _whole(
     why: str,
     revision: str | None = None,
 ) -> Files:
-    """The files. IncompleteError with ``why`` where not all of them are there.
+    """Return the files.
 
-    DataError for one that is not the official one.
+    Raises:
+        IncompleteError: a file is missing; ``why`` says for which reason.
+        DataError: a file is not the official one.
     """
     for text in found.broken.values():
         raise DataError(text)
@@ -105,8 +120,3 @@ def _whole(
         raise IncompleteError(f"no data for {card.name}: {said}")
     files = {(key.unit, key.role): file for key, file in found.files.items()}
     return Files(found.route, files, columns, dict(sorted(found.digests.items())), revision)
-
-
-def file_of(files: Files, lang: str, role: str) -> LocalFile:
-    """The file of a language, or the one that all languages share."""
-    return files.files.get((lang, role)) or files.files[("", role)]

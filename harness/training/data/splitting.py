@@ -1,15 +1,15 @@
-"""Sentences of a text, by rule, in any script: which one holds an answer."""
+"""Splits a text of any script into sentences by rules, to find the one that holds an answer."""
 
 from __future__ import annotations
 
 import re
 
-# A sentence ends after . ! ? (then white space, or the end), after the same with closing quotes
-# or brackets behind, after one of the marks that no space follows (Chinese and Japanese), after
-# the Hindi danda, the Arabic question mark and full stop, and at a line break.
+# A sentence ends after . ! ? and the like in Arabic and Hindi, if white space or the end of the
+# text follows; closing quotes and brackets may stand between. It also ends after the marks of
+# Chinese and Japanese, which no space follows, and at a line break.
 _END = re.compile(r"[.!?…؟۔।॥]+[\"'”’»)\]]*(?=\s)|[。！？｡]+[”’」』）]*|\n+")
-# A dot after one of these, after a single capital letter or one or two digits (the German 3. Mai),
-# or before a small letter, ends no sentence.
+# A dot does not end a sentence after one of these words, after a single capital letter or one or
+# two digits (as in the German 3. Mai), or before a small letter.
 _SHORT = {
     *("mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "vol", "fig", "inc", "ltd"),
     *("co", "e.g", "i.e", "u.s", "bzw", "ca", "z.b", "d.h", "nr", "sra"),
@@ -17,7 +17,7 @@ _SHORT = {
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """``[begin, end)`` of every sentence, in code points, without white space at its ends."""
+    """Return ``[begin, end)`` of every sentence in code points, without white space at its ends."""
     spans: list[tuple[int, int]] = []
     begin = 0
     for match in _END.finditer(text):
@@ -30,9 +30,10 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 
 def sentence_at(text: str, start: int, stop: int) -> str:
-    """The sentence that holds ``text[start:stop]``; several together where it crosses their ends.
+    """Return the sentence that holds ``text[start:stop]``.
 
-    The whole text where the span is in no sentence.
+    Several sentences are returned together where the span crosses their ends, and the whole text
+    where the span is in no sentence.
     """
     touched = [(b, e) for b, e in sentence_spans(text) if b < max(stop, start + 1) and start < e]
     if not touched:

@@ -1,4 +1,4 @@
-"""Tables of records, and parallel files: their rows as examples."""
+"""Reads the rows of tables, and of parallel files, as examples."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from harness.data.formats.files import read_lines
 from harness.errors import DataError
 from harness.training.data.examples import Choice, Classified, Example, Found, Matched, Text
 from harness.training.data.records import column, read_records, texts
-from harness.training.data.sources import Files, file_of
+from harness.training.data.sources import Files
 
-# Rows torn at a line end or tab that nothing marks as text: a few are a fact of old files, many
-# are another format.
+# So large a share of the rows may be torn at a line end or tab that is not quoted, as a few are in
+# old files. More of them show that the file has another format.
 MOST_TORN = 0.01
 
 
 def read_table(card: IntermediateCard, files: Files, labels: list[str], notes: list[str]) -> Found:
-    """Rows of tables. The item is the row, which is the same one in every language.
+    """Read the rows of tables. The item is the number of the row, the same in every language.
 
-    Where fields are not quoted and rows not dealt, a few torn rows are left out.
+    A few torn rows are left out, but not where fields are quoted or items are dealt to languages.
     """
     found: Found = {}
     skipped = 0
     sizes: dict[str, int] = {}
     for lang in card.languages:
         examples: list[Example] = []
-        for role in _roles(files):
+        for role in [role for role in files.columns if role in files.roles]:
             rows = _rows(card, files, lang, role)
             if card.deal is not None and sizes.setdefault(role, len(rows)) != len(rows):
                 raise DataError(
@@ -83,11 +83,11 @@ def _example(
 
 
 def _rows(card: IntermediateCard, files: Files, lang: str, role: str) -> list[tuple[str, Any]]:
-    """(place, record) of a file; None for a torn row, where there may be some."""
+    """Read (place, record) of a file; the record of a torn row is None, where some may be."""
     file = card.source.splits[card.split].files.get(role)
     header, quoted = (file.header, file.quoted) if file is not None else (True, True)
     strict = quoted or card.deal is not None
-    opened = file_of(files, lang, role)
+    opened = files.of(lang, role)
     return list(read_records(opened, header=header, quoted=quoted, strict=strict))
 
 
@@ -102,11 +102,6 @@ def _check_torn(
         )
     if torn:
         notes.append(f"{len(torn)} of {len(rows)} rows in {lang} left out: torn")
-
-
-def _roles(files: Files) -> list[str]:
-    there = {role for _, role in files.files}
-    return [role for role in files.columns if role in there]
 
 
 def _label(card: IntermediateCard, value: str, labels: Sequence[str], place: str) -> int:
@@ -128,34 +123,32 @@ def _position(card: IntermediateCard, value: str, choices: Sequence[str], place:
 def read_parallel_records(
     card: IntermediateCard, files: Files, labels: list[str], notes: list[str]
 ) -> Found:
-    """The same row of every language's file is the same item; each distinct text of it once.
+    """Read parallel tables: the same row in the files of all languages is the same item.
 
-    The query is the text in the language of ``deal.items``, its match the translation.
+    The query is the text in the language of ``deal.items``, and its match is the translation. A
+    text that occurs several times is taken once.
     """
     del labels, notes
-    assert card.deal is not None
-    (role,) = {role for _, role in files.files}
-    rows: dict[str, list[list[str]]] = {}
-    for lang in card.languages:
-        paths = files.columns[role]["texts"]
-        rows[lang] = [
-            texts(record, paths, place) for place, record in _rows(card, files, lang, role)
-        ]
-    return _pairs(card, rows)
+    (role,) = files.roles
+    paths = files.columns[role]["texts"]
+    return _pairs(
+        card,
+        {
+            lang: [texts(record, paths, place) for place, record in _rows(card, files, lang, role)]
+            for lang in card.languages
+        },
+    )
 
 
 def read_parallel_lines(
     card: IntermediateCard, files: Files, labels: list[str], notes: list[str]
 ) -> Found:
-    """One sentence a line; the same line of every language's file is the same item."""
+    """Read one sentence per line; the same line in the files of all languages is the same item."""
     del labels, notes
-    (role,) = {role for _, role in files.files}
+    (role,) = files.roles
     return _pairs(
         card,
-        {
-            lang: [[line] for line in read_lines(file_of(files, lang, role))]
-            for lang in card.languages
-        },
+        {lang: [[line] for line in read_lines(files.of(lang, role))] for lang in card.languages},
     )
 
 
