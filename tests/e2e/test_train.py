@@ -182,7 +182,7 @@ def test_the_result_is_an_ordinary_checkpoint(
         ("training.json", lambda path: path.write_text("[]"), "holds another training"),
         ("training.json", lambda path: path.write_text('{"settings'), "holds another training"),
     ],
-    ids=str,
+    ids=["weights", "configuration", "record", "cut record"],
 )
 def test_a_finished_folder_that_was_changed_is_not_taken_for_done(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path, name: str,
@@ -197,7 +197,7 @@ def test_a_finished_folder_that_was_changed_is_not_taken_for_done(
     assert run(*words, *FEW, "--fresh").code == 0
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]"])
+@pytest.mark.parametrize("content", [None, "", "{", "[]"], ids=["gone", "empty", "cut", "another"])
 def test_steps_of_unknown_settings_are_not_gone_on_from(
     run: Run, base: Path, own: Callable[..., Path], tmp_path: Path, content: str | None
 ) -> None:
