@@ -308,7 +308,7 @@ def test_a_text_that_utf8_cannot_hold(field: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(IncompleteError, match=r"no own/en\.tsv under .*: put the files"):
+    with pytest.raises(IncompleteError, match=r"no own/en\.tsv under .*: put it there"):
         found(card(), tmp_path)
 
 
