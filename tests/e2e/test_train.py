@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -312,12 +313,8 @@ def test_adapters_are_merged_away(
 def test_adapters_need_peft_before_anything_is_read(
     run: Run, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib.util
-
-    found = importlib.util.find_spec
     monkeypatch.setattr(
-        "importlib.util.find_spec",
-        lambda name, *more: None if name == "peft" else found(name, *more),
+        "harness.training.run.find_spec", lambda name: None if name == "peft" else find_spec(name)
     )
     out = tmp_path / "made"
     options = ("-i", "squad_v2", "--out", out, "--data", tmp_path)  # there is no data
