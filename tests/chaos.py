@@ -262,7 +262,7 @@ def cases(home: Path) -> Iterator[tuple[Case, ...]]:
             point(patch, hubs[-1], folder / "home", TOKEN)
 
         # The rows that are published are by hand, and no run's.
-        patch.setattr(checks, "contradictions", lambda *_: iter(()))
+        patch.setattr(checks, "_refuse", lambda wrong: None)
         if not (child := os.fork()):  # so that this process stays without threads
             lay(home / "published")
             os._exit(0)
