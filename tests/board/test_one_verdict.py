@@ -27,14 +27,19 @@ FOUND = {
 }
 
 
+def measured(root: Path, model: str, counts: tuple[int, int]) -> None:
+    """A model with so many hits in German and in Swahili."""
+    rows = {
+        unit: hits(unit, [1] * count + [0] * (SENTENCES - count))
+        for unit, count in zip(("de", "sw"), counts, strict=True)
+    }
+    measure(root, model, rows)
+
+
 @pytest.fixture
 def seeds(root: Path) -> Path:
     for model, counts in FOUND.items():
-        rows = {
-            unit: hits(unit, [1] * count + [0] * (SENTENCES - count))
-            for unit, count in zip(("de", "sw"), counts, strict=True)
-        }
-        measure(root, model, rows)
+        measured(root, model, counts)
         recipe = model.split("/")[1].split("-")[0]
         how: dict[str, Any] = {}
         if model != BASE:
@@ -57,11 +62,7 @@ def outside_the_family(root: Path) -> Path:
     }
     objectives = {"pairs": "contrastive", "masks": "mlm", "mixed": "multitask"}
     for model, found in counts.items():
-        rows = {
-            unit: hits(unit, [1] * count + [0] * (SENTENCES - count))
-            for unit, count in zip(("de", "sw"), found, strict=True)
-        }
-        measure(root, model, rows)
+        measured(root, model, found)
         recipe = model.split("/")[1].split("-")[0]
         how: dict[str, Any] = {}
         if model == "hand/alone":
