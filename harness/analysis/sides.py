@@ -101,8 +101,8 @@ def _run(name: str, source: Source, metric: str | None) -> Run:
                 found.append((one, path))
     if not found:
         near = [] if name in submissions else _near(name, submissions)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"run `xharness eval {name}` first"
-        why = f"no outcomes of {name} under {results}: {hint}"
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        why = f"no outcomes of {name} under {results}{hint}: run `xharness eval {name}` first"
         missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
         raise together([*map(DataError, source.damaged), *missing])
     revisions = sorted({str(one.meta["revision"]) for one, _ in found})
