@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.cards.task import TaskCard
 from harness.data.examples import ItemSet, Pair
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_rows, read_text, take
+from harness.data.formats.files import Files, LocalFile, Parsed, file_of, read_rows, read_text, take
 from harness.data.formats.labels import label_of, named, names_of
 from harness.data.halves import in_second_half
 from harness.errors import DataError
@@ -63,7 +63,7 @@ def _read(
     examples = {}
     counts = {}
     for unit in units:
-        file = files[Key(unit, split, "rows")]
+        file = file_of(files, unit, split, "rows")
         found = list(rows(file))
         if not found:
             raise DataError(f"{file.name}: no pairs: download it again")

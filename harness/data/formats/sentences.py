@@ -8,9 +8,9 @@ from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Mining
 from harness.data.formats.files import (
     Files,
-    Key,
     LocalFile,
     Parsed,
+    file_of,
     named,
     read_lines,
     read_rows,
@@ -25,9 +25,9 @@ def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: File
     examples = {
         unit: pair_up(
             unit,
-            files[Key(unit, split, "source")],
-            read_lines(files[Key(unit, split, "source")]),
-            read_lines(files[Key(unit, split, "english")]),
+            file_of(files, unit, split, "source"),
+            read_lines(file_of(files, unit, split, "source")),
+            read_lines(file_of(files, unit, split, "english")),
         )
         for unit in units
     }
@@ -38,7 +38,7 @@ def read_tatoeba_rows(card: TaskCard, split: str, units: tuple[str, ...], files:
     """One file a language from the Hub: `sentence1` in the language, `sentence2` in English."""
     examples = {}
     for unit in units:
-        file = files[Key(unit, split, "rows")]
+        file = file_of(files, unit, split, "rows")
         sides: tuple[list[str], list[str]] = ([], [])
         for place, row in read_rows(file):
             for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
@@ -66,9 +66,9 @@ def read_bucc(card: TaskCard, split: str, units: tuple[str, ...], files: Files) 
             part: corpora(
                 unit,
                 part,
-                read_ids(files[Key(unit, part, "source")]),
-                read_ids(files[Key(unit, part, "english")]),
-                files[Key(unit, part, "gold")],
+                read_ids(file_of(files, unit, part, "source")),
+                read_ids(file_of(files, unit, part, "english")),
+                file_of(files, unit, part, "gold"),
             )
             for part in splits
         }

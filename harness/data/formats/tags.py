@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.cards.task import TaskCard
 from harness.data.examples import ItemSet, Sentence
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_rows, read_text, take
+from harness.data.formats.files import Files, LocalFile, Parsed, file_of, read_rows, read_text, take
 from harness.data.formats.labels import label_of, named, names_of
 from harness.data.halves import in_second_half
 from harness.errors import DataError
@@ -51,7 +51,7 @@ def _read(
     examples = {}
     counts = {}
     for unit in units:
-        file = files[Key(unit, split, "tokens")]
+        file = file_of(files, unit, split, "tokens")
         found = list(sentences(unit, file))
         if not found:
             raise DataError(f"{file.name}: no sentences: download it again")
