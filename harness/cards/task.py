@@ -232,6 +232,9 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
             if needed not in card.source.splits:
                 problem = f"split {split} needs {needed}, which has no files"
                 yield Misfit(("source", "splits", split, "needs"), problem)
+        if card.kind == "mining" and "dev" not in (split, *part.needs):
+            problem = f"split {split} needs dev, on which mining chooses its threshold"
+            yield Misfit(("source", "splits", split), problem)
     yield from _metric_misfits(card)
     yield from _file_misfits(card)
     if (card.kind == "span_qa") != (card.scorer is not None):

@@ -119,6 +119,24 @@ def test_a_format_that_no_data_set_of_the_hub_has() -> None:
     assert found == ["this format is read from official files only"]
 
 
+def test_mining_needs_the_split_that_its_threshold_is_chosen_on(tmp_path: Path) -> None:
+    text = (
+        CARD.replace("bitext", "mining").replace("tatoeba", "bucc").replace("[accuracy, ", "[f1, ")
+    )
+    text = (
+        text.replace("f1, recall@10", "f1")
+        .replace(": recall@10", ": f1")
+        .replace(": accuracy", ": f1")
+    )
+    text += '        gold: {path: "mine/{code}.gold"}\n'
+    with pytest.raises(
+        DataError, match=r"yaml:16: .* split test needs dev, on which mining chooses"
+    ):
+        read_card(card_of(tmp_path, text))
+    dev = text.replace("licence", "split: dev\nlicence").replace("    test:", "    dev:")
+    assert read_card(card_of(tmp_path, dev)).split == "dev"
+
+
 def test_training_on_parallel_files_reads_one_role(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="parallel_lines reads one role, not lines, more"):
         read_intermediate(card_of(tmp_path, TRAINING))
