@@ -161,7 +161,7 @@ def test_layers_are_compared_with_what_transformers_gives(change: Any, said: str
     ("padded", "beside", "expected"),
     [(0.0, 0.0, False), (1e-4, 1e-4, False), (1e-2, 0.0, True), (0.0, 1e-2, None)],
 )
-def test_logits_count_relative_to_their_range(
+def test_logits_count_relative_to_the_largest(
     padded: float, beside: float, expected: bool | None
 ) -> None:
     lengths = np.array([5, 9, 9, 17, 17])
@@ -181,6 +181,18 @@ def test_logits_count_relative_to_their_range(
             logits_need_one_length(compute, lengths, "float32")
     else:
         assert logits_need_one_length(compute, lengths, "float32") is expected
+
+
+@pytest.mark.parametrize(("scale", "off"), [(50.0, 2e-4), (0.01, 5e-7), (-1e4, 0.1)])
+def test_rounding_of_one_large_score_a_choice_is_no_company(scale: float, off: float) -> None:
+    lengths = np.array([5, 9, 9, 17, 17])
+
+    def compute(rows: Any, off: float = off) -> Any:
+        return (scale * (1 + rows / 10) + off * (len(rows) > 1))[None, :, None].astype(np.float32)
+
+    assert not logits_need_one_length(compute, lengths, "float32")
+    with pytest.raises(RefusedError, match="windows of as many tokens"):
+        logits_need_one_length(lambda rows: compute(rows, 0.05 * scale), lengths, "float32")
 
 
 def reader_folder(folder: Path, kind: str, **config: Any) -> Path:
