@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis.cells import Parts, official
-from harness.analysis.draws import interval
+from harness.analysis.draws import one_interval
 from harness.analysis.fold import Folded
 from harness.cards.catalogue import read_suites
 from harness.cards.task import TaskCard
@@ -28,11 +28,11 @@ SUITES = ("xtreme-r", "xtreme", "full", "demo")
 
 @dataclass(frozen=True)
 class Value:
-    """A score in [0, 1] with its 95 % interval, over ``n`` examples."""
+    """A score in [0, 1] with its 95 % interval, over ``n`` examples; None of one parallel item."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
 
@@ -138,7 +138,7 @@ class Result:
                      sum(v.n for v in values))  # fmt: skip
 
 
-def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
+def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float | None, float | None]:
     """The 95 % interval of a mean over languages, then over the tasks of ``results``.
 
     ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
@@ -152,8 +152,7 @@ def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, floa
         clusters = len(np.unique(np.concatenate(keys)))
         if clusters > 1:
             return hierarchy.mean_interval(list(scores), float(draws.var(ddof=1)), clusters)
-    low, high = interval(draws)
-    return float(low), float(high)
+    return one_interval(draws)
 
 
 def seed_mean(results: Sequence[Result]) -> Result:
@@ -167,9 +166,9 @@ def seed_mean(results: Sequence[Result]) -> Result:
     }
     values = {}
     for unit, drawn in draws.items():
-        low, high = interval(drawn)
+        low, high = one_interval(drawn)
         mean = sum(result.values[unit].value for result in results) / len(results)
-        values[unit] = Value(mean, float(low), float(high), first.values[unit].n)
+        values[unit] = Value(mean, low, high, first.values[unit].n)
     beside = {
         metric: sum(result.beside[metric] for result in results) / len(results)
         for metric in first.beside
