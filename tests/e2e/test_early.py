@@ -64,15 +64,23 @@ def test_a_file_in_the_place_of_a_folder(run: Run, tmp_path: Path, option: str) 
     assert one_line(ran.stderr)
 
 
-def test_vectors_that_do_not_fit_on_the_disk(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("option", ["--out", "--cache-dir"])
+def test_vectors_and_rows_that_do_not_fit_on_the_disk(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
+    (full := tmp_path / "full").mkdir()
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1_000))
-    ran = run(*DEMO, "--out", tmp_path / "out", "--cache-dir", tmp_path / "cache")
+    monkeypatch.setattr(
+        space.shutil,
+        "disk_usage",
+        lambda folder: usage._replace(free=1_000) if folder == full else usage,
+    )
+    folders = {"--out": tmp_path / "out", "--cache-dir": tmp_path / "cache"} | {option: full}
+    ran = run(*DEMO, *(word for pair in folders.items() for word in pair))
     assert ran.code == IncompleteError.exit_code
-    assert "make room, or name another --cache-dir" in ran.stderr
-    assert not (tmp_path / "out").exists()
+    assert f"make room, or name another {option}" in ran.stderr
+    assert one_line(ran.stderr)
+    assert not list(folders["--out"].rglob("*.part*"))
 
 
 @pytest.mark.parametrize(("given", "remedy"), [("data/tatoeba", "data"), ("", "data")])
