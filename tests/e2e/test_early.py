@@ -240,7 +240,7 @@ def test_an_option_of_other_programs(run: Run, words: tuple[str, ...], said: str
         ("show x --format l", ["latex"]),
         ("plan x --format j", ["jsonl"]),
         ("tasks xq", ["xquad"]),
-        ("tasks squad_v", ["squad_v1"]),
+        ("tasks mnl", ["mnli"]),
         ("train x -i all_n", ["all_nine"]),
         ("contra", ["contrast"]),
     ],
