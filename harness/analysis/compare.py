@@ -10,10 +10,10 @@ from pathlib import Path
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import make_entries, place_of
 from harness.analysis.gather import fold_all
-from harness.analysis.replicates import Replicated, evidence_of, over_replicates
-from harness.analysis.replicates import Run as Replicate
+from harness.analysis.replicates import evidence_of, over_replicates
 from harness.analysis.results import Result
-from harness.analysis.sides import Measured, Run, Source, find_runs
+from harness.analysis.runs import Replicated, Run
+from harness.analysis.sides import Measured, Measurements, Source, find_runs
 from harness.analysis.verdicts import Measure, Slugs, board_verdicts, may_have
 from harness.cards.catalogue import read_card
 from harness.errors import DataError, IncompleteError, together, unknown_name
@@ -113,7 +113,7 @@ def _check_metric(metric: str | None, tasks: Collection[str]) -> None:
 
 
 def _common(
-    names: tuple[str, str], sides: Sequence[Sequence[Run]], only: Collection[str]
+    names: tuple[str, str], sides: Sequence[Sequence[Measurements]], only: Collection[str]
 ) -> dict[Group, Common]:
     """What every run of both sides measured alike, and what is left out of it."""
     runs = [run for side in sides for run in side]
@@ -159,26 +159,23 @@ def _remarks(task: str, found: Sequence[Result]) -> list[str]:
 
 def _compared(
     names: tuple[str, str],
-    sides: Sequence[Sequence[Run]],
+    sides: Sequence[Sequence[Measurements]],
     group: Group,
     common: Common,
     source: Source,
 ) -> Compared:
     """A − B over the tasks that both sides have in one group."""
-    chosen = [
-        [(number, one) for number, run in enumerate(side) for one in _by_seed(run, common.tasks)]
-        for side in sides
-    ]
-    a, b = ([results for _, results in runs] for runs in chosen)
-    difference, over = _over_seeds(
-        names, chosen, differ(a, b, Path(), source.cache), source.submissions
+    a, b = (
+        _replicated(name, side, common.tasks, source.submissions)
+        for name, side in zip(names, sides, strict=True)
     )
+    difference, over = _over_seeds(differ(a, b, Path(), source.cache), a, b)
     remarks = tuple(common.remarks)
     return Compared(*names, *group, difference, over, remarks, difference.verdict())
 
 
 def _as_printed(
-    found: list[Compared], sides: Sequence[Sequence[Run]], source: Source
+    found: list[Compared], sides: Sequence[Sequence[Measurements]], source: Source
 ) -> list[Compared]:
     """The comparisons, with the board's verdict where it has one of these rows."""
     known = source.submissions
@@ -202,7 +199,7 @@ def _with_verdict(found: Compared, printed: Mapping[Measure, Verdict]) -> Compar
     return replace(found, verdict=verdict) if same else found
 
 
-def _slugs(side: Sequence[Run], submissions: Mapping[str, Submission]) -> Slugs:
+def _slugs(side: Sequence[Measurements], submissions: Mapping[str, Submission]) -> Slugs:
     """The slugs of the submissions whose runs a side has."""
     revisions = {
         one.folded.meta["revision"] for run in side for found in run.values() for one in found
@@ -210,7 +207,7 @@ def _slugs(side: Sequence[Run], submissions: Mapping[str, Submission]) -> Slugs:
     return frozenset(slug for slug, one in submissions.items() if one.revision in revisions)
 
 
-def _by_seed(run: Run, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:
+def _by_seed(run: Measurements, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:
     """Task → result, for each seed of tuning that all the tasks have; else the first of each."""
     seeds = {
         task: {result.seed: result for result in run[measured]} for task, measured in tasks.items()
@@ -221,38 +218,38 @@ def _by_seed(run: Run, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]
     return [{task: of_task[seed] for task, of_task in seeds.items()} for seed in common]
 
 
-def _over_seeds(
-    names: tuple[str, str],
-    chosen: Sequence[Sequence[tuple[int, Mapping[str, Result]]]],
-    found: Difference,
+def _replicated(
+    name: str,
+    side: Sequence[Measurements],
+    tasks: Mapping[str, Measured],
     submissions: Mapping[str, Submission],
-) -> tuple[Difference, Hierarchical | None]:
-    """Seeds and items together, where a side is a recipe or was tuned with several seeds.
+) -> Replicated:
+    """The runs of a side over some tasks: the seeds of its tuning, or of its recipe.
 
     Of several checkpoints each is one seed, however often it was tuned. One checkpoint with frozen
     vectors is fixed, unless it is itself one seed of a training whose other seeds are not there.
     """
-    sides = []
+    chosen = [(number, one) for number, run in enumerate(side) for one in _by_seed(run, tasks)]
+    several = len({number for number, _ in chosen}) > 1
+    first = next(iter(chosen[0][1].values()))
     trained = {one.revision for one in submissions.values() if one.recipe is not None}
-    for name, runs in zip(names, chosen, strict=True):
-        first = next(iter(runs[0][1].values()))
-        drawn = first.track != "frozen" or first.folded.meta["revision"] in trained
-        several = len({number for number, _ in runs}) > 1
-        sides.append(
-            Replicated(
-                tuple(
-                    Replicate(name, "", number if several else place, results)
-                    for place, (number, results) in enumerate(runs)
-                ),
-                fixed=len(runs) == 1 and not drawn,
-            )
-        )
-    every = [results for side in sides for run in side.runs for results in run.results.values()]
+    drawn = first.track != "frozen" or first.folded.meta["revision"] in trained
+    runs = tuple(
+        Run(name, "", number if several else place, results)
+        for place, (number, results) in enumerate(chosen)
+    )
+    return Replicated(runs, fixed=len(chosen) == 1 and not drawn)
+
+
+def _over_seeds(
+    found: Difference, a: Replicated, b: Replicated
+) -> tuple[Difference, Hierarchical | None]:
+    """Seeds and items together, where a side is a recipe or was tuned with several seeds."""
+    evidence = evidence_of(a, b, None)
+    every = [result for side in (a, b) for run in side.runs for result in run.results.values()]
     # Where languages are missing, the runs' own means would be over different ones.
     if missing := sorted({lang for result in every for lang in result.missing}):
-        why = f"{' '.join(missing)} missing"
-        evidence = replace(evidence_of(sides[0], sides[1], None), incomplete=why)
-        return replace(found, evidence=evidence), None
-    if all(len(side.runs) == 1 for side in sides):
-        return replace(found, evidence=evidence_of(sides[0], sides[1], None)), None
-    return over_replicates(found, sides[0], sides[1])
+        evidence = replace(evidence, incomplete=f"{' '.join(missing)} missing")
+    elif max(len(a.runs), len(b.runs)) > 1:
+        return over_replicates(found, a, b)
+    return replace(found, evidence=evidence), None

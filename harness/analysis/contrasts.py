@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
-from harness.analysis.replicates import Replicated, over_replicates, runs_of
+from harness.analysis.replicates import over_replicates, runs_of
+from harness.analysis.runs import Replicated
 from harness.cards.objectives import MULTILINGUAL
 from harness.statistics.hierarchy import Claim, Hierarchical
 from harness.statistics.multiplicity import FAMILY_SIZE, holm
@@ -216,22 +217,19 @@ def _answer(
     ]
     if not tasks:
         return replace(blank, why="no task that both sides have whole")
-    runs = [[run for entry in side for run in runs_of(entry, base, track, tasks)] for side in sides]
-    measured = [
+    runs = [
+        [run for entry in side for run in runs_of(entry, base, tasks, lambda one: one.tasks(track))]
+        for side in sides
+    ]
+    one, other = (
         # With frozen vectors nothing is drawn at random for the base itself.
         Replicated(tuple(of_side), fixed=kind == "base" and track == "frozen")
         for kind, of_side in zip((a, b), runs, strict=True)
-    ]
-    difference = differ(
-        [run.results for run in runs[0]],
-        [run.results for run in runs[1]],
-        results,
-        kept,
-        # What a base was made of is no intermediate data.
-        trained=(_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1])),
-        weights=(measured[0].shares, measured[1].shares),
     )
-    difference, over = over_replicates(difference, measured[0], measured[1])
+    # What a base was made of is no intermediate data.
+    trained = (_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1]))
+    difference = differ(one, other, results, kept, trained=trained)
+    difference, over = over_replicates(difference, one, other)
     return replace(
         blank,
         a=tuple(entry.slug for entry in sides[0]),

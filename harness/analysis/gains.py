@@ -15,14 +15,14 @@ from harness.analysis.differences import Difference, differ
 from harness.analysis.draws import interval
 from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.replicates import (
-    Replicated,
     evidence_of,
     mean_score,
     over_replicates,
     over_seeds,
-    runs_over,
+    runs_of,
 )
 from harness.analysis.results import Result
+from harness.analysis.runs import Replicated
 from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate
 from harness.statistics.multiplicity import benjamini_hochberg
@@ -149,10 +149,7 @@ def against_base(
     if source.results is not None and (
         alone or all(has_paired_mean(mine[task].card.kind, metric) for task in tasks)
     ):
-        runs = [[run.results for run in side.runs] for side in (a, b)]
-        weights = (a.shares, b.shares)
-        paired = differ(runs[0], runs[1], source.results, source.kept, weights=weights)
-        difference, _ = over_replicates(paired, a, b)
+        difference, _ = over_replicates(differ(a, b, source.results, source.kept), a, b)
         return difference.verdict(), difference
     return mean_verdict(mine, theirs, tasks, (a, b)), None
 
@@ -164,8 +161,8 @@ def sides(
     results_of: Callable[[Entry], Mapping[str, Result]],
 ) -> tuple[Replicated, Replicated]:
     """The runs of a checkpoint and of its base."""
-    a = Replicated(tuple(runs_over(entry, base.slug, tasks, results_of)))
-    of_base = tuple(runs_over(base, base.slug, tasks, results_of))
+    a = Replicated(tuple(runs_of(entry, base.slug, tasks, results_of)))
+    of_base = tuple(runs_of(base, base.slug, tasks, results_of))
     # With frozen vectors nothing is drawn at random for the base.
     frozen = all(results_of(base)[task].track == "frozen" for task in tasks)
     return a, Replicated(of_base, fixed=frozen)

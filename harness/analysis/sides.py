@@ -33,7 +33,8 @@ class Measured(NamedTuple):
     limit: int | None
 
 
-Run = Mapping[Measured, Sequence[Result]]  # several results: seeds of tuning; paths are whole
+# What a checkpoint has: several results are seeds of tuning. Their paths are whole.
+Measurements = Mapping[Measured, Sequence[Result]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Source:
         return found
 
 
-def find_runs(name: str, source: Source, metric: str | None) -> list[Run]:
+def find_runs(name: str, source: Source, metric: str | None) -> list[Measurements]:
     """The run that a name stands for; for a recipe, one run per seed.
 
     ``metric``: in place of the tasks' headlines; tasks that do not have it are left out.
@@ -83,7 +84,7 @@ def find_runs(name: str, source: Source, metric: str | None) -> list[Run]:
     return [_run(slug, source, metric) for slug in measured]
 
 
-def _run(name: str, source: Source, metric: str | None) -> Run:
+def _run(name: str, source: Source, metric: str | None) -> Measurements:
     """The one run of a folder, an id, or a slug."""
     folder, results, submissions = Path(name), source.results, source.submissions
     found: list[tuple[Folded, str]] = []

@@ -10,8 +10,9 @@ import numpy as np
 from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, from_draws
-from harness.analysis.replicates import Replicated, mean_score, over_seeds, runs_of
+from harness.analysis.replicates import mean_score, over_seeds, runs_of
 from harness.analysis.results import SUITES, Floats, Result, Value, mean_interval
+from harness.analysis.runs import Replicated
 from harness.analysis.variants import recipe_of
 from harness.cards.catalogue import read_suites
 from harness.statistics.outliers import Outlier, outliers
@@ -125,6 +126,9 @@ class _Tests:
     entries: Mapping[str, Entry]
     verdicts: Mapping[frozenset[str], float | None]
 
+    def _results(self, entry: Entry) -> Mapping[str, Result]:
+        return entry.tasks(self.track)
+
     def verdict(self, one: str, other: str) -> float | None:
         return self.verdicts.get(frozenset((one, other)))
 
@@ -137,13 +141,13 @@ class _Tests:
             return None
         a, b = (
             Replicated(
-                tuple(runs_of(entry, entry.base or entry.slug, self.track, self.tasks)),
+                tuple(runs_of(entry, entry.base or entry.slug, self.tasks, self._results)),
                 # A checkpoint with frozen vectors, unless it is one seed of a recipe.
                 self.track == "frozen" and not entry.members and recipe_of(entry) is None,
             )
             for entry in entries
         )
-        mine, theirs = (entry.tasks(self.track) for entry in entries)
+        mine, theirs = map(self._results, entries)
         columns = [(task, lang) for task in self.tasks for lang in mine[task].values]
         _, test = over_seeds(from_draws(mine, theirs, self.tasks), mean_score(columns), a, b)
         return None if test is None else test.p
