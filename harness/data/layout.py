@@ -5,45 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol as Interface
 
 from harness.cards.source_files import SourceFile, read_checksums
+from harness.cards.task import TaskCard
+from harness.cards.training import IntermediateCard
 from harness.data.formats import Files, Key
 
-
-class SplitFiles(Interface):
-    """The files of one split by role, and the splits that must be read with it."""
-
-    @property
-    def files(self) -> Mapping[str, SourceFile]: ...
-
-    @property
-    def needs(self) -> list[str]: ...
-
-
-class Splits(Interface):
-    """A source: its splits."""
-
-    @property
-    def splits(self) -> Mapping[str, SplitFiles]: ...
-
-
-class Sourced(Interface):
-    """A card with files: that of a target task or of an intermediate one."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def languages(self) -> list[str]: ...
-
-    @property
-    def source(self) -> Splits: ...
-
-    def fill(self, template: str, unit: str) -> str: ...
+Sourced = TaskCard | IntermediateCard  # a card with files
 
 
 @dataclass(frozen=True)

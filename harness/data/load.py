@@ -14,7 +14,7 @@ from harness.cards.task import CustomCard, TaskCard
 from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.examples import Examples, Loaded, Retrieval
-from harness.data.formats import HUB_READERS, READERS, Parsed
+from harness.data.formats import READERS, Parsed
 from harness.data.layout import DataLocation, Fetched, missing_units
 from harness.data.texts import unreadable
 from harness.errors import DataError, together
@@ -86,8 +86,7 @@ def _read(
     Raises:
         DataError: no unit is left, or what all units share is wrong.
     """
-    readers = HUB_READERS if fetched.route == "hub" else READERS
-    reader = readers[card.source.format]
+    reader = READERS[card.source.format]
     broken: dict[str, str] = {}
     try:
         parsed = reader(card, split, units, fetched.files)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.cards.languages import canonical
 from harness.cards.task import TaskCard
 from harness.data.examples import Query, Retrieval
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, named, read_json_lines, take
+from harness.data.formats.files import (
+    Files,
+    Key,
+    LocalFile,
+    Parsed,
+    first_repeated,
+    named,
+    read_json_lines,
+    take,
+)
 from harness.errors import DataError, UsageError
 
 # Braces that belong together, on one line; a lone one stays.
@@ -32,7 +41,9 @@ def read_mewsli_x(card: TaskCard, split: str, units: tuple[str, ...], files: Fil
         if not queries[unit]
     }
     in_order = {unit: tuple(queries[unit]) for unit in units if unit not in missing}
-    _distinct(in_order.values(), files[Key("", split, "mentions")])
+    repeated = first_repeated(query.id for found in in_order.values() for query in found)
+    if repeated is not None:
+        raise DataError(f"{name}: mention {named(repeated)} given twice")
     counts = {unit: len(found) for unit, found in in_order.items()}
     pool = Retrieval(tuple(ids), tuple(texts), tuple(langs), in_order)
     return Parsed(pool, {split: counts}, candidates=len(ids), missing=missing)
@@ -151,12 +162,3 @@ def _candidates(file: LocalFile) -> tuple[dict[str, int], list[str], list[str], 
         texts.append(description(record, place))
         langs.append(_language(record, "description_language", place))
     return entities, list(entities), texts, langs
-
-
-def _distinct(queries: Iterable[Sequence[Query]], file: LocalFile) -> None:
-    seen: set[str] = set()
-    for found in queries:
-        for query in found:
-            if query.id in seen:
-                raise DataError(f"{file.name}: mention {named(query.id)} given twice")
-            seen.add(query.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -138,6 +138,11 @@ def _byte_lines(file: LocalFile) -> Iterator[bytes]:
             yield line
 
 
+def holds_rows(file: LocalFile) -> bool:
+    """Whether it is Parquet or JSON lines, as data sets on the Hub are, and not plain text."""
+    return not {".parquet", ".json", ".jsonl"}.isdisjoint(Path(file.name).suffixes)
+
+
 def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
     """(place, row) of a Parquet or JSON-lines file of a Hub data set."""
     if not file.name.endswith(".parquet"):
@@ -155,6 +160,16 @@ def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
     except UnicodeDecodeError:
         rows = _rows_one_by_one(table, file)
     yield from ((f"{file.name}: row {number}", row) for number, row in enumerate(rows))
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first name that was there before, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def class_names(file: LocalFile, column: str) -> list[str]:

@@ -27,7 +27,7 @@ def names_of(card: TaskCard, split: str, file: LocalFile, column: str) -> list[s
     return class_names(file, column) or (hub.labels if hub else [])
 
 
-def named(value: Any, names: list[str], place: str) -> str:
+def label_text(value: Any, names: list[str], place: str) -> str:
     """A value of a Hub row as text. DataError for a number that stands for nothing."""
     if isinstance(value, str):
         return value.strip()

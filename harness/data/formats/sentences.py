@@ -21,30 +21,24 @@ from harness.errors import DataError
 
 
 def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Two files a language, line i of one translating line i of the other."""
-    examples = {
-        unit: pair_up(
-            unit,
-            files[Key(unit, split, "source")],
-            read_lines(files[Key(unit, split, "source")]),
-            read_lines(files[Key(unit, split, "english")]),
-        )
-        for unit in units
-    }
-    return _counted(split, examples)
+    """Two files a language, line i of one translating line i of the other.
 
-
-def read_tatoeba_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """One file a language from the Hub: `sentence1` in the language, `sentence2` in English."""
+    Or one file a language from the Hub: `sentence1` in the language, `sentence2` in English.
+    """
     examples = {}
     for unit in units:
-        file = files[Key(unit, split, "rows")]
-        sides: tuple[list[str], list[str]] = ([], [])
-        for place, row in read_rows(file):
-            for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
-                side.append(take(row, column, str, place).strip())
-        examples[unit] = pair_up(unit, file, *sides)
-    return _counted(split, examples)
+        rows = files.get(Key(unit, split, "rows"))
+        if rows is None:
+            file, english = (files[Key(unit, split, role)] for role in ("source", "english"))
+            examples[unit] = pair_up(unit, file, read_lines(file), read_lines(english))
+        else:
+            sides: tuple[list[str], list[str]] = ([], [])
+            for place, row in read_rows(rows):
+                for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
+                    side.append(take(row, column, str, place).strip())
+            examples[unit] = pair_up(unit, rows, *sides)
+    counts = {unit: len(bitext.source) for unit, bitext in examples.items()}
+    return Parsed(examples, {split: counts})
 
 
 def pair_up(lang: str, file: LocalFile, source: list[str], english: list[str]) -> Bitext:
@@ -109,8 +103,3 @@ def counted_mining(splits: tuple[str, ...], examples: Mapping[str, Mapping[str, 
         for split in splits
     }
     return Parsed(examples, counts)
-
-
-def _counted(split: str, examples: Mapping[str, Bitext]) -> Parsed:
-    counts = {unit: len(bitext.source) for unit, bitext in examples.items()}
-    return Parsed(examples, {split: counts})
