@@ -66,11 +66,6 @@ class Difference:
         return tuple(column for part in self.languages for column in part.columns)
 
     @property
-    def at_chance(self) -> int:
-        """How many columns are at chance."""
-        return len(self.chance)
-
-    @property
     def seen_label(self) -> str:
         """The tasks that *seen − unseen* is the mean over: those with languages of both kinds."""
         sides = contrast.seen_unseen_columns(self.columns, self.seen, self.unseen)
@@ -84,7 +79,7 @@ class Difference:
             adjusted,
             delta=DELTAS.get(self.metric),
             columns=len(self.columns),
-            at_chance=self.at_chance,
+            at_chance=len(self.chance),
         )
 
     def line_verdict(self, part: Part, *, adjusted: bool = True) -> Verdict:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.analysis.fold import Folded
-from harness.analysis.results import Result, read_result, seed_mean
+from harness.analysis.results import Result, read_result, seed_means
 from harness.submissions.attempts import Attempt
 from harness.submissions.submission import (
     Submission,
@@ -67,20 +67,11 @@ class Entry:
 
     @cached_property
     def _tracks(self) -> dict[str, dict[str, Result]]:
-        found: dict[str, dict[str, dict[int, Result]]] = {}
-        for result in self.results:
-            if result.regular:
-                tasks = found.setdefault(result.track, {})
-                tasks.setdefault(result.task, {}).setdefault(result.seed, result)
-        # Only tuning draws anything: elsewhere a seed is a name, and the lowest stands for all.
-        counted = {track: None if track == "tuned" else 1 for track in found}
-        return {
-            track: {
-                task: seed_mean([seeds[seed] for seed in sorted(seeds)[: counted[track]]])
-                for task, seeds in tasks.items()
-            }
-            for track, tasks in found.items()
-        }
+        regular = (result for result in self.results if result.regular)
+        found: dict[str, dict[str, Result]] = {}
+        for (track, task), mean in seed_means(regular, lambda one: (one.track, one.task)).items():
+            found.setdefault(track, {})[task] = mean
+        return found
 
 
 def make_entries(

@@ -34,6 +34,7 @@ from harness.results.scores import (
     indistinct_shares,
     is_complete,
     macro,
+    run_columns,
     unranked_reasons,
 )
 
@@ -212,21 +213,13 @@ def _macros(cells: Sequence[Cell]) -> list[Cell]:
 def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
     """The rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
     meta = folded.meta
-    common: dict[str, Any] = {
-        "model": meta["model"],
-        "revision": meta["revision"],
-        "base": meta["base"],
-        "track": meta["track"],
-        "protocol": meta["protocol"],
-        "layer": meta["resolved"].get("layer"),
-        "task": meta["task"],
-        "split": meta["split"],
-        "seed": meta["seed"],
-        "signature": meta["signature"],
+    common = {
+        **run_columns(meta),
         "provenance": folded.origin.provenance,
         "complete": folded.complete,
         "note": "; ".join(folded.notes),
-    } | {key: value for key, value in extra.items() if value is not None}
+        **{key: value for key, value in extra.items() if value is not None},
+    }
     size = folded.table.num_rows
     columns = []
     for wanted in SCHEMA:

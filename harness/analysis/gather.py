@@ -25,6 +25,7 @@ from harness.analysis.variants import titled, variants
 from harness.cards.catalogue import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
+from harness.io.variables import variables
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.provenance import name_of, origin_of, read_origins
 from harness.results.scores import SCHEMA
@@ -33,6 +34,13 @@ from harness.submissions.submission import Submission, read_submissions
 
 RESULTS = Path("leaderboard/results")
 STUDY = Path("leaderboard/STUDY.md")
+# For processes started meanwhile: their products are small, and there is one a core.
+BLAS_THREADS = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 FEW = 8  # files that are folded in this process: starting others costs a second
 
 
@@ -69,10 +77,10 @@ class Folds(NamedTuple):
     damaged: tuple[DataError, ...]
 
 
-def read_scores(root: Path, cache: Path | None = None) -> tuple[pa.Table, tuple[DataError, ...]]:
+def read_scores(root: Path) -> tuple[pa.Table, tuple[DataError, ...]]:
     """scores.parquet, computed from the outcomes; and what is wrong with files that are damaged."""
     submissions = read_submissions(root / "submissions")
-    folded, damaged = fold_all(root / RESULTS, cache)
+    folded, damaged = fold_all(root / RESULTS)
     return _score_table(folded, make_entries(folded, submissions)), damaged
 
 
@@ -191,7 +199,7 @@ def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded 
 
     # Spawned, not forked: Arrow and BLAS have threads by now, which a fork does not survive.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
-    with _one_blas_thread(), _no_main(), pool:
+    with variables(**dict.fromkeys(BLAS_THREADS, "1")), _no_main(), pool:
         return list(pool.map(_fold, files, [cache] * len(files), chunksize=4))
 
 
@@ -200,22 +208,6 @@ def _fold(file: OutcomeFile, cache: Path | None) -> Folded | DataError:
         return fold(file, cache)
     except DataError as error:
         return error
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """For processes started meanwhile: their products are small, and there is one a core."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

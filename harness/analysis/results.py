@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from harness.statistics.hierarchy import ENOUGH
 from harness.submissions.submission import is_contaminated
 
 Floats = npt.NDArray[np.float64]
+Key = TypeVar("Key")
 
 # A task's languages on the board are those of the first suite here that has the task.
 SUITES = ("xtreme-r", "xtreme", "full", "demo")
@@ -132,10 +134,12 @@ class Result:
         """The unweighted mean over the board's languages; None where one is missing."""
         if self.missing or not self.values:
             return None
-        values = list(self.values.values())
-        low, high = mean_interval(self.macro_draws, [self])
-        return Value(sum(v.value for v in values) / len(values), low, high,
-                     sum(v.n for v in values))  # fmt: skip
+        return mean_value(list(self.values.values()), mean_interval(self.macro_draws, [self]))
+
+
+def mean_value(values: Sequence[Value], interval: tuple[float, float]) -> Value:
+    """The unweighted mean of some values, with its own interval."""
+    return Value(sum(v.value for v in values) / len(values), *interval, sum(v.n for v in values))
 
 
 def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
@@ -178,6 +182,21 @@ def seed_mean(results: Sequence[Result]) -> Result:
     return replace(
         first, values=values, draws=draws, parts=parts, beside=beside, seeds=tuple(results)
     )
+
+
+def seed_means(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, Result]:
+    """Key of some results → their mean over seeds.
+
+    Only tuning draws anything: elsewhere a seed is a name, and the lowest stands for all.
+    """
+    seeds: dict[Key, dict[int, Result]] = {}
+    for result in results:
+        seeds.setdefault(key(result), {}).setdefault(result.seed, result)
+    found = {}
+    for name, of_key in seeds.items():
+        ordered = [of_key[seed] for seed in sorted(of_key)]
+        found[name] = seed_mean(ordered if ordered[0].track == "tuned" else ordered[:1])
+    return found
 
 
 def mean_parts(runs: Sequence[Parts]) -> Parts:

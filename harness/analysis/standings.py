@@ -11,7 +11,7 @@ from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, from_draws
 from harness.analysis.replicates import mean_score, over_seeds, runs_of
-from harness.analysis.results import SUITES, Floats, Result, Value, mean_interval
+from harness.analysis.results import SUITES, Floats, Result, Value, mean_interval, mean_value
 from harness.analysis.runs import Replicated
 from harness.analysis.variants import recipe_of
 from harness.cards.catalogue import read_suites
@@ -87,7 +87,9 @@ def standing(
             continue
         draws = sum((tasks[task].macro_draws for task in basis[1:]), tasks[basis[0]].macro_draws)
         draws = draws / len(basis)
-        ranked.append((entry, draws, _mean([tasks[task] for task in basis], draws)))
+        results = [tasks[task] for task in basis]
+        values = [result.macro for result in results if result.macro is not None]
+        ranked.append((entry, draws, mean_value(values, mean_interval(draws, results))))
     against_base = {
         gain.entry.slug: gain
         for gain in gains
@@ -240,14 +242,3 @@ def _why(tasks: Mapping[str, Result], basis: Sequence[str]) -> str:
     if seen:
         parts.append(f"contaminated: {', '.join(seen)}")
     return "; ".join(parts)
-
-
-def _mean(results: Sequence[Result], draws: Floats) -> Value:
-    low, high = mean_interval(draws, results)
-    values = [result.macro for result in results if result.macro is not None]
-    return Value(
-        sum(value.value for value in values) / len(values),
-        low,
-        high,
-        sum(value.n for value in values),
-    )
