@@ -24,7 +24,7 @@ from harness.errors import (
     unknown_name,
 )
 from harness.evaluation.gaps import by_task
-from harness.evaluation.plan import Plan
+from harness.evaluation.planned import Plan
 from harness.evaluation.pool import Pool, Workers
 from harness.evaluation.processes import local_workers
 from harness.evaluation.ray.cluster import RayWorkers, connected, marks
@@ -98,7 +98,9 @@ def pooled(
     failures: list[Failures] = [[] for _ in planned]
     for plan, tables in _run(planned, reporter, failures, opened):
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
-    missing = ", ".join(dict.fromkeys(task for plan in planned for task in by_task(plan.missing)))
+    missing = ", ".join(
+        dict.fromkeys(task for plan in planned for task in by_task(plan.gaps.missing))
+    )
     if found := [error for own in failures for error in own]:
         raise together(_joined(found, missing))
 

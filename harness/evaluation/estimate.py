@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.data.examples import ItemSet, QuestionSet
 from harness.evaluation.lazy import LazyModel
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.run import TaskContext, make_backbone, make_encoder
 from harness.evaluation.space import row_bytes, vector_bytes, vector_width
 from harness.inference.encoder import Encoder
@@ -79,11 +79,11 @@ def estimate(plan: Plan) -> Estimate | None:
     """
     todo = [task for task in plan.tasks if not task.finished]
     tunings = [tuning for tuning in plan.tunings.values() if not tuning.done]
-    if not todo and not tunings and not plan.downloads:
+    if not todo and not tunings and not plan.gaps.downloads:
         return None
     encoded = [task for task in todo if not task.reads]
     own = [task for task in todo if task.reads and task.recipe is None]
-    uncounted = [f"time of {name}: its data is not there yet" for name in plan.downloads]
+    uncounted = [f"time of {name}: its data is not there yet" for name in plan.gaps.downloads]
     uncounted += [
         f"time and memory of training by {tuning.recipe.name}: {tuning.steps - tuning.saved:,} "
         "steps"

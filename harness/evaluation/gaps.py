@@ -18,13 +18,14 @@ class Gaps:
 
     ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
     ``missing``: task or task/language → why its data could not be had. ``broken``: likewise, what
-    is wrong with its data. ``downloads``: task → what it still needs, in a plan that downloads
-    nothing.
+    is wrong with its data. ``left_out``: task of the suite → which languages it lacks.
+    ``downloads``: task → what it still needs, in a plan that downloads nothing.
     """
 
     inapplicable: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     downloads: dict[str, Sequence[Download]] = field(default_factory=dict)
 
 

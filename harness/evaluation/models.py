@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.data.folders import hub_cache
 from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError, one_line
 from harness.evaluation.options import check_text
-from harness.evaluation.plan import Plan, check_applies, make_plan
+from harness.evaluation.plan import check_applies, make_plan
+from harness.evaluation.planned import Plan
 from harness.evaluation.request import Request, Runtime
 
 if TYPE_CHECKING:

@@ -213,25 +213,10 @@ def make_request(options: Options) -> Request:
     for name in ("prompt_query", "prompt_document", "data", "out", "cache_dir"):
         check_text(f"--{name.replace('_', '-')}", getattr(options, name))
     folder, results = data_folder(options.data), Path(options.out)
-    worker_devices: tuple[str, ...] = ()
-    if options.engine == "local":
-        chosen, worker_devices = choose_devices(options.device, options.workers)
-    else:  # workers do not start in this folder
+    if options.engine != "local":  # workers do not start in this folder
         folder, results = folder and folder.absolute(), results.absolute()
-        chosen = node_device(options.device)
-        if options.workers is not None:
-            raise UsageError(
-                f"--workers {options.workers} with --engine {options.engine}: leave it out, the "
-                "cluster has a worker for each of its GPUs or cores"
-            )
-    if options.finetune and ":" in chosen:
-        raise UsageError(
-            f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
-        )
-    if options.smoke and options.finetune:
-        raise UsageError("--smoke with --finetune: leave one out, a tuning has no small pool")
-    if options.finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--finetune trains in one process: start it without torchrun")
+    chosen, worker_devices = _devices(options)
+    _check_finetune(options, chosen)
     cache = cache_folder(options.cache_dir)
     return Request(
         Selection(
@@ -261,6 +246,33 @@ def make_request(options: Options) -> Request:
         seed=options.seed,
         finetune=options.finetune,
     )
+
+
+def _devices(options: Options) -> tuple[str, tuple[str, ...]]:
+    """The device, and those of the worker processes of this machine where there are several."""
+    if options.engine == "local":
+        return choose_devices(options.device, options.workers)
+    device = node_device(options.device)
+    if options.workers is not None:
+        raise UsageError(
+            f"--workers {options.workers} with --engine {options.engine}: leave it out, the "
+            "cluster has a worker for each of its GPUs or cores"
+        )
+    return device, ()
+
+
+def _check_finetune(options: Options, device: str) -> None:
+    """UsageError for what does not go together with a tuning."""
+    if not options.finetune:
+        return
+    if ":" in device:
+        raise UsageError(
+            f"device {device!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
+        )
+    if options.smoke:
+        raise UsageError("--smoke with --finetune: leave one out, a tuning has no small pool")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--finetune trains in one process: start it without torchrun")
 
 
 def _check_types(options: Options) -> None:

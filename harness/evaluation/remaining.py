@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.space import row_bytes, task_vector_bytes, vector_width
 from harness.kinds import KINDS
 

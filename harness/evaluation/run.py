@@ -15,7 +15,7 @@ from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.gaps import by_task
 from harness.evaluation.jobs import Job
 from harness.evaluation.lazy import LazyModel
-from harness.evaluation.plan import Plan, PlannedJob, PlannedTask
+from harness.evaluation.planned import Plan, PlannedJob, PlannedTask
 from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
 from harness.inference.backbone import Backbone
@@ -96,13 +96,16 @@ def groups(plan: Plan) -> list[tuple[Tuning | None, list[PlannedTask]]]:
 
 def not_measured(plan: Plan) -> list[pa.Table]:
     """A row without a value for what does not apply, could not be had, or was left out."""
-    reasons = [
-        *plan.inapplicable.items(),
-        *((task, f"missing: {why}") for task, why in plan.missing.items()),
-        *((task, f"broken data: {why}") for task, why in plan.broken.items()),
-        *((task, f"left out: {why}") for task, why in plan.left_out.items()),
+    gaps = plan.gaps
+    reasons = (
+        ("", gaps.inapplicable),
+        ("missing: ", gaps.missing),
+        ("broken data: ", gaps.broken),
+        ("left out: ", gaps.left_out),
+    )
+    return [
+        note(plan, task, f"{what}{why}") for what, found in reasons for task, why in found.items()
     ]
-    return [note(plan, task, why) for task, why in reasons]
 
 
 def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Table]:
@@ -137,7 +140,7 @@ def check_complete(plan: Plan, table: pa.Table | None) -> None:
         DataError: names whose data is broken; ``error.scores`` holds what there is.
         IncompleteError: names what is missing; likewise.
     """
-    broken, lacking = by_task(plan.broken), by_task(plan.missing)
+    broken, lacking = by_task(plan.gaps.broken), by_task(plan.gaps.missing)
     missing = ", ".join(lacking)
     error: HarnessError
     if broken:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from harness.data.load import DataLocation
 from harness.errors import KINDS as ERRORS
 from harness.errors import HarnessError, IncompleteError
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.reporting import Reporter
 from harness.evaluation.run import (
     TaskContext,

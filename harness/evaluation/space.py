@@ -13,7 +13,7 @@ from harness.inference.vector_store import KEY_BYTES
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
-    from harness.evaluation.plan import Plan, PlannedTask
+    from harness.evaluation.planned import Plan, PlannedTask
 
 ROW_BYTES = 200  # of an outcome in a Parquet file, at most: real ones take 20 to 200
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call a vector's length

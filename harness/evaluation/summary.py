@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.folders import hub_cache
 from harness.evaluation.models import DEMO_MODEL, plan_model
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.request import Request, choose_cards, measured_after, split_of
 
 if TYPE_CHECKING:
@@ -170,11 +170,11 @@ def summarise(plan: Plan) -> PlanSummary:
         tunings=tuple(_tuning(tuning) for tuning in plan.tunings.values()),
         tasks=tuple(_task(task) for task in plan.tasks),
         remarks=tuple(checkpoint.remarks),
-        downloads={name: _waiting(downloads) for name, downloads in plan.downloads.items()},
-        inapplicable=dict(plan.inapplicable),
-        missing=dict(plan.missing),
-        broken=dict(plan.broken),
-        left_out=dict(plan.left_out),
+        downloads={name: _waiting(downloads) for name, downloads in plan.gaps.downloads.items()},
+        inapplicable=dict(plan.gaps.inapplicable),
+        missing=dict(plan.gaps.missing),
+        broken=dict(plan.gaps.broken),
+        left_out=dict(plan.gaps.left_out),
     )
 
 
