@@ -155,7 +155,7 @@ def fetch(
         return downloaded
     if mirror is None:
         return _explained(card, downloaded, "")
-    snapshot = hub.fetch(card, mirror, split, units, location, offline=False)
+    snapshot = hub.fetch(card, mirror, split, units, location)
     if not snapshot.failures:
         return snapshot
     return _explained(card, downloaded, next(iter(snapshot.failures.values())))
@@ -194,7 +194,7 @@ def _cached(card: TaskCard, split: str, units: Sequence[str], location: DataLoca
     found = official.cached(card, split, units, location)
     mirror = card.source.splits[split].hub
     if found.failures and mirror is not None:
-        snapshot = hub.fetch(card, mirror, split, units, location, offline=True)
+        snapshot = hub.fetch(card, mirror, split, units, replace(location, offline=True))
         if not snapshot.failures:
             return snapshot
     return found
