@@ -1,4 +1,4 @@
-"""The best intermediate task per target: chosen on all items, and on other items than measured."""
+"""Finds the best intermediate task per target: on all items, and on other items than measured."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Best:
 def best_per_target(
     base: Entry, measured: Mapping[Target, Mapping[str, Gain]], source: Source
 ) -> Best:
-    """The best per target, where two intermediate tasks or more can be compared on it.
+    """Return the best per target, where two intermediate tasks or more can be compared on it.
 
     ``measured``: target → slug → a variant's difference, of pairs that are not contaminated; the
     means are over these targets, and None unless there is a choice on every one.
@@ -79,7 +79,7 @@ class Halved:
 
 
 def _halved(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source: Source) -> Halved:
-    """The choices by half of the items; none where there are too many variants to read each."""
+    """Return the choices by half of the items; none where there are too many variants to read each."""
     if source.results is None:
         return Halved()
     pairs = {
@@ -109,7 +109,10 @@ Pair = tuple[Replicated, Replicated]
 
 
 def _choose(pairs: Mapping[str, Mapping[str, Pair]], results: Path) -> Halved:
-    """``pairs``: label of a target → slug → the runs of a variant and of its base."""
+    """Choose on each target.
+
+    ``pairs``: label of a target → slug → the runs of a variant and its base.
+    """
     choices = {}
     for label, of_target in pairs.items():
         compared = {
@@ -133,7 +136,7 @@ def _estimate(compared: Sequence[Comparison]) -> Estimate:
 
 
 def _can_be_paired(pair: Pair, label: str) -> bool:
-    """Whether several runs have a mean example by example."""
+    """Return whether several runs have a mean example by example."""
     result = pair[0].runs[0].results[label]
     alone = max(len(side.runs) for side in pair) == 1
     return alone or has_paired_mean(result.card.kind, result.metric)

@@ -1,4 +1,4 @@
-"""`compare A B`: the paired difference of two checkpoints, whatever they were measured on."""
+"""Compares two checkpoints by paired differences, whatever they were measured on."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def compare(
     only: Collection[str] = (),
     metric: str | None = None,
 ) -> list[Compared]:
-    """The paired differences of two checkpoints over the tasks that both were measured on.
+    """Return the paired differences of two checkpoints over the tasks that both were measured on.
 
     ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
     the mean over its seeds. ``only``: of these tasks; ``metric``: in place of their headlines, of
@@ -115,7 +115,7 @@ def _check_metric(metric: str | None, tasks: Collection[str]) -> None:
 def _common(
     names: tuple[str, str], sides: Sequence[Sequence[Measurements]], only: Collection[str]
 ) -> dict[Group, Common]:
-    """What every run of both sides measured alike, and what is left out of it."""
+    """Return what every run of both sides measured alike, and what is left out of it."""
     runs = [run for side in sides for run in side]
     several = any(len(side) > 1 for side in sides)
     common: dict[Group, Common] = {}
@@ -149,7 +149,9 @@ def _common(
 
 
 def _remarks(task: str, found: Sequence[Result]) -> list[str]:
-    """What a reader must know of a task's results: why they are unranked, and what is left out."""
+    """Return what a reader must know of a task's results: why they are unranked, and what is left
+    out.
+    """
     remarks = list(dict.fromkeys(f"{task}: {note}" for one in found for note in one.notes))
     lacking = [frozenset(one.missing) for one in found]
     if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
@@ -164,7 +166,7 @@ def _compared(
     common: Common,
     source: Source,
 ) -> Compared:
-    """A − B over the tasks that both sides have in one group."""
+    """Return A − B over the tasks that both sides have in one group."""
     a, b = (
         _replicated(name, side, common.tasks, source.submissions)
         for name, side in zip(names, sides, strict=True)
@@ -177,7 +179,7 @@ def _compared(
 def _as_printed(
     found: list[Compared], sides: Sequence[Sequence[Measurements]], source: Source
 ) -> list[Compared]:
-    """The comparisons, with the board's verdict where it has one of these rows."""
+    """Return the comparisons, with the board's verdict where it has one of these rows."""
     known = source.submissions
     slugs = (_slugs(sides[0], known), _slugs(sides[1], known))
     if not may_have(slugs, known):
@@ -190,7 +192,7 @@ def _as_printed(
 
 
 def _with_verdict(found: Compared, printed: Mapping[Measure, Verdict]) -> Compared:
-    """With the verdict on the same tasks, unless it is of other rows, as in a folder apart."""
+    """Return it with the verdict on the same tasks, unless that is of other rows."""
     tasks = frozenset(task for task, _ in found.difference.columns)
     verdict = printed.get((found.track, found.metric, tasks))
     if verdict is None or verdict.estimate is None:
@@ -200,7 +202,7 @@ def _with_verdict(found: Compared, printed: Mapping[Measure, Verdict]) -> Compar
 
 
 def _slugs(side: Sequence[Measurements], submissions: Mapping[str, Submission]) -> Slugs:
-    """The slugs of the submissions whose runs a side has."""
+    """Return the slugs of the submissions whose runs a side has."""
     revisions = {
         one.folded.meta["revision"] for run in side for found in run.values() for one in found
     }
@@ -208,7 +210,9 @@ def _slugs(side: Sequence[Measurements], submissions: Mapping[str, Submission]) 
 
 
 def _by_seed(run: Measurements, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:
-    """Task → result, for each seed of tuning that all the tasks have; else the first of each."""
+    """Return task → result, for each seed of tuning that all the tasks have; else the first of
+    each.
+    """
     seeds = {
         task: {result.seed: result for result in run[measured]} for task, measured in tasks.items()
     }
@@ -224,7 +228,7 @@ def _replicated(
     tasks: Mapping[str, Measured],
     submissions: Mapping[str, Submission],
 ) -> Replicated:
-    """The runs of a side over some tasks: the seeds of its tuning, or of its recipe.
+    """Return the runs of a side over some tasks: the seeds of its tuning, or of its recipe.
 
     Of several checkpoints each is one seed, however often it was tuned. One checkpoint with frozen
     vectors is fixed, unless it is itself one seed of a training whose other seeds are not there.
@@ -244,7 +248,7 @@ def _replicated(
 def _over_seeds(
     found: Difference, a: Replicated, b: Replicated
 ) -> tuple[Difference, Hierarchical | None]:
-    """Seeds and items together, where a side is a recipe or was tuned with several seeds."""
+    """Take seeds and items together, where a side is a recipe or was tuned with several seeds."""
     evidence = evidence_of(a, b, None)
     every = [result for side in (a, b) for run in side.runs for result in run.results.values()]
     # Where languages are missing, the runs' own means would be over different ones.

@@ -1,4 +1,4 @@
-"""The paired difference of two sides, with its breakdowns; computed once and kept."""
+"""Computes the paired difference of two sides with its breakdowns, once, and keeps it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Difference:
         return "" if sides is None else contrast.label(sides[0])
 
     def verdict(self, adjusted: Adjusted = UNADJUSTED) -> Verdict:
-        """The verdict on the mean."""
+        """Return the verdict on the mean."""
         return judge(
             self.estimate,
             self.evidence,
@@ -83,8 +83,9 @@ class Difference:
         )
 
     def line_verdict(self, part: Part, *, adjusted: bool = True) -> Verdict:
-        """The verdict on a line of a breakdown, by Benjamini and Hochberg within its task (or, for
-        a group, its kind of groups); on the mean above chance it is not adjusted."""
+        """Return the verdict on a line of a breakdown, by Benjamini and Hochberg within its task
+        (or, for a group, its kind of groups); on the mean above chance it is not adjusted.
+        """
         evidence = self.evidence
         if part.estimate.df is None:  # too few items for a test over seeds
             evidence = replace(evidence, claim="descriptive")
@@ -109,7 +110,7 @@ def differ(
     *,
     trained: tuple[Collection[str], Collection[str]] = ((), ()),
 ) -> Difference:
-    """The paired difference of two sides over items alone, task by task.
+    """Return the paired difference of two sides over items alone, task by task.
 
     ``results``: the folder that the paths of their results are under. ``kept``: the folder of
     differences that were computed before. ``trained``: languages of the intermediate data of
@@ -155,7 +156,7 @@ def _kept_form() -> TypeAdapter[Difference]:
 
 
 def comparison(a: Replicated, b: Replicated, task: str, results: Path) -> Paired | PairedRatios:
-    """The outcomes of two sides on one of their tasks, paired by example; as for `differ`."""
+    """Return the outcomes of two sides on one of their tasks, paired by example; as for `differ`."""
     first = a.runs[0].results[task]
     rows_a, rows_b = ([_rows(run.results[task], results) for run in side.runs] for side in (a, b))
     weights = (a.shares, b.shares)
@@ -178,7 +179,9 @@ def difference_key(
     results: Path,
     trained: tuple[Collection[str], Collection[str]] = ((), ()),
 ) -> str:
-    """sha256 hex over what decides a difference: its runs' folds, weights, languages and code."""
+    """Return sha256 hex over what decides a difference: its runs' folds, weights, languages and
+    code.
+    """
     named = [
         [
             {task: (one.metric, fold_key(results / one.path)) for task, one in run.results.items()}
@@ -193,7 +196,9 @@ def difference_key(
 
 @cache
 def _code_digest() -> str:
-    """A digest of what decides a difference besides its runs' folds: code, languages and suites."""
+    """Return a digest of what decides a difference besides its runs' folds: code, languages and
+    suites.
+    """
     package = Path(__file__).parent.parent
     names = ("chance", "differences", "results", "runs")
     paths = [package / f"analysis/{name}.py" for name in names]

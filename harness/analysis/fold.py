@@ -1,4 +1,4 @@
-"""One outcome file → its scores with intervals, computed once and kept.
+"""Folds one outcome file → its scores with intervals, once, and keeps them.
 
 The numbers are those of ``harness.results.scores``; a file is read in columns, and its draws are
 computed with it, since a board folds hundreds of them.
@@ -93,7 +93,8 @@ class Folded:
 
 
 def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
-    """The scores of one outcome file; ``kept`` is a folder of folds that were computed before.
+    """Return the scores of one outcome file; ``kept`` is a folder of folds that were computed
+    before.
 
     A fold is kept under the digest of the file, its card and this code, so that it is never used
     for another.
@@ -120,13 +121,13 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
 
 
 def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
-    """The fold of a file, if it was computed before; one that is damaged is removed."""
+    """Return the fold of a file, if it was computed before; one that is damaged is removed."""
     path = _kept_path(file, kept)
     return None if path is None else _read_kept(path)
 
 
 def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
-    """Where the fold of a file is kept; None for one that is not whole, since it may change."""
+    """Return where the fold of a file is kept; None for one that is not whole, since it may change."""
     if not file.path.exists() or file.parts.is_dir():
         return None
     return kept / f"{fold_key(file.path)}.arrow"
@@ -144,7 +145,7 @@ def _read_kept(path: Path) -> Folded | None:
 
 
 def fold_key(path: Path) -> str:
-    """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
+    """Return sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
     try:
         card = card_of(read_meta(path))
@@ -161,7 +162,7 @@ def fold_key(path: Path) -> str:
 
 @cache
 def _code_digest() -> bytes:
-    """A digest of all modules that decide what a fold holds."""
+    """Return a digest of all modules that decide what a fold holds."""
     package = Path(__file__).parent.parent
     modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
     # The means over languages, and what a file is checked by before it is folded.
@@ -199,7 +200,7 @@ def _fold(file: OutcomeFile) -> Folded:
 
 
 def _macros(cells: Sequence[Cell]) -> list[Cell]:
-    """The means over languages, draw by draw: a draw weights an item alike in all of them."""
+    """Return the means over languages, draw by draw: a draw weights an item alike in all of them."""
     drawn: dict[tuple[str, str], list[Floats]] = {}
     for cell in cells:
         drawn.setdefault((cell.score.group, cell.score.metric), []).append(cell.draws)
@@ -211,7 +212,7 @@ def _macros(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
-    """The rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
+    """Return the rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
     meta = folded.meta
     common = {
         **run_columns(meta),

@@ -1,4 +1,4 @@
-"""The scores of what is on disk with their intervals, in the long form of ``harness.scores``."""
+"""Reads the scores of what is on disk with their intervals, in the form of ``harness.scores``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def outcome_files(paths: Iterable[str | Path]) -> list[OutcomeFile]:
-    """The outcome files under each of the paths, each once.
+    """Return the outcome files under each of the paths, each once.
 
     Raises:
         NotFoundError: there is none under one of them.
@@ -26,7 +26,7 @@ def outcome_files(paths: Iterable[str | Path]) -> list[OutcomeFile]:
 
 
 def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFile]:
-    """The files of some tasks; all of them where none is named.
+    """Return the files of some tasks; all of them where none is named.
 
     Raises:
         UsageError: nothing is there of a task.
@@ -39,7 +39,8 @@ def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFi
 
 
 def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row]:
-    """One row per file, language, direction and metric, with the columns of ``harness.scores``.
+    """Return one row per file, language, direction and metric, with the columns of
+    ``harness.scores``.
 
     ``low`` and ``high``: a 95 % interval over parallel items (the board's), values in [0, 1].
     The files of a checkpoint and task stand in the order of their layers.
@@ -68,7 +69,7 @@ def _layer(rows: Sequence[Row]) -> int:
 
 
 def of_languages(rows: Sequence[Row], languages: Sequence[str]) -> list[Row]:
-    """The rows of some languages, and no mean; all of them where none is named.
+    """Return the rows of some languages, and no mean; all of them where none is named.
 
     Raises:
         UsageError: nothing was measured in a language.

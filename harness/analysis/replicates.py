@@ -1,4 +1,4 @@
-"""Seeds and checkpoints as a further source of chance, in every line of a difference."""
+"""Adds seeds and checkpoints as a source of variance to every line of a difference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.statistics.verdict import Evidence
 def runs_of(
     entry: Entry, base: str, tasks: Sequence[str], results_of: Callable[[Entry], Results]
 ) -> list[Run]:
-    """A run for each seed that all the tasks were run with, of every member of a variant.
+    """Return a run for each seed that all the tasks were run with, of every member of a variant.
 
     ``results_of``: the results of a checkpoint by task. Checkpoints of one recipe are one origin,
     and their training seeds its seeds. Where no seed has all the tasks, the first of each is taken.
@@ -54,7 +54,8 @@ def runs_of(
 def over_replicates(
     found: Difference, a: Replicated, b: Replicated
 ) -> tuple[Difference, Hierarchical | None]:
-    """The difference with intervals and p-values over replicates and items, and the test of it all.
+    """Return the difference with intervals and p-values over replicates and items, and the test of
+    it all.
 
     Each line gets a test of its own over the scores of the runs in its languages, with the clusters
     of its own languages. Where there are too few replicates for one (a descriptive claim) the lines
@@ -92,7 +93,8 @@ def over_replicates(
 def over_seeds(
     estimate: Estimate, score: Score, a: Replicated, b: Replicated
 ) -> tuple[Estimate, Hierarchical | None]:
-    """An estimate with its intervals and p over replicates and items, and the test that gave them.
+    """Return an estimate with its intervals and p over replicates and items, and the test that gave
+    them.
 
     The estimate as it is where there are too few replicates, or too few items for a variance.
     """
@@ -118,7 +120,7 @@ def over_seeds(
 
 
 def evidence_of(a: Replicated, b: Replicated, whole: Hierarchical | None) -> Evidence:
-    """What a difference is made of, and what may therefore be said."""
+    """Return what a difference is made of, and what may therefore be said."""
     return Evidence(
         claim="descriptive" if whole is None else whole.claim,
         runs=(len(a.runs), len(b.runs)),
@@ -127,7 +129,7 @@ def evidence_of(a: Replicated, b: Replicated, whole: Hierarchical | None) -> Evi
 
 
 def mean_score(columns: Sequence[Column]) -> Score:
-    """A run's mean over some (task, language) columns: languages within tasks, then tasks."""
+    """Return a run's mean over some (task, language) columns: languages within tasks, then tasks."""
     return lambda results: mean_over(columns, lambda task, lang: results[task].values[lang].value)
 
 

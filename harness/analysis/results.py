@@ -1,4 +1,4 @@
-"""What the board shows of one outcome file, or of the mean over seeds of several."""
+"""Holds what a board shows of one outcome file, or of the mean over seeds of several."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ class Result:
 
 
 def mean_value(values: Sequence[Value], interval: tuple[float, float]) -> Value:
-    """The unweighted mean of some values, with its own interval."""
+    """Return the unweighted mean of some values, with its own interval."""
     return Value(sum(v.value for v in values) / len(values), *interval, sum(v.n for v in values))
 
 
 def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
-    """The 95 % interval of a mean over languages, then over the tasks of ``results``.
+    """Return the 95 % interval of a mean over languages, then over the tasks of ``results``.
 
     ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
     three seeds or more, see `hierarchy.mean_interval`; else over items alone.
@@ -161,7 +161,7 @@ def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, floa
 
 
 def seed_mean(results: Sequence[Result]) -> Result:
-    """One result for several seeds: means of values and of draws, language by language."""
+    """Return one result for several seeds: means of values and of draws, language by language."""
     if len(results) == 1:
         return results[0]
     first = results[0]
@@ -185,7 +185,7 @@ def seed_mean(results: Sequence[Result]) -> Result:
 
 
 def seed_means(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, Result]:
-    """Key of some results → their mean over seeds.
+    """Return the mean over seeds of the results of each key.
 
     Only tuning draws anything: elsewhere a seed is a name, and the lowest stands for all.
     """
@@ -200,7 +200,7 @@ def seed_means(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[
 
 
 def mean_parts(runs: Sequence[Parts]) -> Parts:
-    """What each cluster adds to the mean over several runs.
+    """Return what each cluster adds to the mean over several runs.
 
     A run may have no row of a cluster, and adds nothing there: mining has none of a sentence that
     is in no gold pair and that it did not mine.
@@ -214,7 +214,9 @@ def mean_parts(runs: Sequence[Parts]) -> Parts:
 
 @cache
 def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
-    """The units of a task that the board's means are over: a suite's, else all of the card's."""
+    """Return the units of a task that the board's means are over: a suite's, else all of the
+    card's.
+    """
     suites = read_suites()
     for suite in SUITES:
         for entry in suites.get(suite, ()):
@@ -226,7 +228,7 @@ def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
 def read_result(
     folded: Folded, path: str, contaminated: frozenset[str], metric: str | None = None
 ) -> Result:
-    """A folded file as the board shows it.
+    """Return a folded file as the board shows it.
 
     ``metric``: one of the card's in place of the headline; it has no draws and no parts.
     """
@@ -267,7 +269,7 @@ def read_result(
 
 
 def unit_of(row: Mapping[str, object]) -> str:
-    """The unit of a score: its language, `context-question` for cross-lingual QA."""
+    """Return the unit of a score: its language, `context-question` for cross-lingual QA."""
     lang, direction, group = str(row["lang"]), str(row["direction"]), row["group"]
     if direction and not group:
         return f"{lang}-{direction.split('-')[0]}"

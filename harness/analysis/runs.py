@@ -1,4 +1,4 @@
-"""The runs of either side of a difference: checkpoints, and seeds of training or of tuning."""
+"""Holds the runs of either side of a difference: checkpoints, and seeds of training or tuning."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Replicated:
         return len({run.origin for run in self.runs})
 
     def scored(self, score: Score) -> Side:
-        """The runs by one score: of a language, of a group of them, or of all."""
+        """Return the runs by one score: of a language, of a group of them, or of all."""
         return Side(
             tuple(Replicate(r.origin, r.base, r.seed, score(r.results)) for r in self.runs),
             self.fixed,

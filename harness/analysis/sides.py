@@ -1,4 +1,4 @@
-"""A name that is given to `compare` → the runs that it stands for, by what they measured."""
+"""Finds the runs that a name given to `compare` stands for, by what they measured."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Source:
     damaged: dict[str, None] = field(default_factory=dict)
 
     def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:
-        """The files that are whole, with their paths."""
+        """Return the files that are whole, with their paths."""
         found = []
         for file, one in zip(files, fold_files(files, self.cache), strict=True):
             if isinstance(one, DataError):
@@ -58,7 +58,7 @@ class Source:
 
 
 def find_runs(name: str, source: Source, metric: str | None) -> list[Measurements]:
-    """The run that a name stands for; for a recipe, one run per seed.
+    """Return the run that a name stands for; for a recipe, one run per seed.
 
     ``metric``: in place of the tasks' headlines; tasks that do not have it are left out.
 
@@ -85,7 +85,7 @@ def find_runs(name: str, source: Source, metric: str | None) -> list[Measurement
 
 
 def _run(name: str, source: Source, metric: str | None) -> Measurements:
-    """The one run of a folder, an id, or a slug."""
+    """Return the one run of a folder, an id, or a slug."""
     folder, results, submissions = Path(name), source.results, source.submissions
     found: list[tuple[Folded, str]] = []
     files = find(folder) if folder.is_dir() else []
@@ -130,7 +130,7 @@ def _run(name: str, source: Source, metric: str | None) -> Measurements:
 
 
 def _near(name: str, submissions: Mapping[str, Submission]) -> list[str]:
-    """Up to three slugs and recipes that begin with the name, or else resemble it."""
+    """Return up to three slugs and recipes that begin with the name, or else resemble it."""
     known = sorted({*submissions, *(one.recipe for one in submissions.values() if one.recipe)})
     return [one for one in known if one.startswith(name)][:3] or get_close_matches(name, known)
 

@@ -1,4 +1,4 @@
-"""Who ranks where in a track, and who cannot be told apart."""
+"""Ranks the checkpoints of a track, and says which cannot be told apart."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def standing(
     contrasts: Sequence[Contrast] = (),
     gains: Sequence[Gain] = (),
 ) -> Standing | None:
-    """The ranking of a track; None where nothing was measured in it whole.
+    """Return the ranking of a track; None where nothing was measured in it whole.
 
     The mean is over every task of the suite that some checkpoint has whole; a checkpoint without
     one of them is not ranked, and its row says what is missing. Two checkpoints whose difference
@@ -135,7 +135,7 @@ class _Tests:
         return self.verdicts.get(frozenset((one, other)))
 
     def p(self, one: str, other: str) -> float | None:
-        """Of the verdict, else over seeds and items where one of them is a recipe with enough."""
+        """Return p of the verdict, else over seeds and items where one is a recipe with enough."""
         if (pair := frozenset((one, other))) in self.verdicts:
             return self.verdicts[pair]
         entries = [self.entries[slug] for slug in (one, other)]
@@ -161,7 +161,10 @@ def _tests(
     contrasts: Sequence[Contrast],
     gains: Mapping[str, Gain],
 ) -> _Tests:
-    """``standing``: track, metric and tasks of a ranking; ``gains``: by slug, over these tasks."""
+    """Collect the tests.
+
+    ``standing``: track, metric and tasks; ``gains``: by slug, over these tasks.
+    """
     track, metric, tasks = standing
     verdicts = {
         frozenset((slug, gain.base.slug)): gain.verdict.decisive_p for slug, gain in gains.items()
@@ -178,8 +181,9 @@ def _tests(
 def _places(
     ranked: Sequence[tuple[Entry, Mapping[str, Result]]], basis: Sequence[str], tests: _Tests
 ) -> list[Place]:
-    """Ranks by the tests that there are, else by sign flips of whole clusters, each against the
-    leader of the group above."""
+    """Return the ranks by the tests that there are, else by sign flips of whole clusters, each
+    against the leader of the group above.
+    """
     if not ranked:
         return []
     every = [tasks[t].parts.values() for _, tasks in ranked for t in basis]
@@ -201,7 +205,7 @@ def _places(
 
 
 def gate(standing: Standing) -> dict[str, list[Outlier]]:
-    """Task → scores far below what the other languages and checkpoints predict."""
+    """Return task → scores far below what the other languages and checkpoints predict."""
     found: dict[str, list[Outlier]] = {}
     for task in (*standing.tasks, *standing.beside):
         rows = [row for row in standing.rows if task in row.tasks]
@@ -218,7 +222,8 @@ def _suite_order() -> list[str]:
 
 
 def _basis(metrics: dict[str, str], headline: str | None) -> tuple[list[str], str]:
-    """The tasks that are averaged: those of the first suite that was measured, of one metric.
+    """Return the tasks that are averaged: those of the first suite that was measured, of one
+    metric.
 
     It is ``headline`` where there is one and some task has it, else that of the suite's first task.
     """

@@ -1,4 +1,4 @@
-"""The targets of the paper's table: a task in a track, and what a checkpoint has there."""
+"""Defines the targets of the paper's table, and finds what a checkpoint has there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Target(NamedTuple):
 
 
 def measured(entry: Entry) -> dict[Target, Result]:
-    """Target → a checkpoint's result on it, the mean over seeds; of a variant, over its members."""
+    """Return target → a checkpoint's result on it, the mean over seeds; of a variant, over its
+    members.
+    """
     if entry.members:
         each = [measured(one) for one in entry.members]
         return {
@@ -43,7 +45,7 @@ def measured(entry: Entry) -> dict[Target, Result]:
 
 
 def results_at(targets: Sequence[Target]) -> Callable[[Entry], Mapping[str, Result]]:
-    """A checkpoint's results on some targets, by their labels."""
+    """Return a checkpoint's results on some targets, by their labels."""
 
     def results_of(entry: Entry) -> Mapping[str, Result]:
         found = measured(entry)

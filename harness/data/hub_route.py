@@ -1,4 +1,4 @@
-"""Data sets on the Hub: one pinned snapshot of the files that are needed, read from disk."""
+"""Fetches a data set on the Hub: one pinned snapshot of the files that are needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.io.hub import quiet
 
 
 def templates(card: Sourced, hub: HubData, split: str, units: Sequence[str]) -> dict[Key, str]:
-    """The glob of every file needed; a shared one (unit empty) once."""
+    """Return the glob of every file needed; a shared one (unit empty) once."""
     found: dict[Key, str] = {}
     for role, template in hub.files.items():
         for unit in units if "{" in template else [""]:
@@ -26,7 +26,7 @@ def templates(card: Sourced, hub: HubData, split: str, units: Sequence[str]) -> 
 def fetch(
     card: Sourced, hub: HubData, split: str, units: Sequence[str], location: DataLocation
 ) -> Fetched:
-    """One snapshot at the card's commit."""
+    """Return one snapshot at the card's commit."""
     wanted = templates(card, hub, split, units)
     try:
         revision = commit(hub, location)
@@ -37,7 +37,7 @@ def fetch(
 
 
 def commit(hub: HubData, location: DataLocation) -> str:
-    """The card's commit, else that of the newest version: from the cache when offline.
+    """Return the card's commit, else that of the newest version: from the cache when offline.
 
     Raises:
         Unavailable: it names none, or cannot be asked.
@@ -86,7 +86,7 @@ def _snapshot(hub: HubData, revision: str, patterns: list[str], location: DataLo
 
 
 def _matched(source: str, wanted: Mapping[Key, str], folder: Path) -> Fetched:
-    """The one file that each glob stands for."""
+    """Return the one file that each glob stands for."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Which files a request needs, by their paths in the official layout."""
+"""Lists which files a request needs, by their paths in the official layout."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Fetched:
 
 
 def data_files(card: Sourced, split: str, units: Sequence[str]) -> list[DataFile]:
-    """Every file that the units need, with those of the splits that the split needs.
+    """Return every file that the units need, with those of the splits that the split needs.
 
     A pool of passages needs the files of all languages, whichever are asked for.
     """
@@ -91,7 +91,10 @@ def _data_file(card: Sourced, file: SourceFile, key: Key) -> DataFile:
 def missing_units(
     card: Sourced, units: Sequence[str], failures: Mapping[Key, str]
 ) -> dict[str, str]:
-    """Unit → why it cannot be had. A pool, or a file that all units share, takes all along."""
+    """Return unit → why it cannot be had.
+
+    A pool, or a file that all units share, takes all along.
+    """
     shared = [why for key, why in failures.items() if not key.unit or card.kind == "passages"]
     if shared:
         return dict.fromkeys(units, shared[0])

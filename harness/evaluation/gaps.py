@@ -1,4 +1,4 @@
-"""What a run cannot measure, and why: by task, or by ``task/language``."""
+"""Says what a run cannot measure, and why: by task, or by ``task/language``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Gaps:
 
 
 def of_units(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -> dict[str, str]:
-    """The reasons of some of a task's ``units``, by the names that they have in `Gaps`."""
+    """Return the reasons of some of a task's ``units``, by the names that they have in `Gaps`."""
     named = {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
     if len(reasons) < len(units) or not reasons:
         return named
@@ -40,7 +40,7 @@ def of_units(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -
 
 
 def by_task(reasons: Mapping[str, str], totals: Mapping[str, int] | None = None) -> dict[str, str]:
-    """The reasons of ``task`` or ``task/language`` as one line per task.
+    """Return the reasons of ``task`` or ``task/language`` as one line per task.
 
     ``totals``: task → how many languages it should have. Of several languages the first is named.
     """

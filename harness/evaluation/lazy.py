@@ -1,4 +1,4 @@
-"""Models with a head, loaded when the first text of a task is read."""
+"""Loads a model with a head when the first text of a task is read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LazyModel:
         return (*notes, READS_PADDING) if self.one_length else notes
 
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
-        """As ``Reader.read``; whatever the model raises over it is a refusal, as below.
+        """Read as ``Reader.read`` does; whatever the model raises is a refusal, as below.
 
         Raises:
             RefusedError: it cannot be loaded or read with.
@@ -50,25 +50,25 @@ class LazyModel:
     def classify(
         self, pairs: Sequence[tuple[str, str]], labels: Sequence[str], *, lang: str
     ) -> Any:
-        """As ``Labeller.classify``."""
+        """Decide as ``Labeller.classify`` does."""
         progress = self._counting(len(a) + len(b) for a, b in pairs)
         with refusing(self._checkpoint, DECIDING):
             return self._loaded.classify(pairs, labels, lang=lang, progress=progress)
 
     def choose(self, questions: Sequence[tuple[str, Sequence[str]]], *, lang: str) -> Any:
-        """As ``Labeller.choose``."""
+        """Decide as ``Labeller.choose`` does."""
         progress = self._counting(len(a) + len(b) for a, own in questions for b in own)
         with refusing(self._checkpoint, DECIDING):
             return self._loaded.choose(questions, lang=lang, progress=progress)
 
     def tag(self, sentences: Sequence[Sequence[str]], labels: Sequence[str], *, lang: str) -> Any:
-        """As ``Labeller.tag``."""
+        """Decide as ``Labeller.tag`` does."""
         progress = self._counting(sum(map(len, words)) for words in sentences)
         with refusing(self._checkpoint, DECIDING):
             return self._loaded.tag(sentences, labels, lang=lang, progress=progress)
 
     def _counting(self, sizes: Iterable[int]) -> Callable[[int], None]:
-        """Counts texts, each as long as they are on average."""
+        """Return what counts texts, each as long as they are on average."""
         characters = list(sizes)
         mean = sum(characters) // max(1, len(characters))
         return lambda read: self._progress(read, read * mean)

@@ -1,4 +1,4 @@
-"""The options of an evaluation: declared once, for Python and for the command line.
+"""Declares the options of an evaluation once, for Python and for the command line.
 
 The fields of `Options` are the parameters of ``harness.evaluate`` and ``harness.plan``, and the
 options of ``xharness eval`` and ``xharness plan``, with their types, defaults, choices and help.
@@ -141,7 +141,7 @@ class Options:
 def takes_options(
     declared: Callable[Declared, Options],
 ) -> Callable[[Callable[[Given, Options], Result]], Callable[Concatenate[Given, Declared], Result]]:
-    """A function of something and `Options` gets every option as a parameter of its own."""
+    """Give a function of something and `Options` every option as a parameter of its own."""
 
     def decorate(
         function: Callable[[Given, Options], Result],
@@ -167,13 +167,13 @@ def takes_options(
 
 @cache  # every command asks, and reading annotations takes longer than all else in importing it
 def hints() -> Mapping[str, Any]:
-    """Field of `Options` → its type."""
+    """Return the type of each field of `Options`."""
     return get_type_hints(Options)
 
 
 @cache
 def shown_options() -> Mapping[str, Option]:
-    """Field of `Options` → how the command line shows it; without those of Python alone."""
+    """Return how the command line shows each field of `Options`, but for those of Python alone."""
     shown = get_type_hints(Options, include_extras=True)
     found = {
         field.name: getattr(shown[field.name], "__metadata__", ()) for field in fields(Options)
@@ -182,7 +182,7 @@ def shown_options() -> Mapping[str, Option]:
 
 
 def listed(names: Names) -> tuple[str, ...]:
-    """One name, several or none, as a tuple; ``de,fr`` is two. A path may hold a comma."""
+    """Return one name, several or none, as a tuple; ``de,fr`` is two. A path may hold a comma."""
     if names is None:
         return ()
     given = (names,) if isinstance(names, str) else tuple(names)
@@ -197,7 +197,7 @@ def listed(names: Names) -> tuple[str, ...]:
 
 
 def make_request(options: Options) -> Request:
-    """The options as a checked request.
+    """Return the options as a checked request.
 
     Raises:
         UsageError: an option has a value that does not exist or cannot be had.
@@ -249,7 +249,7 @@ def make_request(options: Options) -> Request:
 
 
 def _devices(options: Options) -> tuple[str, tuple[str, ...]]:
-    """The device, and those of the worker processes of this machine where there are several."""
+    """Return the device, and those of the worker processes of this machine where there are several."""
     if options.engine == "local":
         return choose_devices(options.device, options.workers)
     device = node_device(options.device)
@@ -262,7 +262,7 @@ def _devices(options: Options) -> tuple[str, tuple[str, ...]]:
 
 
 def _check_finetune(options: Options, device: str) -> None:
-    """UsageError for what does not go together with a tuning."""
+    """Raise UsageError for what does not go together with a tuning."""
     if not options.finetune:
         return
     if ":" in device:
@@ -276,7 +276,7 @@ def _check_finetune(options: Options, device: str) -> None:
 
 
 def _check_types(options: Options) -> None:
-    """UsageError for a value of a type that its option does not take: Python passes any."""
+    """Raise UsageError for a value of a type that its option does not take: Python passes any."""
     for name in shown_options():
         value, types = getattr(options, name), tuple(_types(hints()[name]))
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
@@ -289,7 +289,7 @@ def _check_types(options: Options) -> None:
 
 
 def _types(hint: Any) -> Iterator[type]:
-    """The classes that values of a type hint have."""
+    """Yield the classes that values of a type hint have."""
     if get_origin(hint) in (Union, UnionType):
         for part in get_args(hint):
             yield from _types(part)
@@ -300,7 +300,7 @@ def _types(hint: Any) -> Iterator[type]:
 
 
 def check_text(what: str, text: object) -> None:
-    """UsageError for text that UTF-8 cannot hold: a shell hands other bytes on as half pairs.
+    """Raise UsageError for text that UTF-8 cannot hold: a shell hands other bytes on as half pairs.
 
     No tokenizer takes it, and no metadata or message can keep it.
     """

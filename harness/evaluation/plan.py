@@ -1,4 +1,4 @@
-"""What a run will do: the jobs of a checkpoint, their examples, and what is done already."""
+"""Plans a run: the jobs of a checkpoint, their examples, and what is done already."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Chosen(NamedTuple):
 
 
 def _chosen(choice: Choice, request: Request) -> list[Chosen]:
-    """The tasks of a request, once for each recipe that they are measured after.
+    """Return the tasks of a request, once for each recipe that they are measured after.
 
     Retrieval comes first: the encoder is given back before a head is loaded.
     """
@@ -104,7 +104,7 @@ def _chosen(choice: Choice, request: Request) -> list[Chosen]:
 
 
 def _inapplicable(checkpoint: Checkpoint, request: Request, chosen: Chosen) -> str:
-    """Why a task cannot be measured on the checkpoint, or nothing."""
+    """Return why a task cannot be measured on the checkpoint, or nothing."""
     card = chosen.card
     if head_of(card) == "encoder":
         return ""
@@ -123,7 +123,7 @@ def _jobs(
     tuning: Tuning | None,
     shape: Callable[[], Shape],
 ) -> list[MarkedJob]:
-    """The jobs of a task: one, or with ``--layer all`` one a layer."""
+    """Return the jobs of a task: one, or with ``--layer all`` one a layer."""
     if isinstance(checkpoint, GivenModel):
         return [object_job(checkpoint, chosen.card, request)]
     if head_of(chosen.card) != "encoder":
@@ -138,7 +138,7 @@ def _jobs(
 def _read(
     request: Request, chosen: Chosen, gaps: Gaps, download: bool
 ) -> tuple[Loaded, tuple[str, ...]] | None:
-    """The task's data and the units that can be measured; None where there are none.
+    """Return the task's data and the units that can be measured; None where there are none.
 
     What is missing or broken is added to ``gaps``.
     """
@@ -171,7 +171,7 @@ def _read(
 
 
 def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> str:
-    """Why the head that the checkpoint brings, if any, cannot do the task; or nothing.
+    """Return why the head that the checkpoint brings, if any, cannot do the task; or nothing.
 
     Raises:
         RefusedError: the task is named, and the head has other labels.
@@ -192,7 +192,7 @@ def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> st
 
 
 def check_applies(checkpoint: Checkpoint, request: Request) -> None:
-    """Whether the options apply to a checkpoint, as far as that shows without any data.
+    """Check that the options apply to a checkpoint, as far as that shows without any data.
 
     Raises:
         UsageError, RefusedError: as ``make_plan``.
@@ -215,7 +215,7 @@ def _tunings(
     chosen: Sequence[Chosen],
     download: bool,
 ) -> Tunings:
-    """The tuned checkpoints that the tasks need.
+    """Return the tuned checkpoints that the tasks need.
 
     Raises:
         UsageError: the request would encode otherwise than a dual encoder is trained.
@@ -242,7 +242,7 @@ def _tunings(
 
 
 def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:
-    """The units that are finished, on the same data and under the same protocols.
+    """Return the units that are finished, on the same data and under the same protocols.
 
     Raises:
         DataError: they were measured (or tuned) on other data, since files without a published

@@ -1,4 +1,4 @@
-"""What a plan is made of: jobs with their files, tasks with their examples, and the gaps."""
+"""Defines what a plan holds: jobs with their files, tasks with their examples, and the gaps."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ class Plan:
 
 
 def head_of(card: TaskCard) -> str:
-    """Which head a task needs, or ``encoder`` for none."""
+    """Return which head a task needs, or ``encoder`` for none."""
     return KINDS[card.kind].needs
 
 
 def unfinished_of(units: Sequence[str], jobs: Sequence[PlannedJob]) -> tuple[str, ...]:
-    """The units that one job or another has no rows of."""
+    """Return the units that one job or another has no rows of."""
     return tuple(unit for unit in units if any(unit not in planned.done for planned in jobs))

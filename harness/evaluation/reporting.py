@@ -1,4 +1,4 @@
-"""Who receives the progress of a run: the interface, and a reporter that shows nothing."""
+"""Defines who receives the progress of a run, and a reporter that shows nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Reporter(Interface):
         """All of a plan has run; ``table`` are its scores."""
 
     def tuning(self, tuning: Tuning) -> AbstractContextManager[TrainingReporter]:
-        """A checkpoint is tuned, for as long as the context lasts."""
+        """A checkpoint is tuned for as long as the context lasts."""
 
 
 class Silent(progress.Silent):

@@ -1,4 +1,4 @@
-"""A plan as plain data: what a terminal shows of it, and what JSON holds."""
+"""Turns a plan into plain data, which a terminal shows and JSON holds."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class PlanSummary:
     estimate: Estimate | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return it as JSON takes it."""
         return asdict(self)
 
 
@@ -118,12 +118,12 @@ class DownloadSummary:
     left_out: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return it as JSON takes it."""
         return asdict(self)
 
 
 def preview(model: str, request: Request) -> PlanSummary | DownloadSummary:
-    """What ``evaluate`` would do; neither weights nor data are downloaded.
+    """Return what ``evaluate`` would do; neither weights nor data are downloaded.
 
     A checkpoint that is there is loaded and tried on a few texts, for the estimate.
 
@@ -156,7 +156,7 @@ def _estimated(plan: Plan) -> PlanSummary:
 
 
 def summarise(plan: Plan) -> PlanSummary:
-    """The plan without examples and weights."""
+    """Return the plan without examples and weights."""
     checkpoint, request, base = plan.checkpoint, plan.request, plan.checkpoint.base
     return PlanSummary(
         model=checkpoint.id,

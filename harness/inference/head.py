@@ -1,4 +1,4 @@
-"""A model with a head: the inputs of its batches, and the outputs that are refused."""
+"""Holds a model with a head, makes the inputs of its batches, and refuses outputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HeadModel:
     def __init__(
         self, model: Any, tokenizer: Tokenizer, device: str, batch_tokens: int | None
     ) -> None:
-        """``device``: where the model lies."""
+        """Take a model that lies on ``device``."""
         self.model = model
         self.tokenizer = tokenizer
         self.device = device
@@ -48,7 +48,9 @@ class HeadModel:
         return str(next(self.model.parameters()).dtype).removeprefix("torch.")
 
     def inputs(self, sequences: Sequences, rows: Integers) -> tuple[dict[str, Any], Any]:
-        """The model's keywords for a batch, each int64[rows, longest], and bool: real tokens."""
+        """Return the model's keywords for a batch, each int64[rows, longest], and bool: real
+        tokens.
+        """
         ids, types, mask = padded(sequences, rows, self._pad)
         arrays = {"input_ids": ids, "attention_mask": mask}
         if self._typed:

@@ -1,4 +1,4 @@
-"""Labeller: texts to the outputs of a head that decides between classes, choices or tags."""
+"""Reads texts with a head that decides between classes, choices or tags."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Labeller(HeadModel):
         lang: str,
         progress: Progress | None = None,
     ) -> Floats:
-        """float32[n, labels]: the head's output for each label, in the order of ``labels``.
+        """Return float32[n, labels]: the head's output for each label, in the order of ``labels``.
 
         Raises:
             RefusedError: the head has other labels; outputs that are not finite.
@@ -92,7 +92,7 @@ class Labeller(HeadModel):
         lang: str,
         progress: Progress | None = None,
     ) -> Floats:
-        """float32[n, choices]: the head's output for each choice behind its prompt.
+        """Return float32[n, choices]: the head's output for each choice behind its prompt.
 
         The choices are scored one by one, as the head does it. All questions have equally many.
         Raises as `classify` does.
@@ -110,7 +110,8 @@ class Labeller(HeadModel):
         lang: str,
         progress: Progress | None = None,
     ) -> list[list[str]]:
-        """A label for every word: that of its first token. Long sentences are read in pieces.
+        """Return a label for every word: that of its first token. Long sentences are read in
+        pieces.
 
         Raises as `classify` does.
         """
@@ -138,7 +139,7 @@ class Labeller(HeadModel):
         return label_order([named[at] for at in range(len(named))], labels)
 
     def _all(self, sequences: Sequences, lang: str, progress: Progress | None) -> Floats:
-        """float32[sequences, outputs]."""
+        """Return float32[sequences, outputs]."""
         found: Floats | None = None
         for rows, outputs in self._batches(sequences, lang):
             if found is None:
@@ -149,14 +150,14 @@ class Labeller(HeadModel):
         return np.zeros((0, 0), dtype=np.float32) if found is None else found
 
     def _batches(self, sequences: Sequences, lang: str) -> Any:
-        """(rows, outputs) of all sequences, longest first."""
+        """Yield (rows, outputs) of all sequences, longest first."""
         for batch in token_batches(
             sequences.lengths, self.batch_tokens, one_length=self.one_length
         ):
             yield from halving(batch, lambda rows: self._outputs(sequences, rows, lang))
 
     def _outputs(self, sequences: Sequences, rows: Integers, lang: str) -> Floats:
-        """float32[rows, outputs], or [rows, tokens, outputs] of a tagging head."""
+        """Return float32[rows, outputs], or [rows, tokens, outputs] of a tagging head."""
         import torch
 
         tensors, real = self.inputs(sequences, rows)

@@ -1,4 +1,4 @@
-"""Reader: (question, context) pairs to answer spans."""
+"""Reads (question, context) pairs → answer spans."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Reader(HeadModel):
         lang: str,
         progress: Callable[[int], None] | None = None,
     ) -> list[Span]:
-        """The best answer span of each (question, context), in the order given.
+        """Return the best answer span of each (question, context), in the order given.
 
         "No answer" is never predicted, also with a SQuAD 2 head: a span is ``answered=False`` only
         where no valid one exists, as in an empty context. Equal pairs are read once.
@@ -179,7 +179,7 @@ class Reader(HeadModel):
     def _logits(
         self, windows: Windows, rows: npt.NDArray[np.int64], lang: str
     ) -> tuple[Floats, Floats]:
-        """Start and end logits, each float32[rows, max_length], ``-inf`` at padding."""
+        """Return the start and end logits, each float32[rows, max_length], ``-inf`` at padding."""
         import torch
 
         tensors, real = self.inputs(windows, rows)

@@ -1,4 +1,4 @@
-"""Files → examples: a reader for every format, be it the official files or rows of the Hub."""
+"""Reads files → examples: each format has a reader, for official files and rows of the Hub."""
 
 from __future__ import annotations
 

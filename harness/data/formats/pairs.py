@@ -1,4 +1,4 @@
-"""Pairs of texts with a label (XNLI, PAWS-X): XTREME's tab-separated files, or rows of the Hub."""
+"""Reads pairs of texts with a label (XNLI, PAWS-X): tab-separated files, or rows of the Hub."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Row(NamedTuple):
 
 
 def read_xnli(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Three pairs in a row share their premise, which is the cluster."""
+    """Read pairs, of which three in a row share their premise, which is the cluster."""
     columns = ("premise", "hypothesis")
     return _read(card, split, units, files, columns, lambda number, row: str(number // 3))
 
 
 def read_pawsx(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Clusters: the row, by its id where the file has one, since labels differ by language."""
+    """Read pairs; the cluster is the row, by its id where the file has one."""
     columns = ("sentence1", "sentence2")
     return _read(card, split, units, files, columns, lambda number, row: row.id or str(number))
 
@@ -59,7 +59,7 @@ def _read(
     columns: tuple[str, str],
     cluster: Callable[[int, Row], str],
 ) -> Parsed:
-    """``columns``: what rows of the Hub call the two texts."""
+    """Read pairs. ``columns``: what rows of the Hub call the two texts."""
     part = card.source.splits[split]
     examples = {}
     counts = {}
@@ -87,7 +87,7 @@ def _read(
 
 
 def _table(file: LocalFile) -> Iterator[Row]:
-    """Rows of two texts and a label, or of an id before them.
+    """Yield the rows of two texts and a label, or of an id before them.
 
     What csv wrote has quotation marks around fields that hold one; in the raw files a mark is text.
     A file is of the first kind when every field with a mark is quoted as csv does it.

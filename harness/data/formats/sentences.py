@@ -1,4 +1,4 @@
-"""Sentence pairs (Tatoeba) and comparable corpora with hidden pairs (BUCC 2018)."""
+"""Reads sentence pairs (Tatoeba), and comparable corpora with hidden pairs (BUCC 2018)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from harness.errors import DataError
 
 
 def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Two files a language, line i of one translating line i of the other.
+    """Read two files for each language, where line i of one translates line i of the other.
 
-    Or one file a language from the Hub: `sentence1` in the language, `sentence2` in English.
+    A file of the Hub has `sentence1` in the language and `sentence2` in English instead.
     """
     examples = {}
     for unit in units:
@@ -42,7 +42,7 @@ def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: File
 
 
 def pair_up(lang: str, file: LocalFile, source: list[str], english: list[str]) -> Bitext:
-    """The pairs. DataError where the sides differ in length or hold no pair."""
+    """Return the pairs. Raises DataError where the sides differ in length or hold no pair."""
     if len(source) != len(english):
         raise DataError(
             f"{file.name}: {len(source)} lines, its English side {len(english)}: not parallel"
@@ -53,7 +53,7 @@ def pair_up(lang: str, file: LocalFile, source: list[str], english: list[str]) -
 
 
 def read_bucc(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Both corpora and the gold pairs of each language, for the split and those it needs."""
+    """Read both corpora and the gold pairs of each language, for the split and those it needs."""
     splits = (*card.source.splits[split].needs, split)
     examples = {
         unit: {
@@ -72,7 +72,7 @@ def read_bucc(card: TaskCard, split: str, units: tuple[str, ...], files: Files) 
 
 
 def read_ids(file: LocalFile) -> dict[str, str]:
-    """Sentences by id. DataError for an id that is there twice."""
+    """Return the sentences by id. Raises DataError for an id that is there twice."""
     sentences: dict[str, str] = {}
     for number, (identifier, sentence) in read_table(file, 2):
         if identifier in sentences:
@@ -84,7 +84,9 @@ def read_ids(file: LocalFile) -> dict[str, str]:
 def corpora(
     lang: str, split: str, source: dict[str, str], english: dict[str, str], gold: LocalFile
 ) -> Mining:
-    """The corpora of one language and split. DataError for a gold id that is on neither side."""
+    """Return the corpora of one language and split. Raises DataError for a gold id that is on
+    neither side.
+    """
     pairs = set()
     for number, (left, right) in read_table(gold, 2):
         for identifier, side in ((left, source), (right, english)):
@@ -97,7 +99,7 @@ def corpora(
 
 
 def counted_mining(splits: tuple[str, ...], examples: Mapping[str, Mapping[str, Mining]]) -> Parsed:
-    """The examples with their numbers of gold pairs."""
+    """Return the examples with their numbers of gold pairs."""
     counts = {
         split: {unit: len(parts[split].gold) for unit, parts in examples.items()}
         for split in splits

@@ -1,4 +1,4 @@
-"""Sentences with a tag for each word (UDPOS, PAN-X): one word a line, or rows of the Hub."""
+"""Reads sentences with a tag for each word (UDPOS, PAN-X): a word a line, or rows of the Hub."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class Tagged(NamedTuple):
 
 
 def read_udpos(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Parts of speech. Clusters: equal sentences."""
+    """Read parts of speech; equal sentences are one cluster."""
     return _read(card, split, units, files, "pos_tags")
 
 
 def read_panx(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Named entities. Clusters: equal sentences."""
+    """Read named entities; equal sentences are one cluster."""
     return _read(card, split, units, files, "ner_tags")
 
 
 def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, column: str) -> Parsed:
-    """``column``: what rows of the Hub call the tags."""
+    """Read sentences. ``column``: what rows of the Hub call the tags."""
     part = card.source.splits[split]
     examples = {}
     counts = {}
@@ -73,7 +73,7 @@ def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, colu
 
 
 def sentence_text(words: Sequence[str]) -> str:
-    """What equal sentences have in common."""
+    """Return what equal sentences have in common."""
     return " ".join(words)
 
 
@@ -84,11 +84,11 @@ def _cluster(card: TaskCard, unit: str, one: Tagged) -> str:
 
 
 def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
-    """The sentences of a file of ``word<TAB>tag`` lines, with a blank line between sentences.
+    """Yield the sentences of a file of ``word<TAB>tag`` lines, with a blank line between sentences.
 
     Where all words begin with ``<lang>:``, that is taken off.
 
-    DataError for a line that is not a word, a tab and a tag.
+    Raises DataError for a line that is not a word, a tab and a tag.
     """
     lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
     prefix = f"{lang}:"
