@@ -71,18 +71,25 @@ class SourceFile(Strict):
     optional: bool = False
 
 
-class Hub(Strict):
-    """A data set on the Hub that carries the whole split.
+class HubData(Strict):
+    """A data set on the Hub. Without a ``revision`` the newest is used, and recorded.
 
     ``files``: role → glob template of one file, by unit or shared by all of them (a template
-    without a code). ``size``: about how many bytes one file is. Without a ``revision`` the newest
-    is used, and recorded. ``labels``: what whole numbers stand for, where a file does not say it
-    itself.
+    without a code).
     """
 
     id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: Commit | None = None
     files: Mapping[Name, PathTemplate] = Field(min_length=1)
+
+
+class Hub(HubData):
+    """A data set on the Hub that carries the whole split of a target task.
+
+    ``size``: about how many bytes one file is. ``labels``: what whole numbers stand for, where a
+    file does not say it itself.
+    """
+
     size: int | None = Field(default=None, gt=0)
     labels: list[str] = Field(default_factory=list)
 

@@ -14,7 +14,7 @@ from pydantic import Field, RootModel, model_validator
 from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import read_languages, task_root
 from harness.cards.objectives import Objective
-from harness.cards.source_files import Commit, FileCode, PathTemplate, SourceFile, read_checksums
+from harness.cards.source_files import FileCode, HubData, SourceFile, read_checksums
 from harness.errors import DataError, NotFoundError, unknown_name
 from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
 
@@ -75,15 +75,9 @@ class TrainingFile(SourceFile):
         return self.header == (bool(paths) and all(path.isdecimal() for path in paths))
 
 
-class TrainingHub(Strict):
-    """A data set on the Hub. Without a ``revision`` the newest is used, and recorded.
+class TrainingHub(HubData):
+    """A data set on the Hub. ``columns``: role → columns, where they are not those of the files."""
 
-    ``columns``: role → columns, where they are not those of the files.
-    """
-
-    id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Commit | None = None
-    files: Mapping[Name, PathTemplate] = Field(min_length=1)
     columns: Mapping[Name, Columns] = Field(default_factory=dict)
 
 

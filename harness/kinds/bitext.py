@@ -21,8 +21,6 @@ from harness.kinds.kind import (
     UnitResult,
     UnitSettings,
     degenerate,
-    no_pool,
-    nothing,
     shared,
     table,
 )
@@ -122,9 +120,7 @@ def cluster(english: str) -> str:
 KIND = Kind(
     needs="encoder",
     schema=retrieval.SCHEMA,
-    pool=no_pool,
     texts=texts,
-    prepare=nothing,
     run=run,
     metrics=METRICS["bitext"],
     read=retrieval.read,

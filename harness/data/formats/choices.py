@@ -1,4 +1,4 @@
-"""Questions with two choices (COPA, XCOPA): JSON lines, or rows of the Hub."""
+"""Reads questions with two choices (COPA, XCOPA): JSON lines, or rows of the Hub."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ class Dilemma(NamedTuple):
 
 
 def read_xcopa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """As published. Clusters: the question by its idx, which all languages share."""
+    """Read questions as they are published.
+
+    The cluster is the question by its idx, which all languages share.
+    """
     return _read(split, units, files, {})
 
 
 def read_xcopa_corrected(
     card: TaskCard, split: str, units: tuple[str, ...], files: Files
 ) -> Parsed:
-    """The question is the one that the reference files have under the same idx.
+    """Read questions, each of which is the one that the reference files have under the same idx.
 
-    DataError where these do not agree, or lack an idx.
+    Raises DataError where these do not agree, or lack an idx.
     """
     asked: dict[int, str] = {}
     for key, file in files.items():
@@ -71,7 +74,9 @@ def _read(split: str, units: tuple[str, ...], files: Files, asked: Mapping[int, 
 
 
 def read_dilemmas(file: LocalFile) -> list[Dilemma]:
-    """Every question of a file. DataError where the schema is another, or an idx comes twice."""
+    """Return every question of a file. Raises DataError where the schema is another, or an idx
+    comes twice.
+    """
     found = list(_dilemmas(file))
     if not found:
         raise DataError(f"{file.name}: no questions: download it again")
