@@ -178,9 +178,10 @@ def logits_need_one_length(
 ) -> bool:
     """Whether a window gets the logits it has alone only in batches of its own length.
 
-    ``compute``: windows, by row → start and end logits float32[2, n, tokens], in which what is
-    beyond a window's end is not looked at. ``lengths``: tokens of each window. Differences count
-    relative to the range of the logits of a window alone.
+    ``compute``: windows, by row → start and end logits float32[2, n, tokens], or the outputs of
+    another head [outputs, n, tokens or 1], in which what is beyond a window's end is not looked at.
+    ``lengths``: tokens of each window. Differences count relative to the largest logit of all
+    windows: one window may have two outputs that are equal by chance, or one output only.
 
     Raises:
         RefusedError: a window has other logits even among windows of as many tokens.
@@ -189,11 +190,11 @@ def logits_need_one_length(
     alone = [compute(rows[row : row + 1])[:, 0, : lengths[row]] for row in rows]
     if not all(np.isfinite(own).all() for own in alone):
         return False  # refused with the first window that is read
-    tolerated = HALF_EPSILONS * EPSILON[dtype] if dtype in EPSILON else TOLERANCE
+    largest = max(float(np.abs(own).max()) for own in alone) or 1.0
+    tolerated = largest * (HALF_EPSILONS * EPSILON[dtype] if dtype in EPSILON else TOLERANCE)
 
     def differs(own: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
-        spread = float(own.max() - own.min()) or 1.0
-        return not float(np.abs(own - other).max()) <= tolerated * spread
+        return not float(np.abs(own - other).max()) <= tolerated
 
     for length in np.unique(lengths):
         same = rows[lengths == length]
