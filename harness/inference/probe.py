@@ -180,9 +180,10 @@ def logits_need_one_length(
 ) -> bool:
     """Return whether a window gets the logits it has alone only in batches of its own length.
 
-    ``compute``: windows, by row → start and end logits float32[2, n, tokens], in which what is
-    beyond a window's end is not looked at. ``lengths``: tokens of each window. Differences count
-    relative to the largest logit of all windows: a head of multiple choice has one for each.
+    ``compute``: windows, by row → start and end logits float32[2, n, tokens], or the outputs of
+    another head [outputs, n, tokens or 1], in which what is beyond a window's end is not looked at.
+    ``lengths``: tokens of each window. Differences count relative to the largest logit of all
+    windows: one window may have two outputs that are equal by chance, or one output only.
 
     Raises:
         RefusedError: a window has other logits even among windows of as many tokens.
@@ -192,7 +193,7 @@ def logits_need_one_length(
     if not all(np.isfinite(own).all() for own in alone):
         return False  # refused with the first window that is read
     relative = HALF_EPSILONS * EPSILON[dtype] if dtype in EPSILON else LOGIT_TOLERANCE
-    tolerated = relative * max(float(np.abs(own).max()) for own in alone)
+    tolerated = relative * (max(float(np.abs(own).max()) for own in alone) or 1.0)
 
     def differs(own: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
         return not float(np.abs(own - other).max()) <= tolerated
