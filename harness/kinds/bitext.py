@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,7 @@ def _own_line(rows: pa.Table, first: FirstCandidates) -> tuple[Flags, Flags]:
     return same, same
 
 
+@lru_cache(maxsize=512)  # checkpoints have the same lines
 def _line_ids(unit: str, count: int) -> pa.Array:
     return pa.array((f"{unit}:{i}" for i in range(count)), pa.string())
 
