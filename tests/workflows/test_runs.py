@@ -147,12 +147,13 @@ def test_refresh_from_evaluation_to_push(runner: Runner, tmp_path: Path) -> None
 
 
 def test_pages(runner: Runner) -> None:
-    runner.run("pages.yml", "build")
+    runner.run("pages.yml", "build", SITE_URL="https://owner.example/project/")
     assert runner.calls == ["site"]
     (upload,) = [s for s in steps() if (s.workflow, s.job) == ("pages.yml", "build")
                  and "upload" in s.content.get("uses", "")]  # fmt: skip
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert f"site_dir: {upload.content['with']['path']}\n" in config
+    assert "site_url: !ENV [SITE_URL" in config
 
 
 def test_release(runner: Runner) -> None:
