@@ -1,4 +1,4 @@
-"""Single examples of a run: the worst ones, or those under a condition, with their texts."""
+"""Finds single examples of a run: the worst ones, or those under a condition, with texts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Condition:
     value: str
 
     def holds(self, example: Example) -> bool:
-        """Whether an example meets it; one without a value in the column does not.
+        """Return whether an example meets it; one without a value in the column does not.
 
         Raises:
             UsageError: the value is not of the column's type, or the column holds lists.
@@ -86,7 +86,7 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """A condition from the command line.
+    """Return a condition from the command line.
 
     Raises:
         UsageError: it has another form.
@@ -106,7 +106,8 @@ def examples(
     languages: Sequence[str] = (),
     conditions: Iterable[Condition] = (),
 ) -> tuple[list[Example], str]:
-    """The examples of an outcome file, worst first, and why their texts are missing, or nothing.
+    """Return the examples of an outcome file, worst first, and why their texts are missing, or
+    nothing.
 
     An example has the columns of its row, ``score`` (its part of the task's headline, in [0, 1]),
     for retrieval ``rank`` (of the best relevant candidate, None where it was not found), and, where
@@ -137,15 +138,19 @@ def examples(
 
 
 def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
-    """The rows with their score. A missed or a wrongly kept pair of mining scores 0."""
+    """Return the rows with their score, which is 1 where there is nothing to find and nothing was found.
+
+    A missed or a wrongly kept pair of mining scores 0.
+    """
     if not len(rows):
         return []
     kind = KINDS[card.kind]
     metric = card.primary if kind.defined(card.primary, card.split) else card.metrics[0]
     part = kind.per_example(rows, metric)
-    below = np.where(part.denominator > 0, part.denominator, 1.0)
+    scores = np.ones(len(rows))
+    np.divide(part.numerator, part.denominator, out=scores, where=part.denominator > 0)
     listed: list[Example] = rows.to_pylist()
-    for row, score in zip(listed, (part.numerator / below).tolist(), strict=True):
+    for row, score in zip(listed, scores.tolist(), strict=True):
         row["unit"], row["score"] = unit, score
         if "ranks" in row:  # none where a search that was cut did not find it
             row["rank"] = row["ranks"][0] if row["ranks"] else None
