@@ -48,7 +48,13 @@ def show(
     language in [0, 1]; a table, Markdown and LaTeX the headline in percent.
     """
     with errors():
-        from harness.analysis.measured import measured, of_languages, outcome_files, select
+        from harness.analysis.measured import (
+            languages_at_chance,
+            measured,
+            of_languages,
+            outcome_files,
+            select,
+        )
         from harness.data.folders import cache_folder
 
         files = outcome_files(paths)
@@ -57,12 +63,15 @@ def show(
             _print_examples(chosen, listed(lang), where or [], worst, (data, cache_dir), format)
             return
         chosen = select(files, listed(task))
-        show_found(
-            lambda: measured(chosen, cache_folder(cache_dir) / "board"),
-            lambda rows: _print_scores(
-                of_languages(rows, listed(lang)), format, by_language or lang is not None
-            ),
-        )
+        kept = cache_folder(cache_dir) / "board"
+
+        def print_found(rows: list[dict[str, Any]]) -> None:
+            shown = of_languages(rows, listed(lang))
+            _print_scores(shown, format, by_language or lang is not None)
+            if format == "table":
+                print_notes(_chance_notes(languages_at_chance(chosen, kept), shown))
+
+        show_found(lambda: measured(chosen, kept), print_found)
 
 
 def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) -> None:
@@ -105,6 +114,21 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["note"]
     }
     return list(notes)
+
+
+def _chance_notes(found: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A note for each model and task with languages at chance that are shown."""
+    from harness.terminal.scores import model_names
+
+    names = model_names(rows)
+    shown = {row["lang"] for row in rows}
+    notes = []
+    for one in found:
+        languages = [lang for lang in one["languages"] if lang in shown]
+        if languages:
+            name = names[one["model"], one["revision"]]
+            notes.append(f"{name}, {one['task']}: at chance in {' '.join(languages)}")
+    return list(dict.fromkeys(notes))
 
 
 def _print_examples(
