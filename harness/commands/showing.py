@@ -56,6 +56,7 @@ def show(
             select,
         )
         from harness.data.folders import cache_folder
+        from harness.terminal.scores import chance_notes
 
         files = outcome_files(paths)
         if worst is not None or where:
@@ -69,7 +70,7 @@ def show(
             shown = of_languages(rows, listed(lang))
             _print_scores(shown, format, by_language or lang is not None)
             if format == "table":
-                print_notes(_chance_notes(languages_at_chance(chosen, kept), shown))
+                print_notes(chance_notes(languages_at_chance(chosen, kept), shown))
 
         show_found(lambda: measured(chosen, kept), print_found)
 
@@ -114,21 +115,6 @@ def _remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["note"]
     }
     return list(notes)
-
-
-def _chance_notes(found: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A note for each model and task with languages at chance that are shown."""
-    from harness.terminal.scores import model_names
-
-    names = model_names(rows)
-    shown = {row["lang"] for row in rows}
-    notes = []
-    for one in found:
-        languages = [lang for lang in one["languages"] if lang in shown]
-        if languages:
-            name = names[one["model"], one["revision"]]
-            notes.append(f"{name}, {one['task']}: at chance in {' '.join(languages)}")
-    return list(dict.fromkeys(notes))
 
 
 def _print_examples(
