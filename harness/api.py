@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.folders import cache_folder, data_location
 from harness.errors import HarnessError, IncompleteError, UsageError, together, unknown_name
-from harness.evaluated import Evaluation
+from harness.evaluated import Evaluation, Signatures
 from harness.evaluation.options import (
     Names,
     Options,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.alignment.align import Alignment
     from harness.analysis.compare import Compared
     from harness.analysis.contrasts import Contrast
+    from harness.analysis.sides import Source
     from harness.evaluation.models import Model
     from harness.evaluation.planned import Plan
     from harness.evaluation.reporting import Reporter
@@ -101,7 +102,7 @@ def evaluate(model: Model | Iterable[Model], options: Options) -> Evaluation:
         if failures:
             raise together(failures, pa.concat_tables(tables) if tables else None)
     folders = [runtime.out / one.checkpoint.slug / one.checkpoint.revision12 for one in plans]
-    between = partial(compare, out=request.runtime.out, cache_dir=options.cache_dir)
+    between = partial(_compare_rows, request.runtime.out, options.cache_dir)
     return Evaluation(pa.concat_tables(tables), tuple(dict.fromkeys(folders)), between)
 
 
@@ -139,21 +140,25 @@ def compare(
         HarnessError: one of its subclasses, as the command's exit codes.
     """
     from harness.analysis.compare import compare as compared
+
+    source = _source(Path(root), out, cache_dir)
+    return compared(os.fspath(a), os.fspath(b), source, only=listed(tasks), metric=metric)
+
+
+def _compare_rows(
+    out: Path, cache_dir: PathName | None, a: str, b: str, mine: Signatures, theirs: Signatures
+) -> list[Compared]:
+    from harness.analysis.compare import compare as compared
+
+    return compared(a, b, _source(Path("."), out, cache_dir), signatures=(mine, theirs))
+
+
+def _source(root: Path, out: PathName, cache_dir: PathName | None) -> Source:
     from harness.analysis.sides import Source
     from harness.submissions.submission import read_submissions
 
-    folder = Path(root)
-    return compared(
-        os.fspath(a),
-        os.fspath(b),
-        Source(
-            folder / out,
-            read_submissions(folder / "submissions"),
-            cache_folder(cache_dir) / "board",
-        ),
-        only=listed(tasks),
-        metric=metric,
-    )
+    submissions = read_submissions(root / "submissions")
+    return Source(root / out, submissions, cache_folder(cache_dir) / "board")
 
 
 def contrast(root: PathName = ".", *, cache_dir: PathName | None = None) -> tuple[Contrast, ...]:

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 
     from harness.analysis.compare import Compared
 
+Signatures = frozenset[str] | None  # None: of every file
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """The scores of an evaluation in long form, as ``harness.scores`` has them.
 
     ``folders``: the results folder of each model, in the order in which they were given.
+    ``compare_rows``: compares two folders or names, by the signatures that count on each side.
     """
 
     table: pa.Table
     folders: tuple[Path, ...]
-    compare_folders: Callable[[str, str], list[Compared]] = field(repr=False)
+    compare_rows: Callable[[str, str, Signatures, Signatures], list[Compared]] = field(repr=False)
 
     def to_arrow(self) -> pa.Table:
         """One row per task, language, direction and metric; see ``harness.scores``."""
@@ -63,14 +66,20 @@ class Evaluation:
     def compare(self, other: Evaluation | str | Path) -> list[Compared]:
         """The paired differences, this minus ``other``, example by example.
 
-        ``other``: an evaluation, or what ``harness.compare`` takes: an id, or a results folder.
+        ``other``: an evaluation, or what ``harness.compare`` takes: an id, or a results folder. Of
+        an evaluation only the files with its settings count, whatever else its folder holds.
 
         Raises:
             UsageError: one of the two has several models.
             NotFoundError, IncompleteError: as for ``harness.compare``.
         """
-        theirs = other._folder() if isinstance(other, Evaluation) else str(other)
-        return self.compare_folders(self._folder(), theirs)
+        theirs, counted = str(other), None
+        if isinstance(other, Evaluation):
+            theirs, counted = other._folder(), other._signatures()
+        return self.compare_rows(self._folder(), theirs, self._signatures(), counted)
+
+    def _signatures(self) -> Signatures:
+        return frozenset(self.table.column("signature").to_pylist())
 
     def _folder(self) -> str:
         if len(self.folders) != 1:

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.errors import UsageError
+import harness
+from harness.errors import IncompleteError, UsageError
 from harness.evaluated import Evaluation
 from harness.results.scores import MACRO, SCHEMA
 from harness.terminal.plot import panels
@@ -20,13 +21,14 @@ def evaluation(*folders: str) -> Evaluation:
         return {
             "model": "org/m", "revision": "0" * 40, "task": "xquad", "lang": lang,
             "direction": "", "metric": metric, "value": value, "n": 3, "note": "",
+            "signature": "0c10941b",
         }  # fmt: skip
 
     rows = [
         row("de", "f1", 0.5), row("el", "f1", 0.25), row("de", "exact_match", 0.125),
         row(MACRO, "f1", 0.375), {**row(MACRO, "f1", None), "task": "mlqa", "metric": None},
     ]  # fmt: skip
-    compared = lambda a, b: [(a, b)]  # noqa: E731
+    compared = lambda *sides: [sides]  # noqa: E731
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     return Evaluation(table, tuple(map(Path, folders)), compared)  # type: ignore[arg-type]
 
@@ -50,10 +52,28 @@ def test_it_is_shown_as_a_table() -> None:
 
 def test_it_is_compared_by_folder() -> None:
     one, other = evaluation("out/a"), evaluation("out/b")
-    assert one.compare(other) == [("out/a", "out/b")]
-    assert one.compare("org/name") == [("out/a", "org/name")]
+    own = frozenset({"0c10941b"})
+    assert one.compare(other) == [("out/a", "out/b", own, own)]
+    assert one.compare("org/name") == [("out/a", "org/name", own, None)]
     with pytest.raises(UsageError, match="evaluation of 2 models"):
         evaluation("a", "b").compare(other)
+
+
+def test_other_settings_in_the_same_folder_are_not_its_own(tmp_path: Path) -> None:
+    def measured(**options: Any) -> Evaluation:
+        return harness.evaluate(
+            "xharness/demo", "demo_bitext", languages="de",
+            out=tmp_path / "out", cache_dir=tmp_path / "cache", **options,
+        )  # fmt: skip
+
+    usual, shallow = measured(), measured(layer=1)
+    assert usual.folders == shallow.folders
+    for one, other in ((usual, shallow), (shallow, usual)):
+        with pytest.raises(IncompleteError, match="not measured on a common task"):
+            one.compare(other)
+    (found,) = shallow.compare(measured(layer=1))
+    assert found.remarks
+    assert found.difference.estimate.difference == 0
 
 
 def test_pandas_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

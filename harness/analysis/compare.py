@@ -69,12 +69,14 @@ def compare(
     *,
     only: Collection[str] = (),
     metric: str | None = None,
+    signatures: tuple[Collection[str] | None, Collection[str] | None] = (None, None),
 ) -> list[Compared]:
     """Return the paired differences of two checkpoints over the tasks that both were measured on.
 
     ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
     the mean over its seeds. ``only``: of these tasks; ``metric``: in place of their headlines, of
-    the tasks that have it. One entry per track and metric, which says what is left out because a
+    the tasks that have it; ``signatures``: of the files that count, by side, None where all do. One
+    entry per track and metric, which says what is left out because a
     side was trained on it, and which settings, splits or limits of both are not the usual ones.
 
     Raises:
@@ -84,7 +86,10 @@ def compare(
         DataError: outcome files are damaged; ``error.scores`` has what the others give.
     """
     _check_metric(metric, only)
-    sides = [find_runs(name, source, metric) for name in (a, b)]
+    sides = [
+        find_runs(name, source, metric, of_side)
+        for name, of_side in zip((a, b), signatures, strict=True)
+    ]
     common = {
         group: shared for group, shared in _common((a, b), sides, only).items() if shared.tasks
     }

@@ -7,7 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.chance import at_chance
 from harness.analysis.fold import fold, score_rows
+from harness.analysis.results import read_result
 from harness.cards.languages import canonical
 from harness.errors import UsageError, together, unknown_name
 from harness.results.outcomes import OutcomeFile, found_under, read_each
@@ -62,6 +64,24 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
     if damaged:
         raise together(damaged, rows or None)
     return rows
+
+
+def languages_at_chance(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row]:
+    """Return model, revision, task and languages of each file in which some score no better than
+    random draws in the headline, by the board's rule. Files that are damaged are left out.
+    """
+
+    def read(file: OutcomeFile) -> Row:
+        folded = fold(file, kept)
+        meta = folded.meta
+        row = {name: meta[name] for name in ("model", "revision", "task")}
+        if folded.table.column("draws").null_count == len(folded.table):
+            return row | {"languages": []}  # it does not apply to the checkpoint
+        result = read_result(folded, str(file.path), frozenset())
+        return row | {"languages": [lang for lang in result.values if at_chance([result], lang)]}
+
+    found, _ = read_each(files, read)
+    return [row for row in found if row["languages"]]
 
 
 def _layer(rows: Sequence[Row]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -57,10 +57,13 @@ class Source:
         return found
 
 
-def find_runs(name: str, source: Source, metric: str | None) -> list[Measurements]:
+def find_runs(
+    name: str, source: Source, metric: str | None, signatures: Collection[str] | None = None
+) -> list[Measurements]:
     """Return the run that a name stands for; for a recipe, one run per seed.
 
     ``metric``: in place of the tasks' headlines; tasks that do not have it are left out.
+    ``signatures``: of the files that count, None where all do.
 
     Raises:
         NotFoundError: the name has no outcomes, or those of several revisions.
@@ -69,7 +72,7 @@ def find_runs(name: str, source: Source, metric: str | None) -> list[Measurement
     submissions, results = source.submissions, source.results
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
-        return [_run(name, source, metric)]
+        return [_run(name, source, metric, signatures)]
     bases = sorted({str(submissions[slug].base) for slug in seeds})
     if len(bases) > 1:
         raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
@@ -81,10 +84,12 @@ def find_runs(name: str, source: Source, metric: str | None) -> list[Measurement
     ]
     if not measured:
         raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
-    return [_run(slug, source, metric) for slug in measured]
+    return [_run(slug, source, metric, signatures) for slug in measured]
 
 
-def _run(name: str, source: Source, metric: str | None) -> Measurements:
+def _run(
+    name: str, source: Source, metric: str | None, signatures: Collection[str] | None
+) -> Measurements:
     """Return the one run of a folder, an id, or a slug."""
     folder, results, submissions = Path(name), source.results, source.submissions
     found: list[tuple[Folded, str]] = []
@@ -117,6 +122,8 @@ def _run(name: str, source: Source, metric: str | None) -> Measurements:
     seen = _seen(found, submissions)
     groups: dict[Measured, dict[int, Result]] = {}
     for one, path in sorted(found, key=lambda pair: pair[1]):
+        if signatures is not None and one.meta["signature"] not in signatures:
+            continue
         if metric is not None and metric not in one.card.metrics:
             continue
         # Mining is compared by F1 alone.

@@ -48,8 +48,15 @@ def show(
     language in [0, 1]; a table, Markdown and LaTeX the headline in percent.
     """
     with errors():
-        from harness.analysis.measured import measured, of_languages, outcome_files, select
+        from harness.analysis.measured import (
+            languages_at_chance,
+            measured,
+            of_languages,
+            outcome_files,
+            select,
+        )
         from harness.data.folders import cache_folder
+        from harness.terminal.scores import chance_notes
 
         files = outcome_files(paths)
         if worst is not None or where:
@@ -57,12 +64,15 @@ def show(
             _print_examples(chosen, listed(lang), where or [], worst, (data, cache_dir), format)
             return
         chosen = select(files, listed(task))
-        show_found(
-            lambda: measured(chosen, cache_folder(cache_dir) / "board"),
-            lambda rows: _print_scores(
-                of_languages(rows, listed(lang)), format, by_language or lang is not None
-            ),
-        )
+        kept = cache_folder(cache_dir) / "board"
+
+        def print_found(rows: list[dict[str, Any]]) -> None:
+            shown = of_languages(rows, listed(lang))
+            _print_scores(shown, format, by_language or lang is not None)
+            if format == "table":
+                print_notes(chance_notes(languages_at_chance(chosen, kept), shown))
+
+        show_found(lambda: measured(chosen, kept), print_found)
 
 
 def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) -> None:

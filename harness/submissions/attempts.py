@@ -7,12 +7,13 @@ with its reason, and a checkpoint that was refused is not downloaded again by ev
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from harness.errors import DataError, RefusedError, UsageError
 from harness.io.files import write_whole
@@ -21,6 +22,10 @@ from harness.io.strict_yaml import Strict
 FILE = "leaderboard/attempts.json"
 # Another attempt ends in the same way, as long as checkpoint and harness are the same.
 FINAL = (UsageError.exit_code, RefusedError.exit_code)
+# The folders before a file's name in a message; no part of an address or of a Hub id.
+FOLDERS = re.compile(r"(?<![\w:/.<])~?/(?:[^\s/:;,()'\"`<>]+/)+(?=[^\s/])")
+# The board shows these texts to everybody.
+Public = Annotated[str, AfterValidator(lambda text: FOLDERS.sub("", text))]
 
 
 class Attempt(Strict):
@@ -32,19 +37,19 @@ class Attempt(Strict):
     ISO 8601. ``tried``: digest of the protocol, cards and version that it was tried with.
     ``without``: task → why it does not apply to the checkpoint. ``missing``: task → why its data
     could not be had. ``stopped``: it ran out of time, and other submissions go first. ``job``: the
-    address of the job that measures it.
+    address of the job that measures it. No text names a folder of the machine that tried.
     """
 
     model: str
     revision: str | None = None
     status: Literal["measured", "failed", "pending"]
-    reason: str = ""
+    reason: Public = ""
     exit_code: int | None = None
     since: str = ""
     tried: str = ""
     parameters: int | None = None
-    without: dict[str, str] = Field(default_factory=dict)
-    missing: dict[str, str] = Field(default_factory=dict)
+    without: dict[str, Public] = Field(default_factory=dict)
+    missing: dict[str, Public] = Field(default_factory=dict)
     stopped: bool = False
     job: str | None = None
 

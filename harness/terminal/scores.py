@@ -88,6 +88,22 @@ def task_grid(rows: Sequence[Row]) -> Grid:
     return Grid(head, tuple(lines), left=3, caption="percent")
 
 
+def chance_notes(found: Sequence[Row], rows: Sequence[Row]) -> list[str]:
+    """Return a note for each model and task of ``rows`` with languages at chance.
+
+    ``found``: what ``analysis.measured.languages_at_chance`` gives.
+    """
+    names = model_names(rows)
+    shown = {(row["model"], row["revision"], row["task"], row["lang"]) for row in rows}
+    notes = []
+    for one in found:
+        model, revision, task = one["model"], one["revision"], one["task"]
+        languages = [x for x in one["languages"] if (model, revision, task, x) in shown]
+        if languages:
+            notes.append(f"{names[model, revision]}, {task}: at chance in {' '.join(languages)}")
+    return list(dict.fromkeys(notes))
+
+
 def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
     """Make a grid of the models of one track, with a column per task; the ``own`` ones are marked.
 

@@ -14,7 +14,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from harness.analysis.gather import own_board
-from harness.analysis.measured import measured, of_languages, outcome_files
+from harness.analysis.measured import (
+    languages_at_chance,
+    measured,
+    of_languages,
+    outcome_files,
+)
 from harness.analysis.single import examples, parse_condition
 from harness.board import page as board_page
 from harness.cards.languages import read_languages
@@ -23,7 +28,7 @@ from harness.errors import DataError, HarnessError, UsageError, one_line, unknow
 from harness.results.outcomes import OutcomeFile
 from harness.results.scores import MACRO
 from harness.terminal import grids
-from harness.terminal.scores import score_grid
+from harness.terminal.scores import chance_notes, score_grid
 from harness.terminal.single import LABELS, name_of, score_of, texts_of
 
 Row = dict[str, Any]
@@ -90,7 +95,7 @@ def _scores(source: Source, query: Query) -> Answer:
         languages=_named(spoken),
         query=query,
         problems=problems,
-        notes=list(notes),
+        notes=[*notes, *chance_notes(languages_at_chance(files, source.kept), chosen)],
         runs=[(key, _title(file)) for key, file in _runs(files).items() if _readable(file)],
     )
 

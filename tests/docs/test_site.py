@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +23,7 @@ from tests.board.chromium import Browser, program
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = all(importlib.util.find_spec(name) for name in ("mkdocs", "material", "mkdocstrings"))
+SERVED = "https://owner.example/project/"  # as pages.yml says: a project's site has a path
 generator = pytest.mark.skipif(not GENERATOR, reason="needs pip install '.[docs]'")
 
 
@@ -39,7 +42,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     built = subprocess.run(
-        [*command, "--site-dir", str(folder)], cwd=ROOT, capture_output=True, text=True
+        [*command, "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"SITE_URL": SERVED},
+        capture_output=True,
+        text=True,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
@@ -77,13 +84,16 @@ def dead(site: Path) -> list[str]:
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
     found = []
     for path, page in pages.items():
-        if path.name == "404.html":  # its links are from the root of the web server
-            continue
         for link in [*page.links, *page.loads]:
             parts = urlsplit(link)
             if parts.scheme in ("http", "https", "mailto", "data"):
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            where = unquote(parts.path)
+            if (
+                path.name == "404.html"
+            ):  # shown at any address: its links begin at the server's root
+                where = where.replace(urlsplit(SERVED).path, "./", 1)
+            target = (path.parent / where).resolve() if where else path
             if target.is_dir():
                 target /= "index.html"
             anchor = unquote(parts.fragment)
@@ -108,18 +118,55 @@ def test_no_page_names_anything_of_the_network(site: Path) -> None:
         assert loads == [], path
 
 
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    opened = Browser(tmp_path, program())
+    yield opened
+    opened.close()
+
+
+UNFITTED = ".md-typeset table:not([class]):not([data-fit])"  # the theme's script is under way
+
+
 @generator
-def test_pages_ask_nothing_of_the_network_and_fit_a_phone(site: Path, tmp_path: Path) -> None:
-    browser = Browser(tmp_path, program())
-    try:
-        for name in ("index.html", "board/index.html", "board/browse.html", "api.html"):
-            browser.open((site / name).as_uri(), width=390)
-            asked = [one for one in browser.requests if not one.startswith(("file:", "data:"))]
-            assert asked == [], name
-            wide = browser.run("document.documentElement.scrollWidth")
-            assert wide <= 390, f"{name} is {wide} px wide on a phone"
-    finally:
-        browser.close()
+def test_pages_ask_nothing_of_the_network_and_fit_a_phone(site: Path, browser: Browser) -> None:
+    for name in ("index.html", "board/index.html", "board/browse.html", "api.html", "peers.html"):
+        browser.open((site / name).as_uri(), width=390)
+        while browser.run(f"!!document.querySelector({UNFITTED!r})"):
+            continue
+        asked = [one for one in browser.requests if not one.startswith(("file:", "data:"))]
+        assert asked == [], name
+        wide = browser.run("document.documentElement.scrollWidth")
+        assert wide <= 390, f"{name} is {wide} px wide on a phone"
+        frames = "[...document.querySelectorAll('.md-typeset__scrollwrap')]"
+        assert not browser.run(f"{frames}.some(one => one.scrollWidth > one.clientWidth)"), name
+
+
+@generator
+def test_the_theme_follows_the_device_after_the_first_visit(site: Path, browser: Browser) -> None:
+    for dark, scheme in ((False, "default"), (True, "slate"), (False, "default")):
+        browser.open((site / "faq.html").as_uri(), dark=dark)
+        assert browser.run("document.body.dataset.mdColorScheme") == scheme
+
+
+FAINT_CODE = """[...document.querySelectorAll(".md-typeset code, .md-typeset code *")]
+.filter(one => {
+  const rgb = css => css.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, place) => sum + c * [.2126, .7152, .0722][place], 0);
+  const ground = rgb(getComputedStyle(one.closest('code')).backgroundColor);
+  const both = [light(ground), light(rgb(getComputedStyle(one).color))].sort((a, b) => b - a);
+  return one.innerText.trim() && (both[0] + .05) / (both[1] + .05) < 4.5;
+}).map(one => one.innerText)"""
+
+
+@generator
+@pytest.mark.parametrize("dark", [False, True])
+def test_code_is_read_in_both_themes(site: Path, browser: Browser, dark: bool) -> None:
+    for name in ("api.html", "contributing.html", "tutorial.html"):
+        browser.open((site / name).as_uri(), dark=dark)
+        assert browser.run(FAINT_CODE) == [], name
 
 
 def test_columns_are_all_explained() -> None:

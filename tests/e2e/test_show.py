@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.results.outcomes import find
 from harness.terminal.grids import Grid, comma_separated, latex, markdown
 from harness.terminal.scores import board_grid, model_names, score_grid
+from tests.board.boards import hits, measure
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
 
@@ -263,3 +264,13 @@ def test_the_protocols_layer_stands_beside_the_board_before_others() -> None:
     deep = row(layer=6, signature="u", value=0.9, note="layer 6 (protocol: 5)")
     for rows in ([deep, row()], [row(), deep]):
         assert board_grid(rows, [], "frozen").rows == (("m", "50.0 [40.0, 60.0]"),)
+
+
+def test_languages_at_chance_are_named(run: Run, tmp_path: Path) -> None:
+    measure(tmp_path, "org/m", {"de": hits("de", [1] * 30), "es": hits("es", [0] * 30)})
+    folder = tmp_path / "leaderboard" / "results"
+    note = "note: org/m, demo_bitext: at chance in es"
+    for words, named in (((), True), (("--lang", "es"), True), (("--lang", "de"), False)):
+        shown = run("show", folder, *words)
+        assert shown.code == 0, shown.stderr
+        assert (note in (shown.stdout + shown.stderr).splitlines()) == named

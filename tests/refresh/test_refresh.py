@@ -375,10 +375,12 @@ def test_data_that_is_not_to_be_had(hub: Hub, root: Path, worker: Worker, tmp_pa
     attempt = once("lareqa")
     assert attempt.status == "pending"
     assert attempt.reason.startswith("no data for lareqa (lareqa: ")
+    assert str(tmp_path) not in attempt.model_dump_json()  # the board shows it to everybody
     assert hub.requests == []
     attempt = once("lareqa", "demo_bitext")
     assert attempt.status == "measured"
     assert list(attempt.missing) == ["lareqa"]
+    assert str(tmp_path) not in attempt.model_dump_json()
     assert str(attempt).endswith("lareqa (no data)")
     hub.requests.clear()
     assert once("lareqa", "demo_bitext") == attempt

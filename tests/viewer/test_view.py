@@ -21,6 +21,7 @@ import harness
 from harness.analysis.measured import measured, outcome_files
 from harness.cli import app
 from harness.terminal.scores import score_grid
+from tests.board.boards import hits, measure
 from tests.board.chromium import Browser, program
 from tests.checkpoints import build
 
@@ -160,6 +161,16 @@ def test_a_damaged_file_is_named_and_the_others_are_shown(results: Path, tmp_pat
     assert 'role="alert"' in text
     assert "org__b" in text
     assert "demo_bitext" in text
+
+
+def test_languages_at_chance_are_named(tmp_path: Path) -> None:
+    from harness.data.folders import data_location
+    from harness.viewer.pages import Source, answer
+
+    measure(tmp_path, "org/m", {"de": hits("de", [1] * 30), "es": hits("es", [0] * 30)})
+    location = data_location(None, tmp_path / "cache", offline=True)
+    text = answer(Source((tmp_path,), location, tmp_path / "kept"), "/").body.decode()
+    assert "note: org/m, demo_bitext: at chance in es<" in text
 
 
 @pytest.mark.parametrize(

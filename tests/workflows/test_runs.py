@@ -147,12 +147,13 @@ def test_refresh_from_evaluation_to_push(runner: Runner, tmp_path: Path) -> None
 
 
 def test_pages(runner: Runner) -> None:
-    runner.run("pages.yml", "build")
+    runner.run("pages.yml", "build", SITE_URL="https://owner.example/project/")
     assert runner.calls == ["site"]
     (upload,) = [s for s in steps() if (s.workflow, s.job) == ("pages.yml", "build")
                  and "upload" in s.content.get("uses", "")]  # fmt: skip
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert f"site_dir: {upload.content['with']['path']}\n" in config
+    assert "site_url: !ENV [SITE_URL" in config
 
 
 def test_release(runner: Runner) -> None:
@@ -160,25 +161,36 @@ def test_release(runner: Runner) -> None:
 
     changelog = runner.work / "CHANGELOG.md"
     changelog.write_text(f"# Changelog\n\n## {__version__}\n")
-    runner.run("release.yml", "build", TAG=f"v{__version__}")
+    address = "https://owner.example/project"
+    runner.run("release.yml", "build", TAG=f"v{__version__}", REPOSITORY=address)
     assert runner.calls == ["install", "wheel-check", "test"]
     built = sorted(path.name for path in (runner.work / "dist").iterdir())
     assert built == [f"xharness-{__version__}-py3-none-any.whl", f"xharness-{__version__}.tar.gz"]
     with zipfile.ZipFile(runner.work / "dist" / built[0]) as wheel:
         metadata = wheel.read(f"xharness-{__version__}.dist-info/METADATA").decode()
     assert metadata.startswith("Metadata-Version: 2.4\n")  # newer ones are refused when uploaded
+    assert f"Project-URL: Homepage, {address}\n" in metadata
+    assert f"Project-URL: Changelog, {address}/blob/v{__version__}/CHANGELOG.md\n" in metadata
 
 
 @pytest.mark.parametrize(
-    ("tag", "change", "reason"),
-    [("v9.9.9", "", "tag v"), ("$(touch hacked)", "", "tag v"), ("", "no", "has no section")],
+    ("tag", "section", "address", "reason"),
+    [
+        ("v9.9.9", "", "https://owner.example/project", "tag v"),
+        ("$(touch hacked)", "", "https://owner.example/project", "tag v"),
+        ("", "no", "https://owner.example/project", "has no section"),
+        ("", "", "", "give the https address"),
+        ("", "", 'https://owner.example/"]', "give the https address"),
+    ],
 )
-def test_a_release_that_does_not_agree(runner: Runner, tag: str, change: str, reason: str) -> None:
+def test_a_release_that_does_not_agree(
+    runner: Runner, tag: str, section: str, address: str, reason: str
+) -> None:
     from harness import __version__
 
-    (runner.work / "CHANGELOG.md").write_text("# Changelog\n")
+    (runner.work / "CHANGELOG.md").write_text(f"# Changelog\n\n## {section or __version__}\n")
     assert bash(runner.work, f"{runner.bin}/make install").returncode == 0
-    done = bash(runner.work, ".ci/release", TAG=tag or f"v{__version__}")
+    done = bash(runner.work, ".ci/release", TAG=tag or f"v{__version__}", REPOSITORY=address)
     assert done.returncode == 1
     assert reason in done.stdout
     assert not (runner.work / "hacked").exists()
