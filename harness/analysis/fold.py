@@ -127,7 +127,9 @@ def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
 
 
 def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
-    """Return where the fold of a file is kept; None for one that is not whole, since it may change."""
+    """Return where the fold of a file is kept; None for one that is not whole, since it may
+    change.
+    """
     if not file.path.exists() or file.parts.is_dir():
         return None
     return kept / f"{fold_key(file.path)}.arrow"
@@ -200,7 +202,9 @@ def _fold(file: OutcomeFile) -> Folded:
 
 
 def _macros(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the means over languages, draw by draw: a draw weights an item alike in all of them."""
+    """Return the means over languages, draw by draw: a draw weights an item alike in all of
+    them.
+    """
     drawn: dict[tuple[str, str], list[Floats]] = {}
     for cell in cells:
         drawn.setdefault((cell.score.group, cell.score.metric), []).append(cell.draws)
@@ -212,7 +216,9 @@ def _macros(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
-    """Return the rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
+    """Return the rows of scores.parquet; ``extra``: base, objective, train_languages,
+    contaminated.
+    """
     meta = folded.meta
     common = {
         **run_columns(meta),

@@ -118,7 +118,9 @@ def read_board(
 
 
 def own_board(files: Sequence[OutcomeFile], cache: Path | None = None) -> Board:
-    """Return a board of outcome files alone, wherever they lie; nothing is known of their training."""
+    """Return a board of outcome files alone, wherever they lie; nothing is known of their
+    training.
+    """
     files = [file for file in files if _of_board(file)]
     found = zip(fold_files(files, cache), files, strict=True)
     folded = [(one, str(file.path.absolute())) for one, file in found if isinstance(one, Folded)]

@@ -149,7 +149,9 @@ def object_job(given: GivenModel, card: TaskCard, request: Request) -> MarkedJob
 
 
 def tuned_job(marked: MarkedJob, recipe: TargetRecipe, tuning: Tuning | None) -> MarkedJob:
-    """Return the job on the tuned checkpoint; ``tuning`` is None where its data is still to be had."""
+    """Return the job on the tuned checkpoint; ``tuning`` is None where its data is still to be
+    had.
+    """
     job, reasons = marked
     more = (
         *recipe.unranked_reasons(job.card.name),

@@ -118,7 +118,9 @@ def find_model(model: Model, request: Request) -> Checkpoint:
 
 
 def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:
-    """Return the checkpoint that a model name stands for; ``xharness/demo`` is built on the spot."""
+    """Return the checkpoint that a model name stands for; ``xharness/demo`` is built on the
+    spot.
+    """
     from harness.checkpoint.resolve import resolve
 
     check_text("model", model)

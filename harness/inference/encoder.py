@@ -137,7 +137,9 @@ class Encoder:
         return self._store(chosen, role).stored([keys[row] for row in inverse])
 
     def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
-        """Return a key of each text's cut token ids, 16 bytes: texts of equal keys have one vector."""
+        """Return a key of each text's cut token ids, 16 bytes: texts of equal keys have one
+        vector.
+        """
         return self._tokens.keys(texts, role)
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:

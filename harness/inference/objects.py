@@ -173,7 +173,9 @@ class ObjectEncoder:
     stored = encode  # in slices or whole, it is all in memory here
 
     def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
-        """Return a key of each text: an object's token ids are not known, so that only texts tie."""
+        """Return a key of each text: an object's token ids are not known, so that only texts
+        tie.
+        """
         return [text_key(text) for text in texts]
 
 
