@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from harness.training.target import Tuning
 
 
+# Fields of `SpanProtocol` that signatures call otherwise.
+SIGNED = {"question_length": "question", "max_answer_tokens": "answer"}
 Settings = Encoding | SpanProtocol | LabelProtocol | GivenVectors
 
 
@@ -181,15 +183,7 @@ def signed_parts(settings: Settings, dtype: str) -> dict[str, Any]:
     """Return what encoding or reading contributes to a signature; a reader pools nothing."""
     if not isinstance(settings, (SpanProtocol, LabelProtocol)):
         return settings.signed()
-    lengths = asdict(settings)
-    if isinstance(settings, SpanProtocol):
-        lengths = {
-            "max_length": settings.max_length,
-            "stride": settings.stride,
-            "question": settings.question_length,
-            "n_best": settings.n_best,
-            "answer": settings.max_answer_tokens,
-        }
+    lengths = {SIGNED.get(name, name): value for name, value in asdict(settings).items()}
     return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
 
 
