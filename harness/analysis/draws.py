@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -85,11 +86,14 @@ def _quantiles() -> npt.NDArray[np.uint16]:
 def replicates(examples: Sequence[PerExample], keys: npt.NDArray[np.uint64]) -> Floats:
     """Return float64[m, DRAWS]: m scores over the same n examples, with the weights of each draw.
 
-    keys: uint64[n], the cluster of each example. A score is Σ w·numerator / Σ w·denominator.
+    keys: uint64[n], the cluster of each example. A score is Σ w·numerator / Σ w·denominator. All
+    are nan where the examples are of a single cluster, which says nothing about other ones.
     """
     needed = [part for one in examples for part in (one.numerator, one.denominator)]
     distinct = {id(part): part for part in needed}  # metrics share theirs: all means the same ones
     sums, clusters = cluster_sums(distinct.values(), keys)
+    if len(clusters) < 2:
+        return np.full((len(examples), DRAWS), np.nan)
     totals = dict(zip(distinct, weighted(sums, clusters), strict=True))
     above = np.stack([totals[id(one.numerator)] for one in examples])
     below = np.stack([totals[id(one.denominator)] for one in examples])
@@ -118,7 +122,8 @@ def _places(raw: bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
 def interval(draws: Floats) -> tuple[Floats, Floats]:
     """Return the 95 % percentile interval along the last axis of float64[…, DRAWS], to 6 decimals.
 
-    As `numpy.quantile`, by order statistics: a board asks for hundreds of thousands.
+    It is nan where the draws are. Order statistics give what `numpy.quantile` does, and are faster:
+    a board asks for hundreds of thousands.
     """
     count = draws.shape[-1]
     places = [level * (count - 1) for level in LEVEL]
@@ -129,3 +134,9 @@ def interval(draws: Floats) -> tuple[Floats, Floats]:
         for k, place in zip(below, places, strict=True)
     )
     return np.round(low, 6), np.round(high, 6)
+
+
+def one_interval(draws: Floats) -> tuple[float | None, float | None]:
+    """`interval` of float64[DRAWS]; None for ends that do not exist."""
+    low, high = (float(end) for end in interval(draws))
+    return (None, None) if isnan(low) else (low, high)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,8 @@ def _fold(file: OutcomeFile) -> Folded:
     lows, highs = interval(np.stack([cell.draws for cell in cells]))
     lines = []
     for cell, low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
-        row = cell.score._asdict() | {"low": low, "high": high}
+        ends = {} if isnan(low) else {"low": low, "high": high}
+        row: dict[str, Any] = cell.score._asdict() | ends
         if cell.parts is not None:
             keys, added = cell.parts
             row |= {"draws": cell.draws.astype(np.float32), "keys": keys, "parts": added}

@@ -12,7 +12,7 @@ import numpy as np
 from harness.analysis.chance import columns_at_chance
 from harness.analysis.contrasts import Contrast, family_contrast
 from harness.analysis.differences import Difference, differ
-from harness.analysis.draws import interval
+from harness.analysis.draws import one_interval
 from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.replicates import (
     evidence_of,
@@ -224,13 +224,13 @@ def from_draws(
     """
     drawn = np.mean([mine[t].macro_draws - theirs[t].macro_draws for t in tasks], axis=0)
     value = _mean(mine, tasks) - _mean(theirs, tasks)
-    low, high = interval(drawn)
+    low, high = one_interval(drawn)
     spread = float(drawn.std(ddof=1))
     keys = [keys for task in tasks for keys, _ in theirs[task].parts.values()]
     return Estimate(
         difference=value,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         p=erfc(abs(value) / spread / sqrt(2)) if spread > 0 else float(value == 0),
         resamples=len(drawn),
         variance=spread**2,

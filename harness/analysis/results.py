@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis.cells import Parts, official
-from harness.analysis.draws import interval
+from harness.analysis.draws import one_interval
 from harness.analysis.fold import Folded
 from harness.cards.catalogue import read_suites
 from harness.cards.task import TaskCard
@@ -30,11 +30,11 @@ SUITES = ("xtreme-r", "xtreme", "full", "demo")
 
 @dataclass(frozen=True)
 class Value:
-    """A score in [0, 1] with its 95 % interval, over ``n`` examples."""
+    """A score in [0, 1] with its 95 % interval, over ``n`` examples; None of one parallel item."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
 
@@ -137,12 +137,12 @@ class Result:
         return mean_value(list(self.values.values()), mean_interval(self.macro_draws, [self]))
 
 
-def mean_value(values: Sequence[Value], interval: tuple[float, float]) -> Value:
+def mean_value(values: Sequence[Value], interval: tuple[float | None, float | None]) -> Value:
     """Return the unweighted mean of some values, with its own interval."""
     return Value(sum(v.value for v in values) / len(values), *interval, sum(v.n for v in values))
 
 
-def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
+def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float | None, float | None]:
     """Return the 95 % interval of a mean over languages, then over the tasks of ``results``.
 
     ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
@@ -156,8 +156,7 @@ def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, floa
         clusters = len(np.unique(np.concatenate(keys)))
         if clusters > 1:
             return hierarchy.mean_interval(list(scores), float(draws.var(ddof=1)), clusters)
-    low, high = interval(draws)
-    return float(low), float(high)
+    return one_interval(draws)
 
 
 def seed_mean(results: Sequence[Result]) -> Result:
@@ -171,9 +170,9 @@ def seed_mean(results: Sequence[Result]) -> Result:
     }
     values = {}
     for unit, drawn in draws.items():
-        low, high = interval(drawn)
+        low, high = one_interval(drawn)
         mean = sum(result.values[unit].value for result in results) / len(results)
-        values[unit] = Value(mean, float(low), float(high), first.values[unit].n)
+        values[unit] = Value(mean, low, high, first.values[unit].n)
     beside = {
         metric: sum(result.beside[metric] for result in results) / len(results)
         for metric in first.beside

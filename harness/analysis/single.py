@@ -138,15 +138,19 @@ def examples(
 
 
 def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
-    """Return the rows with their score. A missed or a wrongly kept pair of mining scores 0."""
+    """Return the rows with their score, which is 1 where there is nothing to find and nothing was found.
+
+    A missed or a wrongly kept pair of mining scores 0.
+    """
     if not len(rows):
         return []
     kind = KINDS[card.kind]
     metric = card.primary if kind.defined(card.primary, card.split) else card.metrics[0]
     part = kind.per_example(rows, metric)
-    below = np.where(part.denominator > 0, part.denominator, 1.0)
+    scores = np.ones(len(rows))
+    np.divide(part.numerator, part.denominator, out=scores, where=part.denominator > 0)
     listed: list[Example] = rows.to_pylist()
-    for row, score in zip(listed, (part.numerator / below).tolist(), strict=True):
+    for row, score in zip(listed, scores.tolist(), strict=True):
         row["unit"], row["score"] = unit, score
         if "ranks" in row:  # none where a search that was cut did not find it
             row["rank"] = row["ranks"][0] if row["ranks"] else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import RefusedError
 
@@ -63,11 +63,22 @@ def read_head(vetted: Vetted) -> Head | None:
     shapes = [vetted.tensors[name].shape for name in OUTPUTS if name in vetted.tensors]
     if kind is None or not shapes:
         return None
-    named = vetted.config.get("id2label")
-    names = (
-        {str(key): str(value) for key, value in named.items()} if isinstance(named, dict) else {}
+    return Head(kind, tuple(_name(vetted.config, at) for at in range(shapes[0][0])))
+
+
+def _name(config: Mapping[str, Any], number: int) -> str:
+    """Return the name of an output.
+
+    Where ``label2id`` has the name with another number, both entries cannot be right. The number is
+    then put behind the name, which is no label of a task any more.
+    """
+    names, numbers = (
+        {str(key): str(value) for key, value in entry.items()} if isinstance(entry, dict) else {}
+        for entry in (config.get("id2label"), config.get("label2id"))
     )
-    return Head(kind, tuple(names.get(str(at), f"LABEL_{at}") for at in range(shapes[0][0])))
+    name = names.get(str(number), f"LABEL_{number}")
+    other = numbers.get(name, str(number))
+    return name if other == str(number) else f"{name} (but {other} in label2id)"
 
 
 def _read_linear(vetted: Vetted) -> Head:

@@ -80,14 +80,20 @@ def check_space(plan: Plan) -> None:
     for option, folder in (("--out", runtime.out), ("--cache-dir", runtime.cache)):
         if not os.access(existing(folder), os.W_OK | os.X_OK):
             raise IncompleteError(f"{folder} may not be written: name another with {option}")
+    texts = sum(task.todo_texts for task in plan.tasks)
     free = shutil.disk_usage(existing(runtime.cache)).free
     needed = vector_bytes(plan)
-    if needed <= free:
-        return
-    kept = sum(path.stat().st_size for path in (runtime.cache / "vectors").rglob("*.arrow"))
-    if needed > free + kept:
-        texts = sum(task.todo_texts for task in plan.tasks)
+    if needed > free:
+        free += sum(path.stat().st_size for path in (runtime.cache / "vectors").rglob("*.arrow"))
+    if needed > free:
         raise IncompleteError(
             f"the vectors of {texts:,} texts need {needed / 1e9:.1f} GB and {runtime.cache} has "
             f"{free / 1e9:.1f} GB free: make room, or name another --cache-dir"
+        )
+    needed = sum(row_bytes(task, task.todo_texts) for task in plan.tasks)
+    free = shutil.disk_usage(existing(runtime.out)).free
+    if needed > free:
+        raise IncompleteError(
+            f"the rows of {texts:,} texts need up to {needed / 1e6:.1f} MB and {runtime.out} has "
+            f"{free / 1e6:.1f} MB free: make room, or name another --out"
         )

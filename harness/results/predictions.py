@@ -87,7 +87,8 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
 
     Raises:
         NotFoundError: no such folder, or no file in it that could be scored.
-        UsageError: a task has no such split, or a language has two files.
+        UsageError: a task with files of the split, or every task, has no such split; or a
+            language has two files.
     """
     if not folder.is_dir():
         raise NotFoundError(f"no folder {folder}: give one with <task>/test-<lang>.json or .tsv")
@@ -96,6 +97,7 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
     broken: dict[str, str] = {}
     notes: list[str] = []
     read: set[str] = set()
+    unsplit: UsageError | None = None
     for inside in sorted(path for path in folder.iterdir() if path.is_dir()):
         card, why = find_task(inside.name)
         if card is None:
@@ -104,7 +106,14 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
         if card.name in read:
             raise UsageError(f"{folder} has {card.name} under two names: keep one folder")
         read.add(card.name)
-        chosen = card.check_split(split)
+        try:
+            chosen = card.check_split(split)
+        except UsageError as error:
+            if any(inside.glob(f"{split}-*")):
+                raise
+            notes.append(f"{inside.name}/ ignored: {error}")  # Other tasks may have the split.
+            unsplit = unsplit or error
+            continue
         files, ignored = find_files(inside, card, chosen)
         notes += ignored
         if not files:
@@ -128,6 +137,8 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
             values.setdefault(card.name, {})[unit] = scores.values
             notes += scores.notes
     if not values and not missing and not broken:
+        if unsplit is not None:
+            raise unsplit
         why = f" ({notes[0]})" if notes else ""
         raise NotFoundError(
             f"nothing to score under {folder}{why}: give <task>/test-<lang>.json or .tsv"

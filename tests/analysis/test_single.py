@@ -62,6 +62,24 @@ def test_a_sentence_has_its_words_and_a_line_of_tags(root: Path) -> None:
     assert found["prediction"] == " ".join(wrong)
 
 
+def test_a_sentence_without_spans_is_not_among_the_worst(root: Path) -> None:
+    rows = [
+        {"example_id": name, "lang": "de", "cluster": name, "gold": gold, "prediction": found}
+        for name, gold, found in (
+            ("right", ["B-PER"], ["B-PER"]),
+            ("nothing", ["O"], ["O"]),
+            ("invented", ["O"], ["B-PER"]),
+            ("half", ["B-PER", "B-LOC"], ["B-PER", "O"]),
+        )
+    ]
+    nowhere = DataLocation(None, root.parent / "none", offline=True)
+    file = OutcomeFile(measure(root, BASE, {"de": rows}, task="panx"))
+    found, _ = examples(file, nowhere)
+    scores = {one["example_id"]: one["score"] for one in found}
+    assert [*scores] == ["invented", "half", "right", "nothing"]
+    assert scores == {"invented": 0, "half": pytest.approx(2 / 3), "right": 1, "nothing": 1}
+
+
 def test_texts_are_of_the_data_that_was_measured_or_none(root: Path) -> None:
     card = read_card("demo_pairs")
     location = DataLocation(None, root.parent / "cache", offline=True)

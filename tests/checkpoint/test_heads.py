@@ -73,6 +73,35 @@ def test_what_head_there_is(given: Any, expected: Head | None) -> None:
     assert read_head(given) == expected
 
 
+@pytest.mark.parametrize(
+    ("label2id", "fits"),
+    [
+        ({"contradiction": 0, "entailment": 1, "neutral": 2}, True),
+        ({"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}, True),  # the default of transformers
+        ({"contradiction": "0"}, True),
+        ({"entailment": 0, "neutral": 1, "contradiction": 2}, False),
+        ({"neutral": 1}, False),
+    ],
+)
+def test_two_orders_of_the_labels_are_refused(label2id: dict[str, Any], fits: bool) -> None:
+    names = {"0": "contradiction", "1": "entailment", "2": "neutral"}
+    head = read_head(
+        vetted(
+            "BertForSequenceClassification",
+            "classifier.weight",
+            [3, 8],
+            id2label=names,
+            label2id=label2id,
+        )
+    )
+    assert head is not None
+    if fits:
+        assert label_order(head.labels, XNLI) == [1, 2, 0]
+    else:
+        with pytest.raises(RefusedError, match=r"neutral \(but 1 in label2id\)"):
+            label_order(head.labels, XNLI)
+
+
 def test_why_a_task_has_no_head() -> None:
     assert lacking(None, "multiple_choice") == "no multiple choice head"
     assert (

@@ -161,7 +161,7 @@ def test_layers_are_compared_with_what_transformers_gives(change: Any, said: str
     ("padded", "beside", "expected"),
     [(0.0, 0.0, False), (1e-4, 1e-4, False), (1e-2, 0.0, True), (0.0, 1e-2, None)],
 )
-def test_logits_count_relative_to_their_range(
+def test_logits_count_relative_to_the_largest(
     padded: float, beside: float, expected: bool | None
 ) -> None:
     lengths = np.array([5, 9, 9, 17, 17])
@@ -181,6 +181,23 @@ def test_logits_count_relative_to_their_range(
             logits_need_one_length(compute, lengths, "float32")
     else:
         assert logits_need_one_length(compute, lengths, "float32") is expected
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize(("error", "fits"), [(3e-5, True), (3e-2, False)])
+def test_rounding_is_of_the_largest_logit(outputs: int, error: float, fits: bool) -> None:
+    """A head of one output has no range, and two outputs may be nearly equal by chance."""
+    lengths = np.array([5, 5, 9])
+    alone = np.array([[2.0, 12.0, -7.0], [2.000001, -12.0, 3.0]], dtype=np.float32)[:outputs]
+
+    def compute(rows: Any) -> Any:
+        return alone[:, rows, None] + np.float32(error if len(rows) > 1 else 0)
+
+    if fits:
+        assert logits_need_one_length(compute, lengths, "float32") is False
+    else:
+        with pytest.raises(RefusedError, match="windows of as many tokens"):
+            logits_need_one_length(compute, lengths, "float32")
 
 
 def reader_folder(folder: Path, kind: str, **config: Any) -> Path:

@@ -378,6 +378,12 @@ def test_the_files_of_a_split(tmp_path: Path, data: Path) -> None:
         scores = score(tmp_path, data, split)
         assert scores.values["bucc2018"]["zh"]["precision"] == 100.0
         assert len([note for note in scores.notes if "ignored" in note]) == 1
+    put(tmp_path / "xquad/test-de.json", {})  # A task without the split costs no other.
+    scores = score(tmp_path, data, "dev")
+    assert scores.values.keys() == {"bucc2018"}
+    assert any(note.startswith("xquad/ ignored: xquad has no split 'dev'") for note in scores.notes)
+    with pytest.raises(UsageError, match="bucc2018 has no split 'val'"):
+        score(tmp_path, data, "val")
     put(tmp_path / "xquad/dev-de.json", {})
     with pytest.raises(UsageError, match="xquad has no split 'dev'"):
         score(tmp_path, data, "dev")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from harness.cards.task import TaskCard
 from harness.data.examples import Alternatives, ItemSet
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_rows, take
+from harness.data.formats.files import Files, LocalFile, Parsed, file_of, read_rows, take
 from harness.errors import DataError
 
 QUESTIONS = ("cause", "effect")
@@ -61,7 +61,7 @@ def read_xcopa_corrected(
 def _read(split: str, units: tuple[str, ...], files: Files, asked: Mapping[int, str]) -> Parsed:
     examples = {}
     for unit in units:
-        file = files[Key(unit, split, "rows")]
+        file = file_of(files, unit, split, "rows")
         items = []
         for one in read_dilemmas(file):
             if asked and one.idx not in asked:

@@ -40,6 +40,11 @@ class LocalFile:
 Files = Mapping[Key, LocalFile]
 
 
+def file_of(files: Files, unit: str, split: str, role: str) -> LocalFile:
+    """The unit's own file, or the one that all units share."""
+    return files.get(Key(unit, split, role)) or files[Key("", split, role)]
+
+
 @dataclass(frozen=True)
 class Parsed:
     """What a reader made of the files. ``counts``: split → unit → number, like a card's."""

@@ -12,9 +12,9 @@ from harness.cards.task import TaskCard
 from harness.data.examples import ItemSet, Pair
 from harness.data.formats.files import (
     Files,
-    Key,
     LocalFile,
     Parsed,
+    file_of,
     first_repeated,
     holds_rows,
     read_rows,
@@ -64,7 +64,7 @@ def _read(
     examples = {}
     counts = {}
     for unit in units:
-        file = files[Key(unit, split, "rows")]
+        file = file_of(files, unit, split, "rows")
         rows = _rows(card, split, file, columns) if holds_rows(file) else _table(file)
         if not (found := list(rows)):
             raise DataError(f"{file.name}: no pairs: download it again")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.cards.task import TaskCard
 from harness.data.examples import Query, Retrieval
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, named, read_json, take
+from harness.data.formats.files import Files, LocalFile, Parsed, file_of, named, read_json, take
 from harness.data.formats.questions import Asked, check_answers, from_paragraph
 from harness.errors import DataError
 
@@ -26,8 +26,8 @@ class Passage:
 
 def read_lareqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
     """Read one file for every language of the card: the pool is never smaller."""
-    passages = {lang: _passages(files[Key(lang, split, "passages")]) for lang in card.languages}
-    names = {lang: files[Key(lang, split, "passages")].name for lang in card.languages}
+    passages = {lang: _passages(file_of(files, lang, split, "passages")) for lang in card.languages}
+    names = {lang: file_of(files, lang, split, "passages").name for lang in card.languages}
     _same_ids(passages, names)
     return pooled(split, units, passages)
 

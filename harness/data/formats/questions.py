@@ -15,6 +15,7 @@ from harness.data.formats.files import (
     Key,
     LocalFile,
     Parsed,
+    file_of,
     named,
     read_json,
     read_rows,
@@ -113,13 +114,9 @@ def _read(
 
 
 def _file_of(files: Files, unit: str, split: str) -> LocalFile:
-    """Return the unit's own file, or the one that holds all units; official JSON or rows of the
-    Hub.
-    """
-    for key in (Key(unit, split, "questions"), Key(unit, split, "rows"), Key("", split, "rows")):
-        if key in files:
-            return files[key]
-    raise KeyError(f"no file of {unit} {split} was handed over")
+    """Return the unit's file of official JSON, or of rows of the Hub."""
+    official = any(key.role == "questions" for key in files)
+    return file_of(files, unit, split, "questions" if official else "rows")
 
 
 def question_set(unit: str, asked: Sequence[Asked], clusters: Sequence[str]) -> QuestionSet:

@@ -8,9 +8,9 @@ from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Mining
 from harness.data.formats.files import (
     Files,
-    Key,
     LocalFile,
     Parsed,
+    file_of,
     named,
     read_lines,
     read_rows,
@@ -26,12 +26,13 @@ def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: File
     A file of the Hub has `sentence1` in the language and `sentence2` in English instead.
     """
     examples = {}
+    official = any(key.role == "source" for key in files)
     for unit in units:
-        rows = files.get(Key(unit, split, "rows"))
-        if rows is None:
-            file, english = (files[Key(unit, split, role)] for role in ("source", "english"))
+        if official:
+            file, english = (file_of(files, unit, split, role) for role in ("source", "english"))
             examples[unit] = pair_up(unit, file, read_lines(file), read_lines(english))
         else:
+            rows = file_of(files, unit, split, "rows")
             sides: tuple[list[str], list[str]] = ([], [])
             for place, row in read_rows(rows):
                 for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
@@ -60,9 +61,9 @@ def read_bucc(card: TaskCard, split: str, units: tuple[str, ...], files: Files) 
             part: corpora(
                 unit,
                 part,
-                read_ids(files[Key(unit, part, "source")]),
-                read_ids(files[Key(unit, part, "english")]),
-                files[Key(unit, part, "gold")],
+                read_ids(file_of(files, unit, part, "source")),
+                read_ids(file_of(files, unit, part, "english")),
+                file_of(files, unit, part, "gold"),
             )
             for part in splits
         }

@@ -10,9 +10,9 @@ from harness.cards.task import TaskCard
 from harness.data.examples import ItemSet, Sentence
 from harness.data.formats.files import (
     Files,
-    Key,
     LocalFile,
     Parsed,
+    file_of,
     holds_rows,
     read_rows,
     read_text,
@@ -50,7 +50,7 @@ def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, colu
     examples = {}
     counts = {}
     for unit in units:
-        file = files[Key(unit, split, "tokens")]
+        file = file_of(files, unit, split, "tokens")
         rows = holds_rows(file)
         read = _rows(card, split, file, column) if rows else read_sentences(file, unit)
         if not (found := list(read)):
