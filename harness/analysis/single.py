@@ -138,9 +138,10 @@ def examples(
 
 
 def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
-    """Return the rows with their score, which is 1 where there is nothing to find and nothing was found.
+    """Return the rows with their score.
 
-    A missed or a wrongly kept pair of mining scores 0.
+    It is 1 where there is nothing to find and nothing was found; a missed or a wrongly kept pair of
+    mining scores 0.
     """
     if not len(rows):
         return []

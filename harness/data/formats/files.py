@@ -41,7 +41,7 @@ Files = Mapping[Key, LocalFile]
 
 
 def file_of(files: Files, unit: str, split: str, role: str) -> LocalFile:
-    """The unit's own file, or the one that all units share."""
+    """Return the unit's own file, or the one that all units share."""
     return files.get(Key(unit, split, role)) or files[Key("", split, role)]
 
 
