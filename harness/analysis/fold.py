@@ -39,8 +39,8 @@ from harness.results.scores import (
     unranked_reasons,
 )
 
-# The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
-# of checkpoints need: its draws, and what each cluster (by key) adds to it.
+# A kept fold has a score and what it is a mean over. The headline also has what pairs of
+# checkpoints need: its draws, and what each cluster (by key) adds to it.
 FOLD_SCHEMA = pa.schema(
     [
         ("lang", pa.string()),
@@ -111,7 +111,7 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     folded = _fold(file)
     text = json.dumps(folded.meta, ensure_ascii=False)
     table = folded.table.replace_schema_metadata({KEY: text})
-    # Arrow's own format: numbers that hardly compress, mapped in a fraction of Parquet's time.
+    # Arrow's own format is mapped in a fraction of Parquet's time; these numbers hardly compress.
     with (
         replacing(path) as partial,
         pa.OSFile(str(partial), "wb") as sink,
@@ -154,7 +154,7 @@ def fold_key(path: Path) -> str:
         card = card_of(read_meta(path))
     except UsageError as error:
         raise DataError(f"{path}: {error}; {REMEDY}") from error
-    # Where it lies too: a file that says another thing than its path is refused.
+    # The path counts too, because a file that contradicts its path is refused.
     digest.update("/".join(path.resolve().parts[-3:]).encode())
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:

@@ -126,7 +126,7 @@ def examples(
     for unit, rows in file.tables(units):
         with consistent(file):
             found += _scored(card, unit, of_split(rows, meta["split"]))
-    # Sorting is stable: of equal scores, in the order of the file.
+    # Sorting is stable: examples of equal score stay in the order of the file.
     found.sort(key=lambda one: (one["score"], -(one.get("rank") or inf)))
     why = _add_texts(card, meta, units, found, location)
     columns = dict.fromkeys(name for one in found for name in one)

@@ -20,7 +20,7 @@ from harness.statistics.ranks import KnownTests, Place, tie_groups
 from harness.statistics.resampling import RESAMPLES
 
 SEED = 20_200_526  # of the sign flips: fixed, so that a board is the same every time
-# Of a track that has retrieval and QA: what it is ranked by. The rest is shown beside.
+# A track that has retrieval and QA is ranked by this metric; the rest is shown beside.
 HEADLINES: Mapping[str, str] = {"tuned": "f1"}
 MANY = 64  # checkpoints beyond which fewer sign flips decide about ties
 
@@ -141,7 +141,7 @@ class _Tests:
         a, b = (
             Replicated(
                 tuple(runs_of(entry, entry.base or entry.slug, self.tasks, self._results)),
-                # A checkpoint with frozen vectors, unless it is one seed of a recipe.
+                # A checkpoint with frozen vectors is fixed, unless it is one seed of a recipe.
                 self.track == "frozen" and not entry.members and recipe_of(entry) is None,
             )
             for entry in entries

@@ -121,7 +121,7 @@ def encoding_jobs(
 
     asked = request.protocol
     if recipe is not None:
-        # As it is trained: the mean of the last layer, whatever the other tasks are asked to do.
+        # It is pooled as it is trained, by the mean of the last layer, whatever the request says.
         last = Protocol(layer=depth)
         job = _job(card, request, "tuned", resolve(replace(last, dtype=asked.dtype))[0])
         return [_marked(job, resolve(last)[0])]

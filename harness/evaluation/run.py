@@ -124,7 +124,7 @@ def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Tab
     elif encoding:
         backbone = make_backbone(encoding)
         for context in encoding:
-            # Under no name of its own, which would keep the backbone when a reader is loaded.
+            # A variable would keep the encoder, and so the backbone, when a reader is loaded.
             tables += _run_task(
                 context, make_encoder(context, backbone, reporter.advance), reporter
             )

@@ -60,7 +60,7 @@ class Encoder:
         self._stores = Stores(self.checkpoint, self.device, cache, since)
         self._tokens = TokenIds(self.checkpoint, self._first, self._stores)
         self._progress = progress
-        # Keys of texts and of token ids alike: a digest of one is never one of the other.
+        # It holds keys of texts and of token ids, since a digest of one is never one of the other.
         self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
         self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
         self._one_length: bool | None = None
@@ -201,7 +201,7 @@ class Encoder:
         for part in self.parts(unique, role=role):
             self.keep(part, role=role, lang=lang)
         keys = self.ids_keys(unique, role=role)
-        # Texts of an earlier part that are not in the store: it was pruned or damaged meanwhile.
+        # Texts of an earlier part may lack a vector: the store was pruned or damaged meanwhile.
         lost = {
             keys[row]: unique[row] for row in reversed(np.flatnonzero(self._missing(keys, role)))
         }
@@ -259,7 +259,7 @@ class Encoder:
             self._steps = build_steps(self._first.steps, self.device)
         batch = [ids[row] for row in rows]
         inputs, mask = pad(batch, pad_id(tokenizer), self.device)
-        # Known from the lengths: to ask the mask, the host would wait for the device.
+        # The lengths say it: if the mask were asked, the host would wait for the device.
         attended = mask if masked or len({len(row) for row in batch}) > 1 else None
         special = self._first.special_tokens
         types = typed(model, tokenizer, batch, self.device) if special else {}

@@ -28,7 +28,7 @@ TAKES = (
 )
 TEXTS = 4_096  # distinct texts in one call of `encode`, which batches them as it likes
 NOT_EQUAL = 1e-5  # largest absolute difference of normalised vectors between two calls
-# In several scripts and lengths; changing one changes the revision of every object.
+# They are in several scripts and lengths; changing one changes the revision of every object.
 PROBE = (
     "The ferry leaves at noon.",
     "Der Zug kommt heute später an.",

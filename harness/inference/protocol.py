@@ -116,7 +116,8 @@ class Encoding:
         }
 
     def _rare(self) -> dict[str, Any]:
-        # Only where it is not what nearly every checkpoint has: the parts of those stay the same.
+        # It is named only where it is unusual, so that the parts of usual checkpoints stay the
+        # same.
         return {} if self.special_tokens else {"special_tokens": False}
 
     def _truncated(self) -> dict[str, Any]:
