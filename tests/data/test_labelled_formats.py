@@ -132,6 +132,7 @@ BAD = [
     ("udpos", "tokens", "\tDET\n", "de.file:1: not a word, a tab and a tag"),
     ("udpos", "tokens", "Das\tNOUNS\n", "label 'NOUNS' is not one of ADJ"),
     ("panx", "tokens", "Ulm\tB-GPE\n", "label 'B-GPE' is not one of O"),
+    ("panx", "tokens", "nl:Ulm\tB-LOC\n\nnl:!\tO\n", "words begin with nl:, so that it is not of"),
     ("panx", "tokens", "\n\n", "empty"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from harness.errors import DataError
 
 # The two Chinese treebanks GSD and GSDSimp are one text in two scripts: their tags tell the pairs.
 TWINS = ("udpos", "udpos_hub")
+_PREFIX = re.compile(r"([a-z]{2,3}):")  # WikiANN's files have the language before every word
 
 
 class Tagged(NamedTuple):
@@ -86,11 +88,18 @@ def _cluster(card: TaskCard, unit: str, one: Tagged) -> str:
 def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
     """The sentences of a file; of words that all begin with ``<lang>:``, that is taken off.
 
-    DataError for a line that is not a word, a tab and a tag.
+    DataError for a line that is not a word, a tab and a tag, and where all words begin with the
+    code of another language.
     """
     lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
-    prefix = f"{lang}:"
+    found = _PREFIX.match(next(filter(str.strip, lines), ""))
+    prefix = found[0] if found else f"{lang}:"
     prefixed = all(line.startswith(prefix) for line in lines if line.strip())
+    if prefixed and found and found[1] != lang:
+        raise DataError(
+            f"{file.name}: its words begin with {prefix}, so that it is not of {lang}: put the file "
+            "of that language there"
+        )
     words: list[str] = []
     tags: list[str] = []
     first = 1
