@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.analysis.compare import Compared
     from harness.analysis.contrasts import Contrast
     from harness.evaluation.models import Model
-    from harness.evaluation.plan import Plan
+    from harness.evaluation.planned import Plan
     from harness.evaluation.reporting import Reporter
     from harness.evaluation.request import Request
     from harness.inference.protocol import Dtype, Pooling

@@ -67,7 +67,7 @@ def check_task(card: TaskCard, cache: Path) -> Iterator[Finding]:
         if listed:
             continue
         location = DataLocation(None, cache)
-        fetched = hub_route.fetch(card, mirror, split, card.languages, location, offline=False)
+        fetched = hub_route.fetch(card, mirror, split, card.languages, location)
         if fetched.failures:
             yield Finding(subject, next(iter(fetched.failures.values())), asked=False)
             continue

@@ -21,7 +21,7 @@ from harness.inference.protocol import standard_layer
 from harness.results.scores import MACRO
 
 if TYPE_CHECKING:
-    from harness.evaluation.plan import Plan
+    from harness.evaluation.planned import Plan
     from harness.evaluation.reporting import Reporter
     from harness.inference.encoder import Encoder
 

@@ -1,26 +1,25 @@
-"""The best intermediate task per target: chosen on all items, and on other items than measured."""
+"""Finds the best intermediate task per target: on all items, and on other items than measured."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from harness.analysis.differences import SEED, comparison, difference_key
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, Source, sides
-from harness.analysis.replicates import Replicated
-from harness.analysis.results import Result
+from harness.analysis.runs import Replicated
 from harness.analysis.targets import Target, results_at
 from harness.io.files import write_whole
 from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate, macro
-from harness.statistics.resampling import RESAMPLES, resample
+from harness.statistics.resampling import RESAMPLES, Comparison, resample
 from harness.statistics.selection import choose
 from harness.statistics.verdict import Evidence, Verdict, judge
 
@@ -44,7 +43,7 @@ class Best:
 def best_per_target(
     base: Entry, measured: Mapping[Target, Mapping[str, Gain]], source: Source
 ) -> Best:
-    """The best per target, where two intermediate tasks or more can be compared on it.
+    """Return the best per target, where two intermediate tasks or more can be compared on it.
 
     ``measured``: target → slug → a variant's difference, of pairs that are not contaminated; the
     means are over these targets, and None unless there is a choice on every one.
@@ -54,97 +53,90 @@ def best_per_target(
         target: max(clean.values(), key=lambda gain: gain.verdict.estimate or 0.0)
         for target, clean in candidates.items()
     }
-    chosen, honest, mean = _honest(base, candidates, source)
+    halved = _halved(base, candidates, source)
+    found = {target: target.label for target in candidates if target.label in halved.chosen}
     whole = len(candidates) == len(measured) > 0
     sizes = [gain.verdict.estimate or 0.0 for gain in naive.values()]
     return Best(
         naive=naive,
-        chosen=chosen,
-        honest={target: judge(estimate, Evidence()) for target, estimate in honest.items()},
+        chosen={target: halved.chosen[label] for target, label in found.items()},
+        honest={target: judge(halved.honest[label], Evidence()) for target, label in found.items()},
         naive_mean=sum(sizes) / len(sizes) if whole else None,
-        honest_mean=judge(mean, Evidence()) if whole and mean is not None else None,
+        honest_mean=judge(halved.mean, Evidence()) if whole and halved.mean is not None else None,
     )
 
 
-Halved = tuple[dict[Target, str], dict[Target, Estimate], Estimate | None]
+@dataclass(frozen=True)
+class Halved:
+    """Label of a target → the slug that half of the items choose, and its difference on the rest.
 
-
-def _honest(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source: Source) -> Halved:
-    """Target → what half of the items choose, and its difference on the rest; their mean.
-
-    Nothing where there are too many variants to read the outcomes of each; the mean is None unless
-    every target has a choice.
+    ``mean``: over the targets, None unless every one has a choice.
     """
+
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    honest: Mapping[str, Estimate] = field(default_factory=dict)
+    mean: Estimate | None = None
+
+
+def _halved(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source: Source) -> Halved:
+    """Return the choices by half of the items; none where there are too many variants to read each."""
     if source.results is None:
-        return {}, {}, None
+        return Halved()
     pairs = {
-        target: {
+        target.label: {
             slug: sides(gain.entry, base, [target.label], results_at([target]))
             for slug, gain in clean.items()
         }
         for target, clean in candidates.items()
     }
-    path = None
-    if source.kept is not None:
-        keys = [
-            (target, slug, difference_key(*_rows_of(pair), source.results, weights=_shares(pair)))
-            for target, of_target in pairs.items()
-            for slug, pair in of_target.items()
-        ]
-        digest = sha256(json.dumps([keys, Path(__file__).read_text("utf-8")]).encode())
-        path = source.kept / f"{digest.hexdigest()}.json"
-        if path.exists():
-            return _from_json(json.loads(path.read_text(encoding="utf-8")), candidates)
-    choices = {}
-    for target, of_target in pairs.items():
-        compared = {
-            slug: comparison(*_rows_of(pair), target.label, source.results, _shares(pair))
-            for slug, pair in of_target.items()
-            if _can_be_paired(pair, target.label)
-        }
-        if len(compared) == len(of_target) and (choice := choose(compared, SEED)) is not None:
-            choices[target] = choice
-    found: dict[Target, Estimate] = {}
-    mean = None
-    for target, choice in choices.items():
-        found[target] = macro(resample([choice.other], np.random.default_rng(SEED), RESAMPLES))
-    if len(choices) == len(candidates) > 1:
-        others = [choice.other for choice in choices.values()]
-        mean = macro(resample(others, np.random.default_rng(SEED), RESAMPLES))
-    elif len(choices) == len(candidates) == 1:
-        (mean,) = found.values()
-    chosen = {target: choice.name for target, choice in choices.items()}
-    if path is not None:
-        kept = {
-            "chosen": {target.label: slug for target, slug in chosen.items()},
-            "honest": {target.label: asdict(estimate) for target, estimate in found.items()},
-            "mean": None if mean is None else asdict(mean),
-        }
-        write_whole(path, json.dumps(kept))
-    return chosen, found, mean
-
-
-def _from_json(loaded: Mapping[str, Any], targets: Iterable[Target]) -> Halved:
-    chosen = {t: loaded["chosen"][t.label] for t in targets if t.label in loaded["chosen"]}
-    honest = {target: Estimate(**loaded["honest"][target.label]) for target in chosen}
-    return chosen, honest, Estimate(**loaded["mean"]) if loaded["mean"] else None
+    if source.kept is None:
+        return _choose(pairs, source.results)
+    keys = [
+        (label, slug, difference_key(*pair, source.results))
+        for label, of_target in pairs.items()
+        for slug, pair in of_target.items()
+    ]
+    digest = sha256(json.dumps([keys, Path(__file__).read_text("utf-8")]).encode())
+    path = source.kept / f"{digest.hexdigest()}.json"
+    if path.exists():
+        return TypeAdapter(Halved).validate_json(path.read_bytes())
+    found = _choose(pairs, source.results)
+    write_whole(path, json.dumps(asdict(found)))
+    return found
 
 
 Pair = tuple[Replicated, Replicated]
-Rows = list[Mapping[str, Result]]
 
 
-def _rows_of(pair: Pair) -> tuple[Rows, Rows]:
-    a, b = ([run.results for run in side.runs] for side in pair)
-    return a, b
+def _choose(pairs: Mapping[str, Mapping[str, Pair]], results: Path) -> Halved:
+    """Choose on each target.
+
+    ``pairs``: label of a target → slug → the runs of a variant and its base.
+    """
+    choices = {}
+    for label, of_target in pairs.items():
+        compared = {
+            slug: comparison(*pair, label, results)
+            for slug, pair in of_target.items()
+            if _can_be_paired(pair, label)
+        }
+        if len(compared) == len(of_target) and (choice := choose(compared, SEED)) is not None:
+            choices[label] = choice
+    honest = {label: _estimate([choice.other]) for label, choice in choices.items()}
+    every = len(choices) == len(pairs) > 0
+    return Halved(
+        chosen={label: choice.name for label, choice in choices.items()},
+        honest=honest,
+        mean=_estimate([choice.other for choice in choices.values()]) if every else None,
+    )
 
 
-def _shares(pair: Pair) -> tuple[list[float], list[float]]:
-    return pair[0].shares, pair[1].shares
+def _estimate(compared: Sequence[Comparison]) -> Estimate:
+    return macro(resample(compared, np.random.default_rng(SEED), RESAMPLES))
 
 
 def _can_be_paired(pair: Pair, label: str) -> bool:
-    """Whether several runs have a mean example by example."""
+    """Return whether several runs have a mean example by example."""
     result = pair[0].runs[0].results[label]
     alone = max(len(side.runs) for side in pair) == 1
     return alone or has_paired_mean(result.card.kind, result.metric)

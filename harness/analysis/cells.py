@@ -1,4 +1,4 @@
-"""The rows of one unit → its scores with their draws, and what each cluster adds to the headline.
+"""Computes the scores of one unit with their draws, and what each cluster adds to the headline.
 
 Every number is a reduction of `Kind.per_example`: the scores are those of `harness.results.scores`,
 the draws weight the same examples.
@@ -33,12 +33,12 @@ class Cell(NamedTuple):
 
 
 def official(card: TaskCard, group: str) -> bool:
-    """Whether a group of directions is the one that the headline is about (English → xx)."""
+    """Return whether a group of directions is the one that the headline is about (English → xx)."""
     return card.kind != "bitext" or group.startswith("en-")
 
 
 def official_rows(unit: pa.Table, card: TaskCard, split: str) -> pa.Table:
-    """The rows of a unit that its headline is over."""
+    """Return the rows of a unit that its headline is over."""
     rows = of_split(unit, split)
     if len(rows) == 0:
         return rows
@@ -48,7 +48,7 @@ def official_rows(unit: pa.Table, card: TaskCard, split: str) -> pa.Table:
 
 
 def unit_cells(unit: pa.Table, card: TaskCard, split: str) -> list[Cell]:
-    """The cells of one unit, in the order of its scores.
+    """Return the cells of one unit, in the order of its scores.
 
     The headline is the card's primary metric, or the first that is defined where the split does
     not have that one. Raises ValueError where rows contradict each other.
@@ -72,7 +72,9 @@ def unit_cells(unit: pa.Table, card: TaskCard, split: str) -> list[Cell]:
 
 
 def _draws(measured: list[Measured], keys: Keys) -> list[Floats]:
-    """The draws of each; groups over the same items in the same order are one matrix product."""
+    """Return the draws of each; groups over the same items in the same order are one matrix
+    product.
+    """
     rows = {id(one.rows): one.rows for one in measured}  # one array per group
     items = {name: keys[own].tobytes() for name, own in rows.items()}
     groups: dict[bytes, list[int]] = {}
@@ -87,7 +89,7 @@ def _draws(measured: list[Measured], keys: Keys) -> list[Floats]:
 
 
 def _parts(one: Measured, keys: Keys) -> Parts:
-    """What each cluster adds; the parts add up to the score.
+    """Return what each cluster adds; the parts add up to the score.
 
     A ratio is linearised in the sums of a cluster: (Σ numerator − score · Σ denominator) over all
     denominators, and the score by the cluster's share of what is counted.

@@ -1,4 +1,4 @@
-"""Which languages of a result are at chance: `statistics.chance` on the results of the board."""
+"""Finds which languages of a result are at chance, by the rule of `statistics.chance`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RETRIEVAL = ("bitext", "passages")
 
 
 def at_chance(results: Iterable[Result], lang: str) -> bool:
-    """Whether in a language none of the runs behind a task's results beats random draws.
+    """Return whether in a language none of the runs behind a task's results beats random draws.
 
     A mean over seeds stands for its seeds: each is a run. Results without the language are left
     out.
@@ -25,7 +25,9 @@ def at_chance(results: Iterable[Result], lang: str) -> bool:
 
 
 def columns_at_chance(sides: Iterable[Mapping[str, Result]]) -> tuple[Column, ...]:
-    """The (task, language) columns in which no run is above chance; ``sides``: task → result."""
+    """Return the (task, language) columns in which no run is above chance; ``sides``: task →
+    result.
+    """
     runs = list(sides)
     return tuple(
         (task, lang)
@@ -36,7 +38,7 @@ def columns_at_chance(sides: Iterable[Mapping[str, Result]]) -> tuple[Column, ..
 
 
 def draws_of(result: Result, lang: str) -> RandomDraws | None:
-    """The random draws that a language's score is held against.
+    """Return the random draws that a language's score is held against.
 
     None without a chance rule, and where the size of the pool is not known: with --limit fewer
     queries are asked of the same pool, and not every card has its counts.
@@ -57,7 +59,8 @@ def draws_of(result: Result, lang: str) -> RandomDraws | None:
 
 
 def expected(result: Result) -> float | None:
-    """The mean over languages of what a random order of the candidates scores; None without a rule.
+    """Return the mean over languages of what a random order of the candidates scores; None without
+    a rule.
 
     Exact for recall@k, hit@k and accuracy: the probability of a hit, see `statistics.chance`.
     """
@@ -69,8 +72,9 @@ def expected(result: Result) -> float | None:
 
 
 def ceiling(result: Result) -> float:
-    """The most that a metric can be, as the mean over languages: 1, and for recall@k no more than
-    k of the relevant candidates of a query."""
+    """Return the most that a metric can be, as the mean over languages: 1, and for recall@k no more
+    than k of the relevant candidates of a query.
+    """
     name, _, depth = result.metric.partition("@")
     if name != "recall" or not depth.isdecimal():
         return 1.0

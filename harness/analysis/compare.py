@@ -1,4 +1,4 @@
-"""`compare A B`: the paired difference of two checkpoints, whatever they were measured on."""
+"""Compares two checkpoints by paired differences, whatever they were measured on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import make_entries, place_of
 from harness.analysis.gather import fold_all
-from harness.analysis.replicates import Replicated, evidence_of, over_replicates
-from harness.analysis.replicates import Run as Replicate
+from harness.analysis.replicates import evidence_of, over_replicates
 from harness.analysis.results import Result
-from harness.analysis.sides import Measured, Run, Source, find_runs
+from harness.analysis.runs import Replicated, Run
+from harness.analysis.sides import Measured, Measurements, Source, find_runs
 from harness.analysis.verdicts import Measure, Slugs, board_verdicts, may_have
 from harness.cards.catalogue import read_card
 from harness.errors import DataError, IncompleteError, together, unknown_name
@@ -70,7 +70,7 @@ def compare(
     only: Collection[str] = (),
     metric: str | None = None,
 ) -> list[Compared]:
-    """The paired differences of two checkpoints over the tasks that both were measured on.
+    """Return the paired differences of two checkpoints over the tasks that both were measured on.
 
     ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
     the mean over its seeds. ``only``: of these tasks; ``metric``: in place of their headlines, of
@@ -113,9 +113,9 @@ def _check_metric(metric: str | None, tasks: Collection[str]) -> None:
 
 
 def _common(
-    names: tuple[str, str], sides: Sequence[Sequence[Run]], only: Collection[str]
+    names: tuple[str, str], sides: Sequence[Sequence[Measurements]], only: Collection[str]
 ) -> dict[Group, Common]:
-    """What every run of both sides measured alike, and what is left out of it."""
+    """Return what every run of both sides measured alike, and what is left out of it."""
     runs = [run for side in sides for run in side]
     several = any(len(side) > 1 for side in sides)
     common: dict[Group, Common] = {}
@@ -149,7 +149,9 @@ def _common(
 
 
 def _remarks(task: str, found: Sequence[Result]) -> list[str]:
-    """What a reader must know of a task's results: why they are unranked, and what is left out."""
+    """Return what a reader must know of a task's results: why they are unranked, and what is left
+    out.
+    """
     remarks = list(dict.fromkeys(f"{task}: {note}" for one in found for note in one.notes))
     lacking = [frozenset(one.missing) for one in found]
     if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
@@ -159,28 +161,25 @@ def _remarks(task: str, found: Sequence[Result]) -> list[str]:
 
 def _compared(
     names: tuple[str, str],
-    sides: Sequence[Sequence[Run]],
+    sides: Sequence[Sequence[Measurements]],
     group: Group,
     common: Common,
     source: Source,
 ) -> Compared:
-    """A − B over the tasks that both sides have in one group."""
-    chosen = [
-        [(number, one) for number, run in enumerate(side) for one in _by_seed(run, common.tasks)]
-        for side in sides
-    ]
-    a, b = ([results for _, results in runs] for runs in chosen)
-    difference, over = _over_seeds(
-        names, chosen, differ(a, b, Path(), source.cache), source.submissions
+    """Return A − B over the tasks that both sides have in one group."""
+    a, b = (
+        _replicated(name, side, common.tasks, source.submissions)
+        for name, side in zip(names, sides, strict=True)
     )
+    difference, over = _over_seeds(differ(a, b, Path(), source.cache), a, b)
     remarks = tuple(common.remarks)
     return Compared(*names, *group, difference, over, remarks, difference.verdict())
 
 
 def _as_printed(
-    found: list[Compared], sides: Sequence[Sequence[Run]], source: Source
+    found: list[Compared], sides: Sequence[Sequence[Measurements]], source: Source
 ) -> list[Compared]:
-    """The comparisons, with the board's verdict where it has one of these rows."""
+    """Return the comparisons, with the board's verdict where it has one of these rows."""
     known = source.submissions
     slugs = (_slugs(sides[0], known), _slugs(sides[1], known))
     if not may_have(slugs, known):
@@ -193,7 +192,7 @@ def _as_printed(
 
 
 def _with_verdict(found: Compared, printed: Mapping[Measure, Verdict]) -> Compared:
-    """With the verdict on the same tasks, unless it is of other rows, as in a folder apart."""
+    """Return it with the verdict on the same tasks, unless that is of other rows."""
     tasks = frozenset(task for task, _ in found.difference.columns)
     verdict = printed.get((found.track, found.metric, tasks))
     if verdict is None or verdict.estimate is None:
@@ -202,16 +201,18 @@ def _with_verdict(found: Compared, printed: Mapping[Measure, Verdict]) -> Compar
     return replace(found, verdict=verdict) if same else found
 
 
-def _slugs(side: Sequence[Run], submissions: Mapping[str, Submission]) -> Slugs:
-    """The slugs of the submissions whose runs a side has."""
+def _slugs(side: Sequence[Measurements], submissions: Mapping[str, Submission]) -> Slugs:
+    """Return the slugs of the submissions whose runs a side has."""
     revisions = {
         one.folded.meta["revision"] for run in side for found in run.values() for one in found
     }
     return frozenset(slug for slug, one in submissions.items() if one.revision in revisions)
 
 
-def _by_seed(run: Run, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:
-    """Task → result, for each seed of tuning that all the tasks have; else the first of each."""
+def _by_seed(run: Measurements, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:
+    """Return task → result, for each seed of tuning that all the tasks have; else the first of
+    each.
+    """
     seeds = {
         task: {result.seed: result for result in run[measured]} for task, measured in tasks.items()
     }
@@ -221,38 +222,38 @@ def _by_seed(run: Run, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]
     return [{task: of_task[seed] for task, of_task in seeds.items()} for seed in common]
 
 
-def _over_seeds(
-    names: tuple[str, str],
-    chosen: Sequence[Sequence[tuple[int, Mapping[str, Result]]]],
-    found: Difference,
+def _replicated(
+    name: str,
+    side: Sequence[Measurements],
+    tasks: Mapping[str, Measured],
     submissions: Mapping[str, Submission],
-) -> tuple[Difference, Hierarchical | None]:
-    """Seeds and items together, where a side is a recipe or was tuned with several seeds.
+) -> Replicated:
+    """Return the runs of a side over some tasks: the seeds of its tuning, or of its recipe.
 
     Of several checkpoints each is one seed, however often it was tuned. One checkpoint with frozen
     vectors is fixed, unless it is itself one seed of a training whose other seeds are not there.
     """
-    sides = []
+    chosen = [(number, one) for number, run in enumerate(side) for one in _by_seed(run, tasks)]
+    several = len({number for number, _ in chosen}) > 1
+    first = next(iter(chosen[0][1].values()))
     trained = {one.revision for one in submissions.values() if one.recipe is not None}
-    for name, runs in zip(names, chosen, strict=True):
-        first = next(iter(runs[0][1].values()))
-        drawn = first.track != "frozen" or first.folded.meta["revision"] in trained
-        several = len({number for number, _ in runs}) > 1
-        sides.append(
-            Replicated(
-                tuple(
-                    Replicate(name, "", number if several else place, results)
-                    for place, (number, results) in enumerate(runs)
-                ),
-                fixed=len(runs) == 1 and not drawn,
-            )
-        )
-    every = [results for side in sides for run in side.runs for results in run.results.values()]
+    drawn = first.track != "frozen" or first.folded.meta["revision"] in trained
+    runs = tuple(
+        Run(name, "", number if several else place, results)
+        for place, (number, results) in enumerate(chosen)
+    )
+    return Replicated(runs, fixed=len(chosen) == 1 and not drawn)
+
+
+def _over_seeds(
+    found: Difference, a: Replicated, b: Replicated
+) -> tuple[Difference, Hierarchical | None]:
+    """Take seeds and items together, where a side is a recipe or was tuned with several seeds."""
+    evidence = evidence_of(a, b, None)
+    every = [result for side in (a, b) for run in side.runs for result in run.results.values()]
     # Where languages are missing, the runs' own means would be over different ones.
     if missing := sorted({lang for result in every for lang in result.missing}):
-        why = f"{' '.join(missing)} missing"
-        evidence = replace(evidence_of(sides[0], sides[1], None), incomplete=why)
-        return replace(found, evidence=evidence), None
-    if all(len(side.runs) == 1 for side in sides):
-        return replace(found, evidence=evidence_of(sides[0], sides[1], None)), None
-    return over_replicates(found, sides[0], sides[1])
+        evidence = replace(evidence, incomplete=f"{' '.join(missing)} missing")
+    elif max(len(a.runs), len(b.runs)) > 1:
+        return over_replicates(found, a, b)
+    return replace(found, evidence=evidence), None

@@ -1,4 +1,4 @@
-"""The named contrasts, per base: what a kind of intermediate training did, with its statistics."""
+"""Answers the named contrasts, per base: what a kind of intermediate training did."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
-from harness.analysis.replicates import Replicated, over_replicates, runs_of
+from harness.analysis.replicates import over_replicates, runs_of
+from harness.analysis.runs import Replicated
 from harness.cards.objectives import MULTILINGUAL
 from harness.statistics.hierarchy import Claim, Hierarchical
 from harness.statistics.multiplicity import FAMILY_SIZE, holm
@@ -87,7 +88,7 @@ class Contrast:
         )
 
     def of(self, a: Collection[str], b: Collection[str], tasks: Collection[str]) -> bool:
-        """Whether it is the difference between these checkpoints (slugs) over these tasks."""
+        """Return whether it is the difference between these checkpoints (slugs) over these tasks."""
         sides = (set(self.a), set(self.b)) == (set(a), set(b))
         return self.difference is not None and sides and self.tasks == set(tasks)
 
@@ -99,7 +100,7 @@ def family_contrast(
     b: Collection[str],
     tasks: Collection[str],
 ) -> Contrast | None:
-    """The confirmatory contrast between two sets of checkpoints (slugs), if it is one.
+    """Return the confirmatory contrast between two sets of checkpoints (slugs), if it is one.
 
     ``measure``: track and metric. A difference of the family has one verdict, wherever it is
     printed.
@@ -117,7 +118,7 @@ def family_contrast(
 def named_contrasts(
     entries: Sequence[Entry], results: Path, kept: Path | None = None
 ) -> tuple[Contrast, ...]:
-    """The confirmatory family of every base that has a variant on the board."""
+    """Return the confirmatory family of every base that has a variant on the board."""
     by_slug = {entry.slug: entry for entry in entries}
     found: list[Contrast] = []
     for base, variants in _families(entries).items():
@@ -147,7 +148,9 @@ def named_contrasts(
 
 
 def _holm(values: Sequence[float | None]) -> list[float | None]:
-    """p-values adjusted over the whole family, answered or not: a new answer changes no other p."""
+    """Return p-values adjusted over the whole family, answered or not: a new answer changes no
+    other p.
+    """
     known = [p for p in values if p is not None]
     adjusted = iter(holm(known, family=len(values)))
     return [None if p is None else next(adjusted) for p in values]
@@ -159,7 +162,7 @@ def _seen_p(one: Contrast) -> float | None:
 
 
 def _families(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """Base without intermediate training → the checkpoints that go back to it."""
+    """Return the checkpoints that go back to each base without intermediate training."""
     by_slug = {entry.slug: entry for entry in entries}
     families: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -216,22 +219,19 @@ def _answer(
     ]
     if not tasks:
         return replace(blank, why="no task that both sides have whole")
-    runs = [[run for entry in side for run in runs_of(entry, base, track, tasks)] for side in sides]
-    measured = [
+    runs = [
+        [run for entry in side for run in runs_of(entry, base, tasks, lambda one: one.tasks(track))]
+        for side in sides
+    ]
+    one, other = (
         # With frozen vectors nothing is drawn at random for the base itself.
         Replicated(tuple(of_side), fixed=kind == "base" and track == "frozen")
         for kind, of_side in zip((a, b), runs, strict=True)
-    ]
-    difference = differ(
-        [run.results for run in runs[0]],
-        [run.results for run in runs[1]],
-        results,
-        kept,
-        # What a base was made of is no intermediate data.
-        trained=(_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1])),
-        weights=(measured[0].shares, measured[1].shares),
     )
-    difference, over = over_replicates(difference, measured[0], measured[1])
+    # What a base was made of is no intermediate data.
+    trained = (_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1]))
+    difference = differ(one, other, results, kept, trained=trained)
+    difference, over = over_replicates(difference, one, other)
     return replace(
         blank,
         a=tuple(entry.slug for entry in sides[0]),
@@ -243,7 +243,7 @@ def _answer(
 
 
 def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[str]]:
-    """The tasks of a metric that a checkpoint may be contrasted on, and what is left out."""
+    """Return the tasks of a metric that a checkpoint may be contrasted on, and what is left out."""
     usable, left_out = [], []
     for task, result in entry.tasks(track).items():
         if result.metric != metric:
@@ -256,7 +256,7 @@ def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[str]
 
 
 def _keep_matched(sides: list[list[Entry]]) -> list[str]:
-    """Keep only checkpoints of one design, where both sides have some; say what is left out."""
+    """Keep only checkpoints of one design, where both sides have some; return what is left out."""
     designs = [{e.submission.matched for e in side if e.submission} - {None} for side in sides]
     shared = designs[0] & designs[1]
     if not shared:
@@ -270,6 +270,6 @@ def _keep_matched(sides: list[list[Entry]]) -> list[str]:
 
 
 def _trained(side: Sequence[Entry]) -> frozenset[str]:
-    """The languages that the intermediate data of a side names; none for `multilingual`."""
+    """Return the languages that the intermediate data of a side names; none for `multilingual`."""
     named = [set(e.submission.languages) for e in side if e.submission is not None]
     return frozenset(set[str]().union(*named) - {MULTILINGUAL})

@@ -1,9 +1,9 @@
-"""The paired difference of two sides, with its breakdowns; computed once and kept."""
+"""Computes the paired difference of two sides with its breakdowns, once, and keeps it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import sha256
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from harness.analysis.cells import official_rows
 from harness.analysis.chance import columns_at_chance
 from harness.analysis.fold import fold_key
 from harness.analysis.results import Result, board_units
+from harness.analysis.runs import Replicated
 from harness.cards.languages import task_root
 from harness.io.files import write_whole
 from harness.results.outcomes import OutcomeFile
@@ -64,30 +66,26 @@ class Difference:
         return tuple(column for part in self.languages for column in part.columns)
 
     @property
-    def at_chance(self) -> int:
-        """How many columns are at chance."""
-        return len(self.chance)
-
-    @property
     def seen_label(self) -> str:
         """The tasks that *seen − unseen* is the mean over: those with languages of both kinds."""
         sides = contrast.seen_unseen_columns(self.columns, self.seen, self.unseen)
         return "" if sides is None else contrast.label(sides[0])
 
     def verdict(self, adjusted: Adjusted = UNADJUSTED) -> Verdict:
-        """The verdict on the mean."""
+        """Return the verdict on the mean."""
         return judge(
             self.estimate,
             self.evidence,
             adjusted,
             delta=DELTAS.get(self.metric),
             columns=len(self.columns),
-            at_chance=self.at_chance,
+            at_chance=len(self.chance),
         )
 
     def line_verdict(self, part: Part, *, adjusted: bool = True) -> Verdict:
-        """The verdict on a line of a breakdown, by Benjamini and Hochberg within its task (or, for
-        a group, its kind of groups); on the mean above chance it is not adjusted."""
+        """Return the verdict on a line of a breakdown, by Benjamini and Hochberg within its task
+        (or, for a group, its kind of groups); on the mean above chance it is not adjusted.
+        """
         evidence = self.evidence
         if part.estimate.df is None:  # too few items for a test over seeds
             evidence = replace(evidence, claim="descriptive")
@@ -105,32 +103,31 @@ class Difference:
 
 
 def differ(
-    a: Sequence[Mapping[str, Result]],
-    b: Sequence[Mapping[str, Result]],
+    a: Replicated,
+    b: Replicated,
     results: Path,
     kept: Path | None = None,
     *,
     trained: tuple[Collection[str], Collection[str]] = ((), ()),
-    weights: tuple[list[float] | None, list[float] | None] = (None, None),
 ) -> Difference:
-    """The paired difference of two sides, each of one or more runs, task by task.
+    """Return the paired difference of two sides over items alone, task by task.
 
-    ``a``, ``b``: task → result, per run; all have the same tasks. ``weights``: of each run in its
-    side's mean, equal ones where not given. ``results``: the folder
-    that their paths are under. ``trained``: languages of the intermediate data of either side.
+    ``results``: the folder that the paths of their results are under. ``kept``: the folder of
+    differences that were computed before. ``trained``: languages of the intermediate data of
+    either side.
     """
-    key = difference_key(a, b, results, trained, weights)
-    path = kept / f"{key}.json" if kept else None
+    path = kept / f"{difference_key(a, b, results, trained)}.json" if kept else None
     if path and path.exists():
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    comparisons = [comparison(a, b, task, results, weights) for task in a[0]]
+        return _kept_form().validate_json(path.read_bytes())
+    runs = [run.results for run in (*a.runs, *b.runs)]
+    comparisons = [comparison(a, b, task, results) for task in runs[0]]
     draws = resample(comparisons, np.random.default_rng(SEED), RESAMPLES)
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
     seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
-    chance = columns_at_chance([*a, *b])
+    chance = columns_at_chance(runs)
     difference = Difference(
         label=contrast.label(draws.columns),
-        metric=next(iter(a[0].values())).metric,
+        metric=next(iter(runs[0].values())).metric,
         estimate=contrast.macro(draws),
         languages=tuple(contrast.by_language(draws)),
         groups={
@@ -153,16 +150,16 @@ def differ(
     return difference
 
 
-def comparison(
-    a: Sequence[Mapping[str, Result]],
-    b: Sequence[Mapping[str, Result]],
-    task: str,
-    results: Path,
-    weights: tuple[list[float] | None, list[float] | None] = (None, None),
-) -> Paired | PairedRatios:
-    """The outcomes of two sides on one of their tasks, paired by example; as for `differ`."""
-    first = a[0][task]
-    rows_a, rows_b = ([_rows(run[task], results) for run in side] for side in (a, b))
+@cache  # making it takes longer than reading a difference
+def _kept_form() -> TypeAdapter[Difference]:
+    return TypeAdapter(Difference)
+
+
+def comparison(a: Replicated, b: Replicated, task: str, results: Path) -> Paired | PairedRatios:
+    """Return the outcomes of two sides on one of their tasks, paired by example; as for `differ`."""
+    first = a.runs[0].results[task]
+    rows_a, rows_b = ([_rows(run.results[task], results) for run in side.runs] for side in (a, b))
+    weights = (a.shares, b.shares)
     return pair(rows_a, rows_b, first.metric, first.card.kind, task=task, weights=weights)
 
 
@@ -177,54 +174,35 @@ def _rows(result: Result, results: Path) -> pa.Table:
 
 
 def difference_key(
-    a: Sequence[Mapping[str, Result]],
-    b: Sequence[Mapping[str, Result]],
+    a: Replicated,
+    b: Replicated,
     results: Path,
     trained: tuple[Collection[str], Collection[str]] = ((), ()),
-    weights: tuple[list[float] | None, list[float] | None] = (None, None),
 ) -> str:
-    """sha256 hex over what decides a difference: its runs' folds, weights, languages and code."""
+    """Return sha256 hex over what decides a difference: its runs' folds, weights, languages and
+    code.
+    """
     named = [
-        [{t: (r.metric, fold_key(results / r.path)) for t, r in run.items()} for run in side]
+        [
+            {task: (one.metric, fold_key(results / one.path)) for task, one in run.results.items()}
+            for run in side.runs
+        ]
         for side in (a, b)
     ]
     trained_on = [sorted(side) for side in trained]
-    text = json.dumps([named, trained_on, weights, RESAMPLES, _code_digest()])
+    text = json.dumps([named, trained_on, a.shares, b.shares, RESAMPLES, _code_digest()])
     return sha256(text.encode()).hexdigest()
 
 
 @cache
 def _code_digest() -> str:
-    """A digest of what decides a difference besides its runs' folds: code, languages and suites."""
+    """Return a digest of what decides a difference besides its runs' folds: code, languages and
+    suites.
+    """
     package = Path(__file__).parent.parent
-    paths = [package / f"analysis/{name}.py" for name in ("chance", "differences", "results")]
+    names = ("chance", "differences", "results", "runs")
+    paths = [package / f"analysis/{name}.py" for name in names]
     paths += [package / f"cards/{name}.py" for name in ("catalogue", "languages", "task")]
     paths += sorted((package / "statistics").glob("*.py"))
     paths += [task_root() / name for name in ("languages.tsv", "suites.yaml")]
     return sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
-
-
-def _from_json(loaded: dict[str, object]) -> Difference:
-    def parts(lines: object) -> tuple[Part, ...]:
-        return tuple(
-            Part(
-                line["task"], line["name"], tuple((task, lang) for task, lang in line["columns"]),
-                Estimate(**line["estimate"]), line["q"],
-            )
-            for line in lines  # type: ignore[attr-defined]
-        )  # fmt: skip
-
-    did = loaded["seen_less_unseen"]
-    above = loaded["above_chance"]
-    return Difference(
-        label=str(loaded["label"]),
-        metric=str(loaded["metric"]),
-        estimate=Estimate(**loaded["estimate"]),  # type: ignore[arg-type]
-        languages=parts(loaded["languages"]),
-        groups={by: parts(lines) for by, lines in loaded["groups"].items()},  # type: ignore[attr-defined]
-        seen=tuple(loaded["seen"]),  # type: ignore[arg-type]
-        unseen=tuple(loaded["unseen"]),  # type: ignore[arg-type]
-        seen_less_unseen=Estimate(**did) if isinstance(did, dict) else None,
-        chance=tuple((task, lang) for task, lang in loaded["chance"]),  # type: ignore[attr-defined]
-        above_chance=parts([above])[0] if above is not None else None,
-    )

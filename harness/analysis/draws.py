@@ -1,4 +1,4 @@
-"""Bootstrap draws that are shared by every checkpoint, task and language.
+"""Draws the bootstrap weights that every checkpoint, task and language shares.
 
 A Bayesian cluster bootstrap (Rubin 1981): each draw gives every cluster (parallel item) one weight
 from Exp(1). The weight is a function of the cluster's name and the draw's number alone, so that
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ STEP = 2.0**-20
 
 
 def cluster_keys(clusters: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """uint64[n]: the number that a cluster's weights are drawn from."""
+    """Return uint64[n]: the number that a cluster's weights are drawn from."""
     return np.fromiter(map(_key, clusters), dtype=np.uint64)
 
 
@@ -42,7 +43,7 @@ def _key(cluster: str) -> int:
 
 
 def weighted(sums: Floats, keys: npt.NDArray[np.uint64]) -> Floats:
-    """float64[m, DRAWS]: each row of float64[m, n] added up with each draw's weights.
+    """Return float64[m, DRAWS]: each row of float64[m, n] added up with each draw's weights.
 
     keys: uint64[n], of the clusters. The weights of a million clusters would take 4 GB: they are
     there a block at a time, and sums are exact in any order.
@@ -56,7 +57,7 @@ def weighted(sums: Floats, keys: npt.NDArray[np.uint64]) -> Floats:
 
 @lru_cache(maxsize=CACHED)
 def _weights(raw: bytes) -> npt.NDArray[np.uint16]:
-    """uint16[n, DRAWS]: the weights of the clusters with these keys in 64ths, 1 or more."""
+    """Return uint16[n, DRAWS]: the weights of the clusters with these keys in 64ths, 1 or more."""
     keys = np.frombuffer(raw, dtype=np.uint64)
     steps = np.arange(1, DRAWS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     drawn: npt.NDArray[np.uint16] = _quantiles()[
@@ -66,7 +67,7 @@ def _weights(raw: bytes) -> npt.NDArray[np.uint16]:
 
 
 def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014), element by element."""
+    """Return the finaliser of splitmix64 (Steele, Lea and Flood 2014), element by element."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
@@ -74,7 +75,7 @@ def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 @lru_cache(maxsize=1)
 def _quantiles() -> npt.NDArray[np.uint16]:
-    """uint16[2^BITS]: Exp(1) at equally likely points, in 64ths, 1 or more."""
+    """Return uint16[2^BITS]: Exp(1) at equally likely points, in 64ths, 1 or more."""
     points = (np.arange(2**BITS) + 0.5) / 2**BITS
     quantiles: npt.NDArray[np.uint16] = np.maximum(np.round(-np.log(points) * 64), 1.0).astype(
         np.uint16
@@ -83,13 +84,16 @@ def _quantiles() -> npt.NDArray[np.uint16]:
 
 
 def replicates(examples: Sequence[PerExample], keys: npt.NDArray[np.uint64]) -> Floats:
-    """float64[m, DRAWS]: m scores over the same n examples, with the weights of each draw.
+    """Return float64[m, DRAWS]: m scores over the same n examples, with the weights of each draw.
 
-    keys: uint64[n], the cluster of each example. A score is Σ w·numerator / Σ w·denominator.
+    keys: uint64[n], the cluster of each example. A score is Σ w·numerator / Σ w·denominator. All
+    are nan where the examples are of a single cluster, which says nothing about other ones.
     """
     needed = [part for one in examples for part in (one.numerator, one.denominator)]
     distinct = {id(part): part for part in needed}  # metrics share theirs: all means the same ones
     sums, clusters = cluster_sums(distinct.values(), keys)
+    if len(clusters) < 2:
+        return np.full((len(examples), DRAWS), np.nan)
     totals = dict(zip(distinct, weighted(sums, clusters), strict=True))
     above = np.stack([totals[id(one.numerator)] for one in examples])
     below = np.stack([totals[id(one.denominator)] for one in examples])
@@ -100,7 +104,7 @@ def replicates(examples: Sequence[PerExample], keys: npt.NDArray[np.uint64]) -> 
 def cluster_sums(
     values: Iterable[Floats], keys: npt.NDArray[np.uint64]
 ) -> tuple[Floats, npt.NDArray[np.uint64]]:
-    """float64[m, c] sums of m rows of values by cluster, rounded to 2⁻²⁰, and the c keys."""
+    """Return float64[m, c] sums of m rows of values by cluster, rounded to 2⁻²⁰, and the c keys."""
     places = _places if len(keys) <= SMALL else _places.__wrapped__
     distinct, place = places(keys.tobytes())
     # One row at a time: a stack of all metrics of a large language is most of what a fold takes.
@@ -110,15 +114,16 @@ def cluster_sums(
 
 @lru_cache(maxsize=2 * CACHED)
 def _places(raw: bytes) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """The distinct keys in order, and where each key is among them."""
+    """Return the distinct keys in order, and where each key is among them."""
     distinct, place = np.unique(np.frombuffer(raw, dtype=np.uint64), return_inverse=True)
     return distinct, place.astype(np.int64)
 
 
 def interval(draws: Floats) -> tuple[Floats, Floats]:
-    """The 95 % percentile interval along the last axis of float64[…, DRAWS], to 6 decimals.
+    """Return the 95 % percentile interval along the last axis of float64[…, DRAWS], to 6 decimals.
 
-    As `numpy.quantile`, by order statistics: a board asks for hundreds of thousands.
+    It is nan where the draws are. Order statistics give what `numpy.quantile` does, and are faster:
+    a board asks for hundreds of thousands.
     """
     count = draws.shape[-1]
     places = [level * (count - 1) for level in LEVEL]
@@ -129,3 +134,9 @@ def interval(draws: Floats) -> tuple[Floats, Floats]:
         for k, place in zip(below, places, strict=True)
     )
     return np.round(low, 6), np.round(high, 6)
+
+
+def one_interval(draws: Floats) -> tuple[float | None, float | None]:
+    """`interval` of float64[DRAWS]; None for ends that do not exist."""
+    low, high = (float(end) for end in interval(draws))
+    return (None, None) if isnan(low) else (low, high)

@@ -1,4 +1,4 @@
-"""Folded outcomes and submissions → the checkpoints that the board shows, with their results."""
+"""Makes entries of outcomes and submissions: the checkpoints of a board, with their results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.analysis.fold import Folded
-from harness.analysis.results import Result, read_result, seed_mean
+from harness.analysis.results import Result, read_result, seed_means
 from harness.submissions.attempts import Attempt
 from harness.submissions.submission import (
     Submission,
@@ -62,25 +62,18 @@ class Entry:
         return self.attempt.reason if self.attempt is not None else ""
 
     def tasks(self, track: str) -> Mapping[str, Result]:
-        """Task → the result that stands for it in a track: the mean over seeds of regular ones."""
+        """Return task → the result that stands for it in a track: the mean over seeds of regular
+        ones.
+        """
         return self._tracks.get(track, {})
 
     @cached_property
     def _tracks(self) -> dict[str, dict[str, Result]]:
-        found: dict[str, dict[str, dict[int, Result]]] = {}
-        for result in self.results:
-            if result.regular:
-                tasks = found.setdefault(result.track, {})
-                tasks.setdefault(result.task, {}).setdefault(result.seed, result)
-        # Only tuning draws anything: elsewhere a seed is a name, and the lowest stands for all.
-        counted = {track: None if track == "tuned" else 1 for track in found}
-        return {
-            track: {
-                task: seed_mean([seeds[seed] for seed in sorted(seeds)[: counted[track]]])
-                for task, seeds in tasks.items()
-            }
-            for track, tasks in found.items()
-        }
+        regular = (result for result in self.results if result.regular)
+        found: dict[str, dict[str, Result]] = {}
+        for (track, task), mean in seed_means(regular, lambda one: (one.track, one.task)).items():
+            found.setdefault(track, {})[task] = mean
+        return found
 
 
 def make_entries(
@@ -88,7 +81,7 @@ def make_entries(
     submissions: Mapping[str, Submission],
     attempts: Mapping[str, Attempt] | None = None,
 ) -> tuple[Entry, ...]:
-    """Every checkpoint with outcomes, and every submission without any, by slug.
+    """Return every checkpoint with outcomes, and every submission without any, by slug.
 
     ``attempts``: by slug of the submission; an attempt alone makes an entry too.
     """
@@ -139,7 +132,7 @@ def make_entries(
 
 
 def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
-    """The submission of a checkpoint; a local one is found by its digest, under any name."""
+    """Return the submission of a checkpoint; a local one is found by its digest, under any name."""
     if revision.startswith("local:"):
         return next((slug for slug, s in submissions.items() if s.revision == revision), None)
     return find_slug(model, revision, submissions)
@@ -151,5 +144,5 @@ def _slug(model: str, revision: str) -> str:
 
 
 def place_of(track: str) -> int:
-    """The place of a track in the order of the board; an unknown one comes last."""
+    """Return the place of a track in the order of the board; an unknown one comes last."""
     return TRACKS.index(track) if track in TRACKS else len(TRACKS)

@@ -1,4 +1,4 @@
-"""One outcome file → its scores with intervals, computed once and kept.
+"""Folds one outcome file → its scores with intervals, once, and keeps them.
 
 The numbers are those of ``harness.results.scores``; a file is read in columns, and its draws are
 computed with it, since a board folds hundreds of them.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from harness.results.scores import (
     indistinct_shares,
     is_complete,
     macro,
+    run_columns,
     unranked_reasons,
 )
 
@@ -92,7 +94,8 @@ class Folded:
 
 
 def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
-    """The scores of one outcome file; ``kept`` is a folder of folds that were computed before.
+    """Return the scores of one outcome file; ``kept`` is a folder of folds that were computed
+    before.
 
     A fold is kept under the digest of the file, its card and this code, so that it is never used
     for another.
@@ -119,13 +122,13 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
 
 
 def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
-    """The fold of a file, if it was computed before; one that is damaged is removed."""
+    """Return the fold of a file, if it was computed before; one that is damaged is removed."""
     path = _kept_path(file, kept)
     return None if path is None else _read_kept(path)
 
 
 def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
-    """Where the fold of a file is kept; None for one that is not whole, since it may change."""
+    """Return where the fold of a file is kept; None for one that is not whole, since it may change."""
     if not file.path.exists() or file.parts.is_dir():
         return None
     return kept / f"{fold_key(file.path)}.arrow"
@@ -143,7 +146,7 @@ def _read_kept(path: Path) -> Folded | None:
 
 
 def fold_key(path: Path) -> str:
-    """sha256 hex over an outcome file's bytes, its card and the code that folds it."""
+    """Return sha256 hex over an outcome file's bytes, its card and the code that folds it."""
     digest = sha256(_code_digest())
     try:
         card = card_of(read_meta(path))
@@ -160,7 +163,7 @@ def fold_key(path: Path) -> str:
 
 @cache
 def _code_digest() -> bytes:
-    """A digest of all modules that decide what a fold holds."""
+    """Return a digest of all modules that decide what a fold holds."""
     package = Path(__file__).parent.parent
     modules = [package / f"analysis/{name}.py" for name in ("cells", "draws", "fold")]
     # The means over languages, and what a file is checked by before it is folded.
@@ -187,7 +190,8 @@ def _fold(file: OutcomeFile) -> Folded:
     lows, highs = interval(np.stack([cell.draws for cell in cells]))
     lines = []
     for cell, low, high in zip(cells, lows.tolist(), highs.tolist(), strict=True):
-        row = cell.score._asdict() | {"low": low, "high": high}
+        ends = {} if isnan(low) else {"low": low, "high": high}
+        row: dict[str, Any] = cell.score._asdict() | ends
         if cell.parts is not None:
             keys, added = cell.parts
             row |= {"draws": cell.draws.astype(np.float32), "keys": keys, "parts": added}
@@ -198,7 +202,7 @@ def _fold(file: OutcomeFile) -> Folded:
 
 
 def _macros(cells: Sequence[Cell]) -> list[Cell]:
-    """The means over languages, draw by draw: a draw weights an item alike in all of them."""
+    """Return the means over languages, draw by draw: a draw weights an item alike in all of them."""
     drawn: dict[tuple[str, str], list[Floats]] = {}
     for cell in cells:
         drawn.setdefault((cell.score.group, cell.score.metric), []).append(cell.draws)
@@ -210,23 +214,15 @@ def _macros(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
-    """The rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
+    """Return the rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
     meta = folded.meta
-    common: dict[str, Any] = {
-        "model": meta["model"],
-        "revision": meta["revision"],
-        "base": meta["base"],
-        "track": meta["track"],
-        "protocol": meta["protocol"],
-        "layer": meta["resolved"].get("layer"),
-        "task": meta["task"],
-        "split": meta["split"],
-        "seed": meta["seed"],
-        "signature": meta["signature"],
+    common = {
+        **run_columns(meta),
         "provenance": folded.origin.provenance,
         "complete": folded.complete,
         "note": "; ".join(folded.notes),
-    } | {key: value for key, value in extra.items() if value is not None}
+        **{key: value for key, value in extra.items() if value is not None},
+    }
     size = folded.table.num_rows
     columns = []
     for wanted in SCHEMA:

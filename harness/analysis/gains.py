@@ -1,4 +1,4 @@
-"""Every variant against its base, by the same test as `compare` and the named contrasts."""
+"""Compares every variant with its base, by the test of `compare` and the named contrasts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from harness.analysis.chance import columns_at_chance
 from harness.analysis.contrasts import Contrast, family_contrast
 from harness.analysis.differences import Difference, differ
-from harness.analysis.draws import interval
+from harness.analysis.draws import one_interval
 from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.replicates import (
-    Replicated,
     evidence_of,
     mean_score,
     over_replicates,
     over_seeds,
-    runs_over,
+    runs_of,
 )
 from harness.analysis.results import Result
+from harness.analysis.runs import Replicated
 from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate
 from harness.statistics.multiplicity import benjamini_hochberg
@@ -56,7 +56,7 @@ class Gain:
 
 
 def widest(found: Iterable[Gain], track: str, tasks: Collection[str]) -> dict[str, Gain]:
-    """Slug → a checkpoint's difference to its base over as many of some tasks as there are."""
+    """Return slug → a checkpoint's difference to its base over as many of some tasks as there are."""
     best: dict[str, Gain] = {}
     for gain in found:
         before = best.get(gain.entry.slug)
@@ -85,7 +85,8 @@ def gains(
     results: Path,
     kept: Path | None = None,
 ) -> list[Gain]:
-    """The gains of every variant ``shown`` whose base is on the board, largest first by track.
+    """Return the gains of every variant ``shown`` whose base is on the board, largest first by
+    track.
 
     A line for each task, and for their mean where there are several. ``results``, ``kept``: as for
     `differ`.
@@ -138,7 +139,8 @@ def against_base(
     results_of: Callable[[Entry], Mapping[str, Result]],
     source: Source,
 ) -> tuple[Verdict, Difference | None]:
-    """The unadjusted verdict on a checkpoint less its base, and the difference with its languages.
+    """Return the unadjusted verdict on a checkpoint less its base, and the difference with its
+    languages.
 
     ``results_of``: the results of a checkpoint by task; all of ``tasks`` are of one metric.
     """
@@ -149,10 +151,7 @@ def against_base(
     if source.results is not None and (
         alone or all(has_paired_mean(mine[task].card.kind, metric) for task in tasks)
     ):
-        runs = [[run.results for run in side.runs] for side in (a, b)]
-        weights = (a.shares, b.shares)
-        paired = differ(runs[0], runs[1], source.results, source.kept, weights=weights)
-        difference, _ = over_replicates(paired, a, b)
+        difference, _ = over_replicates(differ(a, b, source.results, source.kept), a, b)
         return difference.verdict(), difference
     return mean_verdict(mine, theirs, tasks, (a, b)), None
 
@@ -163,9 +162,9 @@ def sides(
     tasks: Sequence[str],
     results_of: Callable[[Entry], Mapping[str, Result]],
 ) -> tuple[Replicated, Replicated]:
-    """The runs of a checkpoint and of its base."""
-    a = Replicated(tuple(runs_over(entry, base.slug, tasks, results_of)))
-    of_base = tuple(runs_over(base, base.slug, tasks, results_of))
+    """Return the runs of a checkpoint and of its base."""
+    a = Replicated(tuple(runs_of(entry, base.slug, tasks, results_of)))
+    of_base = tuple(runs_of(base, base.slug, tasks, results_of))
     # With frozen vectors nothing is drawn at random for the base.
     frozen = all(results_of(base)[task].track == "frozen" for task in tasks)
     return a, Replicated(of_base, fixed=frozen)
@@ -177,7 +176,7 @@ def mean_verdict(
     tasks: Sequence[str],
     of: tuple[Replicated, Replicated],
 ) -> Verdict:
-    """The unadjusted verdict on a mean difference over tasks, from the draws that all share."""
+    """Return the unadjusted verdict on a mean difference over tasks, from the draws that all share."""
     a, b = of
     columns = [(task, lang) for task in tasks for lang in mine[task].values]
     estimate, test = over_seeds(from_draws(mine, theirs, tasks), mean_score(columns), a, b)
@@ -192,7 +191,9 @@ def mean_verdict(
 
 
 def adjusted(found: Sequence[Gain]) -> list[Gain]:
-    """Verdicts by Benjamini and Hochberg within a track and its tasks, but for those of Holm."""
+    """Return the verdicts by Benjamini and Hochberg within a track and its tasks, but for those of
+    Holm.
+    """
     groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     for place, gain in enumerate(found):
         if gain.verdict.adjusted.method == "none" and gain.verdict.p is not None:
@@ -213,19 +214,19 @@ def adjusted(found: Sequence[Gain]) -> list[Gain]:
 def from_draws(
     mine: Mapping[str, Result], theirs: Mapping[str, Result], tasks: Sequence[str]
 ) -> Estimate:
-    """The difference over items by the draws that all checkpoints share (`analysis.draws`).
+    """Return the difference over items by the draws that all checkpoints share (`analysis.draws`).
 
     p is by the normal approximation; there is no simultaneous interval.
     """
     drawn = np.mean([mine[t].macro_draws - theirs[t].macro_draws for t in tasks], axis=0)
     value = _mean(mine, tasks) - _mean(theirs, tasks)
-    low, high = interval(drawn)
+    low, high = one_interval(drawn)
     spread = float(drawn.std(ddof=1))
     keys = [keys for task in tasks for keys, _ in theirs[task].parts.values()]
     return Estimate(
         difference=value,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         p=erfc(abs(value) / spread / sqrt(2)) if spread > 0 else float(value == 0),
         resamples=len(drawn),
         variance=spread**2,

@@ -1,4 +1,4 @@
-"""Outcomes and submissions → a `Board`: what all of its pages are rendered from."""
+"""Gathers outcomes and submissions in a `Board`, from which all of its pages are rendered."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from harness.analysis.variants import titled, variants
 from harness.cards.catalogue import card_names
 from harness.errors import DataError, HarnessError, NotFoundError, together
 from harness.inference.protocol import OBJECTS
+from harness.io.variables import variables
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.provenance import name_of, origin_of, read_origins
 from harness.results.scores import SCHEMA
@@ -33,6 +34,13 @@ from harness.submissions.submission import Submission, read_submissions
 
 RESULTS = Path("leaderboard/results")
 STUDY = Path("leaderboard/STUDY.md")
+# For processes started meanwhile: their products are small, and there is one a core.
+BLAS_THREADS = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 FEW = 8  # files that are folded in this process: starting others costs a second
 
 
@@ -58,7 +66,7 @@ class Board:
     damaged: tuple[DataError, ...] = ()
 
     def entry(self, slug: str) -> Entry:
-        """The checkpoint with a slug."""
+        """Return the checkpoint with a slug."""
         return next(entry for entry in self.entries if entry.slug == slug)
 
 
@@ -69,15 +77,17 @@ class Folds(NamedTuple):
     damaged: tuple[DataError, ...]
 
 
-def read_scores(root: Path, cache: Path | None = None) -> tuple[pa.Table, tuple[DataError, ...]]:
-    """scores.parquet, computed from the outcomes; and what is wrong with files that are damaged."""
+def read_scores(root: Path) -> tuple[pa.Table, tuple[DataError, ...]]:
+    """Return scores.parquet, computed from the outcomes; and what is wrong with files that are
+    damaged.
+    """
     submissions = read_submissions(root / "submissions")
-    folded, damaged = fold_all(root / RESULTS, cache)
+    folded, damaged = fold_all(root / RESULTS)
     return _score_table(folded, make_entries(folded, submissions)), damaged
 
 
 def read_contrasts(root: Path, cache: Path | None = None) -> tuple[Contrast, ...]:
-    """The named contrasts of a board.
+    """Return the named contrasts of a board.
 
     Raises:
         NotFoundError: there is nothing to contrast.
@@ -108,7 +118,7 @@ def read_board(
 
 
 def own_board(files: Sequence[OutcomeFile], cache: Path | None = None) -> Board:
-    """A board of outcome files alone, wherever they lie; nothing is known of their training."""
+    """Return a board of outcome files alone, wherever they lie; nothing is known of their training."""
     files = [file for file in files if _of_board(file)]
     found = zip(fold_files(files, cache), files, strict=True)
     folded = [(one, str(file.path.absolute())) for one, file in found if isinstance(one, Folded)]
@@ -139,7 +149,7 @@ def _board(
 
 
 def fold_all(results: Path, cache: Path | None = None) -> Folds:
-    """Every outcome file folded, with its path under ``results``, in path order.
+    """Return every outcome file folded, with its path under ``results``, in path order.
 
     Those of cards outside the package and of objects are no part of a board.
     """
@@ -155,7 +165,7 @@ def fold_all(results: Path, cache: Path | None = None) -> Folds:
 
 
 def fold_files(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded | DataError]:
-    """Each file folded, or what is wrong with it.
+    """Return each file folded, or what is wrong with it.
 
     Kept folds are read first: other processes are only started for what is new.
     """
@@ -191,7 +201,7 @@ def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded 
 
     # Spawned, not forked: Arrow and BLAS have threads by now, which a fork does not survive.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
-    with _one_blas_thread(), _no_main(), pool:
+    with variables(**dict.fromkeys(BLAS_THREADS, "1")), _no_main(), pool:
         return list(pool.map(_fold, files, [cache] * len(files), chunksize=4))
 
 
@@ -203,25 +213,12 @@ def _fold(file: OutcomeFile, cache: Path | None) -> Folded | DataError:
 
 
 @contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """For processes started meanwhile: their products are small, and there is one a core."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def _no_main() -> Iterator[None]:
-    """For processes started meanwhile: a spawned one imports the program that it was started from,
-    which may be a script without a guard that would begin again in each of them."""
+    """Hide the main module from processes started meanwhile.
+
+    A spawned process imports the program that it was started from, which may be a script without a
+    guard that would begin again in each of them.
+    """
     own = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -253,7 +250,7 @@ def _score_table(folded: Sequence[tuple[Folded, str]], entries: Sequence[Entry])
 
 
 def read_board_scores(root: Path) -> list[dict[str, Any]]:
-    """The rows of the board's ``leaderboard/scores.parquet``; see ``harness.scores``.
+    """Return the rows of the board's ``leaderboard/scores.parquet``; see ``harness.scores``.
 
     Raises:
         NotFoundError: there is no board. DataError: its file is damaged.

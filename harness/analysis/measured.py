@@ -1,4 +1,4 @@
-"""The scores of what is on disk with their intervals, in the long form of ``harness.scores``."""
+"""Reads the scores of what is on disk with their intervals, in the form of ``harness.scores``."""
 
 from __future__ import annotations
 
@@ -9,31 +9,24 @@ from typing import Any
 
 from harness.analysis.fold import fold, score_rows
 from harness.cards.languages import canonical
-from harness.errors import DataError, NotFoundError, UsageError, together, unknown_name
-from harness.results.outcomes import OutcomeFile, find
+from harness.errors import UsageError, together, unknown_name
+from harness.results.outcomes import OutcomeFile, found_under, read_each
 from harness.results.scores import MACRO
 
 Row = dict[str, Any]
 
 
 def outcome_files(paths: Iterable[str | Path]) -> list[OutcomeFile]:
-    """The outcome files under each of the paths, each once.
+    """Return the outcome files under each of the paths, each once.
 
     Raises:
         NotFoundError: there is none under one of them.
     """
-    found: list[OutcomeFile] = []
-    for path in paths:
-        root = Path(path)
-        files = find(root) if root.exists() else []
-        if not files:
-            raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
-        found += files
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(file for path in paths for file in found_under(path)))
 
 
 def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFile]:
-    """The files of some tasks; all of them where none is named.
+    """Return the files of some tasks; all of them where none is named.
 
     Raises:
         UsageError: nothing is there of a task.
@@ -46,7 +39,8 @@ def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFi
 
 
 def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row]:
-    """One row per file, language, direction and metric, with the columns of ``harness.scores``.
+    """Return one row per file, language, direction and metric, with the columns of
+    ``harness.scores``.
 
     ``low`` and ``high``: a 95 % interval over parallel items (the board's), values in [0, 1].
     The files of a checkpoint and task stand in the order of their layers.
@@ -55,16 +49,14 @@ def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row
     Raises:
         DataError: outcome files are damaged; ``error.scores`` has the rows of the others.
     """
-    found: list[list[Row]] = []
-    damaged: list[DataError] = []
-    for file in files:
-        try:
-            folded = fold(file, kept)
-        except DataError as error:
-            damaged.append(error)
-            continue
+
+    def read(file: OutcomeFile) -> list[Row]:
+        folded = fold(file, kept)
         note = "; ".join([*folded.notes, *folded.meta.get("remarks", ())])
-        found.append(score_rows(folded, {"note": note}).to_pylist())
+        rows: list[Row] = score_rows(folded, {"note": note}).to_pylist()
+        return rows
+
+    found, damaged = read_each(files, read)
     of_task = groupby(found, lambda own: [(row["revision"], row["task"]) for row in own[:1]])
     rows = [row for _, own_files in of_task for own in sorted(own_files, key=_layer) for row in own]
     if damaged:
@@ -77,7 +69,7 @@ def _layer(rows: Sequence[Row]) -> int:
 
 
 def of_languages(rows: Sequence[Row], languages: Sequence[str]) -> list[Row]:
-    """The rows of some languages, and no mean; all of them where none is named.
+    """Return the rows of some languages, and no mean; all of them where none is named.
 
     Raises:
         UsageError: nothing was measured in a language.

@@ -1,4 +1,4 @@
-"""Published figures: reference rows, beside the board's own and never among them."""
+"""Reads published figures, which stand beside the board's own and never among them."""
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ class Figures(Strict):
 
 
 def read_figures() -> tuple[PublishedScore, ...]:
-    """The published figures, those of tables last. DataError where the file does not fit."""
+    """Return the published figures, those of tables last. Raises DataError where the file does not
+    fit.
+    """
     found = read_model(task_root() / "published.yaml", Figures, "tasks/published.yaml")
     return (*found.figures, *(figure for table in found.tables for figure in table.figures))

@@ -1,13 +1,13 @@
-"""Seeds and checkpoints as a further source of chance, in every line of a difference."""
+"""Adds seeds and checkpoints as a source of variance to every line of a difference."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from harness.analysis.differences import Difference
 from harness.analysis.entries import Entry
-from harness.analysis.results import Result
+from harness.analysis.runs import Replicated, Results, Run, Score
 from harness.analysis.variants import recipe_of, training_seed
 from harness.statistics.contrast import (
     Column,
@@ -17,64 +17,21 @@ from harness.statistics.contrast import (
     mean_over,
     seen_unseen_columns,
 )
-from harness.statistics.hierarchy import Hierarchical, Replicate, Side, hierarchical, shares
+from harness.statistics.hierarchy import Hierarchical, hierarchical
 from harness.statistics.multiplicity import FAMILY_LEVEL
 from harness.statistics.verdict import Evidence
 
-Results = Mapping[str, Result]
-Score = Callable[[Results], float]
 
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a side, as `hierarchy.Replicate`, with the results that its scores come from."""
-
-    origin: str
-    base: str
-    seed: int
-    results: Results
-
-
-@dataclass(frozen=True)
-class Replicated:
-    """The runs of A or of B; ``fixed`` as in `hierarchy.Side`."""
-
-    runs: tuple[Run, ...]
-    fixed: bool = False
-
-    @property
-    def shares(self) -> list[float]:
-        """Each run's weight in the side's mean."""
-        return shares([run.origin for run in self.runs])
-
-    @property
-    def checkpoints(self) -> int:
-        """How many independently made checkpoints the runs are of."""
-        return len({run.origin for run in self.runs})
-
-    def scored(self, score: Score) -> Side:
-        """The runs by one score: of a language, of a group of them, or of all."""
-        return Side(
-            tuple(Replicate(r.origin, r.base, r.seed, score(r.results)) for r in self.runs),
-            self.fixed,
-        )
-
-
-def runs_of(entry: Entry, base: str, track: str, tasks: Sequence[str]) -> list[Run]:
-    """A run for each seed that all the tasks were run with, of every member of a variant.
-
-    Checkpoints of one recipe are one origin, and their training seeds its seeds. Where no seed has
-    all the tasks, the first of each.
-    """
-    return runs_over(entry, base, tasks, lambda one: one.tasks(track))
-
-
-def runs_over(
+def runs_of(
     entry: Entry, base: str, tasks: Sequence[str], results_of: Callable[[Entry], Results]
 ) -> list[Run]:
-    """As `runs_of`, with another choice of a checkpoint's results."""
+    """Return a run for each seed that all the tasks were run with, of every member of a variant.
+
+    ``results_of``: the results of a checkpoint by task. Checkpoints of one recipe are one origin,
+    and their training seeds its seeds. Where no seed has all the tasks, the first of each is taken.
+    """
     if entry.members:
-        return [run for one in entry.members for run in runs_over(one, base, tasks, results_of)]
+        return [run for one in entry.members for run in runs_of(one, base, tasks, results_of)]
     recipe, trained = recipe_of(entry), training_seed(entry)
     origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
     found = results_of(entry)
@@ -97,7 +54,8 @@ def runs_over(
 def over_replicates(
     found: Difference, a: Replicated, b: Replicated
 ) -> tuple[Difference, Hierarchical | None]:
-    """The difference with intervals and p-values over replicates and items, and the test of it all.
+    """Return the difference with intervals and p-values over replicates and items, and the test of
+    it all.
 
     Each line gets a test of its own over the scores of the runs in its languages, with the clusters
     of its own languages. Where there are too few replicates for one (a descriptive claim) the lines
@@ -135,7 +93,8 @@ def over_replicates(
 def over_seeds(
     estimate: Estimate, score: Score, a: Replicated, b: Replicated
 ) -> tuple[Estimate, Hierarchical | None]:
-    """An estimate with its intervals and p over replicates and items, and the test that gave them.
+    """Return an estimate with its intervals and p over replicates and items, and the test that gave
+    them.
 
     The estimate as it is where there are too few replicates, or too few items for a variance.
     """
@@ -161,7 +120,7 @@ def over_seeds(
 
 
 def evidence_of(a: Replicated, b: Replicated, whole: Hierarchical | None) -> Evidence:
-    """What a difference is made of, and what may therefore be said."""
+    """Return what a difference is made of, and what may therefore be said."""
     return Evidence(
         claim="descriptive" if whole is None else whole.claim,
         runs=(len(a.runs), len(b.runs)),
@@ -170,7 +129,7 @@ def evidence_of(a: Replicated, b: Replicated, whole: Hierarchical | None) -> Evi
 
 
 def mean_score(columns: Sequence[Column]) -> Score:
-    """A run's mean over some (task, language) columns: languages within tasks, then tasks."""
+    """Return a run's mean over some (task, language) columns: languages within tasks, then tasks."""
     return lambda results: mean_over(columns, lambda task, lang: results[task].values[lang].value)
 
 

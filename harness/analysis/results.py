@@ -1,16 +1,17 @@
-"""What the board shows of one outcome file, or of the mean over seeds of several."""
+"""Holds what a board shows of one outcome file, or of the mean over seeds of several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.analysis.cells import Parts, official
-from harness.analysis.draws import interval
+from harness.analysis.draws import one_interval
 from harness.analysis.fold import Folded
 from harness.cards.catalogue import read_suites
 from harness.cards.task import TaskCard
@@ -21,6 +22,7 @@ from harness.statistics.hierarchy import ENOUGH
 from harness.submissions.submission import is_contaminated
 
 Floats = npt.NDArray[np.float64]
+Key = TypeVar("Key")
 
 # A task's languages on the board are those of the first suite here that has the task.
 SUITES = ("xtreme-r", "xtreme", "full", "demo")
@@ -28,11 +30,11 @@ SUITES = ("xtreme-r", "xtreme", "full", "demo")
 
 @dataclass(frozen=True)
 class Value:
-    """A score in [0, 1] with its 95 % interval, over ``n`` examples."""
+    """A score in [0, 1] with its 95 % interval, over ``n`` examples; None of one parallel item."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
 
@@ -132,14 +134,16 @@ class Result:
         """The unweighted mean over the board's languages; None where one is missing."""
         if self.missing or not self.values:
             return None
-        values = list(self.values.values())
-        low, high = mean_interval(self.macro_draws, [self])
-        return Value(sum(v.value for v in values) / len(values), low, high,
-                     sum(v.n for v in values))  # fmt: skip
+        return mean_value(list(self.values.values()), mean_interval(self.macro_draws, [self]))
 
 
-def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, float]:
-    """The 95 % interval of a mean over languages, then over the tasks of ``results``.
+def mean_value(values: Sequence[Value], interval: tuple[float | None, float | None]) -> Value:
+    """Return the unweighted mean of some values, with its own interval."""
+    return Value(sum(v.value for v in values) / len(values), *interval, sum(v.n for v in values))
+
+
+def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a mean over languages, then over the tasks of ``results``.
 
     ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
     three seeds or more, see `hierarchy.mean_interval`; else over items alone.
@@ -152,12 +156,11 @@ def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float, floa
         clusters = len(np.unique(np.concatenate(keys)))
         if clusters > 1:
             return hierarchy.mean_interval(list(scores), float(draws.var(ddof=1)), clusters)
-    low, high = interval(draws)
-    return float(low), float(high)
+    return one_interval(draws)
 
 
 def seed_mean(results: Sequence[Result]) -> Result:
-    """One result for several seeds: means of values and of draws, language by language."""
+    """Return one result for several seeds: means of values and of draws, language by language."""
     if len(results) == 1:
         return results[0]
     first = results[0]
@@ -167,9 +170,9 @@ def seed_mean(results: Sequence[Result]) -> Result:
     }
     values = {}
     for unit, drawn in draws.items():
-        low, high = interval(drawn)
+        low, high = one_interval(drawn)
         mean = sum(result.values[unit].value for result in results) / len(results)
-        values[unit] = Value(mean, float(low), float(high), first.values[unit].n)
+        values[unit] = Value(mean, low, high, first.values[unit].n)
     beside = {
         metric: sum(result.beside[metric] for result in results) / len(results)
         for metric in first.beside
@@ -180,8 +183,23 @@ def seed_mean(results: Sequence[Result]) -> Result:
     )
 
 
+def seed_means(results: Iterable[Result], key: Callable[[Result], Key]) -> dict[Key, Result]:
+    """Return the mean over seeds of the results of each key.
+
+    Only tuning draws anything: elsewhere a seed is a name, and the lowest stands for all.
+    """
+    seeds: dict[Key, dict[int, Result]] = {}
+    for result in results:
+        seeds.setdefault(key(result), {}).setdefault(result.seed, result)
+    found = {}
+    for name, of_key in seeds.items():
+        ordered = [of_key[seed] for seed in sorted(of_key)]
+        found[name] = seed_mean(ordered if ordered[0].track == "tuned" else ordered[:1])
+    return found
+
+
 def mean_parts(runs: Sequence[Parts]) -> Parts:
-    """What each cluster adds to the mean over several runs.
+    """Return what each cluster adds to the mean over several runs.
 
     A run may have no row of a cluster, and adds nothing there: mining has none of a sentence that
     is in no gold pair and that it did not mine.
@@ -195,7 +213,9 @@ def mean_parts(runs: Sequence[Parts]) -> Parts:
 
 @cache
 def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
-    """The units of a task that the board's means are over: a suite's, else all of the card's."""
+    """Return the units of a task that the board's means are over: a suite's, else all of the
+    card's.
+    """
     suites = read_suites()
     for suite in SUITES:
         for entry in suites.get(suite, ()):
@@ -207,7 +227,7 @@ def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
 def read_result(
     folded: Folded, path: str, contaminated: frozenset[str], metric: str | None = None
 ) -> Result:
-    """A folded file as the board shows it.
+    """Return a folded file as the board shows it.
 
     ``metric``: one of the card's in place of the headline; it has no draws and no parts.
     """
@@ -248,7 +268,7 @@ def read_result(
 
 
 def unit_of(row: Mapping[str, object]) -> str:
-    """The unit of a score: its language, `context-question` for cross-lingual QA."""
+    """Return the unit of a score: its language, `context-question` for cross-lingual QA."""
     lang, direction, group = str(row["lang"]), str(row["direction"]), row["group"]
     if direction and not group:
         return f"{lang}-{direction.split('-')[0]}"

@@ -1,4 +1,4 @@
-"""A name that is given to `compare` → the runs that it stands for, by what they measured."""
+"""Finds the runs that a name given to `compare` stands for, by what they measured."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Measured(NamedTuple):
     limit: int | None
 
 
-Run = Mapping[Measured, Sequence[Result]]  # several results: seeds of tuning; paths are whole
+# What a checkpoint has: several results are seeds of tuning. Their paths are whole.
+Measurements = Mapping[Measured, Sequence[Result]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Source:
     damaged: dict[str, None] = field(default_factory=dict)
 
     def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:
-        """The files that are whole, with their paths."""
+        """Return the files that are whole, with their paths."""
         found = []
         for file, one in zip(files, fold_files(files, self.cache), strict=True):
             if isinstance(one, DataError):
@@ -56,8 +57,8 @@ class Source:
         return found
 
 
-def find_runs(name: str, source: Source, metric: str | None) -> list[Run]:
-    """The run that a name stands for; for a recipe, one run per seed.
+def find_runs(name: str, source: Source, metric: str | None) -> list[Measurements]:
+    """Return the run that a name stands for; for a recipe, one run per seed.
 
     ``metric``: in place of the tasks' headlines; tasks that do not have it are left out.
 
@@ -83,8 +84,8 @@ def find_runs(name: str, source: Source, metric: str | None) -> list[Run]:
     return [_run(slug, source, metric) for slug in measured]
 
 
-def _run(name: str, source: Source, metric: str | None) -> Run:
-    """The one run of a folder, an id, or a slug."""
+def _run(name: str, source: Source, metric: str | None) -> Measurements:
+    """Return the one run of a folder, an id, or a slug."""
     folder, results, submissions = Path(name), source.results, source.submissions
     found: list[tuple[Folded, str]] = []
     files = find(folder) if folder.is_dir() else []
@@ -129,7 +130,7 @@ def _run(name: str, source: Source, metric: str | None) -> Run:
 
 
 def _near(name: str, submissions: Mapping[str, Submission]) -> list[str]:
-    """Up to three slugs and recipes that begin with the name, or else resemble it."""
+    """Return up to three slugs and recipes that begin with the name, or else resemble it."""
     known = sorted({*submissions, *(one.recipe for one in submissions.values() if one.recipe)})
     return [one for one in known if one.startswith(name)][:3] or get_close_matches(name, known)
 

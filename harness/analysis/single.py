@@ -1,4 +1,4 @@
-"""Single examples of a run: the worst ones, or those under a condition, with their texts."""
+"""Finds single examples of a run: the worst ones, or those under a condition, with texts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Condition:
     value: str
 
     def holds(self, example: Example) -> bool:
-        """Whether an example meets it; one without a value in the column does not.
+        """Return whether an example meets it; one without a value in the column does not.
 
         Raises:
             UsageError: the value is not of the column's type, or the column holds lists.
@@ -86,7 +86,7 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """A condition from the command line.
+    """Return a condition from the command line.
 
     Raises:
         UsageError: it has another form.
@@ -106,7 +106,8 @@ def examples(
     languages: Sequence[str] = (),
     conditions: Iterable[Condition] = (),
 ) -> tuple[list[Example], str]:
-    """The examples of an outcome file, worst first, and why their texts are missing, or nothing.
+    """Return the examples of an outcome file, worst first, and why their texts are missing, or
+    nothing.
 
     An example has the columns of its row, ``score`` (its part of the task's headline, in [0, 1]),
     for retrieval ``rank`` (of the best relevant candidate, None where it was not found), and, where
@@ -137,7 +138,7 @@ def examples(
 
 
 def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
-    """The rows with their score, which is 1 where there is nothing to find and nothing was found.
+    """Return the rows with their score, which is 1 where there is nothing to find and nothing was found.
 
     A missed or a wrongly kept pair of mining scores 0.
     """

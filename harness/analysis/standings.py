@@ -1,4 +1,4 @@
-"""Who ranks where in a track, and who cannot be told apart."""
+"""Ranks the checkpoints of a track, and says which cannot be told apart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, from_draws
-from harness.analysis.replicates import Replicated, mean_score, over_seeds, runs_of
-from harness.analysis.results import SUITES, Floats, Result, Value, mean_interval
+from harness.analysis.replicates import mean_score, over_seeds, runs_of
+from harness.analysis.results import SUITES, Floats, Result, Value, mean_interval, mean_value
+from harness.analysis.runs import Replicated
 from harness.analysis.variants import recipe_of
 from harness.cards.catalogue import read_suites
 from harness.statistics.outliers import Outlier, outliers
@@ -61,7 +62,7 @@ def standing(
     contrasts: Sequence[Contrast] = (),
     gains: Sequence[Gain] = (),
 ) -> Standing | None:
-    """The ranking of a track; None where nothing was measured in it whole.
+    """Return the ranking of a track; None where nothing was measured in it whole.
 
     The mean is over every task of the suite that some checkpoint has whole; a checkpoint without
     one of them is not ranked, and its row says what is missing. Two checkpoints whose difference
@@ -86,7 +87,9 @@ def standing(
             continue
         draws = sum((tasks[task].macro_draws for task in basis[1:]), tasks[basis[0]].macro_draws)
         draws = draws / len(basis)
-        ranked.append((entry, draws, _mean([tasks[task] for task in basis], draws)))
+        results = [tasks[task] for task in basis]
+        values = [result.macro for result in results if result.macro is not None]
+        ranked.append((entry, draws, mean_value(values, mean_interval(draws, results))))
     against_base = {
         gain.entry.slug: gain
         for gain in gains
@@ -125,11 +128,14 @@ class _Tests:
     entries: Mapping[str, Entry]
     verdicts: Mapping[frozenset[str], float | None]
 
+    def _results(self, entry: Entry) -> Mapping[str, Result]:
+        return entry.tasks(self.track)
+
     def verdict(self, one: str, other: str) -> float | None:
         return self.verdicts.get(frozenset((one, other)))
 
     def p(self, one: str, other: str) -> float | None:
-        """Of the verdict, else over seeds and items where one of them is a recipe with enough."""
+        """Return p of the verdict, else over seeds and items where one is a recipe with enough."""
         if (pair := frozenset((one, other))) in self.verdicts:
             return self.verdicts[pair]
         entries = [self.entries[slug] for slug in (one, other)]
@@ -137,13 +143,13 @@ class _Tests:
             return None
         a, b = (
             Replicated(
-                tuple(runs_of(entry, entry.base or entry.slug, self.track, self.tasks)),
+                tuple(runs_of(entry, entry.base or entry.slug, self.tasks, self._results)),
                 # A checkpoint with frozen vectors, unless it is one seed of a recipe.
                 self.track == "frozen" and not entry.members and recipe_of(entry) is None,
             )
             for entry in entries
         )
-        mine, theirs = (entry.tasks(self.track) for entry in entries)
+        mine, theirs = map(self._results, entries)
         columns = [(task, lang) for task in self.tasks for lang in mine[task].values]
         _, test = over_seeds(from_draws(mine, theirs, self.tasks), mean_score(columns), a, b)
         return None if test is None else test.p
@@ -155,7 +161,10 @@ def _tests(
     contrasts: Sequence[Contrast],
     gains: Mapping[str, Gain],
 ) -> _Tests:
-    """``standing``: track, metric and tasks of a ranking; ``gains``: by slug, over these tasks."""
+    """Collect the tests.
+
+    ``standing``: track, metric and tasks; ``gains``: by slug, over these tasks.
+    """
     track, metric, tasks = standing
     verdicts = {
         frozenset((slug, gain.base.slug)): gain.verdict.decisive_p for slug, gain in gains.items()
@@ -172,8 +181,9 @@ def _tests(
 def _places(
     ranked: Sequence[tuple[Entry, Mapping[str, Result]]], basis: Sequence[str], tests: _Tests
 ) -> list[Place]:
-    """Ranks by the tests that there are, else by sign flips of whole clusters, each against the
-    leader of the group above."""
+    """Return the ranks by the tests that there are, else by sign flips of whole clusters, each
+    against the leader of the group above.
+    """
     if not ranked:
         return []
     every = [tasks[t].parts.values() for _, tasks in ranked for t in basis]
@@ -195,7 +205,7 @@ def _places(
 
 
 def gate(standing: Standing) -> dict[str, list[Outlier]]:
-    """Task → scores far below what the other languages and checkpoints predict."""
+    """Return task → scores far below what the other languages and checkpoints predict."""
     found: dict[str, list[Outlier]] = {}
     for task in (*standing.tasks, *standing.beside):
         rows = [row for row in standing.rows if task in row.tasks]
@@ -212,7 +222,8 @@ def _suite_order() -> list[str]:
 
 
 def _basis(metrics: dict[str, str], headline: str | None) -> tuple[list[str], str]:
-    """The tasks that are averaged: those of the first suite that was measured, of one metric.
+    """Return the tasks that are averaged: those of the first suite that was measured, of one
+    metric.
 
     It is ``headline`` where there is one and some task has it, else that of the suite's first task.
     """
@@ -236,14 +247,3 @@ def _why(tasks: Mapping[str, Result], basis: Sequence[str]) -> str:
     if seen:
         parts.append(f"contaminated: {', '.join(seen)}")
     return "; ".join(parts)
-
-
-def _mean(results: Sequence[Result], draws: Floats) -> Value:
-    low, high = mean_interval(draws, results)
-    values = [result.macro for result in results if result.macro is not None]
-    return Value(
-        sum(value.value for value in values) / len(values),
-        low,
-        high,
-        sum(value.n for value in values),
-    )

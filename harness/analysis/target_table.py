@@ -1,4 +1,4 @@
-"""Intermediate tasks by target tasks: what each training did to each target, and the best of them.
+"""Tabulates what each intermediate task did to each target task, and the best of them.
 
 The table of Phang et al. 2020 (arXiv 2005.13013). Their figure for the best intermediate task of
 each target is chosen and measured on the same data; here it stands beside one that is chosen on one
@@ -86,7 +86,9 @@ def target_tables(
     results: Path,
     kept: Path | None = None,
 ) -> tuple[TargetTable, ...]:
-    """A table for every base with a measured variant. ``results``, ``kept``: as for `differ`."""
+    """Return a table for every base with a measured variant. ``results``, ``kept``: as for
+    `differ`.
+    """
     by_slug = {entry.slug: entry for entry in entries}
     variants: dict[str, list[Entry]] = {}
     for entry in shown:
@@ -126,7 +128,9 @@ def _table(
 
 
 def _columns(found: Collection[Target]) -> tuple[Target, ...]:
-    """The paper's targets in their order, where one of them was measured; then what else was."""
+    """Return the paper's targets in their order, where one of them was measured; then what else
+    was.
+    """
     suites = read_suites()
     paper = dict.fromkeys(one.task for name in PAPER for one in suites.get(name, ()))
     there = {target.task for target in found}
@@ -140,7 +144,8 @@ def _columns(found: Collection[Target]) -> tuple[Target, ...]:
 def _column(
     base: Entry, variants: Sequence[Entry], target: Target, gains: Sequence[Gain], source: Source
 ) -> list[Cell]:
-    """The variants that were measured on a target, with the board's own verdict where it has one.
+    """Return the variants that were measured on a target, with the board's own verdict where it has
+    one.
 
     The other differences are adjusted over the column; those of contaminated pairs are not.
     """

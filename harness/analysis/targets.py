@@ -1,4 +1,4 @@
-"""The targets of the paper's table: a task in a track, and what a checkpoint has there."""
+"""Defines the targets of the paper's table, and finds what a checkpoint has there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.analysis.entries import Entry
-from harness.analysis.results import Result, seed_mean
+from harness.analysis.results import Result, seed_mean, seed_means
 
 # Notes of rows that are whole but not ranked, and comparable with rows of the same notes.
 COMPARABLE = ("split ", "target recipe ", "target data ")
@@ -26,7 +26,9 @@ class Target(NamedTuple):
 
 
 def measured(entry: Entry) -> dict[Target, Result]:
-    """Target → a checkpoint's result on it, the mean over seeds; of a variant, over its members."""
+    """Return target → a checkpoint's result on it, the mean over seeds; of a variant, over its
+    members.
+    """
     if entry.members:
         each = [measured(one) for one in entry.members]
         return {
@@ -34,21 +36,16 @@ def measured(entry: Entry) -> dict[Target, Result]:
             for target in each[0]
             if all(target in one for one in each)
         }
-    seeds: dict[Target, dict[int, Result]] = {}
-    for result in entry.results:
-        if not result.missing and all(note.startswith(COMPARABLE) for note in result.notes):
-            target = Target(result.task, result.track, "; ".join(result.notes))
-            # Only tuning draws anything: elsewhere a seed is a name.
-            seed = result.seed if result.track == "tuned" else 0
-            seeds.setdefault(target, {}).setdefault(seed, result)
-    return {
-        target: seed_mean([of_target[seed] for seed in sorted(of_target)])
-        for target, of_target in seeds.items()
-    }
+    comparable = (
+        result
+        for result in entry.results
+        if not result.missing and all(note.startswith(COMPARABLE) for note in result.notes)
+    )
+    return seed_means(comparable, lambda one: Target(one.task, one.track, "; ".join(one.notes)))
 
 
 def results_at(targets: Sequence[Target]) -> Callable[[Entry], Mapping[str, Result]]:
-    """A checkpoint's results on some targets, by their labels."""
+    """Return a checkpoint's results on some targets, by their labels."""
 
     def results_of(entry: Entry) -> Mapping[str, Result]:
         found = measured(entry)

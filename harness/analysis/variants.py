@@ -1,4 +1,4 @@
-"""Seeds of one recipe → one variant, which is what the board ranks: seeds are not checkpoints."""
+"""Puts the seeds of one recipe together as one variant, because seeds are not checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEW = 4  # data sets that a name still lists
 
 
 def variants(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The entries, with the measured checkpoints of one recipe and base put together.
+    """Return the entries, with the measured checkpoints of one recipe and base put together.
 
     A variant's results are means over its seeds, of the tasks that every seed has whole; it is
     called by its recipe. A recipe that was measured with one seed stays the checkpoint it is.
@@ -46,7 +46,7 @@ def variants(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def titled(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The entries with the names that people read, no two of them equal.
+    """Return the entries with the names that people read, no two of them equal.
 
     A checkpoint of a recipe is named by its kind, its data and its seed: `English QA (MLQA dev),
     seed 1`. Of the forms of a name the shortest that no other entry has is taken; a checkpoint
@@ -62,7 +62,7 @@ def titled(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def _forms(entry: Entry) -> list[str]:
-    """Names of a checkpoint, the shortest first."""
+    """Return the names of a checkpoint, the shortest first."""
     submission = entry.submission
     if submission is None or submission.recipe is None:
         return [entry.model] if "/" in entry.model else [entry.model, entry.name]
@@ -82,7 +82,7 @@ def _forms(entry: Entry) -> list[str]:
 
 
 def on_base(entry: Entry) -> str:
-    """The part of a name that says the base."""
+    """Return the part of a name that says the base."""
     base = entry.submission.base if entry.submission is not None else None
     return f" on {base.split('/')[-1]}" if base else ""
 
@@ -92,7 +92,7 @@ def _listed(datasets: Sequence[str]) -> str:
 
 
 def recipe_of(entry: Entry) -> tuple[str, str] | None:
-    """(base, recipe) of a checkpoint whose submission names them: equal for seeds of one recipe."""
+    """Return the (base, recipe) that a submission names: they are equal for seeds of one recipe."""
     submission = entry.submission
     if submission is None or submission.recipe is None or submission.base is None:
         return None
@@ -100,7 +100,7 @@ def recipe_of(entry: Entry) -> tuple[str, str] | None:
 
 
 def training_seed(entry: Entry) -> int | None:
-    """The seed that a checkpoint was trained with, where its submission says so."""
+    """Return the seed that a checkpoint was trained with, where its submission says so."""
     return entry.submission.seed if entry.submission is not None else None
 
 

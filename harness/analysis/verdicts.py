@@ -1,4 +1,4 @@
-"""The verdicts that the board has on a difference: whoever prints it elsewhere prints these."""
+"""Finds the verdicts that the board has on a difference, which are printed everywhere."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ Measure = tuple[str, str, frozenset[str]]  # track, metric and tasks
 
 
 def may_have(sides: Sides, submissions: Mapping[str, Submission]) -> bool:
-    """Whether the board may have a verdict on A − B or B − A: it asks for every checkpoint less its
-    base, and for the named contrasts."""
+    """Return whether the board may have a verdict on A − B or B − A: it asks for every checkpoint
+    less its base, and for the named contrasts.
+    """
     kinds = [
         {
             "base" if submissions[slug].objective == "none" else kind_of(submissions[slug])
@@ -34,7 +35,7 @@ def may_have(sides: Sides, submissions: Mapping[str, Submission]) -> bool:
 def board_verdicts(
     sides: Sides, entries: Sequence[Entry], results: Path, cache: Path | None
 ) -> dict[Measure, Verdict]:
-    """The verdicts that a board of these entries has on A − B, by what they are of.
+    """Return the verdicts that a board of these entries has on A − B, by what they are of.
 
     That of a named contrast goes before that of a checkpoint less its base. ``results``, ``cache``:
     as for `differences.differ`.

@@ -108,7 +108,7 @@ def _above_chance(difference: Difference, tied: set[tuple[str, str]]) -> str:
         verdict = difference.line_verdict(part, adjusted=False)
         text = f"{size(verdict)} {unbroken(plain(verdict))}, {part.name}"
         left = set(part.columns)
-    elif difference.at_chance:
+    elif difference.chance:
         return "none"
     else:
         text, left = "all", {(part.task, part.name) for part in difference.languages}

@@ -12,7 +12,7 @@ from harness.analysis.gather import Board
 from harness.analysis.results import Result, Value, board_units
 from harness.analysis.variants import on_base, training_seed
 from harness.board.markdown import Raw, cell, code, environment, link, table
-from harness.board.words import percent
+from harness.board.words import bracketed, percent
 from harness.cards.target_recipes import suite_of
 from harness.results.scores import MACRO, indistinct_words
 from harness.submissions.submission import Submission, overlap_words
@@ -58,7 +58,7 @@ def named(entry: Entry) -> Raw:
 def scored(value: Value | None) -> Raw:
     if value is None:
         return Raw("—")
-    return Raw(f"**{percent(value.value)}** [{percent(value.low)}, {percent(value.high)}]")
+    return Raw(f"**{percent(value.value)}** {bracketed(value.low, value.high)}".rstrip())
 
 
 def command(result: Result, *, every_layer: bool = False) -> str:
@@ -182,9 +182,9 @@ def _result_section(result: Result) -> dict[str, Any]:
         cells: list[object] = [lang, direction or "—", first["n"]]
         for metric in metrics:
             value = values[metric]
-            interval = f" [{percent(value['low'])}, {percent(value['high'])}]"
+            interval = bracketed(value["low"], value["high"])
             text = percent(value["value"])
-            cells.append(Raw(text + interval) if metric == result.metric else text)
+            cells.append(Raw(f"{text} {interval}".rstrip()) if metric == result.metric else text)
         shown.append(cells)
     why = list(result.notes)
     if result.contaminated:

@@ -15,6 +15,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
+def bracketed(low: float | None, high: float | None) -> str:
+    """The interval of a score, ``[70.9, 72.5]`` in percent; empty where there is none."""
+    return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
+
+
 def decimals(se: float | None, *values: float | None) -> int:
     """How many decimals differences of scores need in percentage points.
 

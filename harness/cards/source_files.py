@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from string import Formatter
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -20,6 +21,18 @@ def _plain_path(path: str) -> str:
     return path
 
 
+def _template(text: str) -> str:
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError:  # a brace alone
+        parts = [("", "", None, None)]
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in PLACES or spec or conversion):
+            known = ", ".join(f"{{{place}}}" for place in PLACES)
+            raise ValueError(f"{text!r} may have {known}, and no other braces")
+    return text
+
+
 def _plain_url(url: str) -> str:
     if not url.startswith("https://"):
         raise ValueError(f"{url!r} is not https")
@@ -32,8 +45,12 @@ def _commit(revision: str) -> str:
     return revision
 
 
-PlainPath = Annotated[str, Field(min_length=1), AfterValidator(_plain_path)]
-Url = Annotated[str, AfterValidator(_plain_url)]
+PLACES = ("lang", "code", "context", "question")  # of a template, which cards fill
+FileCode = Annotated[str, Field(pattern=r"^\w[\w-]*$")]  # of a language, in a template
+PathTemplate = Annotated[
+    str, Field(min_length=1), AfterValidator(_plain_path), AfterValidator(_template)
+]
+UrlTemplate = Annotated[str, AfterValidator(_plain_url), AfterValidator(_template)]
 Commit = Annotated[str, AfterValidator(_commit)]
 
 
@@ -46,26 +63,33 @@ class SourceFile(Strict):
     the url is that of an archive. ``size``: about how many bytes one download is.
     """
 
-    path: PlainPath
-    alternative: PlainPath | None = None
-    url: Url | None = None
-    member: PlainPath | None = None
+    path: PathTemplate
+    alternative: PathTemplate | None = None
+    url: UrlTemplate | None = None
+    member: PathTemplate | None = None
     size: int | None = Field(default=None, gt=0)
     optional: bool = False
 
 
-class Hub(Strict):
-    """A data set on the Hub that carries the whole split.
+class HubData(Strict):
+    """A data set on the Hub. Without a ``revision`` the newest is used, and recorded.
 
     ``files``: role → glob template of one file, by unit or shared by all of them (a template
-    without a code). ``size``: about how many bytes one file is. Without a ``revision`` the newest
-    is used, and recorded. ``labels``: what whole numbers stand for, where a file does not say it
-    itself.
+    without a code).
     """
 
     id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: Commit | None = None
-    files: Mapping[Name, PlainPath] = Field(min_length=1)
+    files: Mapping[Name, PathTemplate] = Field(min_length=1)
+
+
+class Hub(HubData):
+    """A data set on the Hub that carries the whole split of a target task.
+
+    ``size``: about how many bytes one file is. ``labels``: what whole numbers stand for, where a
+    file does not say it itself.
+    """
+
     size: int | None = Field(default=None, gt=0)
     labels: list[str] = Field(default_factory=list)
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from harness.cards.languages import canonical, read_languages
-from harness.cards.source_files import Hub, SourceFile, read_checksums
+from harness.cards.layouts import LAYOUTS, Format, Kind
+from harness.cards.source_files import FileCode, Hub, SourceFile, read_checksums
 from harness.errors import UsageError, one_line, unknown_name
 from harness.io.strict_yaml import (
     KeyPath,
@@ -21,29 +22,7 @@ from harness.io.strict_yaml import (
     Strict,
 )
 
-Kind = Literal[
-    "bitext", "mining", "passages", "span_qa", "classification", "multiple_choice", "tagging"
-]
 Scorer = Literal["squad", "mlqa"]
-Format = Literal[
-    "tatoeba",
-    "bucc",
-    "lareqa",
-    "mewsli_x",
-    "xquad",
-    "mlqa",
-    "tydiqa",
-    "xnli",
-    "pawsx",
-    "xcopa",
-    "xcopa_corrected",
-    "udpos",
-    "panx",
-    "demo_bitext",
-    "demo_mining",
-    "demo_passages",
-    "demo_qa",
-]
 RETRIEVAL = ("bitext", "mining", "passages")  # kinds that are searched in vectors
 LABELLED = ("classification", "tagging")  # kinds whose classes have names
 
@@ -69,7 +48,7 @@ class Source(Strict):
 
     format: Format
     package: bool = False
-    codes: Mapping[str, str] = Field(default_factory=dict)
+    codes: Mapping[str, FileCode] = Field(default_factory=dict)
     splits: Mapping[str, SplitSource] = Field(min_length=1)
     remedy: str | None = None
 
@@ -253,7 +232,11 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
             if needed not in card.source.splits:
                 problem = f"split {split} needs {needed}, which has no files"
                 yield Misfit(("source", "splits", split, "needs"), problem)
+        if card.kind == "mining" and "dev" not in (split, *part.needs):
+            problem = f"split {split} needs dev, on which mining chooses its threshold"
+            yield Misfit(("source", "splits", split), problem)
     yield from _metric_misfits(card)
+    yield from _file_misfits(card)
     if (card.kind == "span_qa") != (card.scorer is not None):
         known = " or ".join(get_args(Scorer))
         yield Misfit(("scorer",), f"scorer ({known}) is for span_qa tasks, and needed there")
@@ -266,6 +249,20 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
         if label not in card.labels:
             problem = f"label_names: {value} stands for {label}, which is not among labels"
             yield Misfit(("label_names", value), problem)
+
+
+def _file_misfits(card: TaskCard) -> Iterable[Misfit]:
+    layout, alone = LAYOUTS[card.source.format], len(card.languages) == 1
+    if card.kind != layout.kind:
+        problem = f"{card.source.format} is a format of {layout.kind} tasks, not of {card.kind}"
+        yield Misfit(("source", "format"), problem)
+    for split, part in card.source.splits.items():
+        path: KeyPath = ("source", "splits", split)
+        for problem in layout.problems({k: v.path for k, v in part.files.items()}, alone=alone):
+            yield Misfit((*path, "files"), problem)
+        if part.hub is not None:
+            for problem in layout.hub_problems(part.hub.files, alone=alone):
+                yield Misfit((*path, "hub"), problem)
 
 
 def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:

@@ -14,7 +14,7 @@ from pydantic import Field, RootModel, model_validator
 from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import read_languages, task_root
 from harness.cards.objectives import Objective
-from harness.cards.source_files import Commit, PlainPath, SourceFile, read_checksums
+from harness.cards.source_files import FileCode, HubData, SourceFile, read_checksums
 from harness.errors import DataError, NotFoundError, unknown_name
 from harness.io.strict_yaml import Name, Strict, read_document, read_model, validated
 
@@ -41,6 +41,7 @@ FORMATS: Mapping[Head, frozenset[str]] = {
     ),
     "mlm": frozenset(["squad", "tydiqa", "demo_qa", "records", "lines"]),
 }
+ONE_ROLE = ("parallel_records", "parallel_lines", "mention_pairs", "demo_qa")
 # What a reader of records must be told a column for.
 COLUMNS: Mapping[Head, frozenset[str]] = {
     "classification": frozenset(["first", "label"]),
@@ -74,15 +75,9 @@ class TrainingFile(SourceFile):
         return self.header == (bool(paths) and all(path.isdecimal() for path in paths))
 
 
-class TrainingHub(Strict):
-    """A data set on the Hub. Without a ``revision`` the newest is used, and recorded.
+class TrainingHub(HubData):
+    """A data set on the Hub. ``columns``: role → columns, where they are not those of the files."""
 
-    ``columns``: role → columns, where they are not those of the files.
-    """
-
-    id: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Commit | None = None
-    files: Mapping[Name, PlainPath] = Field(min_length=1)
     columns: Mapping[Name, Columns] = Field(default_factory=dict)
 
 
@@ -103,7 +98,7 @@ class TrainingSource(Strict):
 
     format: Format
     package: bool = False
-    codes: Mapping[str, str] = Field(default_factory=dict)
+    codes: Mapping[str, FileCode] = Field(default_factory=dict)
     splits: Mapping[str, TrainingSplit] = Field(min_length=1, max_length=1)
     remedy: str | None = None
 
@@ -330,10 +325,13 @@ def _problems(card: IntermediateCard) -> Iterable[str]:
 
 
 def _column_problems(card: IntermediateCard) -> Iterable[str]:
+    part = card.source.splits[card.split]
+    for files in (part.files, part.hub.files if part.hub else {}):
+        if card.source.format in ONE_ROLE and len(files) > 1:
+            yield f"format {card.source.format} reads one role, not {', '.join(files)}"
     if card.source.format not in ("records", "parallel_records"):
         return
     needed = COLUMNS[card.kind]
-    part = card.source.splits[card.split]
     for role, file in part.files.items():
         if needed - file.columns.keys():
             yield f"{role} needs columns for {', '.join(sorted(needed))}"

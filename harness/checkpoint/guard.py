@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, IncompleteError, RefusedError, is_out_of_memory, one_line
+from harness.io.variables import variables
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
@@ -64,9 +64,7 @@ def _of_the_machine(error: BaseException) -> bool:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Suppress progress bars, load reports and requests to convert; keep the random state."""
-    before = os.environ.get("DISABLE_SAFETENSORS_CONVERSION")
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
-    try:
+    with variables(DISABLE_SAFETENSORS_CONVERSION="1"):
         import torch
         from transformers.utils import logging as reports
 
@@ -80,8 +78,3 @@ def quiet() -> Iterator[None]:
             reports.set_verbosity(verbosity)
             if bars:
                 reports.enable_progress_bar()  # type: ignore[no-untyped-call]
-    finally:
-        if before is None:
-            del os.environ["DISABLE_SAFETENSORS_CONVERSION"]
-        else:
-            os.environ["DISABLE_SAFETENSORS_CONVERSION"] = before

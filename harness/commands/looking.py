@@ -8,13 +8,22 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import CacheDir, Data, Format, Offline, with_options
+from harness.commands.options import CacheDir, Data, Format, Offline, completed, with_options
 from harness.commands.outputs import echo, errors, print_json, print_notes
 from harness.evaluation.options import Options
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A task or suite.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="A task or suite.",
+            autocompletion=lambda incomplete: sorted(
+                {*completed("tasks", incomplete), *completed("intermediate", incomplete)}
+            ),
+        ),
+    ] = None,
     intermediate: Annotated[
         bool,
         typer.Option(

@@ -37,7 +37,11 @@ def print_format(*known: str) -> Any:
         return value
 
     return typer.Option(
-        "--format", help="How to print it.", metavar="|".join(known), callback=check
+        "--format",
+        help="How to print it.",
+        metavar="|".join(known),
+        callback=check,
+        autocompletion=lambda incomplete: [one for one in known if one.startswith(incomplete)],
     )
 
 
@@ -111,17 +115,19 @@ def _shown(name: str, declared: Option) -> Any:
         flag,
         help=declared.help,
         metavar=declared.metavar or _choices(name),
-        autocompletion=lambda incomplete: _completed(name, incomplete),
+        autocompletion=lambda incomplete: completed(name, incomplete),
     )
 
 
-def _completed(name: str, incomplete: str) -> list[str]:
-    """What a shell offers for the value of an option of an evaluation."""
+def completed(name: str, incomplete: str) -> list[str]:
+    """What a shell offers for the value of an option of an evaluation or of a training."""
     from harness.cards.catalogue import card_names, read_suites
     from harness.cards.languages import read_languages
+    from harness.cards.training import intermediate_names, read_intermediate_suites
 
     known: Mapping[str, Callable[[], Iterable[str]]] = {
         "tasks": card_names,
+        "intermediate": lambda: (*intermediate_names(), *read_intermediate_suites()),
         "suite": read_suites,
         "languages": read_languages,
         "device": lambda: ("cpu", "cuda", "mps", "all"),

@@ -11,7 +11,7 @@ from harness.commands.outputs import errors, print_notes
 from harness.evaluation.options import Options, shown_options
 
 if TYPE_CHECKING:
-    from harness.evaluation.plan import Plan
+    from harness.evaluation.planned import Plan
 
 # The commands that are printed run alone, each on a machine of its own.
 NOT_HANDED_ON = ("workers", "fresh", "engine", "smoke")
@@ -44,8 +44,10 @@ def plan(
         else:
             _print_table(plans.values())
         for one in plans.values():
-            print_notes(f"{task} does not apply: {why}" for task, why in one.inapplicable.items())
-            print_notes(f"left out: {why}" for why in one.left_out.values())
+            print_notes(
+                f"{task} does not apply: {why}" for task, why in one.gaps.inapplicable.items()
+            )
+            print_notes(f"left out: {why}" for why in one.gaps.left_out.values())
         for one in plans.values():
             check_complete(one, None)
 

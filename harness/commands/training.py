@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import CacheDir, Data, Offline, Quiet
+from harness.commands.options import CacheDir, Data, Offline, Quiet, completed
 from harness.commands.outputs import echo, errors
 
 
@@ -16,7 +16,10 @@ def train(
     intermediate: Annotated[
         list[str],
         typer.Option(
-            "--intermediate", "-i", help="An intermediate task; repeat for multi-task training."
+            "--intermediate",
+            "-i",
+            help="An intermediate task; repeat for multi-task training.",
+            autocompletion=lambda incomplete: completed("intermediate", incomplete),
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.", metavar="DIR")],

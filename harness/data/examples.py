@@ -1,4 +1,4 @@
-"""What a task is made of once its files are read: the same whichever route they came by."""
+"""Defines examples: what a task is made of once its files are read, whatever their route."""
 
 from __future__ import annotations
 

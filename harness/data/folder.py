@@ -1,4 +1,4 @@
-"""Data that lies in a folder: the user's `--data` in the official layout, or the package's own."""
+"""Finds data in a folder: the user's `--data` in the official layout, or the package's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVELS = 3  # of folders above the one that was given: no path of a layout is de
 
 
 def _right_level(folder: Path, path: str) -> Path | None:
-    """The folder above or just below the one that was given in which ``path`` is, if one is."""
+    """Return the folder above or just below the one that was given in which ``path`` is, if one is."""
     given = folder.absolute()
     below = sorted(child for child in given.iterdir() if child.is_dir())
     near = [*given.parents[:LEVELS], *below]
@@ -22,7 +22,7 @@ def _right_level(folder: Path, path: str) -> Path | None:
 
 
 def find(card: Sourced, split: str, units: Sequence[str], folder: Path, route: str) -> Fetched:
-    """The files under ``folder``; ``broken`` has those that differ from a known checksum."""
+    """Return the files under ``folder``; ``broken`` has those that differ from a known checksum."""
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}
     failures: dict[Key, str] = {}

@@ -1,4 +1,4 @@
-"""The folders that commands and functions name: of data, of the cache, of Hub files."""
+"""Finds the folders that commands and functions name: of data, the cache and Hub files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def data_folder(data: str | Path | None) -> Path | None:
-    """``--data``, else ``XHARNESS_DATA``, else none: the official files are downloaded.
+    """Return ``--data``, else ``XHARNESS_DATA``, else None: official files are downloaded.
 
     Raises:
         UsageError: the folder is not there.
@@ -29,14 +29,14 @@ def data_folder(data: str | Path | None) -> Path | None:
 def data_location(
     data: str | Path | None, cache_dir: str | Path | None, *, offline: bool
 ) -> DataLocation:
-    """Where task data may come from."""
+    """Return where task data may come from."""
     from harness.data.load import DataLocation
 
     return DataLocation(data=data_folder(data), cache=cache_folder(cache_dir), offline=offline)
 
 
 def cache_folder(cache_dir: str | Path | None) -> Path:
-    """``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG honoured)."""
+    """Return ``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG honoured)."""
     if cache_dir is not None:
         return Path(cache_dir).absolute()
     if own := os.environ.get("XHARNESS_CACHE"):
@@ -45,5 +45,5 @@ def cache_folder(cache_dir: str | Path | None) -> Path:
 
 
 def hub_cache(cache: Path) -> Path | None:
-    """Where Hub files are kept: in a cache folder named by hand, else the Hub client's own."""
+    """Return where Hub files are kept: in a cache that is named, else None for the Hub client's."""
     return None if cache == cache_folder(None) else cache / "hub"

@@ -1,4 +1,4 @@
-"""Two fixed halves of a set whose other half is trained on: by hash, the same for ever."""
+"""Cuts a set, one half of which is trained on, into two halves: by hash, the same for ever."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from hashlib import sha256
 
 
 def in_second_half(key: str) -> bool:
-    """Whether an example belongs to the second half, which is measured; the first is trained on.
+    """Return whether an example belongs to the second half, which is measured; the first is trained
+    on.
 
     ``key``: the text of a sentence, or the number of a row, so that equal sentences, and the
     translations of a row, are in one half.

@@ -1,4 +1,4 @@
-"""Data sets on the Hub: one pinned snapshot of the files that are needed, read from disk."""
+"""Fetches a data set on the Hub: one pinned snapshot of the files that are needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.cards.source_files import Hub
+from harness.cards.source_files import HubData
 from harness.data.formats import Key, LocalFile
 from harness.data.layout import DataLocation, Fetched, Sourced
 from harness.io.download import Unavailable, reason
@@ -14,8 +14,8 @@ from harness.io.files import digest
 from harness.io.hub import quiet
 
 
-def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict[Key, str]:
-    """The glob of every file needed; a shared one (unit empty) once."""
+def templates(card: Sourced, hub: HubData, split: str, units: Sequence[str]) -> dict[Key, str]:
+    """Return the glob of every file needed; a shared one (unit empty) once."""
     found: dict[Key, str] = {}
     for role, template in hub.files.items():
         for unit in units if "{" in template else [""]:
@@ -24,20 +24,20 @@ def templates(card: Sourced, hub: Hub, split: str, units: Sequence[str]) -> dict
 
 
 def fetch(
-    card: Sourced, hub: Hub, split: str, units: Sequence[str], location: DataLocation, offline: bool
+    card: Sourced, hub: HubData, split: str, units: Sequence[str], location: DataLocation
 ) -> Fetched:
-    """One snapshot at the card's commit. Offline, no connection is tried."""
+    """Return one snapshot at the card's commit."""
     wanted = templates(card, hub, split, units)
     try:
-        revision = commit(hub, location, offline=offline)
-        folder = _snapshot(hub, revision, sorted(set(wanted.values())), location, offline)
+        revision = commit(hub, location)
+        folder = _snapshot(hub, revision, sorted(set(wanted.values())), location)
     except Unavailable as error:
         return Fetched("hub", {}, {}, dict.fromkeys(wanted, str(error)))
     return _matched(f"{hub.id}@{revision[:12]}", wanted, folder)
 
 
-def commit(hub: Hub, location: DataLocation, *, offline: bool) -> str:
-    """The card's commit, else that of the newest version: from the cache when offline.
+def commit(hub: HubData, location: DataLocation) -> str:
+    """Return the card's commit, else that of the newest version: from the cache when offline.
 
     Raises:
         Unavailable: it names none, or cannot be asked.
@@ -45,7 +45,7 @@ def commit(hub: Hub, location: DataLocation, *, offline: bool) -> str:
     if hub.revision is not None:
         return hub.revision
     kept = location.cache / "hub" / f"datasets--{hub.id.replace('/', '--')}" / "refs" / "main"
-    if offline:
+    if location.offline:
         known = kept.read_text().strip() if kept.is_file() else ""
         if not known:
             raise Unavailable(f"{hub.id}: not in the cache")
@@ -63,9 +63,7 @@ def commit(hub: Hub, location: DataLocation, *, offline: bool) -> str:
     return newest
 
 
-def _snapshot(
-    hub: Hub, revision: str, patterns: list[str], location: DataLocation, offline: bool
-) -> Path:
+def _snapshot(hub: HubData, revision: str, patterns: list[str], location: DataLocation) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -77,18 +75,18 @@ def _snapshot(
                 revision=revision,
                 allow_patterns=patterns,
                 cache_dir=location.cache / "hub",
-                local_files_only=offline,
+                local_files_only=location.offline,
             )
         return Path(found)
     except LocalEntryNotFoundError as error:
-        why = "not in the cache" if offline else reason(error.__cause__ or error)
+        why = "not in the cache" if location.offline else reason(error.__cause__ or error)
         raise Unavailable(f"{hub.id}: {why}") from None
     except Exception as error:  # whatever its HTTP library raises: the route does not lead there
         raise Unavailable(f"{hub.id}: {reason(error)}") from None
 
 
 def _matched(source: str, wanted: Mapping[Key, str], folder: Path) -> Fetched:
-    """The one file that each glob stands for."""
+    """Return the one file that each glob stands for."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}

@@ -1,49 +1,17 @@
-"""Which files a request needs, by their paths in the official layout."""
+"""Lists which files a request needs, by their paths in the official layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol as Interface
 
 from harness.cards.source_files import SourceFile, read_checksums
+from harness.cards.task import TaskCard
+from harness.cards.training import IntermediateCard
 from harness.data.formats import Files, Key
 
-
-class SplitFiles(Interface):
-    """The files of one split by role, and the splits that must be read with it."""
-
-    @property
-    def files(self) -> Mapping[str, SourceFile]: ...
-
-    @property
-    def needs(self) -> list[str]: ...
-
-
-class Splits(Interface):
-    """A source: its splits."""
-
-    @property
-    def splits(self) -> Mapping[str, SplitFiles]: ...
-
-
-class Sourced(Interface):
-    """A card with files: that of a target task or of an intermediate one."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def languages(self) -> list[str]: ...
-
-    @property
-    def source(self) -> Splits: ...
-
-    def fill(self, template: str, unit: str) -> str: ...
+Sourced = TaskCard | IntermediateCard  # a card with files
 
 
 @dataclass(frozen=True)
@@ -91,7 +59,7 @@ class Fetched:
 
 
 def data_files(card: Sourced, split: str, units: Sequence[str]) -> list[DataFile]:
-    """Every file that the units need, with those of the splits that the split needs.
+    """Return every file that the units need, with those of the splits that the split needs.
 
     A pool of passages needs the files of all languages, whichever are asked for.
     """
@@ -123,7 +91,10 @@ def _data_file(card: Sourced, file: SourceFile, key: Key) -> DataFile:
 def missing_units(
     card: Sourced, units: Sequence[str], failures: Mapping[Key, str]
 ) -> dict[str, str]:
-    """Unit → why it cannot be had. A pool, or a file that all units share, takes all along."""
+    """Return unit → why it cannot be had.
+
+    A pool, or a file that all units share, takes all along.
+    """
     shared = [why for key, why in failures.items() if not key.unit or card.kind == "passages"]
     if shared:
         return dict.fromkeys(units, shared[0])

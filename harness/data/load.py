@@ -1,4 +1,4 @@
-"""A card's source → files → checked examples, by the one route that leads there.
+"""Loads a card's source → files → checked examples, by the one route that leads there.
 
 Routes: `package` (the demo tasks), `folder` (only this one where a data folder is given), else
 `official` and then `hub`. Every route that carries a task gives identical examples.
@@ -14,7 +14,7 @@ from harness.cards.task import CustomCard, TaskCard
 from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.examples import Examples, Loaded, Retrieval
-from harness.data.formats import HUB_READERS, READERS, Parsed
+from harness.data.formats import READERS, Parsed
 from harness.data.layout import DataLocation, Fetched, missing_units
 from harness.data.texts import unreadable
 from harness.errors import DataError, together
@@ -41,20 +41,20 @@ class Download:
 
 
 def load(card: TaskCard, split: str | None, units: Sequence[str], location: DataLocation) -> Loaded:
-    """The examples of the units, checked; what could not be had is in ``missing``, with why.
+    """Return the examples of the units, checked; what could not be had is in ``missing``, with why.
 
     A unit whose data does not match its checksum or schema is in ``broken``, and costs no other.
 
-    split: None for the card's own. UsageError for a split that the card has not; DataError for
-    data that does not match its checksum or schema where no unit is left or all of them share it,
-    or (but in a data folder) its published count.
+    split: None for the card's own. Raises UsageError for a split that the card has not; DataError
+    for data that does not match its checksum or schema where no unit is left or all of them share
+    it, or (but in a data folder) its published count.
     """
     split = card.check_split(split)
     return read_files(card, split, units, fetch(card, split, units, location))
 
 
 def read_files(card: TaskCard, split: str, units: Sequence[str], fetched: Fetched) -> Loaded:
-    """The examples of the units from files that were fetched, checked; as for `load`."""
+    """Return the examples of the units from files that were fetched, checked; as for `load`."""
     missing = missing_units(card, units, fetched.failures)
     broken = missing_units(card, units, fetched.broken)
     present = tuple(unit for unit in units if unit not in missing and unit not in broken)
@@ -81,13 +81,12 @@ def read_files(card: TaskCard, split: str, units: Sequence[str], fetched: Fetche
 def _read(
     card: TaskCard, split: str, units: tuple[str, ...], fetched: Fetched
 ) -> tuple[Parsed, dict[str, str]]:
-    """What a reader makes of the files, and unit → what is wrong with its part of them.
+    """Return what a reader makes of the files, and unit → what is wrong with its part of them.
 
     Raises:
         DataError: no unit is left, or what all units share is wrong.
     """
-    readers = HUB_READERS if fetched.route == "hub" else READERS
-    reader = readers[card.source.format]
+    reader = READERS[card.source.format]
     broken: dict[str, str] = {}
     try:
         parsed = reader(card, split, units, fetched.files)
@@ -119,13 +118,13 @@ def _some_left(units: Sequence[str], broken: Mapping[str, str]) -> None:
 
 
 def _names(fetched: Fetched, unit: str) -> list[str]:
-    """The files that a unit is read from; every file for what all units share."""
+    """Return the files that a unit is read from; every file for what all units share."""
     of_unit = [file.name for key, file in fetched.files.items() if not unit or key.unit == unit]
     return list(dict.fromkeys(of_unit or [file.name for file in fetched.files.values()]))
 
 
 def _digests(card: TaskCard, fetched: Fetched, broken: Mapping[str, str]) -> dict[str, str]:
-    """Name → sha256 of the files that were used: a broken one may be put right later."""
+    """Return the name → sha256 of the files that were used: a broken one may be put right later."""
     unused = {
         file.name
         for key, file in fetched.files.items()
@@ -137,7 +136,8 @@ def _digests(card: TaskCard, fetched: Fetched, broken: Mapping[str, str]) -> dic
 def fetch(
     card: TaskCard, split: str | None, units: Sequence[str], location: DataLocation
 ) -> Fetched:
-    """The files of the units on disk, downloaded where they are not there; nothing is parsed.
+    """Return the files of the units on disk, downloaded where they are not there; nothing is
+    parsed.
 
     What the cache has whole is taken from there, so that a prefetched task makes no connection.
     """
@@ -156,7 +156,7 @@ def fetch(
         return downloaded
     if mirror is None:
         return _explained(card, downloaded, "")
-    snapshot = hub.fetch(card, mirror, split, units, location, offline=False)
+    snapshot = hub.fetch(card, mirror, split, units, location)
     if not snapshot.failures:
         return snapshot
     return _explained(card, downloaded, next(iter(snapshot.failures.values())))
@@ -165,7 +165,7 @@ def fetch(
 def planned_downloads(
     card: TaskCard, split: str | None, units: Sequence[str], location: DataLocation
 ) -> list[Download]:
-    """What `fetch` would download first; no connection is tried."""
+    """Return what `fetch` would download first; no connection is tried."""
     split = card.check_split(split)
     location = _place(card, location)
     if card.source.package or location.data is not None:
@@ -181,7 +181,8 @@ def planned_downloads(
 
 
 def _place(card: TaskCard, location: DataLocation) -> DataLocation:
-    """Where the card's downloads lie: of cards outside the package, each in a folder of its own.
+    """Return where the card's downloads lie: of cards outside the package, each in a folder of its
+    own.
 
     Two of them may call files by one path that they take from two addresses.
     """
@@ -191,18 +192,18 @@ def _place(card: TaskCard, location: DataLocation) -> DataLocation:
 
 
 def _cached(card: TaskCard, split: str, units: Sequence[str], location: DataLocation) -> Fetched:
-    """What the cache has of the route that is there whole, or else of the official one."""
+    """Return what the cache has of the route that is there whole, or else of the official one."""
     found = official.cached(card, split, units, location)
     mirror = card.source.splits[split].hub
     if found.failures and mirror is not None:
-        snapshot = hub.fetch(card, mirror, split, units, location, offline=True)
+        snapshot = hub.fetch(card, mirror, split, units, replace(location, offline=True))
         if not snapshot.failures:
             return snapshot
     return found
 
 
 def _explained(card: TaskCard, fetched: Fetched, hub_failure: str) -> Fetched:
-    """The failures with what the Hub said, and what a user can do."""
+    """Return the failures with what the Hub said, and what a user can do."""
     more = f"; hub: {hub_failure}" if hub_failure else ""
     remedy = card.source.remedy or "try later, or put the files in a folder and give --data"
     failures = {key: f"official: {why}{more}: {remedy}" for key, why in fetched.failures.items()}
@@ -210,7 +211,7 @@ def _explained(card: TaskCard, fetched: Fetched, hub_failure: str) -> Fetched:
 
 
 def _differing_counts(card: TaskCard, parsed: Parsed) -> list[str]:
-    """Where the data differs from the published counts, in words."""
+    """Return where the data differs from the published counts, in words."""
     what = COUNTED[card.kind]
     differing = []
     for split, counts in parsed.counts.items():

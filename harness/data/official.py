@@ -1,4 +1,4 @@
-"""The official files: single files at a commit, and members of archives, kept in the cache."""
+"""Downloads the official files, single ones and members of archives, and keeps them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ CONNECTIONS = 4
 
 
 def cached(card: Sourced, split: str, units: Sequence[str], location: DataLocation) -> Fetched:
-    """What is in the cache already. A file that no longer has its checksum counts as absent."""
+    """Return what is in the cache already.
+
+    A file that no longer has its checksum counts as absent.
+    """
     files: dict[Key, LocalFile] = {}
     digests: dict[str, str] = {}
     failures: dict[Key, str] = {}
@@ -37,14 +40,17 @@ def cached(card: Sourced, split: str, units: Sequence[str], location: DataLocati
 def absent(
     card: Sourced, split: str, units: Sequence[str], location: DataLocation
 ) -> list[DataFile]:
-    """The data_files that a download would be for, each path once."""
+    """Return the files that a download would be for, each path once."""
     failures = cached(card, split, units, location).failures
     found = {piece.path: piece for piece in data_files(card, split, units) if piece.key in failures}
     return list(found.values())
 
 
 def fetch(card: Sourced, split: str, units: Sequence[str], location: DataLocation) -> Fetched:
-    """Download what is not in the cache. DataError for a file that is not the official one."""
+    """Download what is not in the cache.
+
+    Raises DataError for a file that is not the official one.
+    """
     wanted = absent(card, split, units, location)
     why: dict[str, str] = {}
     singles = [piece for piece in wanted if piece.member is None]
@@ -68,12 +74,12 @@ def fetch(card: Sourced, split: str, units: Sequence[str], location: DataLocatio
 
 
 def archive_place(location: DataLocation, url: str) -> Path:
-    """Where an archive lies once it is downloaded."""
+    """Return where an archive lies once it is downloaded."""
     return location.cache / "data" / "archives" / url.rsplit("/", 1)[-1]
 
 
 def _single(piece: DataFile, location: DataLocation, unreachable: dict[str, str]) -> str:
-    """Download one file; why it failed, or nothing.
+    """Download one file; return why it failed, or nothing.
 
     ``unreachable``: hosts that gave no answer → why; they are not asked for another file, since a
     host that is out of reach is waited for at every attempt.
@@ -94,7 +100,7 @@ def _single(piece: DataFile, location: DataLocation, unreachable: dict[str, str]
 
 
 def _members(url: str, members: Sequence[DataFile], location: DataLocation) -> str:
-    """Download an archive, where it is not there, and unpack; why it failed, or nothing."""
+    """Download an archive if it is not there, and unpack it; return why it failed, or nothing."""
     archive = archive_place(location, url)
     if not archive.is_file():
         try:

@@ -1,4 +1,4 @@
-"""What is looked for in every text of a task, whichever format it came from."""
+"""Looks for text that no tokenizer takes, whichever format it came from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Named = tuple[str, str]
 
 
 def unreadable(examples: Examples) -> dict[str, str]:
-    """Unit → the first of its texts that UTF-8 cannot hold, in words.
+    """Return unit → the first of its texts that UTF-8 cannot hold, in words.
 
     A text that all units share, such as a candidate, stands under an empty unit. No tokenizer takes
     such a text, and no file can keep it.

@@ -1,4 +1,4 @@
-"""Devices: which one a run takes, and those of its worker processes."""
+"""Chooses the device of a run, and those of its worker processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHER_DEVICES: Mapping[str, str] = {
 
 
 def node_device(device: str | None) -> str:
-    """The device of a cluster's nodes, which this machine need not have.
+    """Return the device of a cluster's nodes, which this machine need not have.
 
     Raises:
         UsageError: one is chosen by number, which the cluster does.
@@ -30,7 +30,7 @@ def node_device(device: str | None) -> str:
 
 
 def choose_devices(device: str | None, workers: int | None) -> tuple[str, tuple[str, ...]]:
-    """The device, and those of the worker processes where there are to be several.
+    """Return the device, and those of the worker processes where there are to be several.
 
     ``device``: one, several GPUs by number (``cuda:0,cuda:1``), or ``all`` GPUs of this machine
     (its processors where there is none). ``workers``: processes that share the processors.
@@ -67,7 +67,7 @@ def choose_devices(device: str | None, workers: int | None) -> tuple[str, tuple[
 
 
 def choose_device(device: str | None) -> str:
-    """The device asked for, else cuda where there is one, else the CPU.
+    """Return the device asked for, else cuda where there is one, else the CPU.
 
     Raises:
         UsageError: the device is not there.

@@ -1,4 +1,4 @@
-"""Engines: where the shards of a plan run. In this process, in local processes, or on Ray.
+"""Runs the shards of a plan: in this process, in local processes, or on Ray.
 
 With several workers, each does shards that it is handed one by one. Rows, vectors and tuned
 checkpoints go to folders that all of them share, each file by an atomic rename; so a worker, a node
@@ -24,7 +24,7 @@ from harness.errors import (
     unknown_name,
 )
 from harness.evaluation.gaps import by_task
-from harness.evaluation.plan import Plan
+from harness.evaluation.planned import Plan
 from harness.evaluation.pool import Pool, Workers
 from harness.evaluation.processes import local_workers
 from harness.evaluation.ray.cluster import RayWorkers, connected, marks
@@ -42,7 +42,7 @@ Engine = Callable[[Iterable[Plan], Reporter], Iterator[tuple[Plan, pa.Table]]]
 
 
 def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.Table]]:
-    """This machine: one plan after another in this process, or all of them in several.
+    """Run the plans on this machine: one after another in this process, or all in several.
 
     Raises:
         HarnessError: why a plan could not be run, once the others are; with several processes, as
@@ -68,7 +68,7 @@ def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.
 
 
 def on_ray(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.Table]]:
-    """A Ray cluster, the shards of all plans in one pool.
+    """Run the plans on a Ray cluster, the shards of all plans in one pool.
 
     Raises:
         IncompleteError: as ``pooled``; or a node does not see the folders or has other software, or
@@ -83,7 +83,7 @@ def pooled(
     reporter: Reporter,
     opened: Callable[[Request], AbstractContextManager[Workers]],
 ) -> Iterator[tuple[Plan, pa.Table]]:
-    """The shards of all plans, handed out to the workers that ``opened`` gives.
+    """Run the shards of all plans, handed out to the workers that ``opened`` gives.
 
     Raises:
         IncompleteError: shards failed (they are named; the others are finished), or workers do
@@ -98,13 +98,15 @@ def pooled(
     failures: list[Failures] = [[] for _ in planned]
     for plan, tables in _run(planned, reporter, failures, opened):
         yield plan, pa.concat_tables([*tables, *not_measured(plan)])
-    missing = ", ".join(dict.fromkeys(task for plan in planned for task in by_task(plan.missing)))
+    missing = ", ".join(
+        dict.fromkeys(task for plan in planned for task in by_task(plan.gaps.missing))
+    )
     if found := [error for own in failures for error in own]:
         raise together(_joined(found, missing))
 
 
 def _joined(failures: Failures, missing: str) -> Failures:
-    """What failed, each once; what is incomplete, together. The order is that of the plans."""
+    """Return each failure once, and what is incomplete together. The order is that of the plans."""
     joined = {str(error): error for error in failures if not isinstance(error, IncompleteError)}
     lost = [str(error) for error in failures if isinstance(error, IncompleteError)]
     said = []
@@ -125,7 +127,7 @@ ENGINES: Mapping[str, Engine] = {"local": local, "ray": on_ray}
 
 
 def choose(name: str) -> Engine:
-    """The engine of that name.
+    """Return the engine of that name.
 
     Raises:
         UsageError: there is none, or what it needs is not installed.
@@ -182,7 +184,9 @@ def _run(
 
 
 def _with_kept(plan: Plan, kept: dict[Any, Loaded]) -> Plan:
-    """The plan with the examples that an earlier one has read from the same files, if one has."""
+    """Return the plan with the examples that an earlier one has read from the same files, if one
+    has.
+    """
     tasks = []
     for task in plan.tasks:
         files = tuple(sorted(task.loaded.files.items()))
@@ -192,7 +196,7 @@ def _with_kept(plan: Plan, kept: dict[Any, Loaded]) -> Plan:
 
 
 def _alone(lane: Lane) -> list[pa.Table]:
-    """The tables of a lane that has nothing to do."""
+    """Return the tables of a lane that has nothing to do."""
     try:
         next(lane)
     except StopIteration as end:

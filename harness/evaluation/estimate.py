@@ -1,4 +1,4 @@
-"""What a run would take: time and memory by a short probe of the model, disk by counting."""
+"""Estimates what a run would take: time and memory by a short probe, the disk by counting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.data.examples import ItemSet, QuestionSet
 from harness.evaluation.lazy import LazyModel
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.run import TaskContext, make_backbone, make_encoder
 from harness.evaluation.space import row_bytes, vector_bytes, vector_width
 from harness.inference.encoder import Encoder
@@ -68,7 +68,7 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate | None:
-    """What the rest of a plan would need; None where nothing is left.
+    """Return what the rest of a plan would need; None where nothing is left.
 
     The model is loaded and run on a few texts of each task, up to some seconds a task. Nothing is
     kept of it.
@@ -79,11 +79,11 @@ def estimate(plan: Plan) -> Estimate | None:
     """
     todo = [task for task in plan.tasks if not task.finished]
     tunings = [tuning for tuning in plan.tunings.values() if not tuning.done]
-    if not todo and not tunings and not plan.downloads:
+    if not todo and not tunings and not plan.gaps.downloads:
         return None
     encoded = [task for task in todo if not task.reads]
     own = [task for task in todo if task.reads and task.recipe is None]
-    uncounted = [f"time of {name}: its data is not there yet" for name in plan.downloads]
+    uncounted = [f"time of {name}: its data is not there yet" for name in plan.gaps.downloads]
     uncounted += [
         f"time and memory of training by {tuning.recipe.name}: {tuning.steps - tuning.saved:,} "
         "steps"
@@ -119,7 +119,7 @@ def estimate(plan: Plan) -> Estimate | None:
 
 
 def _apart(plan: Plan, folder: Path) -> Plan:
-    """The plan with a cache of its own, so that a probe finds and leaves nothing."""
+    """Return the plan with a cache of its own, so that a probe finds and leaves nothing."""
     runtime = replace(plan.request.runtime, cache=folder, fresh=False)
     return replace(plan, request=replace(plan.request, runtime=runtime))
 
@@ -127,7 +127,7 @@ def _apart(plan: Plan, folder: Path) -> Plan:
 def _probes(
     plan: Plan, encoded: Sequence[PlannedTask], own: Sequence[PlannedTask]
 ) -> Iterator[tuple[PlannedTask, Probe]]:
-    """Each task with what runs the model on some of its texts."""
+    """Yield each task with what runs the model on some of its texts."""
     if encoded:
         contexts = [TaskContext(plan.request, task, plan.checkpoint) for task in encoded]
         backbone = make_backbone(contexts)
@@ -198,19 +198,21 @@ def _asked(examples: QuestionSet | ItemSet) -> Sequence[Any]:
 
 
 def _drawn(things: Sequence[T]) -> Iterator[T]:
-    """The items in a pseudo-random order, the same each time."""
+    """Return the items in a pseudo-random order, the same each time."""
     return (things[place] for place in np.random.default_rng(0).permutation(len(things)))
 
 
 def _up_to(characters: int, things: Iterator[T], size: Callable[[T], int]) -> Iterator[T]:
-    """The first items that together have this many characters, or all of them."""
+    """Yield the first items that together have this many characters, or all of them."""
     while characters > 0 and (one := next(things, None)) is not None:
         characters -= size(one)
         yield one
 
 
 def _characters_per_second(probe: Probe) -> tuple[int, float]:
-    """How many texts were tried, and the rate of the last step; the first one loads the model."""
+    """Return how many texts were tried, and the rate of the last step; the first one loads the
+    model.
+    """
     tried, rate = 0, 1.0
     for characters in STEPS:
         started = time.perf_counter()
@@ -225,7 +227,7 @@ def _characters_per_second(probe: Probe) -> tuple[int, float]:
 
 
 def _peak() -> int:
-    """Bytes: the most memory that this process has had."""
+    """Return the bytes of the most memory that this process has had."""
     import resource
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -233,7 +235,7 @@ def _peak() -> int:
 
 
 def _device_peak(device: str) -> int | None:
-    """Bytes: the most memory of a GPU that torch has had; None without one."""
+    """Return the bytes of the most memory of a GPU that torch has had; None without one."""
     if not device.startswith("cuda"):
         return None
     import torch

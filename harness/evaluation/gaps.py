@@ -1,4 +1,4 @@
-"""What a run cannot measure, and why: by task, or by ``task/language``."""
+"""Says what a run cannot measure, and why: by task, or by ``task/language``."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ class Gaps:
 
     ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
     ``missing``: task or task/language → why its data could not be had. ``broken``: likewise, what
-    is wrong with its data. ``downloads``: task → what it still needs, in a plan that downloads
-    nothing.
+    is wrong with its data. ``left_out``: task of the suite → which languages it lacks.
+    ``downloads``: task → what it still needs, in a plan that downloads nothing.
     """
 
     inapplicable: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     downloads: dict[str, Sequence[Download]] = field(default_factory=dict)
 
 
 def of_units(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -> dict[str, str]:
-    """The reasons of some of a task's ``units``, by the names that they have in `Gaps`."""
+    """Return the reasons of some of a task's ``units``, by the names that they have in `Gaps`."""
     named = {f"{card.name}/{unit}": reason for unit, reason in reasons.items()}
     if len(reasons) < len(units) or not reasons:
         return named
@@ -39,7 +40,7 @@ def of_units(card: TaskCard, units: Sequence[str], reasons: Mapping[str, str]) -
 
 
 def by_task(reasons: Mapping[str, str], totals: Mapping[str, int] | None = None) -> dict[str, str]:
-    """The reasons of ``task`` or ``task/language`` as one line per task.
+    """Return the reasons of ``task`` or ``task/language`` as one line per task.
 
     ``totals``: task → how many languages it should have. Of several languages the first is named.
     """

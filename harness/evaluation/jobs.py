@@ -1,4 +1,4 @@
-"""Jobs: a task and how it is measured, with the signature of all that decides."""
+"""Makes jobs: a task and how it is measured, with the signature of all that decides."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def encoding_jobs(
     shape: Shape,
     recipe: TargetRecipe | None,
 ) -> list[MarkedJob]:
-    """The jobs of a retrieval task, one per layer that was asked for."""
+    """Return the jobs of a retrieval task, one per layer that was asked for."""
     assert card.lengths is not None  # every retrieval card has them: cards are checked when read
     depth, max_positions = shape
     lengths: dict[Role, int] = {"query": card.lengths.query, "document": card.lengths.document}
@@ -131,13 +131,15 @@ def encoding_jobs(
 
 
 def head_job(card: TaskCard, request: Request) -> MarkedJob:
-    """The job of a task with a head: one protocol, whatever the retrieval tasks are asked to do."""
+    """Return the job of a task with a head: one protocol, whatever the retrieval tasks are asked to
+    do.
+    """
     protocol = SpanProtocol() if KINDS[card.kind].needs == "span" else LabelProtocol()
     return _marked(_job(card, request, "own-head", protocol), protocol)
 
 
 def object_job(given: GivenModel, card: TaskCard, request: Request) -> MarkedJob:
-    """The job of an object with ``encode``: it has no settings but its own."""
+    """Return the job of an object with ``encode``: it has no settings but its own."""
     vectors = GivenVectors(given.name, given.revision.removeprefix("object:"), given.similarity)
     job, reasons = _marked(_job(card, request, "custom", vectors), vectors)
     why = [f"custom model: an object with encode ({given.name})"]
@@ -147,7 +149,7 @@ def object_job(given: GivenModel, card: TaskCard, request: Request) -> MarkedJob
 
 
 def tuned_job(marked: MarkedJob, recipe: TargetRecipe, tuning: Tuning | None) -> MarkedJob:
-    """The job on the tuned checkpoint; ``tuning`` is None where its data is still to be had."""
+    """Return the job on the tuned checkpoint; ``tuning`` is None where its data is still to be had."""
     job, reasons = marked
     more = (
         *recipe.unranked_reasons(job.card.name),
@@ -174,7 +176,7 @@ def _marked(job: Job, protocol_default: Settings) -> MarkedJob:
 
 
 def signed_parts(settings: Settings, dtype: str) -> dict[str, Any]:
-    """What encoding or reading contributes to a signature; a reader pools nothing."""
+    """Return what encoding or reading contributes to a signature; a reader pools nothing."""
     if not isinstance(settings, (SpanProtocol, LabelProtocol)):
         return settings.signed()
     lengths = asdict(settings)
@@ -190,7 +192,7 @@ def signed_parts(settings: Settings, dtype: str) -> dict[str, Any]:
 
 
 def _differences(job: Job, protocol_default: Settings) -> list[str]:
-    """How the job departs from the protocol's own settings, in words."""
+    """Return how the job departs from the protocol's own settings, in words."""
     asked = signed_parts(job.settings, job.dtype)
     default = signed_parts(protocol_default, Protocol().dtype)
     return [

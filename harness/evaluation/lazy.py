@@ -1,9 +1,10 @@
-"""Models with a head, loaded when the first text of a task is read."""
+"""Loads a model with a head when the first text of a task is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.guard import refusing
 from harness.checkpoint.loading import load_head, load_reader
@@ -11,13 +12,13 @@ from harness.checkpoint.tokenizer import load_tokenizer
 from harness.evaluation.reporting import Advance
 from harness.inference.labeller import Labeller
 from harness.inference.probe import READS_PADDING, UNTRIED
-from harness.inference.reader import Reader, SpanProtocol
+from harness.inference.reader import Reader
 from harness.kinds import KINDS
 
 if TYPE_CHECKING:
     from harness.evaluation.run import TaskContext
 
-Model = TypeVar("Model", Reader, Labeller)
+DECIDING = "cannot decide"
 
 
 class LazyModel:
@@ -28,76 +29,63 @@ class LazyModel:
         self._checkpoint = context.measured
         self._head = KINDS[context.task.card.kind].needs
         self._progress = advance
-        self._model: Reader | Labeller | None = None
+        self.one_length = False  # as long as it is not loaded
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """Remarks that belong beside the scores of these answers."""
         notes = load_tokenizer(self._checkpoint).notes
-        one_length = self._model is not None and self._model.one_length
-        return (*notes, READS_PADDING) if one_length else notes
+        return (*notes, READS_PADDING) if self.one_length else notes
 
     def read(self, pairs: Sequence[tuple[str, str]], *, lang: str) -> Any:
-        """As ``Reader.read``; whatever the model raises over it is a refusal, as below.
+        """Read as ``Reader.read`` does; whatever the model raises is a refusal, as below.
 
         Raises:
             RefusedError: it cannot be loaded or read with.
         """
         progress = self._counting(len(a) + len(b) for a, b in pairs)
         with refusing(self._checkpoint, "cannot answer questions"):
-            return self._loaded(Reader).read(pairs, lang=lang, progress=progress)
+            return self._loaded.read(pairs, lang=lang, progress=progress)
 
     def classify(
         self, pairs: Sequence[tuple[str, str]], labels: Sequence[str], *, lang: str
     ) -> Any:
-        """As ``Labeller.classify``."""
+        """Decide as ``Labeller.classify`` does."""
         progress = self._counting(len(a) + len(b) for a, b in pairs)
-        with refusing(self._checkpoint, "cannot decide"):
-            return self._loaded(Labeller).classify(pairs, labels, lang=lang, progress=progress)
+        with refusing(self._checkpoint, DECIDING):
+            return self._loaded.classify(pairs, labels, lang=lang, progress=progress)
 
     def choose(self, questions: Sequence[tuple[str, Sequence[str]]], *, lang: str) -> Any:
-        """As ``Labeller.choose``."""
+        """Decide as ``Labeller.choose`` does."""
         progress = self._counting(len(a) + len(b) for a, own in questions for b in own)
-        with refusing(self._checkpoint, "cannot decide"):
-            return self._loaded(Labeller).choose(questions, lang=lang, progress=progress)
+        with refusing(self._checkpoint, DECIDING):
+            return self._loaded.choose(questions, lang=lang, progress=progress)
 
     def tag(self, sentences: Sequence[Sequence[str]], labels: Sequence[str], *, lang: str) -> Any:
-        """As ``Labeller.tag``."""
+        """Decide as ``Labeller.tag`` does."""
         progress = self._counting(sum(map(len, words)) for words in sentences)
-        with refusing(self._checkpoint, "cannot decide"):
-            return self._loaded(Labeller).tag(sentences, labels, lang=lang, progress=progress)
+        with refusing(self._checkpoint, DECIDING):
+            return self._loaded.tag(sentences, labels, lang=lang, progress=progress)
 
-    def _counting(self, sizes: Any) -> Callable[[int], None]:
-        """Counts texts, each as long as they are on average."""
+    def _counting(self, sizes: Iterable[int]) -> Callable[[int], None]:
+        """Return what counts texts, each as long as they are on average."""
         characters = list(sizes)
         mean = sum(characters) // max(1, len(characters))
         return lambda read: self._progress(read, read * mean)
 
-    def _loaded(self, kind: type[Model]) -> Model:
-        if self._model is None:
-            request = self._request
-            options = {"dtype": request.protocol.dtype, "device": request.runtime.device}
-            made: Reader | Labeller
-            if self._head == "span":
-                model, tokenizer = load_reader(self._checkpoint, **options)
-                made = Reader(
-                    model,
-                    tokenizer,
-                    protocol=SpanProtocol(),
-                    device=request.runtime.device,
-                    batch_tokens=request.runtime.batch_tokens,
-                )
-            else:
-                model, tokenizer = load_head(self._checkpoint, self._head, **options)
-                made = Labeller(
-                    model,
-                    tokenizer,
-                    self._head,
-                    device=request.runtime.device,
-                    batch_tokens=request.runtime.batch_tokens,
-                )
-            with refusing(self._checkpoint, UNTRIED):
-                made.probe()
-            self._model = made
-        assert isinstance(self._model, kind)
-        return self._model
+    @cached_property
+    def _loaded(self) -> Any:
+        """The `Reader` or `Labeller`, after a probe."""
+        runtime, dtype = self._request.runtime, self._request.protocol.dtype
+        batches: dict[str, Any] = {"device": runtime.device, "batch_tokens": runtime.batch_tokens}
+        made: Reader | Labeller
+        if self._head == "span":
+            loaded = load_reader(self._checkpoint, dtype=dtype, device=runtime.device)
+            made = Reader(*loaded, **batches)
+        else:
+            loaded = load_head(self._checkpoint, self._head, dtype=dtype, device=runtime.device)
+            made = Labeller(*loaded, self._head, **batches)
+        with refusing(self._checkpoint, UNTRIED):
+            made.probe()
+        self.one_length = made.one_length
+        return made

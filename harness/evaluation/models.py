@@ -1,4 +1,4 @@
-"""What is evaluated: the names and objects that a caller gives → checkpoints with their plans."""
+"""Turns the names and objects that a caller gives into checkpoints with their plans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.data.folders import hub_cache
 from harness.errors import HarnessError, NotFoundError, RefusedError, UsageError, one_line
 from harness.evaluation.options import check_text
-from harness.evaluation.plan import Plan, check_applies, make_plan
+from harness.evaluation.plan import check_applies, make_plan
+from harness.evaluation.planned import Plan
 from harness.evaluation.request import Request, Runtime
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Encodes(Protocol):
     """An object that makes one vector per text."""
 
     def encode(self, texts: list[str], /) -> Any:
-        """An array, a tensor or a list of vectors: float[n, d] for n texts."""
+        """Return an array, a tensor or a list of vectors: float[n, d] for n texts."""
 
 
 Model = str | os.PathLike[str] | Encodes
@@ -42,7 +43,7 @@ def plan_model(model: Model, request: Request, *, download: bool = True) -> Plan
 def plan_models(
     models: Sequence[Model], request: Request, runtime: Runtime, failures: list[HarnessError]
 ) -> Iterator[Plan]:
-    """The plan of each model, one after another; all models are resolved and vetted before.
+    """Return the plan of each model, one after another; all models are resolved and vetted before.
 
     ``runtime``: where the runs take place; checkpoints come from where the request says.
     ``failures`` gets the error of each model that cannot be evaluated: it costs no other model.
@@ -79,7 +80,7 @@ def plan_models(
 
 @contextmanager
 def collecting(failures: list[HarnessError]) -> Iterator[None]:
-    """Keep an error that is one model's for later; one about the options is raised."""
+    """Keep an error that is one model's for later; raise one about the options."""
     try:
         yield
     except UsageError:
@@ -89,7 +90,7 @@ def collecting(failures: list[HarnessError]) -> Iterator[None]:
 
 
 def _check_room(names: Sequence[str], request: Request) -> None:
-    """Whether there is room for all models that are not on the disk yet, taken together."""
+    """Refuse models that are not on the disk yet and do not fit there together."""
     from harness.checkpoint.address import is_folder, parse_model
     from harness.checkpoint.snapshot import Pending, check_room, pending
 
@@ -105,7 +106,7 @@ def _check_room(names: Sequence[str], request: Request) -> None:
 
 
 def find_model(model: Model, request: Request) -> Checkpoint:
-    """A checkpoint, resolved and vetted, or what stands for an object with ``encode``."""
+    """Return a checkpoint, resolved and vetted, or what stands for an object with ``encode``."""
     if isinstance(model, (str, os.PathLike)):
         return find_checkpoint(
             os.fspath(model), request.runtime.cache, offline=request.location.offline
@@ -117,7 +118,7 @@ def find_model(model: Model, request: Request) -> Checkpoint:
 
 
 def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:
-    """The checkpoint that a model name stands for; ``xharness/demo`` is built on the spot."""
+    """Return the checkpoint that a model name stands for; ``xharness/demo`` is built on the spot."""
     from harness.checkpoint.resolve import resolve
 
     check_text("model", model)
@@ -129,7 +130,7 @@ def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:
 
 
 def listed_models(model: Model | Iterable[Model]) -> list[Any]:
-    """Names as text, objects as they are; each name once.
+    """Return the names as text, objects as they are; each name once.
 
     Raises:
         UsageError: there is none, or one that cannot be evaluated.
@@ -150,7 +151,7 @@ def listed_models(model: Model | Iterable[Model]) -> list[Any]:
 
 
 def _check_object_options(request: Request) -> None:
-    """UsageError for an option about what an object decides for itself."""
+    """Raise UsageError for an option about what an object decides for itself."""
     from harness.inference.protocol import Protocol
 
     asked = request.protocol

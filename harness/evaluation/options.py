@@ -1,4 +1,4 @@
-"""The options of an evaluation: declared once, for Python and for the command line.
+"""Declares the options of an evaluation once, for Python and for the command line.
 
 The fields of `Options` are the parameters of ``harness.evaluate`` and ``harness.plan``, and the
 options of ``xharness eval`` and ``xharness plan``, with their types, defaults, choices and help.
@@ -141,7 +141,7 @@ class Options:
 def takes_options(
     declared: Callable[Declared, Options],
 ) -> Callable[[Callable[[Given, Options], Result]], Callable[Concatenate[Given, Declared], Result]]:
-    """A function of something and `Options` gets every option as a parameter of its own."""
+    """Give a function of something and `Options` every option as a parameter of its own."""
 
     def decorate(
         function: Callable[[Given, Options], Result],
@@ -167,13 +167,13 @@ def takes_options(
 
 @cache  # every command asks, and reading annotations takes longer than all else in importing it
 def hints() -> Mapping[str, Any]:
-    """Field of `Options` → its type."""
+    """Return the type of each field of `Options`."""
     return get_type_hints(Options)
 
 
 @cache
 def shown_options() -> Mapping[str, Option]:
-    """Field of `Options` → how the command line shows it; without those of Python alone."""
+    """Return how the command line shows each field of `Options`, but for those of Python alone."""
     shown = get_type_hints(Options, include_extras=True)
     found = {
         field.name: getattr(shown[field.name], "__metadata__", ()) for field in fields(Options)
@@ -182,7 +182,7 @@ def shown_options() -> Mapping[str, Option]:
 
 
 def listed(names: Names) -> tuple[str, ...]:
-    """One name, several or none, as a tuple; ``de,fr`` is two. A path may hold a comma."""
+    """Return one name, several or none, as a tuple; ``de,fr`` is two. A path may hold a comma."""
     if names is None:
         return ()
     given = (names,) if isinstance(names, str) else tuple(names)
@@ -197,7 +197,7 @@ def listed(names: Names) -> tuple[str, ...]:
 
 
 def make_request(options: Options) -> Request:
-    """The options as a checked request.
+    """Return the options as a checked request.
 
     Raises:
         UsageError: an option has a value that does not exist or cannot be had.
@@ -213,25 +213,10 @@ def make_request(options: Options) -> Request:
     for name in ("prompt_query", "prompt_document", "data", "out", "cache_dir"):
         check_text(f"--{name.replace('_', '-')}", getattr(options, name))
     folder, results = data_folder(options.data), Path(options.out)
-    worker_devices: tuple[str, ...] = ()
-    if options.engine == "local":
-        chosen, worker_devices = choose_devices(options.device, options.workers)
-    else:  # workers do not start in this folder
+    if options.engine != "local":  # workers do not start in this folder
         folder, results = folder and folder.absolute(), results.absolute()
-        chosen = node_device(options.device)
-        if options.workers is not None:
-            raise UsageError(
-                f"--workers {options.workers} with --engine {options.engine}: leave it out, the "
-                "cluster has a worker for each of its GPUs or cores"
-            )
-    if options.finetune and ":" in chosen:
-        raise UsageError(
-            f"device {chosen!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
-        )
-    if options.smoke and options.finetune:
-        raise UsageError("--smoke with --finetune: leave one out, a tuning has no small pool")
-    if options.finetune and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--finetune trains in one process: start it without torchrun")
+    chosen, worker_devices = _devices(options)
+    _check_finetune(options, chosen)
     cache = cache_folder(options.cache_dir)
     return Request(
         Selection(
@@ -263,8 +248,35 @@ def make_request(options: Options) -> Request:
     )
 
 
+def _devices(options: Options) -> tuple[str, tuple[str, ...]]:
+    """Return the device, and those of the worker processes of this machine where there are several."""
+    if options.engine == "local":
+        return choose_devices(options.device, options.workers)
+    device = node_device(options.device)
+    if options.workers is not None:
+        raise UsageError(
+            f"--workers {options.workers} with --engine {options.engine}: leave it out, the "
+            "cluster has a worker for each of its GPUs or cores"
+        )
+    return device, ()
+
+
+def _check_finetune(options: Options, device: str) -> None:
+    """Raise UsageError for what does not go together with a tuning."""
+    if not options.finetune:
+        return
+    if ":" in device:
+        raise UsageError(
+            f"device {device!r} with --finetune: choose the GPU with CUDA_VISIBLE_DEVICES"
+        )
+    if options.smoke:
+        raise UsageError("--smoke with --finetune: leave one out, a tuning has no small pool")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--finetune trains in one process: start it without torchrun")
+
+
 def _check_types(options: Options) -> None:
-    """UsageError for a value of a type that its option does not take: Python passes any."""
+    """Raise UsageError for a value of a type that its option does not take: Python passes any."""
     for name in shown_options():
         value, types = getattr(options, name), tuple(_types(hints()[name]))
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
@@ -277,7 +289,7 @@ def _check_types(options: Options) -> None:
 
 
 def _types(hint: Any) -> Iterator[type]:
-    """The classes that values of a type hint have."""
+    """Yield the classes that values of a type hint have."""
     if get_origin(hint) in (Union, UnionType):
         for part in get_args(hint):
             yield from _types(part)
@@ -288,7 +300,7 @@ def _types(hint: Any) -> Iterator[type]:
 
 
 def check_text(what: str, text: object) -> None:
-    """UsageError for text that UTF-8 cannot hold: a shell hands other bytes on as half pairs.
+    """Raise UsageError for text that UTF-8 cannot hold: a shell hands other bytes on as half pairs.
 
     No tokenizer takes it, and no metadata or message can keep it.
     """

@@ -1,11 +1,10 @@
-"""What a run will do: the jobs of a checkpoint, their examples, and what is done already."""
+"""Plans a run: the jobs of a checkpoint, their examples, and what is done already."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.cards.target_recipes import TargetRecipe
 from harness.cards.task import TaskCard
@@ -13,7 +12,6 @@ from harness.checkpoint.heads import label_order, lacking
 from harness.errors import DataError, RefusedError, UsageError
 from harness.evaluation.gaps import Gaps, of_units
 from harness.evaluation.jobs import (
-    Job,
     MarkedJob,
     Shape,
     encoding_jobs,
@@ -21,7 +19,9 @@ from harness.evaluation.jobs import (
     object_job,
     tuned_job,
 )
+from harness.evaluation.planned import Plan, PlannedJob, PlannedTask, head_of, unfinished_of
 from harness.evaluation.request import (
+    Choice,
     Request,
     Selection,
     choose_cards,
@@ -37,83 +37,9 @@ from harness.results.outcomes import OutcomeFile, outcome_file
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
     from harness.data.examples import Loaded
-    from harness.data.load import Download
     from harness.training.target import Tuning, Tunings
 
 NO_HEAD_REMEDY = "--finetune trains one by the target recipe"
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job with the file of its outcomes.
-
-    ``done``: the units that are finished. ``unranked_reasons``: why its rows are not ranked.
-    """
-
-    job: Job
-    file: OutcomeFile
-    done: frozenset[str]
-    unranked_reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PlannedTask:
-    """One task: its examples, and a job for it (several with ``--layer all``)."""
-
-    card: TaskCard
-    loaded: Loaded
-    jobs: tuple[PlannedJob, ...]
-    units: tuple[str, ...]
-    texts: int
-    todo_texts: int
-    todo_characters: int
-
-    @property
-    def recipe(self) -> TargetRecipe | None:
-        """What the checkpoint is tuned by before it."""
-        return self.jobs[0].job.recipe
-
-    @property
-    def reads(self) -> bool:
-        """Whether a head answers it; else it is searched in an encoder's vectors."""
-        return self.head != "encoder"
-
-    @property
-    def head(self) -> str:
-        """Which head it needs, or ``encoder`` for none."""
-        return KINDS[self.card.kind].needs
-
-    @property
-    def unfinished(self) -> tuple[str, ...]:
-        """The units that lack rows, of one layer or another."""
-        return _unfinished(self.units, self.jobs)
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is to do."""
-        return not self.unfinished
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a run will do for one checkpoint.
-
-    ``inapplicable``: task → why it does not apply to the checkpoint (not a failure).
-    ``missing``: task or task/language → why its data could not be had. ``broken``: likewise, what
-    is wrong with its data. ``left_out``: task of the suite → which languages it lacks.
-    ``downloads``: task → what it still needs, in a plan that downloads nothing. ``tunings``: recipe
-    → the tuned checkpoint that its tasks are measured on.
-    """
-
-    checkpoint: Checkpoint
-    request: Request
-    tasks: tuple[PlannedTask, ...]
-    inapplicable: Mapping[str, str]
-    missing: Mapping[str, str]
-    downloads: Mapping[str, Sequence[Download]]
-    tunings: Mapping[str, Tuning] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True) -> Plan:
@@ -129,64 +55,58 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     from harness.checkpoint.loading import describe
 
     choice = choose_cards(request.selection)
-    for card, _ in choice.cards:
-        split_of(request.selection, card)
-    chosen = [
-        Chosen(card, units, recipe)
-        for card, units in choice.cards
-        for recipe in measured_after(request, card.name)
-    ]
-    # Retrieval first: the encoder is given back before a head is loaded.
-    chosen.sort(key=lambda one: one.needs != "encoder")
+    chosen = _chosen(choice, request)
     tuned = _tunings(checkpoint, request, chosen, download)
     shape = cache(partial(describe, checkpoint))
-    gaps = Gaps(downloads=dict(tuned.downloads))
+    gaps = Gaps(downloads=dict(tuned.downloads), left_out=dict(choice.left_out))
     tasks = []
     for one in chosen:
-        tuning = tuned.planned.get(one.recipe.name) if one.recipe else None
-        if one.recipe is not None and one.recipe.name in tuned.missing:
-            gaps.missing[one.card.name] = tuned.missing[one.recipe.name]
-        elif why := _inapplicable(checkpoint, request, one):
-            gaps.inapplicable[one.card.name] = why
-        else:
-            jobs = _jobs(checkpoint, request, one, tuning, shape)
-            if (read := _read(request, one, gaps, download)) is None:
-                continue
-            loaded, units = read
-            planned = [_planned_job(job, checkpoint, request, loaded, tuning) for job in jobs]
-            tasks.append(_planned(one.card, loaded, planned, units, request.selection.limit))
+        recipe, name = one.recipe, one.card.name
+        if recipe is not None and recipe.name in tuned.missing:
+            gaps.missing[name] = tuned.missing[recipe.name]
+            continue
+        if why := _inapplicable(checkpoint, request, one):
+            gaps.inapplicable[name] = why
+            continue
+        tuning = tuned.planned.get(recipe.name) if recipe else None
+        jobs = _jobs(checkpoint, request, one, tuning, shape)
+        if (read := _read(request, one, gaps, download)) is None:
+            continue
+        loaded, units = read
+        planned = [_planned_job(job, checkpoint, request, loaded, tuning) for job in jobs]
+        tasks.append(_planned(one.card, loaded, planned, units, request.selection.limit))
     needed = {task.recipe.name for task in tasks if task.recipe}
-    return Plan(
-        checkpoint,
-        request,
-        tuple(tasks),
-        gaps.inapplicable,
-        gaps.missing,
-        gaps.downloads,
-        {name: tuning for name, tuning in tuned.planned.items() if name in needed},
-        gaps.broken,
-        choice.left_out,
-    )
+    tunings = {name: tuning for name, tuning in tuned.planned.items() if name in needed}
+    return Plan(checkpoint, request, tuple(tasks), gaps, tunings)
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A task that was asked for, with its units, and what it is to be tuned by, if anything."""
 
     card: TaskCard
     units: tuple[str, ...]
     recipe: TargetRecipe | None
 
-    @property
-    def needs(self) -> str:
-        """Which head it needs, or ``encoder`` for none."""
-        return KINDS[self.card.kind].needs
+
+def _chosen(choice: Choice, request: Request) -> list[Chosen]:
+    """Return the tasks of a request, once for each recipe that they are measured after.
+
+    Retrieval comes first: the encoder is given back before a head is loaded.
+    """
+    for card, _ in choice.cards:
+        split_of(request.selection, card)
+    found = [
+        Chosen(card, units, recipe)
+        for card, units in choice.cards
+        for recipe in measured_after(request, card.name)
+    ]
+    return sorted(found, key=lambda one: head_of(one.card) != "encoder")
 
 
 def _inapplicable(checkpoint: Checkpoint, request: Request, chosen: Chosen) -> str:
-    """Why a task cannot be measured on the checkpoint, or nothing."""
+    """Return why a task cannot be measured on the checkpoint, or nothing."""
     card = chosen.card
-    if chosen.needs == "encoder":
+    if head_of(card) == "encoder":
         return ""
     if isinstance(checkpoint, GivenModel):
         return checkpoint.head_note
@@ -203,10 +123,10 @@ def _jobs(
     tuning: Tuning | None,
     shape: Callable[[], Shape],
 ) -> list[MarkedJob]:
-    """The jobs of a task: one, or with ``--layer all`` one a layer."""
+    """Return the jobs of a task: one, or with ``--layer all`` one a layer."""
     if isinstance(checkpoint, GivenModel):
         return [object_job(checkpoint, chosen.card, request)]
-    if chosen.needs != "encoder":
+    if head_of(chosen.card) != "encoder":
         jobs = [head_job(chosen.card, request)]
     else:
         jobs = encoding_jobs(chosen.card, request, checkpoint.native, shape(), chosen.recipe)
@@ -218,7 +138,7 @@ def _jobs(
 def _read(
     request: Request, chosen: Chosen, gaps: Gaps, download: bool
 ) -> tuple[Loaded, tuple[str, ...]] | None:
-    """The task's data and the units that can be measured; None where there are none.
+    """Return the task's data and the units that can be measured; None where there are none.
 
     What is missing or broken is added to ``gaps``.
     """
@@ -251,12 +171,12 @@ def _read(
 
 
 def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> str:
-    """Why the head that the checkpoint brings, if any, cannot do the task; or nothing.
+    """Return why the head that the checkpoint brings, if any, cannot do the task; or nothing.
 
     Raises:
         RefusedError: the task is named, and the head has other labels.
     """
-    needs = KINDS[card.kind].needs
+    needs = head_of(card)
     if needs == "span":
         return "" if checkpoint.has_qa_head else checkpoint.head_note
     if why := lacking(checkpoint.head, needs):
@@ -272,7 +192,7 @@ def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> st
 
 
 def check_applies(checkpoint: Checkpoint, request: Request) -> None:
-    """Whether the options apply to a checkpoint, as far as that shows without any data.
+    """Check that the options apply to a checkpoint, as far as that shows without any data.
 
     Raises:
         UsageError, RefusedError: as ``make_plan``.
@@ -283,7 +203,7 @@ def check_applies(checkpoint: Checkpoint, request: Request) -> None:
     for card, _ in choose_cards(request.selection).cards:
         card.check_split(request.selection.split)
         for recipe in measured_after(request, card.name):
-            if KINDS[card.kind].needs != "encoder" or isinstance(checkpoint, GivenModel):
+            if head_of(card) != "encoder" or isinstance(checkpoint, GivenModel):
                 continue
             shape = shape or describe(checkpoint)
             encoding_jobs(card, request, checkpoint.native, shape, recipe)
@@ -295,7 +215,7 @@ def _tunings(
     chosen: Sequence[Chosen],
     download: bool,
 ) -> Tunings:
-    """The tuned checkpoints that the tasks need.
+    """Return the tuned checkpoints that the tasks need.
 
     Raises:
         UsageError: the request would encode otherwise than a dual encoder is trained.
@@ -322,7 +242,7 @@ def _tunings(
 
 
 def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:
-    """The units that are finished, on the same data and under the same protocols.
+    """Return the units that are finished, on the same data and under the same protocols.
 
     Raises:
         DataError: they were measured (or tuned) on other data, since files without a published
@@ -382,14 +302,10 @@ def _planned(
         if pending:
             todo.update(new)
 
-    unfinished = _unfinished(units, jobs)
+    unfinished = unfinished_of(units, jobs)
     count("document", kind.pool(loaded.examples), pending=bool(unfinished))
     for unit in units:
         for role, texts in kind.texts(loaded.examples, unit, limit):
             count(role, texts, pending=unit in unfinished)
     characters = sum(len(text) for _, text in todo)
     return PlannedTask(card, loaded, tuple(jobs), units, len(counted), len(todo), characters)
-
-
-def _unfinished(units: Sequence[str], jobs: Sequence[PlannedJob]) -> tuple[str, ...]:
-    return tuple(unit for unit in units if any(unit not in planned.done for planned in jobs))

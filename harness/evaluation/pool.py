@@ -1,4 +1,4 @@
-"""The queue of shards: workers, whatever they run on, are handed one shard after another.
+"""Hands one shard after another to workers, whatever these run on.
 
 Local processes and Ray actors differ in how a worker is started, asked and ended, which is what
 ``Workers`` names; the order of shards and what the loss of a worker costs are the same. Ray's own
@@ -40,7 +40,7 @@ class Workers(Interface):
     """How workers of one sort are started, asked and ended."""
 
     def room(self) -> int:
-        """How many workers there can be at a time; an IncompleteError where none will be."""
+        """Return how many workers there can be at a time; an IncompleteError where none will be."""
 
     def start(self) -> Hashable:
         """Begin a worker; it is not ready yet."""
@@ -85,7 +85,7 @@ class Pool:
         self._failed_starts = 0
 
     def run(self, given: Sequence[Lane]) -> Iterator[tuple[int, list[pa.Table]]]:
-        """Run the lanes; yields the number and the tables of each as it is finished.
+        """Run the lanes; yield the number and the tables of each as it is finished.
 
         Raises:
             IncompleteError: workers do not start, or there is no room for one any more.
@@ -119,7 +119,7 @@ class Pool:
             heapq.heappush(self._queue, _QueuedShard(number, position, context, shard))
 
     def _step(self) -> list[int]:
-        """Hand out what can be handed out and wait for something; the stages that ended."""
+        """Hand out what can be handed out and wait for events; return the stages that ended."""
         there = len(self._starting) + len(self._idle) + len(self._busy)
         wanted = min(self._workers.room(), len(self._queue) + len(self._busy))
         for _ in range(wanted - there):
@@ -138,7 +138,7 @@ class Pool:
         return ended
 
     def _done(self, event: Event) -> int | None:
-        """A worker is ready, or has done its shard; the lane of the shard."""
+        """Note that a worker is ready, or has done its shard, whose lane is returned."""
         self._starting.discard(event.worker)
         self._idle.append(event.worker)
         self._failed_starts = 0
@@ -148,7 +148,7 @@ class Pool:
         return self._keep(queued, event.result)
 
     def _lost(self, event: Event) -> int | None:
-        """A worker is lost; the lane of its shard where that is not tried again."""
+        """Note that a worker is lost; return the lane of its shard if that is not tried again."""
         self._workers.stop(event.worker)
         if event.worker in self._starting:
             self._starting.discard(event.worker)

@@ -1,4 +1,4 @@
-"""Local workers: a process for each, which is asked through a pipe.
+"""Runs local workers: a process for each, which is asked through a pipe.
 
 A worker is an interpreter of its own, not a fork, and does not run the caller's main module again,
 so a script needs no guard. It is in a session of its own: Ctrl-C reaches the command alone, which
@@ -50,11 +50,11 @@ class LocalWorkers:
         self._contexts: dict[_Process, str] = {}
 
     def room(self) -> int:
-        """As many as there are devices."""
+        """Return how many devices there are."""
         return self._room
 
     def start(self) -> Hashable:
-        """A process for a device that has none."""
+        """Start a process for a device that has none."""
         device = self._free.pop()
         ours, theirs = Pipe()
         stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
@@ -73,13 +73,13 @@ class LocalWorkers:
         return worker
 
     def greet(self, worker: Hashable) -> None:
-        """As ``Workers.greet``."""
+        """Ask as ``Workers.greet`` says."""
         self._send(worker, None)
 
     def hand(
         self, worker: Hashable, context: TaskContext | None, shard: Shard, *, again: bool
     ) -> None:
-        """As ``Workers.hand``; a context is sent where the worker's last one was another."""
+        """Hand as ``Workers.hand`` says; a context is sent where the worker's last was another."""
         assert isinstance(worker, _Process)
         key = context.key if context is not None else ""
         known = self._contexts.get(worker) == key
@@ -88,7 +88,7 @@ class LocalWorkers:
         self._send(worker, (key, None if known else context, shard, again))
 
     def wait(self) -> Iterator[Event]:
-        """As ``Workers.wait``."""
+        """Wait as ``Workers.wait`` says."""
         for connection in wait(list(self._all)):
             assert isinstance(connection, Connection)
             worker = self._all[connection]
@@ -124,7 +124,7 @@ class LocalWorkers:
 
 @contextmanager
 def local_workers(devices: Sequence[str]) -> Iterator[LocalWorkers]:
-    """Workers that have all ended when the context does."""
+    """Yield workers that have all ended when the context does."""
     workers = LocalWorkers(devices)
     try:
         yield workers
@@ -133,18 +133,21 @@ def local_workers(devices: Sequence[str]) -> Iterator[LocalWorkers]:
 
 
 def processors() -> int:
-    """How many processor cores this process may use."""
+    """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads(workers: int) -> int:
-    """Threads of each of so many workers: OMP_NUM_THREADS where that is set, else even shares."""
+    """Return the threads of each worker: OMP_NUM_THREADS where that is set, else even shares."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() and int(asked) else max(1, processors() // workers)
 
 
 def _environment(device: str, threads: int) -> dict[str, str]:
-    """A worker finds what this process would import, and of the GPUs its own alone, as ``cuda``."""
+    """Return the environment of a worker.
+
+    It finds what this process would import, and of the GPUs its own alone, as ``cuda``.
+    """
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     changed = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
     if device.startswith("cuda:"):
@@ -156,7 +159,7 @@ def _environment(device: str, threads: int) -> dict[str, str]:
 
 
 def _last_words(worker: _Process) -> str:
-    """Why a process that has closed its pipe ended."""
+    """Return why a process that has closed its pipe ended."""
     code = worker.process.wait()
     if code == -signal.SIGKILL:
         return "killed (SIGKILL): if memory ran out, give fewer --workers"
@@ -169,7 +172,7 @@ def _last_words(worker: _Process) -> str:
 
 
 def serve(handle: int, threads: int) -> None:
-    """What a worker process does until the command closes the pipe."""
+    """Do what a worker process is asked until the command closes the pipe."""
     connection = Connection(handle)
     inbox: SimpleQueue[bytes] = SimpleQueue()
 

@@ -1,4 +1,4 @@
-"""The unfinished units of a plan, each with the command that measures it alone."""
+"""Lists the unfinished units of a plan, each with the command that measures it alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.space import row_bytes, task_vector_bytes, vector_width
 from harness.kinds import KINDS
 
@@ -36,7 +36,7 @@ class Remaining:
 
 
 def remaining(plan: Plan, model: str, options: Sequence[str]) -> Iterator[Remaining]:
-    """The shards of a plan that are not finished, in the order that one run takes them.
+    """Yield the shards of a plan that are not finished, in the order that one run takes them.
 
     ``model``: as it was named. ``options``: those of ``xharness eval`` besides tasks and languages,
     as words.

@@ -1,4 +1,4 @@
-"""A sample of rows, measured again: what finds rows that are forged and consistent."""
+"""Measures a sample of rows again, which finds rows that are forged and consistent."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def replay(
 
 
 def _whole(results: Path) -> Iterator[tuple[OutcomeFile, dict[str, Any]]]:
-    """The files whose rows can be measured again; of damaged ones `verify` speaks."""
+    """Yield the files whose rows can be measured again; of damaged ones `verify` speaks."""
     for file in find(results) if results.is_dir() else []:
         try:
             meta = check(file)
@@ -94,7 +94,7 @@ def _whole(results: Path) -> Iterator[tuple[OutcomeFile, dict[str, Any]]]:
 
 
 def _source(meta: Mapping[str, Any], names: Mapping[str, str], models: Sequence[str]) -> str:
-    """What names the checkpoint to `eval`; empty where nothing does."""
+    """Return what names the checkpoint to `eval`; empty where nothing does."""
     if models or meta["revision"].startswith("local:"):
         return names.get(meta["revision"], "")
     return f"{meta['model']}@{meta['revision']}"
@@ -130,7 +130,7 @@ def _again(
 
 
 def compared(file: OutcomeFile, again: OutcomeFile, unit: str) -> Replayed:
-    """The rows of a language, and those that were measured again.
+    """Return the rows of a language, and those that were measured again.
 
     Raises:
         NotFoundError: it was not measured again. DataError: a file is damaged.
@@ -147,7 +147,9 @@ def compared(file: OutcomeFile, again: OutcomeFile, unit: str) -> Replayed:
 
 
 def _results(kind: Kind, rows: pa.Table) -> dict[tuple[str, ...], Any]:
-    """Row → what was measured of it: its ranks, its answer, or whether the pair is kept."""
+    """Return, for each row, what was measured of it: its ranks, its answer, or whether the pair is
+    kept.
+    """
     names = set(rows.column_names)
     by = [kind.example(rows).to_pylist()]
     by += [rows.column(name).to_pylist() for name in ("direction", "split") if name in names]
@@ -173,7 +175,7 @@ def keep(results: Path, replayed: Iterable[Replayed]) -> None:
 
 
 def failed(replayed: Iterable[Replayed]) -> None:
-    """CheckFailed where rows are not what was measured again; names them."""
+    """Raise CheckFailed where rows are not what was measured again, and name them."""
     differing = [one for one in replayed if not one.holds]
     if differing:
         names = "; ".join(f"{one.path} {one.unit}" for one in differing[:5])

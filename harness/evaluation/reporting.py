@@ -1,4 +1,4 @@
-"""Who receives the progress of a run: the interface, and a reporter that shows nothing."""
+"""Defines who receives the progress of a run, and a reporter that shows nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from harness.evaluation.jobs import Job
-    from harness.evaluation.plan import Plan
+    from harness.evaluation.planned import Plan
     from harness.training.target import Tuning
     from harness.training.trainer import TrainingReporter
 
@@ -41,7 +41,7 @@ class Reporter(Interface):
         """All of a plan has run; ``table`` are its scores."""
 
     def tuning(self, tuning: Tuning) -> AbstractContextManager[TrainingReporter]:
-        """A checkpoint is tuned, for as long as the context lasts."""
+        """A checkpoint is tuned for as long as the context lasts."""
 
 
 class Silent(progress.Silent):

@@ -1,4 +1,4 @@
-"""What was asked for: the options that decide what runs, and the tasks that they choose."""
+"""Defines a request: the options that decide what runs, and the tasks that they choose."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Choice:
 
 
 def choose_cards(selection: Selection) -> Choice:
-    """The cards and their units: the tasks of the suite, or those named of them.
+    """Return the cards and their units: the tasks of the suite, or those named of them.
 
     Without a suite it is ``xtreme-r``, and any task may be named, or the path of a card; a task has
     the languages that the suite gives it, or all of its card's. A language named may be any of the
@@ -121,9 +121,9 @@ def choose_cards(selection: Selection) -> Choice:
 
 
 def split_of(selection: Selection, card: TaskCard) -> str:
-    """The split of a task: the one asked for, else the suite's, else the card's own.
+    """Return the split of a task: the one asked for, else the suite's, else the card's own.
 
-    UsageError for one that the card has not.
+    Raises UsageError for one that the card has not.
     """
     entries = read_suites().get(selection.suite or DEFAULT_SUITE, ())
     own = next((entry.split for entry in entries if entry.task == card.name), None)
@@ -161,7 +161,7 @@ def _with_languages(cards: Sequence[TaskCard], selection: Selection) -> Choice:
 
 
 def _known(language: str) -> bool:
-    """Whether it is a language (or pair) at all, in a task or not."""
+    """Return whether it is a language (or pair) at all, in a task or not."""
     try:
         return all(canonical(part) for part in language.split("-"))
     except UsageError:
@@ -169,7 +169,7 @@ def _known(language: str) -> bool:
 
 
 def measured_after(request: Request, task: str) -> tuple[TargetRecipe | None, ...]:
-    """The recipes that a task is measured after; None stands for the checkpoint as it is."""
+    """Return the recipes that a task is measured after; None stands for the checkpoint as it is."""
     if not request.finetune:
         return (None,)
     recipe, beside = chosen_recipe(task, request.selection.suite), recipe_beside(task)

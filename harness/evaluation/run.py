@@ -1,4 +1,4 @@
-"""Evaluate: plan → jobs → outcomes → scores, and resume."""
+"""Runs a plan: jobs → outcomes → scores; what is finished is not run again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.errors import DataError, HarnessError, IncompleteError
 from harness.evaluation.gaps import by_task
 from harness.evaluation.jobs import Job
 from harness.evaluation.lazy import LazyModel
-from harness.evaluation.plan import Plan, PlannedJob, PlannedTask
+from harness.evaluation.planned import Plan, PlannedJob, PlannedTask
 from harness.evaluation.reporting import Advance, Reporter
 from harness.evaluation.request import Request
 from harness.inference.backbone import Backbone
@@ -86,7 +86,7 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
 
 
 def groups(plan: Plan) -> list[tuple[Tuning | None, list[PlannedTask]]]:
-    """The tasks by the checkpoint they are measured on: the plan's own, then each tuned one."""
+    """Return the tasks by the checkpoint they are measured on: the plan's own, then each tuned one."""
     found: list[tuple[Tuning | None, list[PlannedTask]]] = []
     for tuning in (None, *plan.tunings.values()):
         recipe = tuning.recipe if tuning else None
@@ -95,18 +95,21 @@ def groups(plan: Plan) -> list[tuple[Tuning | None, list[PlannedTask]]]:
 
 
 def not_measured(plan: Plan) -> list[pa.Table]:
-    """A row without a value for what does not apply, could not be had, or was left out."""
-    reasons = [
-        *plan.inapplicable.items(),
-        *((task, f"missing: {why}") for task, why in plan.missing.items()),
-        *((task, f"broken data: {why}") for task, why in plan.broken.items()),
-        *((task, f"left out: {why}") for task, why in plan.left_out.items()),
+    """Return a row without a value for what does not apply, could not be had, or was left out."""
+    gaps = plan.gaps
+    reasons = (
+        ("", gaps.inapplicable),
+        ("missing: ", gaps.missing),
+        ("broken data: ", gaps.broken),
+        ("left out: ", gaps.left_out),
+    )
+    return [
+        note(plan, task, f"{what}{why}") for what, found in reasons for task, why in found.items()
     ]
-    return [note(plan, task, why) for task, why in reasons]
 
 
 def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Table]:
-    """The tasks that are measured on one checkpoint: the plan's own, or a tuned one of it."""
+    """Return the tasks that are measured on one checkpoint: the plan's own, or a tuned one of it."""
     tables: list[pa.Table] = []
     encoding = [context for context in contexts if not context.task.reads]
     reading = [context for context in contexts if context.task.reads]
@@ -131,13 +134,13 @@ def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Tab
 
 
 def check_complete(plan: Plan, table: pa.Table | None) -> None:
-    """Raise when something planned could not be measured.
+    """Check that all that was planned could be measured.
 
     Raises:
         DataError: names whose data is broken; ``error.scores`` holds what there is.
         IncompleteError: names what is missing; likewise.
     """
-    broken, lacking = by_task(plan.broken), by_task(plan.missing)
+    broken, lacking = by_task(plan.gaps.broken), by_task(plan.gaps.missing)
     missing = ", ".join(lacking)
     error: HarnessError
     if broken:
@@ -178,7 +181,7 @@ def _run_task(
 def prepare(
     context: TaskContext, planned: PlannedJob, model: Encoder | ObjectEncoder | LazyModel
 ) -> Prepared:
-    """What all units of a job share, such as the vectors of the candidates; computed once."""
+    """Return what all units of a job share, such as the vectors of the candidates; computed once."""
     task = context.task
     kind, settings = KINDS[task.card.kind], planned.job.unit_settings
     return Prepared(model, kind.prepare(settings, task.loaded.examples, model))
@@ -202,7 +205,7 @@ def run_unit(context: TaskContext, planned: PlannedJob, unit: str, prepared: Pre
 
 
 def close_job(task: PlannedTask, planned: PlannedJob, reporter: Reporter) -> pa.Table:
-    """Merge the parts of a job whose units are all finished; returns their scores."""
+    """Merge the parts of a job whose units are all finished, and return their scores."""
     planned.file.merge(task.card.languages)
     table = score_file(planned.file, task.units)
     reporter.finished(planned.job, table)
@@ -219,7 +222,7 @@ def _announce(
 
 
 def make_backbone(contexts: Sequence[TaskContext]) -> Backbone:
-    """The checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
+    """Return the checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
     layers = sorted({one.job.layer for context in contexts for one in context.task.jobs})
     request = contexts[0].request
     return Backbone(
@@ -232,7 +235,7 @@ def make_backbone(contexts: Sequence[TaskContext]) -> Backbone:
 
 
 def make_encoder(context: TaskContext, backbone: Backbone, advance: Advance) -> Encoder:
-    """The encoder of one task, under the settings of all its jobs."""
+    """Return the encoder of one task, under the settings of all its jobs."""
     settings = [planned.job.settings for planned in context.task.jobs]
     return Encoder(
         backbone,
@@ -245,7 +248,7 @@ def make_encoder(context: TaskContext, backbone: Backbone, advance: Advance) -> 
 
 
 def _meta(context: TaskContext, planned: PlannedJob) -> dict[str, Any]:
-    """The metadata of the Parquet file (key ``xharness``), the same for all units."""
+    """Return the metadata of the Parquet file (key ``xharness``), the same for all units."""
     checkpoint, loaded, job = context.checkpoint, context.task.loaded, planned.job
     return {
         "format": FORMAT,
@@ -292,7 +295,7 @@ def _unit_meta(unit: str, measured: UnitResult) -> dict[str, Any]:
 def _notes(
     context: TaskContext, model: Encoder | ObjectEncoder | LazyModel
 ) -> dict[str, list[str]]:
-    """Notes and remarks; a remark does not keep rows from being ranked."""
+    """Return the notes and remarks; a remark does not keep rows from being ranked."""
     of_weights = dict.fromkeys((*context.checkpoint.remarks, *context.measured.remarks))
     remarks = [*of_weights, *model.remarks]
     return {"notes": [*context.task.loaded.notes, *remarks], "remarks": remarks}
@@ -304,7 +307,7 @@ def _timing(unit: str, started: float) -> dict[str, Any]:
 
 
 def note(plan: Plan, task: str, why: str) -> pa.Table:
-    """A row without a value for ``task`` or ``task/unit``, and why there is none."""
+    """Return a row without a value for ``task`` or ``task/unit``, and why there is none."""
     protocol, checkpoint = plan.request.protocol, plan.checkpoint
     name, _, unit = task.partition("/")
     common: Mapping[str, Any] = {

@@ -1,4 +1,4 @@
-"""Shards: the parts of a plan that machines work on independently, and their order.
+"""Cuts a plan into shards, on which machines work independently, and orders them.
 
 A lane is a tuning with its tasks, or one task. It gives stages of shards; a stage begins when the
 one before has ended. Texts come before languages, so that each distinct text is encoded once, in
@@ -17,7 +17,7 @@ import pyarrow as pa
 from harness.data.load import DataLocation
 from harness.errors import KINDS as ERRORS
 from harness.errors import HarnessError, IncompleteError
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.reporting import Reporter
 from harness.evaluation.run import (
     TaskContext,
@@ -97,7 +97,7 @@ Failures = list[HarnessError]
 
 
 def lanes(plan: Plan, machines: int, reporter: Reporter, failures: Failures) -> list[Lane]:
-    """The lanes of a plan, in the order of its tables.
+    """Return the lanes of a plan, in the order of its tables.
 
     ``machines``: how many shards run at a time. A failure, on a worker or here, is recorded in
     ``failures`` and as a row without a value; the other shards continue.
@@ -177,7 +177,7 @@ def _task_lane(
 
 
 def _failed(plan: Plan, results: Mapping[str, ShardResult], failures: Failures) -> list[pa.Table]:
-    """The rows of what failed, by task or task/unit; each is named in ``failures``."""
+    """Return the rows of what failed, by task or task/unit; each is named in ``failures``."""
     rows, label = [], plan.checkpoint.label
     for name, result in results.items():
         why = result.failed.removeprefix(f"{label}: ")
@@ -188,7 +188,7 @@ def _failed(plan: Plan, results: Mapping[str, ShardResult], failures: Failures) 
 
 
 def _kept(lane: Lane, plan: Plan, names: Sequence[str], failures: Failures) -> Lane:
-    """The lane, whose errors in this process (as from its tokenizer) end no other lane."""
+    """Return the lane, whose errors in this process (as from its tokenizer) end no other lane."""
     try:
         return (yield from lane)
     except HarnessError as error:
@@ -197,7 +197,7 @@ def _kept(lane: Lane, plan: Plan, names: Sequence[str], failures: Failures) -> L
 
 
 def _encode_shards(context: TaskContext, machines: int, reporter: Reporter) -> list[Encode]:
-    """The texts that have no vector yet, part by part as one machine would take them.
+    """Return the texts that have no vector yet, part by part as one machine would take them.
 
     The texts of finished units come first to be announced, as in ``Encoder.announce``. Parts are
     formed by token ids: the command's own machine tokenises what the store does not know, without
@@ -247,7 +247,7 @@ def _wait_until_seen(file: OutcomeFile, units: Sequence[str]) -> None:
 
 
 def _together(members: Sequence[Lane]) -> Lane:
-    """Several lanes as one: their first stages together, then their second ones."""
+    """Return several lanes as one: their first stages together, then their second ones."""
     tables: list[list[pa.Table]] = [[] for _ in members]
     answers: list[list[ShardResult] | None] = [None for _ in members]
     running = set(range(len(members)))

@@ -1,4 +1,4 @@
-"""A few texts of each task: the whole path is tried in seconds, and no score means anything."""
+"""Takes a few texts of each task: the whole path is tried in seconds, and no score counts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NOTE = "smoke: a few texts, no result"
 
 
 def small_units(units: tuple[str, ...]) -> tuple[str, ...]:
-    """The languages that are tried: the first ones."""
+    """Return the languages that are tried: the first ones."""
     return units[:UNITS]
 
 
 def small(loaded: Loaded) -> Loaded:
-    """The same data with a small pool, marked as no result."""
+    """Return the same data with a small pool, marked as no result."""
     return replace(
         loaded, examples=_small(loaded.examples), complete=False, notes=(*loaded.notes, NOTE)
     )
@@ -52,13 +52,13 @@ def _small(examples: Any) -> Any:
 
 
 def _some(side: Any, kept: set[str]) -> dict[str, str]:
-    """The lines with these ids, and the first others, in the order of the file."""
+    """Return the lines with these ids, and the first others, in the order of the file."""
     first = set(list(side)[:PAIRS])
     return {name: text for name, text in side.items() if name in kept or name in first}
 
 
 def _small_pool(examples: Retrieval) -> Retrieval:
-    """The first queries of each language, their relevant candidates and the first others."""
+    """Return the first queries of each language, their relevant candidates and the first others."""
     queries = {lang: own[:QUERIES] for lang, own in examples.queries.items()}
     needed = {index for own in queries.values() for query in own for index in query.relevant}
     kept = sorted(needed | set(range(min(PAIRS, len(examples.candidates)))))

@@ -1,4 +1,4 @@
-"""Room on the disk: whether what a run writes has a place, said before it starts."""
+"""Checks before a run starts that the disk has room for what it writes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from harness.inference.vector_store import KEY_BYTES
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
-    from harness.evaluation.plan import Plan, PlannedTask
+    from harness.evaluation.planned import Plan, PlannedTask
 
 ROW_BYTES = 200  # of an outcome in a Parquet file, at most: real ones take 20 to 200
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call a vector's length
 
 
 def existing(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
+    """Return the folder itself, or the nearest one above it that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
@@ -36,7 +36,8 @@ def check_folder(option: str, folder: Path) -> None:
 
 
 def vector_bytes(plan: Plan) -> int:
-    """Bytes of the vectors that a run has still to make: float32, one per text and layer.
+    """Return the bytes of the vectors that a run has still to make: float32, one per text and
+    layer.
 
     0 where the length of a vector is not known before the model is loaded.
     """
@@ -45,18 +46,22 @@ def vector_bytes(plan: Plan) -> int:
 
 
 def task_vector_bytes(task: PlannedTask, texts: int, width: int) -> int:
-    """Bytes of the vectors of some texts of a task, with the keys of texts and of token ids."""
+    """Return the bytes of the vectors of some texts of a task, with the keys of texts and of token
+    ids.
+    """
     each = 4 * width + 3 * KEY_BYTES if width and not task.reads else 0
     return each * texts * len(task.jobs)
 
 
 def row_bytes(task: PlannedTask, texts: int) -> int:
-    """Bytes of the outcomes of some texts of a task, at most."""
+    """Return the bytes of the outcomes of some texts of a task, at most."""
     return ROW_BYTES * texts * len(task.jobs)
 
 
 def vector_width(checkpoint: Checkpoint) -> int:
-    """The length of a checkpoint's vectors as its configuration has it, 0 where it does not say."""
+    """Return the length of a checkpoint's vectors as its configuration has it, 0 where it does not
+    say.
+    """
     from harness.checkpoint.vet import read_config
 
     if isinstance(checkpoint, GivenModel):
@@ -79,14 +84,20 @@ def check_space(plan: Plan) -> None:
     for option, folder in (("--out", runtime.out), ("--cache-dir", runtime.cache)):
         if not os.access(existing(folder), os.W_OK | os.X_OK):
             raise IncompleteError(f"{folder} may not be written: name another with {option}")
+    texts = sum(task.todo_texts for task in plan.tasks)
     free = shutil.disk_usage(existing(runtime.cache)).free
     needed = vector_bytes(plan)
-    if needed <= free:
-        return
-    kept = sum(path.stat().st_size for path in (runtime.cache / "vectors").rglob("*.arrow"))
-    if needed > free + kept:
-        texts = sum(task.todo_texts for task in plan.tasks)
+    if needed > free:
+        free += sum(path.stat().st_size for path in (runtime.cache / "vectors").rglob("*.arrow"))
+    if needed > free:
         raise IncompleteError(
             f"the vectors of {texts:,} texts need {needed / 1e9:.1f} GB and {runtime.cache} has "
             f"{free / 1e9:.1f} GB free: make room, or name another --cache-dir"
+        )
+    needed = sum(row_bytes(task, task.todo_texts) for task in plan.tasks)
+    free = shutil.disk_usage(existing(runtime.out)).free
+    if needed > free:
+        raise IncompleteError(
+            f"the rows of {texts:,} texts need up to {needed / 1e6:.1f} MB and {runtime.out} has "
+            f"{free / 1e6:.1f} MB free: make room, or name another --out"
         )

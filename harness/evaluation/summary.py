@@ -1,4 +1,4 @@
-"""A plan as plain data: what a terminal shows of it, and what JSON holds."""
+"""Turns a plan into plain data, which a terminal shows and JSON holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.folders import hub_cache
 from harness.evaluation.models import DEMO_MODEL, plan_model
-from harness.evaluation.plan import Plan, PlannedTask
+from harness.evaluation.planned import Plan, PlannedTask
 from harness.evaluation.request import Request, choose_cards, measured_after, split_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class PlanSummary:
     estimate: Estimate | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return it as JSON takes it."""
         return asdict(self)
 
 
@@ -118,12 +118,12 @@ class DownloadSummary:
     left_out: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return it as JSON takes it."""
         return asdict(self)
 
 
 def preview(model: str, request: Request) -> PlanSummary | DownloadSummary:
-    """What ``evaluate`` would do; neither weights nor data are downloaded.
+    """Return what ``evaluate`` would do; neither weights nor data are downloaded.
 
     A checkpoint that is there is loaded and tried on a few texts, for the estimate.
 
@@ -156,7 +156,7 @@ def _estimated(plan: Plan) -> PlanSummary:
 
 
 def summarise(plan: Plan) -> PlanSummary:
-    """The plan without examples and weights."""
+    """Return the plan without examples and weights."""
     checkpoint, request, base = plan.checkpoint, plan.request, plan.checkpoint.base
     return PlanSummary(
         model=checkpoint.id,
@@ -170,11 +170,11 @@ def summarise(plan: Plan) -> PlanSummary:
         tunings=tuple(_tuning(tuning) for tuning in plan.tunings.values()),
         tasks=tuple(_task(task) for task in plan.tasks),
         remarks=tuple(checkpoint.remarks),
-        downloads={name: _waiting(downloads) for name, downloads in plan.downloads.items()},
-        inapplicable=dict(plan.inapplicable),
-        missing=dict(plan.missing),
-        broken=dict(plan.broken),
-        left_out=dict(plan.left_out),
+        downloads={name: _waiting(downloads) for name, downloads in plan.gaps.downloads.items()},
+        inapplicable=dict(plan.gaps.inapplicable),
+        missing=dict(plan.gaps.missing),
+        broken=dict(plan.gaps.broken),
+        left_out=dict(plan.gaps.left_out),
     )
 
 

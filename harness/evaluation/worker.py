@@ -1,4 +1,4 @@
-"""Workers: what one machine, or one GPU of it, does of a plan's shards."""
+"""Does the shards of a plan that one machine, or one GPU of it, is handed."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Worker:
 
 
 def _why(error: Exception) -> str:
-    """Why a shard failed, in one line."""
+    """Return why a shard failed, in one line."""
     if isinstance(error, HarnessError):
         return str(error)
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Backbone: a checkpoint's encoder layers, and the hidden states between them."""
+"""Runs a checkpoint's encoder layers, and takes the hidden states between them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Backbone:
         self._loaded: tuple[Any, Tokenizer] | None = None
 
     def load(self) -> tuple[Any, Tokenizer]:
-        """The model in eval mode and its tokenizer.
+        """Return the model in eval mode and its tokenizer.
 
         Raises:
             RefusedError: as ``load_encoder``, or its layers are not what they are said to be.
@@ -86,7 +86,7 @@ class Backbone:
 
 
 def pad(ids: Sequence[Ids], padding: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Input ids and attention mask, int64[n, longest], padded on the right."""
+    """Return the input ids and attention mask, int64[n, longest], padded on the right."""
     inputs, _, mask = padded(flat(ids, None), np.arange(len(ids)), padding)
     return on_device(inputs, device), on_device(mask, device)
 
@@ -94,7 +94,7 @@ def pad(ids: Sequence[Ids], padding: int, device: str) -> tuple[torch.Tensor, to
 def typed(
     model: Any, tokenizer: Tokenizer, ids: Sequence[Ids], device: str
 ) -> dict[str, torch.Tensor]:
-    """The types of a batch's tokens as a keyword of the model; empty where it needs none."""
+    """Return the types of a batch's tokens as a keyword of the model; empty where it needs none."""
     types = single_types(model, tokenizer, [len(row) for row in ids])
     return {} if types is None else {"token_type_ids": on_device(types, device)}
 
@@ -106,7 +106,8 @@ def hidden_states(
     layers: Sequence[int],
     **types: torch.Tensor,
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is computed.
+    """Yield ``(k, hidden_states[k])`` for the ascending ``layers``; nothing above the last is
+    computed.
 
     ``mask``: None for a batch without padding, for which attention takes the faster kernel.
     ``types``: ``token_type_ids`` of a model that is told them, or nothing.

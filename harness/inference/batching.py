@@ -1,4 +1,4 @@
-"""Which rows go through the model together: sorted by length, bounded by a token budget."""
+"""Forms batches: rows are sorted by length, and a token budget bounds them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH_TOKENS = {"cpu": 2_048, "cuda": 131_072, "mps": 32_768}
 
 
 def distinct(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The distinct texts in order of first appearance, and where each text is among them.
+    """Return the distinct texts in order of first appearance, and where each text is among them.
 
     Returns ``(unique, inverse)`` with ``texts[i] == unique[inverse[i]]``; ``inverse`` is int64[n].
     """
@@ -38,7 +38,8 @@ def distinct(texts: Sequence[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
 def token_batches(
     lengths: Sequence[int] | npt.NDArray[np.int64], budget: int, *, one_length: bool = False
 ) -> list[npt.NDArray[np.int64]]:
-    """Row indices batch by batch, longest rows first, so that a batch too large shows at once.
+    """Return the row indices batch by batch, longest rows first, so that a batch too large shows at
+    once.
 
     ``lengths``: tokens per row. A batch of n rows costs n × its longest row (padding included) and
     stays within ``budget`` tokens; a row longer than the budget is a batch of its own. Within the
@@ -68,7 +69,7 @@ def token_batches(
 def halving(
     rows: npt.NDArray[np.int64], forward: Callable[[npt.NDArray[np.int64]], Result]
 ) -> Iterator[tuple[npt.NDArray[np.int64], Result]]:
-    """``forward`` over ``rows``; when memory runs out, over each half instead.
+    """Call ``forward`` with ``rows``; when memory runs out, with each half instead.
 
     Yields ``(rows, result)`` parts in order.
 
@@ -93,17 +94,19 @@ def halving(
 
 
 def budget(device: str) -> int:
-    """Tokens of a batch that suit a device."""
+    """Return the tokens of a batch that suit a device."""
     return BATCH_TOKENS.get(device.split(":")[0], 8_192)
 
 
 def pad_id(tokenizer: Tokenizer) -> int:
-    """The padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
+    """Return the padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
     return tokenizer.special.get("pad_token", tokenizer.special.get("eos_token", 0))
 
 
 def on_device(array: npt.NDArray[np.int64], device: str) -> torch.Tensor:
-    """A batch's numbers as a tensor on ``device``; to a GPU from pinned memory, without waiting."""
+    """Return a batch's numbers as a tensor on ``device``; to a GPU from pinned memory, without
+    waiting.
+    """
     import torch
 
     tensor = torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""Encoder: texts → vectors, by a checkpoint under one protocol."""
+"""Encodes texts → vectors, by a checkpoint under one protocol."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ class Encoder:
     def encode(
         self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
     ) -> Float32:
-        """float32[n, d], one vector per text; texts of equal cut token ids get the same vector.
+        """Return float32[n, d], one vector per text; texts of equal cut token ids get the same
+        vector.
 
         ``layer`` picks one of the encodings; a text is run through the model once for all of them.
 
@@ -129,14 +130,14 @@ class Encoder:
     def stored(
         self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
     ) -> Stored:
-        """As ``encode``, but left in the store: for pools of a million."""
+        """Encode as ``encode`` does, but leave the vectors in the store: for pools of a million."""
         unique, inverse = distinct(texts)
         keys = self._fill(unique, role, lang)
         chosen = next(iter(self.encodings)) if layer is None else layer
         return self._store(chosen, role).stored([keys[row] for row in inverse])
 
     def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
-        """A key of each text's cut token ids, 16 bytes: texts of equal keys have one vector."""
+        """Return a key of each text's cut token ids, 16 bytes: texts of equal keys have one vector."""
         return self._tokens.keys(texts, role)
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:
@@ -151,7 +152,7 @@ class Encoder:
         self._planned[role].update(self.ids_keys(unique, role=role))
 
     def parts(self, texts: Sequence[str], *, role: Role) -> Iterator[list[str]]:
-        """One text for each token ids that no earlier part of the plan holds, in parts.
+        """Yield one text for each token ids that no earlier part of the plan holds, in parts.
 
         A part is what is new among CHUNK of the distinct texts, in order of first appearance. It
         is part of the plan from now on. Batches are formed within a part, by its ids alone. Texts
@@ -174,7 +175,7 @@ class Encoder:
                 yield new
 
     def missing(self, texts: Sequence[str], *, role: Role) -> npt.NDArray[np.bool_]:
-        """bool[n]: which texts lack a vector, of one layer or another, in the store."""
+        """Return bool[n]: which texts lack a vector, of one layer or another, in the store."""
         return self._missing(self.ids_keys(texts, role=role), role)
 
     def keep(
@@ -196,7 +197,7 @@ class Encoder:
             self._store(layer, role).flush()
 
     def _fill(self, unique: Sequence[str], role: Role, lang: str) -> list[bytes]:
-        """The keys of distinct texts, all of which have a vector afterwards."""
+        """Return the keys of distinct texts, all of which have a vector afterwards."""
         for part in self.parts(unique, role=role):
             self.keep(part, role=role, lang=lang)
         keys = self.ids_keys(unique, role=role)

@@ -1,4 +1,4 @@
-"""Labeller: texts to the outputs of a head that decides between classes, choices or tags."""
+"""Reads texts with a head that decides between classes, choices or tags."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import numpy.typing as npt
 from harness.checkpoint.heads import label_order
 from harness.checkpoint.layers import max_positions
 from harness.checkpoint.tokenizer import Tokenizer
-from harness.errors import RefusedError, UsageError
-from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
+from harness.inference.batching import halving, token_batches
+from harness.inference.head import HeadModel, Integers, check_finite
 from harness.inference.pieces import make_pieces
 from harness.inference.probe import logits_need_one_length, probe_pairs
-from harness.inference.sequences import Sequences, encoded, padded
-from harness.inference.token_types import takes_token_types
+from harness.inference.sequences import Sequences, encoded
 
 Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 Progress = Callable[[int], None]
 
 
@@ -31,19 +29,8 @@ class LabelProtocol:
     max_length: int = 128
 
 
-class Labeller:
-    """A model with a head, and how it decides.
-
-    Args:
-        model: a transformers model of one of the kinds in `checkpoint.heads`, in eval mode.
-        tokenizer: its tokenizer.
-        kind: which kind of head it is.
-        device: where the model lies.
-        batch_tokens: most tokens of a batch, padding included; halved when memory runs out.
-
-    Raises:
-        UsageError: ``batch_tokens`` is not positive.
-    """
+class Labeller(HeadModel):
+    """A model with a head, and how it decides. ``kind``: one of the kinds in `checkpoint.heads`."""
 
     def __init__(
         self,
@@ -55,18 +42,10 @@ class Labeller:
         device: str = "cpu",
         batch_tokens: int | None = None,
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
+        super().__init__(model, tokenizer, device, batch_tokens)
         self.kind = kind
-        self.device = device
-        self.batch_tokens = budget(device) if batch_tokens is None else batch_tokens
-        if self.batch_tokens < 1:
-            raise UsageError(f"batch_tokens is {batch_tokens}: use 1 or more")
         positions = max_positions(model, tokenizer) or protocol.max_length
         self.max_length = min(protocol.max_length, positions)
-        self.one_length = False
-        self._pad = pad_id(tokenizer)
-        self._typed = takes_token_types(model, tokenizer)
         if model.config.pad_token_id is None:
             model.config.pad_token_id = self._pad  # where some heads look for the last token
 
@@ -78,7 +57,6 @@ class Labeller:
         """
         firsts, seconds = zip(*probe_pairs(), strict=True)
         sequences = encoded(self.tokenizer, firsts, seconds, self.max_length)
-        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
 
         def compute(rows: Integers) -> Floats:
             found = self._outputs(sequences, rows, "")
@@ -86,7 +64,7 @@ class Labeller:
                 found = found[:, None, :]
             return np.moveaxis(found, 2, 0)
 
-        self.one_length = logits_need_one_length(compute, sequences.lengths, dtype)
+        self.one_length = logits_need_one_length(compute, sequences.lengths, self.dtype)
 
     def classify(
         self,
@@ -96,7 +74,7 @@ class Labeller:
         lang: str,
         progress: Progress | None = None,
     ) -> Floats:
-        """float32[n, labels]: the head's output for each label, in the order of ``labels``.
+        """Return float32[n, labels]: the head's output for each label, in the order of ``labels``.
 
         Raises:
             RefusedError: the head has other labels; outputs that are not finite.
@@ -114,7 +92,7 @@ class Labeller:
         lang: str,
         progress: Progress | None = None,
     ) -> Floats:
-        """float32[n, choices]: the head's output for each choice behind its prompt.
+        """Return float32[n, choices]: the head's output for each choice behind its prompt.
 
         The choices are scored one by one, as the head does it. All questions have equally many.
         Raises as `classify` does.
@@ -132,7 +110,8 @@ class Labeller:
         lang: str,
         progress: Progress | None = None,
     ) -> list[list[str]]:
-        """A label for every word: that of its first token. Long sentences are read in pieces.
+        """Return a label for every word: that of its first token. Long sentences are read in
+        pieces.
 
         Raises as `classify` does.
         """
@@ -160,7 +139,7 @@ class Labeller:
         return label_order([named[at] for at in range(len(named))], labels)
 
     def _all(self, sequences: Sequences, lang: str, progress: Progress | None) -> Floats:
-        """float32[sequences, outputs]."""
+        """Return float32[sequences, outputs]."""
         found: Floats | None = None
         for rows, outputs in self._batches(sequences, lang):
             if found is None:
@@ -171,31 +150,21 @@ class Labeller:
         return np.zeros((0, 0), dtype=np.float32) if found is None else found
 
     def _batches(self, sequences: Sequences, lang: str) -> Any:
-        """(rows, outputs) of all sequences, longest first."""
+        """Yield (rows, outputs) of all sequences, longest first."""
         for batch in token_batches(
             sequences.lengths, self.batch_tokens, one_length=self.one_length
         ):
             yield from halving(batch, lambda rows: self._outputs(sequences, rows, lang))
 
     def _outputs(self, sequences: Sequences, rows: Integers, lang: str) -> Floats:
-        """float32[rows, outputs], or [rows, tokens, outputs] of a tagging head."""
+        """Return float32[rows, outputs], or [rows, tokens, outputs] of a tagging head."""
         import torch
 
-        ids, types, mask = padded(sequences, rows, self._pad)
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        if self._typed:
-            inputs["token_type_ids"] = types
-        tensors = {name: on_device(array, self.device) for name, array in inputs.items()}
+        tensors, real = self.inputs(sequences, rows)
         if self.kind == "multiple_choice":  # one choice at a time: its head scores each alone
             tensors = {name: tensor.unsqueeze(1) for name, tensor in tensors.items()}
         with torch.inference_mode():
-            outputs = self.model(**tensors).logits.float().cpu().numpy()
-        real = outputs[mask.astype(np.bool_)] if self.kind == "tagging" else outputs
-        if not np.isfinite(real).all():
-            raise RefusedError(
-                "the head gives outputs that are not finite (NaN or infinite)"
-                f"{f' on language {lang}' if lang else ''}: the checkpoint is broken, or its "
-                "values overflow in float16; use dtype float32"
-            )
-        found: Floats = outputs
-        return found
+            outputs: Floats = self.model(**tensors).logits.float().cpu().numpy()
+        counted = outputs[real] if self.kind == "tagging" else outputs
+        check_finite(counted, "the head gives outputs", lang)
+        return outputs

@@ -1,4 +1,4 @@
-"""Objects with ``encode`` in place of a checkpoint: a loaded model, or anything that makes vectors.
+"""Takes an object with ``encode`` in place of a checkpoint, be it a loaded model or anything else.
 
 What such an object is cannot be pinned by a commit. Its rows carry the name that it declares and
 the digest of its vectors of a few fixed texts; they are marked custom and never ranked.
@@ -76,7 +76,9 @@ class GivenVectors:
     similarity: str
 
     def signed(self) -> dict[str, Any]:
-        """The parts of a signature; pooling, layer, lengths and prompts are the object's own."""
+        """Return the parts of a signature; pooling, layer, lengths and prompts are the object's
+        own.
+        """
         return {
             "pooling": None,
             "layer": None,
@@ -88,7 +90,7 @@ class GivenVectors:
 
 
 def can_encode(model: object) -> bool:
-    """Whether this is an object with ``encode``; text and classes are none."""
+    """Return whether this is an object with ``encode``; text and classes are none."""
     return not isinstance(model, (str, bytes, type)) and callable(getattr(model, "encode", None))
 
 
@@ -147,7 +149,7 @@ class ObjectEncoder:
     def encode(
         self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
     ) -> Float32:
-        """float32[n, d], one vector per text; equal texts get the same vector.
+        """Return float32[n, d], one vector per text; equal texts get the same vector.
 
         Raises:
             RefusedError: what the object returns is not one finite vector per text.
@@ -171,12 +173,12 @@ class ObjectEncoder:
     stored = encode  # in slices or whole, it is all in memory here
 
     def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
-        """A key of each text: an object's token ids are not known, so that only texts tie."""
+        """Return a key of each text: an object's token ids are not known, so that only texts tie."""
         return [text_key(text) for text in texts]
 
 
 def _encoded(model: Any, texts: Sequence[str], role: Role, name: str) -> Float32:
-    """float32[n, d] of what ``encode_query``, ``encode_document`` or ``encode`` returns."""
+    """Return float32[n, d] of what ``encode_query``, ``encode_document`` or ``encode`` returns."""
     special = getattr(model, f"encode_{role}", None)
     encode = special if callable(special) else model.encode
     try:
@@ -199,7 +201,7 @@ def _encoded(model: Any, texts: Sequence[str], role: Role, name: str) -> Float32
 
 
 def _array(returned: Any, name: str) -> Float32:
-    """A numpy array, a tensor, or a list of vectors, as float32."""
+    """Return a numpy array, a tensor, or a list of vectors, as float32."""
     if isinstance(returned, (list, tuple)):
         returned = [_on_host(one) for one in returned]
     try:
@@ -216,7 +218,9 @@ def _array(returned: Any, name: str) -> Float32:
 
 
 def _on_host(value: Any) -> Any:
-    """A tensor as numpy, wherever it lies and of whichever float type; anything else as it is."""
+    """Return a tensor as numpy, wherever it lies and of whichever float type; anything else as it
+    is.
+    """
     if callable(getattr(value, "detach", None)):
         return value.detach().cpu().float().numpy()
     return value
@@ -244,7 +248,7 @@ def _similarity(model: Any) -> str:
 
 
 def _parameters(model: Any) -> int:
-    """How many values the model has, where it tells them as torch's modules do; else 0."""
+    """Return how many values the model has, where it tells them as torch's modules do; else 0."""
     try:
         return sum(int(one.numel()) for one in model.parameters())
     except Exception:  # any object: what it has under that name is its own

@@ -1,4 +1,4 @@
-"""Sentences of words → pieces that fit a model: every word is in one, at one place."""
+"""Cuts sentences of words into pieces that fit a model: every word is in one, at one place."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def make_pieces(
 
 
 def _around(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The special tokens before and behind a text."""
+    """Return the special tokens before and behind a text."""
     (encoding,) = tokenizer.encode([["a"]])
     inside = [at for at, word in enumerate(encoding.word_ids) if word is not None]
     if not inside:

@@ -1,4 +1,4 @@
-"""Pooling: hidden states of a batch → one vector per text."""
+"""Pools the hidden states of a batch → one vector per text."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 def mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over attended tokens, special tokens included."""
+    """Return the mean over attended tokens, special tokens included."""
     weights = mask.to(hidden.dtype).unsqueeze(-1)
     return (hidden * weights).sum(1) / weights.sum(1)
 
 
 def cls(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The first token's hidden state."""
+    """Return the first token's hidden state."""
     return hidden[:, 0]
 
 
 def maximum(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Maximum over attended tokens, dimension by dimension."""
+    """Return the maximum over attended tokens, dimension by dimension."""
     return hidden.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(1)
 
 
 def last(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The last attended token's hidden state (padding is on the right)."""
+    """Return the last attended token's hidden state (padding is on the right)."""
     rows = mask.sum(1) - 1
     return hidden.gather(1, rows.view(-1, 1, 1).expand(-1, 1, hidden.shape[-1])).squeeze(1)
 
@@ -44,12 +44,12 @@ POOLING: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """float32[n, d] from ``hidden`` [n, tokens, d] and ``mask`` [n, tokens] (1 = attended)."""
+    """Return float32[n, d] from ``hidden`` [n, tokens, d] and ``mask`` [n, tokens] (1 = attended)."""
     return POOLING[pooling](hidden.float(), mask)
 
 
 def build_steps(steps: Sequence[Step], device: str) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-    """What follows the pooling, in order; the weights of dense layers are read."""
+    """Return what follows the pooling, in order; the weights of dense layers are read."""
     return [_function(step, device) for step in steps]
 
 
@@ -62,12 +62,12 @@ def _function(step: Step, device: str) -> Callable[[torch.Tensor], torch.Tensor]
 
 
 def truncate(pooled: torch.Tensor, *, dimensions: int) -> torch.Tensor:
-    """The first ``dimensions`` of each vector, or all where it has no more."""
+    """Return the first ``dimensions`` of each vector, or all where it has no more."""
     return pooled[..., :dimensions]
 
 
 def normalize(pooled: torch.Tensor) -> torch.Tensor:
-    """Each vector divided by its L2 norm."""
+    """Return each vector divided by its L2 norm."""
     import torch
 
     return torch.nn.functional.normalize(pooled, dim=-1)

@@ -1,4 +1,4 @@
-"""How a checkpoint is measured: all that changes a number besides task and checkpoint."""
+"""Defines how a checkpoint is measured: all that changes a number besides task and checkpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def standard_layer(depth: int) -> int:
-    """The layer that the standard protocol pools: ``min(L, L // 2 + 2)``.
+    """Return the layer that the standard protocol pools: ``min(L, L // 2 + 2)``.
 
     It meets both published choices, hs[8] of mBERT (12 layers) and hs[14] of XLM-R large (24).
     """
@@ -86,7 +86,7 @@ class Encoding:
     steps: tuple[Step, ...] = ("normalize",)
 
     def signed(self) -> dict[str, Any]:
-        """The parts of a signature that the encoding contributes.
+        """Return the parts of a signature that the encoding contributes.
 
         What a checkpoint declares beyond them is pinned by its revision. Two that were once left
         unread are named where they are there, so that no row from before passes for one of now.
@@ -102,7 +102,7 @@ class Encoding:
         }
 
     def vector_parts(self, role: Role) -> dict[str, Any]:
-        """All that decides a vector of this role besides checkpoint and text."""
+        """Return all that decides a vector of this role besides checkpoint and text."""
         return {
             "pooling": self.pooling,
             "layer": self.layer,
@@ -133,7 +133,7 @@ def resolve_encodings(
     native: Native | None,
     bitext: bool,
 ) -> tuple[Encoding, ...]:
-    """The encodings that ``protocol`` asks for: one, or one per layer with ``--layer all``.
+    """Return the encodings that ``protocol`` asks for: one, or one per layer with ``--layer all``.
 
     ``max_positions``: tokens the model can take, None where it has no bound. ``bitext``: both
     sides play the same part, so that both take the query prompt and the query's length.
@@ -191,7 +191,7 @@ def resolve_encodings(
 
 
 def signature(parts: Mapping[str, Any]) -> str:
-    """First 8 hex digits of the sha256 over the canonical JSON of ``parts``.
+    """Return the first 8 hex digits of the sha256 over the canonical JSON of ``parts``.
 
     The parts are pooling, layer, lengths, dtype, prompts, card hash, split, limit, track, recipe
     and seed; not the languages, so that languages can be added to a result.
@@ -224,7 +224,7 @@ def _declaration(native: Native | None) -> Native:
 
 
 def _declared_layer(declared: Native, depth: int) -> int:
-    """The layer k of ``hidden_states[k]`` that is declared; those are ``depth`` + 1 tensors."""
+    """Return the layer k of ``hidden_states[k]`` that is declared; those are ``depth`` + 1 tensors."""
     if declared.layer is None:
         return depth
     layer = declared.layer if declared.layer >= 0 else depth + 1 + declared.layer

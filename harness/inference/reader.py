@@ -1,4 +1,4 @@
-"""Reader: (question, context) pairs to answer spans."""
+"""Reads (question, context) pairs → answer spans."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError, UsageError
-from harness.inference.batching import budget, halving, on_device, pad_id, token_batches
+from harness.inference.batching import halving, token_batches
+from harness.inference.head import HeadModel, check_finite
 from harness.inference.probe import logits_need_one_length, probe_pairs
-from harness.inference.sequences import padded
 from harness.inference.spans import UNANSWERED, Floats, Integers, Span, best_spans, best_window
-from harness.inference.token_types import takes_token_types
 from harness.inference.windows import Windows, cut_questions, make_windows, window_shape
 
 # Pairs are read in portions of about this many code points, so that memory does not grow with the
@@ -57,16 +56,8 @@ class SpanProtocol:
             )
 
 
-class Reader:
-    """A model with a question answering head, and how it reads.
-
-    Args:
-        model: a transformers ``*ForQuestionAnswering``, loaded, in eval mode, on ``device``.
-        tokenizer: its tokenizer.
-        protocol: its lengths, in tokens.
-        device: where the model lies.
-        batch_tokens: most tokens of a batch, padding included; halved when memory runs out. By
-            default what suits the device.
+class Reader(HeadModel):
+    """A transformers ``*ForQuestionAnswering``, and how it reads.
 
     Raises:
         RefusedError: the model has too few positions.
@@ -82,15 +73,8 @@ class Reader:
         device: str = "cpu",
         batch_tokens: int | None = None,
     ) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
+        super().__init__(model, tokenizer, device, batch_tokens)
         self.protocol = protocol
-        self.device = device
-        if batch_tokens is None:
-            batch_tokens = budget(device)
-        if batch_tokens < 1:
-            raise UsageError(f"batch_tokens is {batch_tokens}: use 1 or more")
-        self.batch_tokens = batch_tokens
         self.shape = window_shape(
             model,
             tokenizer,
@@ -98,9 +82,6 @@ class Reader:
             question_length=protocol.question_length,
             stride=protocol.stride,
         )
-        self.one_length = False
-        self._pad = pad_id(tokenizer)
-        self._typed = takes_token_types(model, tokenizer)
 
     def probe(self) -> None:
         """Test once whether padding changes a window's logits; if so, batches hold one length.
@@ -110,16 +91,15 @@ class Reader:
         Raises:
             RefusedError: a window has other logits even among windows of as many tokens.
         """
-        pairs = probe_pairs()
+        windows = self._windows(probe_pairs())
+        self.one_length = logits_need_one_length(
+            lambda rows: np.stack(self._logits(windows, rows, "")), windows.lengths, self.dtype
+        )
+
+    def _windows(self, pairs: Sequence[tuple[str, str]]) -> Windows:
         questions = cut_questions(self.tokenizer, [question for question, _ in pairs], self.shape)
         contexts = [context for _, context in pairs]
-        windows = make_windows(
-            self.tokenizer, list(zip(questions, contexts, strict=True)), self.shape
-        )
-        dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")
-        self.one_length = logits_need_one_length(
-            lambda rows: np.stack(self._logits(windows, rows, "")), windows.lengths, dtype
-        )
+        return make_windows(self.tokenizer, list(zip(questions, contexts, strict=True)), self.shape)
 
     def read(
         self,
@@ -128,7 +108,7 @@ class Reader:
         lang: str,
         progress: Callable[[int], None] | None = None,
     ) -> list[Span]:
-        """The best answer span of each (question, context), in the order given.
+        """Return the best answer span of each (question, context), in the order given.
 
         "No answer" is never predicted, also with a SQuAD 2 head: a span is ``answered=False`` only
         where no valid one exists, as in an empty context. Equal pairs are read once.
@@ -156,11 +136,7 @@ class Reader:
     def _read_portion(
         self, pairs: list[tuple[str, str]], lang: str, finished: Callable[[Integers], None]
     ) -> list[Span]:
-        questions = cut_questions(self.tokenizer, [question for question, _ in pairs], self.shape)
-        contexts = [context for _, context in pairs]
-        windows = make_windows(
-            self.tokenizer, list(zip(questions, contexts, strict=True)), self.shape
-        )
+        windows = self._windows(pairs)
         # Per window only its best span is kept: where it lies in the context, and its score.
         place = np.full((len(windows.pair), 2), -1, dtype=np.int64)
         score = np.full(len(windows.pair), -np.inf, dtype=np.float32)
@@ -189,35 +165,24 @@ class Reader:
                 finished(touched[unread[touched] == 0])
         bounds = np.searchsorted(windows.pair, np.arange(len(pairs) + 1))
         spans = []
-        for row, context in enumerate(contexts):
-            mine = slice(bounds[row], bounds[row + 1])
-            window = best_window(score[mine], valid[mine])
+        for (_, context), begin, end in zip(pairs, bounds, bounds[1:], strict=False):
+            window = best_window(score[begin:end], valid[begin:end])
             if window is None:
                 spans.append(UNANSWERED)
                 continue
-            first, stop = (int(offset) for offset in place[mine][window])
+            first, stop = map(int, place[begin + window])
             spans.append(
-                Span(
-                    text=context[first:stop],
-                    start=first,
-                    end=stop,
-                    score=float(score[mine][window]),
-                    answered=True,
-                )
+                Span(context[first:stop], first, stop, float(score[begin + window]), answered=True)
             )
         return spans
 
     def _logits(
         self, windows: Windows, rows: npt.NDArray[np.int64], lang: str
     ) -> tuple[Floats, Floats]:
-        """Start and end logits, each float32[rows, max_length], ``-inf`` at padding."""
+        """Return the start and end logits, each float32[rows, max_length], ``-inf`` at padding."""
         import torch
 
-        ids, types, mask = padded(windows, rows, self._pad)
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        if self._typed:
-            inputs["token_type_ids"] = types
-        tensors = {name: on_device(array, self.device) for name, array in inputs.items()}
+        tensors, real = self.inputs(windows, rows)
         with torch.inference_mode():
             output = self.model(**tensors)
         if getattr(output, "end_logits", None) is None:
@@ -226,15 +191,9 @@ class Reader:
                 "checkpoint with a span head"
             )
         logits = torch.stack((output.start_logits, output.end_logits)).float().cpu().numpy()
-        real = mask.astype(np.bool_)
-        if not np.isfinite(logits[:, real]).all():
-            raise RefusedError(
-                "the model gives logits that are not finite (NaN or infinite)"
-                f"{f' on language {lang}' if lang else ''}: the checkpoint is "
-                "broken, or its values overflow in float16; use dtype float32"
-            )
+        check_finite(logits[:, real], "the model gives logits", lang)
         wide = np.full((2, len(rows), self.shape.max_length), -np.inf, dtype=np.float32)
-        wide[:, :, : mask.shape[1]] = np.where(real, logits, np.float32(-np.inf))
+        wide[:, :, : real.shape[1]] = np.where(real, logits, np.float32(-np.inf))
         return wide[0], wide[1]
 
 

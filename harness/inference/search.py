@@ -1,4 +1,4 @@
-"""Exact search: ranks over a whole pool, nearest neighbours, and margin mining.
+"""Searches exactly: ranks over a whole pool, nearest neighbours, and margin mining.
 
 Scores are inner products, and equal scores go to the lowest pool index. The same vector in two
 columns, or two rows, of a matrix product can get scores that differ in the last bit, which would
@@ -42,7 +42,7 @@ class Distinct:
 
 
 def distinct_vectors(vectors: Vectors) -> Distinct:
-    """Vectors that are equal to the bit as one; zeros are equal whatever their sign.
+    """Return the vectors that are equal to the bit as one; zeros are equal whatever their sign.
 
     float32[n, d]. Those in a store are read in blocks and stay there; an array whose vectors are
     all distinct is not copied.
@@ -81,7 +81,7 @@ def rank_all(
     *,
     top: int = 10,
 ) -> Ranked:
-    """Ranks of every relevant candidate over the whole pool, uncut.
+    """Return the ranks of every relevant candidate over the whole pool, uncut.
 
     ``queries``: float32[n, d]; ``pool``: the candidates; ``relevant[i]``: pool indices for query i.
     """
@@ -125,7 +125,8 @@ def _best(scores: Float32, ascending: Float32, count: int) -> Int64:
 
 
 def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64]:
-    """The k best candidates of each query: scores float32[n, k] and rows int64[n, k], best first.
+    """Return the k best candidates of each query: scores float32[n, k] and rows int64[n, k], best
+    first.
 
     The pool is streamed in blocks, so that ``candidates`` may lie in a store or a memory map. Of
     equal scores the lower row comes first.
@@ -147,7 +148,7 @@ def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64
 
 
 def _nearest(queries: Float32, block: Float32, k: int) -> tuple[Float32, Int64]:
-    """The k best candidates of one block, in any order among equal scores.
+    """Return the k best candidates of one block, in any order among equal scores.
 
     FAISS keeps any of the candidates that tie for the last place. It is asked for one more, and
     queries whose last place is tied are scored again.
@@ -175,7 +176,7 @@ def rank_top(
     depth: int,
     top: int = 10,
 ) -> Ranked:
-    """As ``rank_all``, cut at ``depth``: for pools too large to score in whole."""
+    """Rank as ``rank_all`` does, cut at ``depth``: for pools too large to score in whole."""
     asked = distinct_vectors(queries)
     entries = np.argsort(pool.rows, kind="stable")  # pool indices grouped by row, ascending
     starts = np.searchsorted(pool.rows[entries], np.arange(len(pool.vectors) + 1))
@@ -193,7 +194,7 @@ def rank_top(
 
 
 def mine(source: Float32, target: Float32, *, neighbours: int = 4) -> tuple[Int64, Int64, Float32]:
-    """Candidate translation pairs with their ratio margin, before one-to-one matching.
+    """Return candidate translation pairs with their ratio margin, before one-to-one matching.
 
     ``source`` float32[n, d] and ``target`` float32[m, d] are L2-normalised distinct vectors.
     The margin of a pair is ``cos / ((mean_forward + mean_backward) / 2)``, the means over the
@@ -222,6 +223,8 @@ def mine(source: Float32, target: Float32, *, neighbours: int = 4) -> tuple[Int6
 
 
 def _ratio(cosine: Float32, means: Float32) -> Float32:
-    """``cosine`` over half of ``means``; 0 where both means are 0 (vectors without a neighbour)."""
+    """Return ``cosine`` over half of ``means``; 0 where both means are 0 (vectors without a
+    neighbour).
+    """
     ratio: Float32 = np.divide(cosine, means / 2, out=np.zeros_like(cosine), where=means != 0)
     return ratio

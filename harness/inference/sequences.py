@@ -1,4 +1,4 @@
-"""Token sequences end to end, and batches of them padded to their longest one."""
+"""Puts token sequences end to end, and pads batches of them to their longest one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sequences:
 def encoded(
     tokenizer: Tokenizer, firsts: Sequence[str], seconds: Sequence[str] | None, limit: int
 ) -> Sequences:
-    """Texts, or pairs of them, cut to ``limit`` tokens, the longer text of a pair first."""
+    """Return the texts, or pairs of them, cut to ``limit`` tokens, the longer text of a pair first."""
     tokens: list[npt.NDArray[np.int32]] = []
     types: list[npt.NDArray[np.int8]] = []
     cut = 0
@@ -56,7 +56,7 @@ def encoded(
 def flat(
     tokens: Sequence[npt.NDArray[np.int32]], types: Sequence[npt.NDArray[np.int8]] | None
 ) -> Sequences:
-    """Sequences put end to end; all of the first type where no types are given."""
+    """Return the sequences put end to end; all of the first type where no types are given."""
     joined = np.concatenate([np.empty(0, dtype=np.int32), *tokens])
     return Sequences(
         joined,
@@ -70,7 +70,7 @@ def flat(
 def places(
     sequences: Sequences, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Where the tokens of a padded batch are, int64[rows, longest], and which are real ones."""
+    """Return where the tokens of a padded batch are, int64[rows, longest], and which are real ones."""
     lengths = sequences.lengths[rows]
     columns = np.arange(lengths.max(initial=1))
     mask = columns < lengths[:, None]
@@ -80,7 +80,7 @@ def places(
 def padded(
     sequences: Sequences, rows: npt.NDArray[np.int64], pad: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids, token types and attention mask, each int64[rows, longest].
+    """Return the token ids, token types and attention mask, each int64[rows, longest].
 
     Padding is on the right whatever side the tokenizer pads on: a row then has the positions that
     it has alone, so that what a model makes of it does not depend on its company.

@@ -1,4 +1,4 @@
-"""Answer spans: from start and end logits of windows to a slice of the context."""
+"""Finds answer spans: start and end logits of windows → a slice of the context."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def best_spans(
     n_best: int,
     max_answer_tokens: int,
 ) -> Candidates:
-    """The best span of each window, as ``postprocess_qa_predictions`` finds it.
+    """Return the best span of each window, as ``postprocess_qa_predictions`` finds it.
 
     That is ``examples/pytorch/question-answering/utils_qa.py`` of transformers, with
     ``version_2_with_negative=False``.
@@ -114,7 +114,8 @@ def _inside(positions: Integers, first: Integers, stop: Integers) -> Flags:
 
 
 def best_window(score: Floats, valid: Flags) -> int | None:
-    """Which window of one context holds its answer: the first among those with the highest score.
+    """Return which window of one context holds its answer: the first among those with the highest
+    score.
 
     ``score``: float32[windows] and ``valid``: bool[windows], in the order of the windows. None when
     no window has a valid span.

@@ -1,4 +1,4 @@
-"""Where the vectors and token ids of one checkpoint are kept: a store for all that decides them."""
+"""Opens the stores of one checkpoint: one for everything that decides vectors or token ids."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Stores:
         }
 
     def vectors(self, encoding: Encoding, role: Role) -> VectorStore:
-        """Key of token ids → float32[d]."""
+        """Return the store of vectors: key of token ids → float32[d]."""
         return self._open("vectors", self.deciding | encoding.vector_parts(role))
 
     def tokens(self, encoding: Encoding, role: Role) -> VectorStore:
-        """Key of a text → key of its token ids, uint8[16]."""
+        """Return the store of ids: key of a text → key of its token ids, uint8[16]."""
         parts = self.deciding | encoding.vector_parts(role)
         kept = {name: part for name, part in parts.items() if name not in AFTER_TOKENS}
         return self._open("tokens", kept)

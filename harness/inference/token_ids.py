@@ -1,4 +1,4 @@
-"""Texts → token ids, under one encoding, and the keys by which texts of equal ids are known."""
+"""Turns texts into token ids under one encoding, and into keys that texts of equal ids share."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TokenIds:
         return (*notes, CUT_EARLY) if any(self._cut_early.values()) else notes
 
     def keys(self, texts: Sequence[str], role: Role) -> list[bytes]:
-        """The key of each text's cut token ids, 16 bytes.
+        """Return the key of each text's cut token ids, 16 bytes.
 
         Texts that the store lacks are tokenised, CHUNK at a time, and kept there.
 
@@ -71,7 +71,7 @@ class TokenIds:
         return [row.tobytes() for row in store.get(keys)]
 
     def ids(self, texts: Sequence[str], keys: Sequence[bytes], role: Role) -> list[Ids]:
-        """The cut token ids of texts with these keys, each int32[tokens]."""
+        """Return the cut token ids of texts with these keys, each int32[tokens]."""
         last, self._last = self._last, {}
         if all(key in last for key in keys):
             return [last[key] for key in keys]
@@ -96,7 +96,8 @@ class TokenIds:
 def tokenize(
     tokenizer: Tokenizer, texts: Sequence[str], encoding: Encoding, role: Role
 ) -> list[Ids]:
-    """Token ids of each text with its prompt, special tokens included, cut to the role's length.
+    """Return the token ids of each text with its prompt, special tokens included, cut to the role's
+    length.
 
     A text without a single token (an empty one under a tokenizer without special tokens) is given
     one, so that every text has a vector.
@@ -118,13 +119,13 @@ def tokenize(
 
 
 def _settings(tokenizer: Tokenizer, encoding: Encoding) -> tuple[Tokenizer, Side]:
-    """The tokenizer that an encoding means, and the side on which it cuts."""
+    """Return the tokenizer that an encoding means, and the side on which it cuts."""
     side = tokenizer.truncation_side if encoding.declared_side else "right"
     return (tokenizer.lower_cased if encoding.lower_case else tokenizer), side
 
 
 def cutting(tokenizer: Any) -> Callable[[str, int], Ids]:
-    """A text and a number of tokens → its ids without a prompt, cut to so many."""
+    """Return a function: a text and a number of tokens → its ids without a prompt, cut to so many."""
 
     def cut(text: str, length: int) -> Ids:
         lengths: dict[Role, int] = {"query": length, "document": length}

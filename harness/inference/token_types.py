@@ -1,4 +1,4 @@
-"""Token types: which part of its input a token is from, for the models that are told."""
+"""Finds token types: which part of the input a token is from, for models that are told."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Types = npt.NDArray[np.int64]
 
 
 def takes_token_types(model: Any, tokenizer: Tokenizer) -> bool:
-    """Whether the model is told which of two texts a token is from.
+    """Return whether the model is told which of two texts a token is from.
 
     A tokenizer may give types to a model that has none, or that has a table of one row (XLM-R).
     """
@@ -27,7 +27,8 @@ def takes_token_types(model: Any, tokenizer: Tokenizer) -> bool:
 
 
 def edge_types(tokenizer: Tokenizer) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-    """Types of the special tokens before a single text, of its own tokens, and of those after it.
+    """Return the types of the special tokens before a single text, of its own tokens, and of those
+    after it.
 
     All of them are 0 nearly everywhere.
     """
@@ -40,7 +41,8 @@ def edge_types(tokenizer: Tokenizer) -> tuple[tuple[int, ...], int, tuple[int, .
 
 
 def single_types(model: Any, tokenizer: Tokenizer, lengths: Sequence[int]) -> Types | None:
-    """int64[n, longest]: the types of the tokens of n single texts, padding included, with type 0.
+    """Return int64[n, longest]: the types of the tokens of n single texts, padding included, with
+    type 0.
 
     None where all of them are 0, which a model assumes by itself. XLNet gives its last token a
     type of its own. ``lengths``: tokens of each text, special tokens included.

@@ -1,4 +1,4 @@
-"""Content-addressed store of vectors: the vector of a text's token ids is computed once.
+"""Stores vectors by content: the vector of a text's token ids is computed once.
 
 A store is a folder for one *fingerprint* (checkpoint, layer, pooling, dtype, length, prompt, …).
 It holds immutable segments, Arrow IPC files with a 16-byte key and a row of numbers each; a
@@ -38,17 +38,17 @@ COPIED = 256  # vectors copied at a time: of 768 dimensions 0.8 MB, which stays 
 
 
 def text_key(text: str) -> bytes:
-    """16-byte key of a text."""
+    """Return the 16-byte key of a text."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
 def ids_key(ids: npt.NDArray[np.int32]) -> bytes:
-    """16-byte key of a text's cut token ids, int32[tokens]."""
+    """Return the 16-byte key of a text's cut token ids, int32[tokens]."""
     return blake2b(ids.astype("<i4").tobytes(), digest_size=KEY_BYTES).digest()
 
 
 def fingerprint(parts: dict[str, Any]) -> str:
-    """Name of the store for everything, besides the key, that decides what is in it."""
+    """Return the name of the store for everything, besides the key, that decides what is in it."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
@@ -71,11 +71,11 @@ class Stored:
         return self.read(rows, np.empty((count, self.shape[1]), dtype=dtype))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Stored:
-        """The vectors of ``rows``, int64[m], still unread."""
+        """Return the vectors of ``rows``, int64[m], still unread."""
         return Stored(self._segments, self._where[rows])
 
     def read(self, rows: slice, out: Numbers) -> Numbers:
-        """``out``, float32[n, d], with the vectors of ``rows`` in it."""
+        """Return ``out``, float32[n, d], with the vectors of ``rows`` in it."""
         where = self._where[rows]
         order = np.lexsort((where[:, 1], where[:, 0]))  # as they lie in the files
         bounds = np.flatnonzero(np.diff(where[order, 0])) + 1
@@ -95,12 +95,12 @@ Vectors = Float32 | Stored  # what is only taken in slices
 
 
 def chosen(vectors: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
-    """The vectors of ``rows``, int64[m]; those in a store stay there."""
+    """Return the vectors of ``rows``, int64[m]; those in a store stay there."""
     return vectors.take(rows) if isinstance(vectors, Stored) else vectors[rows]
 
 
 def blocks(vectors: Vectors, size: int) -> Iterator[Float32]:
-    """``vectors`` in blocks of ``size`` rows; of a store each lies where the one before it lay."""
+    """Yield ``vectors`` in blocks of ``size`` rows; of a store each lies where the last one lay."""
     starts = range(0, len(vectors), size)
     if isinstance(vectors, Stored):
         room = np.empty((min(size, len(vectors)), vectors.shape[1]), dtype=np.float32)
@@ -144,15 +144,15 @@ class VectorStore:
             raise _cache_error(self.folder, error) from error
 
     def missing(self, keys: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        """bool[n]: which keys have no vector."""
+        """Return bool[n]: which keys have no vector."""
         return np.fromiter((key not in self._where for key in keys), dtype=bool, count=len(keys))
 
     def get(self, keys: Sequence[bytes]) -> Numbers:
-        """float32[n, d] or uint8[n, 16]: the rows of ``keys``, all of which must be there."""
+        """Return float32[n, d] or uint8[n, 16]: the rows of ``keys``, all of which must be there."""
         return self.stored(keys)[:]
 
     def stored(self, keys: Sequence[bytes]) -> Stored:
-        """The same without reading them: a pool that does not fit into memory."""
+        """Return the same without reading them: a pool that does not fit into memory."""
         where = np.array([self._where[key] for key in keys], dtype=np.int64).reshape(-1, 2)
         return Stored(tuple(self._segments), where)
 
@@ -229,7 +229,7 @@ class VectorStore:
 
 
 def _read_segment(path: Path) -> tuple[list[bytes], Numbers] | None:
-    """Keys and memory-mapped rows [n, d]; None where the file is damaged."""
+    """Return the keys and memory-mapped rows [n, d]; None where the file is damaged."""
     import pyarrow as pa
 
     try:

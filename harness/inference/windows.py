@@ -1,4 +1,4 @@
-"""Windows: a question beside a context, cut into overlapping pieces that fit into the model."""
+"""Makes windows: a question beside a context, cut into overlapping pieces that fit the model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Windows(Sequences):
 def window_shape(
     model: Any, tokenizer: Tokenizer, *, max_length: int, question_length: int, stride: int
 ) -> WindowShape:
-    """The protocol's lengths where the model has room for them, shorter ones where it has not.
+    """Return the protocol's lengths where the model has room for them, shorter ones where it has
+    not.
 
     The window is the shortest of ``max_length``, the tokenizer's ``model_max_length`` and the
     model's positions. ``run_qa`` fails when the stride leaves the context no room to move; here
@@ -81,7 +82,7 @@ def window_shape(
 
 
 def cut_questions(tokenizer: Tokenizer, questions: Sequence[str], shape: WindowShape) -> list[str]:
-    """Questions without leading white space, cut after their token number ``question_length``.
+    """Return questions without leading white space, cut after token number ``question_length``.
 
     The cut is made in the text, by that token's end offset. The shorter text may be tokenised into
     more pieces than it was cut to; that matters only where they would leave no room for the
@@ -112,7 +113,8 @@ def cut_questions(tokenizer: Tokenizer, questions: Sequence[str], shape: WindowS
 def make_windows(
     tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], shape: WindowShape
 ) -> Windows:
-    """The windows of each (question, context), as transformers' ``run_qa`` makes them, unpadded.
+    """Return the windows of each (question, context), as transformers' ``run_qa`` makes them,
+    unpadded.
 
     Questions come already cut (``cut_questions``). A tokenizer that pads on the left gets the
     context first, like there; only the context is ever cut. A context without tokens has one

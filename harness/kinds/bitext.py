@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,6 @@ from harness.kinds.kind import (
     UnitResult,
     UnitSettings,
     degenerate,
-    no_pool,
-    nothing,
     shared,
     table,
 )
@@ -110,6 +109,7 @@ def _own_line(rows: pa.Table, first: FirstCandidates) -> tuple[Flags, Flags]:
     return same, same
 
 
+@lru_cache(maxsize=512)  # checkpoints have the same lines
 def _line_ids(unit: str, count: int) -> pa.Array:
     return pa.array((f"{unit}:{i}" for i in range(count)), pa.string())
 
@@ -122,9 +122,7 @@ def cluster(english: str) -> str:
 KIND = Kind(
     needs="encoder",
     schema=retrieval.SCHEMA,
-    pool=no_pool,
     texts=texts,
-    prepare=nothing,
     run=run,
     metrics=METRICS["bitext"],
     read=retrieval.read,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.data.examples import ItemSet, Pair
 from harness.inference.protocol import Role
 from harness.kinds.decisions import SCHEMA, decided, groups, read
-from harness.kinds.kind import Kind, UnitResult, UnitSettings, no_pool, nothing
+from harness.kinds.kind import Kind, UnitResult, UnitSettings
 from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def _pairs(examples: Examples, unit: str, limit: int | None) -> list[Pair]:
 KIND = Kind(
     needs="classification",
     schema=SCHEMA,
-    pool=no_pool,
     texts=texts,
-    prepare=nothing,
     run=run,
     metrics=METRICS["classification"],
     read=read,

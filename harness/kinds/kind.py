@@ -149,13 +149,13 @@ class Kind:
 
     needs: Needs
     schema: pa.Schema
-    pool: Callable[[Any], Sequence[str]]
     texts: Callable[[Any, str, int | None], Sequence[tuple[Role, Sequence[str]]]]
-    prepare: Callable[[UnitSettings, Any, Any], Any]
     run: Callable[..., UnitResult]
     metrics: Mapping[str, Metric]
     read: Callable[[pa.Table], Any]
     groups: Callable[[pa.Table], Sequence[Group]]
+    pool: Callable[[Any], Sequence[str]] = lambda _: ()
+    prepare: Callable[[UnitSettings, Any, Any], Any] = lambda *_: None
     unit: Callable[[pa.Table], pa.Array] = unit_language
     example: Callable[[pa.Table], pa.Array] = example_id
     common: Callable[[pa.Table], npt.NDArray[np.bool_]] = every_row
@@ -203,15 +203,6 @@ class Kind:
 def of_split(rows: pa.Table, split: str) -> pa.Table:
     """The rows that are scored: some kinds also have those of a split that settings come from."""
     return rows.filter(pc.field("split") == split) if "split" in rows.column_names else rows
-
-
-def no_pool(examples: Any) -> Sequence[str]:
-    """For kinds whose units share no texts."""
-    return ()
-
-
-def nothing(settings: UnitSettings, examples: Any, model: Any) -> None:
-    """For kinds that prepare nothing."""
 
 
 def shared(keys: Sequence[bytes]) -> npt.NDArray[np.bool_]:

@@ -25,8 +25,6 @@ from harness.kinds.kind import (
     UnitResult,
     UnitSettings,
     degenerate,
-    no_pool,
-    nothing,
     shared,
     table,
 )
@@ -254,9 +252,7 @@ def _pair(rows: pa.Table, chosen: npt.NDArray[np.bool_]) -> str:
 KIND = Kind(
     needs="encoder",
     schema=SCHEMA,
-    pool=no_pool,
     texts=texts,
-    prepare=nothing,
     run=run,
     metrics=METRICS["mining"],
     read=read,

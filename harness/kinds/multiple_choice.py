@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.data.examples import Alternatives, ItemSet
 from harness.inference.protocol import Role
 from harness.kinds.decisions import SCHEMA, decided, groups, read
-from harness.kinds.kind import Kind, UnitResult, UnitSettings, no_pool, nothing
+from harness.kinds.kind import Kind, UnitResult, UnitSettings
 from harness.metrics.by_kind import METRICS
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def _questions(examples: Examples, unit: str, limit: int | None) -> list[Alterna
 KIND = Kind(
     needs="multiple_choice",
     schema=SCHEMA,
-    pool=no_pool,
     texts=texts,
-    prepare=nothing,
     run=run,
     metrics=METRICS["multiple_choice"],
     read=read,

@@ -20,8 +20,6 @@ from harness.kinds.kind import (
     UnitFacts,
     UnitResult,
     UnitSettings,
-    no_pool,
-    nothing,
     table,
 )
 from harness.metrics import mlqa, squad
@@ -131,9 +129,7 @@ def contradiction(rows: pa.Table, facts: UnitFacts) -> str:
 KIND = Kind(
     needs="span",
     schema=SCHEMA,
-    pool=no_pool,
     texts=texts,
-    prepare=nothing,
     run=run,
     metrics=METRICS["span_qa"],
     read=read,

@@ -12,7 +12,7 @@ from harness.data.examples import ItemSet, Sentence
 from harness.inference.protocol import Role
 from harness.kinds.columns import values
 from harness.kinds.decisions import groups
-from harness.kinds.kind import Kind, UnitResult, UnitSettings, no_pool, nothing, table
+from harness.kinds.kind import Kind, UnitResult, UnitSettings, table
 from harness.metrics.by_kind import METRICS
 from harness.metrics.labels import TaggedSentences
 
@@ -81,9 +81,7 @@ def _sentences(examples: Examples, unit: str, limit: int | None) -> list[Sentenc
 KIND = Kind(
     needs="tagging",
     schema=SCHEMA,
-    pool=no_pool,
     texts=texts,
-    prepare=nothing,
     run=run,
     metrics=METRICS["tagging"],
     read=read,

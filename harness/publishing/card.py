@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.analysis.entries import Entry
 from harness.board.markdown import Raw, code, table
-from harness.board.words import percent
+from harness.board.words import bracketed, percent
 from harness.errors import UsageError
 from harness.publishing.hub import address
 from harness.publishing.measured import headlines
@@ -21,7 +21,7 @@ def block(entry: Entry, data_set: str) -> str:
         rows.append(
             (
                 result.card.title, track, result.metric, Raw(f"**{percent(value.value)}**"),
-                Raw(f"[{percent(value.low)}, {percent(value.high)}]"), len(result.values),
+                Raw(bracketed(value.low, value.high)), len(result.values),
                 "trained on its data" if result.contaminated else "",
             )
         )  # fmt: skip

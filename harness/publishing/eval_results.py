@@ -48,11 +48,11 @@ def _entry(result: Result, track: str, root: Path, data_set: str) -> EvalResultE
 def _notes(result: Result, track: str) -> str:
     assert result.macro is not None
     meta = result.folded.meta
-    notes = [
-        f"{result.metric} in [0, 1], mean over {len(result.values)} languages",
-        f"95 % interval {result.macro.low:.4f} to {result.macro.high:.4f}",
-        f"track {track}",
-    ]
+    low, high = result.macro.low, result.macro.high
+    notes = [f"{result.metric} in [0, 1], mean over {len(result.values)} languages"]
+    if low is not None and high is not None:
+        notes.append(f"95 % interval {low:.4f} to {high:.4f}")
+    notes.append(f"track {track}")
     if result.layer is not None:
         notes.append(f"layer {result.layer}")
     if len(result.seeds) > 1:

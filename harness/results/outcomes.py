@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,6 +175,32 @@ def find(root: Path) -> list[OutcomeFile]:
     unfinished = {part.parent.with_suffix(".parquet") for part in root.rglob("*.parts/*.parquet")}
     named = {path for path in merged | unfinished if len(path.name.split(".")) == 3}
     return [OutcomeFile(path) for path in sorted(named)]
+
+
+def found_under(path: str | Path) -> list[OutcomeFile]:
+    """The outcome files under a path.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    root = Path(path)
+    if files := find(root) if root.exists() else []:
+        return files
+    raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
+
+
+def read_each(
+    files: Iterable[OutcomeFile], read: Callable[[OutcomeFile], Read]
+) -> tuple[list[Read], list[DataError]]:
+    """What ``read`` gives of each file that is whole, and what is wrong with the others."""
+    found: list[Read] = []
+    damaged: list[DataError] = []
+    for file in files:
+        try:
+            found.append(read(file))
+        except DataError as error:
+            damaged.append(error)
+    return found, damaged
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import pyarrow as pa
 from harness.cards.catalogue import read_suites
 from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import CustomCard, TaskCard
-from harness.errors import DataError, NotFoundError, together
+from harness.errors import together
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.kinds.kind import Score
 from harness.results.checks import checked, consistent, known_card
-from harness.results.outcomes import OutcomeFile, find
+from harness.results.outcomes import OutcomeFile, found_under, read_each
 
 INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
 # The metadata in which rows of one file may differ, in words.
@@ -73,17 +73,7 @@ def scores(path: str | Path) -> pa.Table:
         NotFoundError: there is nothing at ``path``.
         DataError: outcome files are damaged; ``error.scores`` has the scores of the others.
     """
-    root = Path(path)
-    files = find(root) if root.exists() else []
-    if not files:
-        raise NotFoundError(f"no outcomes under {path}: run `xharness eval` first")
-    tables: list[pa.Table] = []
-    damaged: list[DataError] = []
-    for file in files:
-        try:
-            tables.append(score_file(file))
-        except DataError as error:
-            damaged.append(error)
+    tables, damaged = read_each(found_under(path), score_file)
     table = pa.concat_tables(tables) if tables else None
     if damaged:
         raise together(damaged, table)
@@ -108,17 +98,7 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         meta["languages"] = [unit for unit in meta["languages"] if unit in units]
     note = "; ".join([*unranked_reasons(meta, card), *meta.get("remarks", ())])
     tied = indistinct_shares(meta)
-    common = {
-        "model": meta["model"],
-        "revision": meta["revision"],
-        "base": meta["base"],
-        "track": meta["track"],
-        "protocol": meta["protocol"],
-        "layer": meta["resolved"].get("layer"),
-        "task": card.name,
-        "split": meta["split"],
-        "seed": meta["seed"],
-        "signature": meta["signature"],
+    common = run_columns(meta) | {
         "provenance": "measured",
         "complete": file.path.exists() and is_complete(card, meta),
         "note": note,
@@ -129,6 +109,12 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
         del fields["group"]
         lines.append(common | fields | {"indistinct": tied.get(score.lang)})
     return pa.Table.from_pylist(lines, schema=SCHEMA)
+
+
+def run_columns(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that are the same in every row of a file, but for what is judged of them."""
+    names = ("model", "revision", "base", "track", "protocol", "task", "split", "seed", "signature")
+    return {name: meta[name] for name in names} | {"layer": meta["resolved"].get("layer")}
 
 
 def macro(per_language: Sequence[Score]) -> list[Score]:

@@ -236,6 +236,8 @@ def _estimate(draws: Draws, weights: Floats) -> Estimate:
 
 
 def _with_intervals(observed: float, known: Floats, p: float, clusters: int) -> Estimate:
+    if clusters < 2:  # It says nothing about others, though all of its resamples are the same.
+        known = known[:0]
     variance = float(known.var(ddof=1)) if len(known) > 1 else None
     ends = (*percentile_interval(known), *percentile_interval(known, FAMILY_LEVEL))
     low, high, family_low, family_high = (None if isnan(end) else end for end in ends)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from harness.evaluation.jobs import Job
-    from harness.evaluation.plan import Plan
+    from harness.evaluation.planned import Plan
     from harness.training.target import Tuning
     from harness.training.trainer import TrainingReporter
 

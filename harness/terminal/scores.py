@@ -91,28 +91,29 @@ def task_grid(rows: Sequence[Row]) -> Grid:
 def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
     """Make a grid of the models of one track, with a column per task; the ``own`` ones are marked.
 
-    Models are sorted by their mean over the tasks that all of the own models have. Those that lack
-    one of these tasks come last.
+    A model that both have stands there twice. Of several files of a task, one that may be ranked is
+    shown first. Models are sorted by their mean over the tasks that all of the own models have.
+    Those that lack one of these tasks come last.
     """
-    mine = {(row["model"], row["revision"]) for row in own}
-    rows = [row for row in (*own, *board) if row["track"] == track]
-    means: dict[tuple[str, str], dict[str, Row]] = {}
-    for of_file in _files(rows).values():
-        for row in of_file:
-            if row["lang"] == MACRO and row["value"] is not None:
-                model = (row["model"], row["revision"])
-                means.setdefault(model, {}).setdefault(f"{row['task']} {row['metric']}", row)
+    means: dict[tuple[bool, str, str], dict[str, Row]] = {}
+    for mine, rows in ((True, own), (False, board)):
+        of_track = [row for row in rows if row["track"] == track]
+        for of_file in sorted(_files(of_track).values(), key=lambda rows: any(map(_apart, rows))):
+            for row in of_file:
+                if row["lang"] == MACRO and row["value"] is not None:
+                    model = means.setdefault((mine, row["model"], row["revision"]), {})
+                    model.setdefault(f"{row['task']} {row['metric']}", row)
     tasks = list(dict.fromkeys(name for of_model in means.values() for name in of_model))
-    shared = [name for name in tasks if all(name in means.get(model, {}) for model in mine)]
+    shared = [name for name in tasks if all(name in means[model] for model in means if model[0])]
 
-    def place(model: tuple[str, str]) -> tuple[bool, float]:
+    def place(model: tuple[bool, str, str]) -> tuple[bool, float]:
         values = [means[model][name]["value"] for name in shared if name in means[model]]
         return len(values) < len(shared), -sum(values)
 
-    names = model_names(rows)
+    names = model_names(row for row in (*own, *board) if row["track"] == track)
     lines = tuple(
         (
-            names[model] + " (own)" * (model in mine),
+            names[model[1:]] + " (own)" * model[0],
             *(_board_cell(means[model].get(name)) for name in tasks),
         )
         for model in sorted(means, key=place)
@@ -120,10 +121,14 @@ def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
     return Grid(("model", *tasks), lines, caption=f"track {track}: {INTERVALS}; * is not ranked")
 
 
+def _apart(row: Row) -> bool:
+    return bool(row["note"] or not row["complete"])
+
+
 def _board_cell(row: Row | None) -> str:
     if row is None:
         return "—"
-    return with_interval(row) + "*" * bool(row["note"] or not row["complete"])
+    return with_interval(row) + "*" * _apart(row)
 
 
 def _files(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:

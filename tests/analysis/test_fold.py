@@ -14,6 +14,7 @@ from harness.analysis.draws import (
     cluster_keys,
     cluster_sums,
     interval,
+    one_interval,
     replicates,
     weighted,
 )  # fmt: skip
@@ -169,6 +170,23 @@ def test_interval_is_that_of_numpy() -> None:
     wanted = np.quantile(drawn, [0.025, 0.975], axis=-1)
     assert low == pytest.approx(wanted[0], abs=1e-6)
     assert high == pytest.approx(wanted[1], abs=1e-6)
+
+
+def test_a_single_parallel_item_has_no_interval(tmp_path: Path) -> None:
+    """Five questions on one paragraph say nothing about other paragraphs."""
+    keys = cluster_keys(["x:1", "x:1"])
+    drawn = replicates([mean(np.array([0.0, 1.0]))], keys)
+    assert np.isnan(drawn).all()
+    assert np.isnan(interval(drawn)).all()
+    assert one_interval(drawn[0]) == (None, None)
+    rows = {lang: answers(lang, np.array([0.25, 0.75])) for lang in LANGS}
+    for own in rows.values():
+        for row in own:
+            row["cluster"] = "demo:1"
+    found = fold(OutcomeFile(measure(tmp_path, "a/b", rows, task="demo_qa", layer=None)))
+    lines = [row for row in found.table.to_pylist() if row["metric"] == "f1"]
+    assert {row["value"] for row in lines} == {0.5}
+    assert {(row["low"], row["high"]) for row in lines} == {(None, None)}
 
 
 def test_interval_has_the_width_of_theory() -> None:

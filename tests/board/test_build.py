@@ -243,14 +243,14 @@ def test_above_chance_is_not_said_without_the_word() -> None:
     estimate = Estimate(0.01, 0.0, 0.02, 0.5, 0)
     part: Any = SimpleNamespace(estimate=estimate, name="2 of 3", columns=columns)
     tied = {("tatoeba", "te"), ("tatoeba", "ml"), ("lareqa", "fr")}
-    for at_chance, above, said in ((1, part, "2 of 3"), (0, None, "all")):
+    for chance, above, said in ((columns[:1], part, "2 of 3"), ((), None, "all")):
         difference: Any = SimpleNamespace(
-            above_chance=above, at_chance=at_chance, languages=languages,
+            above_chance=above, chance=chance, languages=languages,
             line_verdict=lambda part, adjusted: Verdict("no clear difference", "", 0.01, 0.0, 0.02),
         )  # fmt: skip
         assert _above_chance(difference, set()).endswith(said)
         assert _above_chance(difference, tied).endswith(f"{said}; 1 with indistinct candidates")
-    none: Any = SimpleNamespace(above_chance=None, at_chance=2, languages=languages)
+    none: Any = SimpleNamespace(above_chance=None, chance=columns, languages=languages)
     assert _above_chance(none, tied) == "none"
 
 
@@ -357,7 +357,7 @@ def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
     (one,) = [one for one in board.contrasts if one.difference is not None]
     assert one.difference is not None
     assert one.difference.estimate.difference == pytest.approx((0.30 + 0.07) / 2)
-    assert one.difference.at_chance == 1
+    assert len(one.difference.chance) == 1
     assert one.difference.above_chance is not None
     assert one.difference.above_chance.estimate.difference == pytest.approx(0.30)
     files = render(board)

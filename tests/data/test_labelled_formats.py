@@ -12,7 +12,7 @@ import pytest
 
 from harness.cards.catalogue import read_card
 from harness.data.examples import Alternatives, Pair, Sentence
-from harness.data.formats import HUB_READERS, READERS
+from harness.data.formats import READERS
 from harness.data.formats.files import Files, Key, LocalFile
 from harness.data.halves import in_second_half
 from harness.errors import DataError
@@ -162,7 +162,7 @@ def rows(folder: Path, columns: dict[str, list[Any]], names: dict[str, list[str]
 
 def from_hub(task: str, split: str, role: str, file: LocalFile) -> Any:
     card = read_card(task)
-    found = HUB_READERS[card.source.format](card, split, ("de",), {Key("de", split, role): file})
+    found = READERS[card.source.format](card, split, ("de",), {Key("de", split, role): file})
     return found.examples["de"].items
 
 

@@ -10,6 +10,7 @@ import pytest
 from harness.cards.catalogue import card_names, read_card
 from harness.cards.languages import canonical
 from harness.checkpoint.address import parse_model
+from harness.cli import app
 from harness.errors import (
     HarnessError,
     IncompleteError,
@@ -64,15 +65,23 @@ def test_a_file_in_the_place_of_a_folder(run: Run, tmp_path: Path, option: str) 
     assert one_line(ran.stderr)
 
 
-def test_vectors_that_do_not_fit_on_the_disk(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("option", ["--out", "--cache-dir"])
+def test_vectors_and_rows_that_do_not_fit_on_the_disk(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
+    (full := tmp_path / "full").mkdir()
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=1_000))
-    ran = run(*DEMO, "--out", tmp_path / "out", "--cache-dir", tmp_path / "cache")
+    monkeypatch.setattr(
+        space.shutil,
+        "disk_usage",
+        lambda folder: usage._replace(free=1_000) if folder == full else usage,
+    )
+    folders = {"--out": tmp_path / "out", "--cache-dir": tmp_path / "cache"} | {option: full}
+    ran = run(*DEMO, *(word for pair in folders.items() for word in pair))
     assert ran.code == IncompleteError.exit_code
-    assert "make room, or name another --cache-dir" in ran.stderr
-    assert not (tmp_path / "out").exists()
+    assert f"make room, or name another {option}" in ran.stderr
+    assert one_line(ran.stderr)
+    assert not list(folders["--out"].rglob("*.part*"))
 
 
 @pytest.mark.parametrize(("given", "remedy"), [("data/tatoeba", "data"), ("", "data")])
@@ -220,13 +229,34 @@ def test_an_option_of_other_programs(run: Run, words: tuple[str, ...], said: str
     assert "Traceback" not in ran.stderr
 
 
-def test_a_shell_is_offered_the_tasks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.commands.options import _completed
-
-    assert "tatoeba" in _completed("tasks", "tat")
-    assert _completed("dtype", "b") == ["bfloat16"]
-    assert _completed("suite", "xtreme-") == ["xtreme-r", "xtreme-small"]
-    assert _completed("prompt_query", "") == []
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("eval x --task tat", ["tatoeba"]),
+        ("eval x --dtype b", ["bfloat16"]),
+        ("eval x --suite xtreme-", ["xtreme-r", "xtreme-small"]),
+        ("eval x --prompt-query a", []),
+        ("eval x --format j", ["json"]),
+        ("show x --format l", ["latex"]),
+        ("plan x --format j", ["jsonl"]),
+        ("tasks xq", ["xquad"]),
+        ("tasks mnl", ["mnli"]),
+        ("train x -i all_n", ["all_nine"]),
+        ("contra", ["contrast"]),
+    ],
+)
+def test_a_shell_is_offered(
+    words: str,
+    offered: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_XHARNESS_COMPLETE", "complete_bash")  # as bash asks
+    monkeypatch.setenv("COMP_WORDS", f"xharness {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    with pytest.raises(SystemExit):
+        app(prog_name="xharness")
+    assert capsys.readouterr().out.split() == offered
 
 
 def test_a_smoke_run_keeps_nothing(run: Run, tmp_path: Path) -> None:

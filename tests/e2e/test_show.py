@@ -248,3 +248,18 @@ def test_the_best_of_the_board_stands_first_and_who_lacks_a_task_last() -> None:
     grid = board_grid(board, [row(model="mine", value=0.95)], "frozen")
     assert [line[0] for line in grid.rows] == ["mine (own)", "a", "b"]
     assert board_grid(board, [row(model="mine")], "native").rows == ()
+
+
+def test_a_model_of_the_board_and_ones_own_run_of_it_are_two_lines() -> None:
+    board = [row(), row(task="lareqa", value=0.2)]
+    grid = board_grid(board, [row(value=0.6, complete=False, signature="u")], "frozen")
+    assert grid.rows == (
+        ("m (own)", "60.0 [40.0, 60.0]*", "—"),
+        ("m", "50.0 [40.0, 60.0]", "20.0 [40.0, 60.0]"),
+    )
+
+
+def test_the_protocols_layer_stands_beside_the_board_before_others() -> None:
+    deep = row(layer=6, signature="u", value=0.9, note="layer 6 (protocol: 5)")
+    for rows in ([deep, row()], [row(), deep]):
+        assert board_grid(rows, [], "frozen").rows == (("m", "50.0 [40.0, 60.0]"),)

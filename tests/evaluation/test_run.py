@@ -14,7 +14,7 @@ from harness.evaluation import lazy, run
 from harness.evaluation.engines import ENGINES
 from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
-from harness.evaluation.plan import Plan
+from harness.evaluation.planned import Plan
 from harness.evaluation.reporting import Silent
 from tests.checkpoints import build
 

@@ -18,7 +18,7 @@ from harness.evaluation import shards
 from harness.evaluation.engines import _joined
 from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
-from harness.evaluation.plan import Plan
+from harness.evaluation.planned import Plan
 from harness.evaluation.reporting import Silent
 from harness.evaluation.run import not_measured, run
 from harness.evaluation.shards import Encode, Measure, ShardResult, Tune, lanes

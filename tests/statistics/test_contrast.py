@@ -221,6 +221,13 @@ def test_identical_runs() -> None:
     assert (estimate.difference, estimate.low, estimate.high, estimate.p) == (0, 0, 0, 1)
 
 
+def test_a_single_cluster_has_no_interval() -> None:
+    draws = resample([paired(np.ones((1, 1)), np.ones((1, 1)), ("de",))], np.random.default_rng(0))
+    estimate = macro(draws)
+    assert (estimate.difference, estimate.p) == (1, 1)
+    assert (estimate.low, estimate.high, estimate.family_low, estimate.se) == (None,) * 4
+
+
 def test_without_columns_by_hand() -> None:
     # de +1 in every example, hi 0, ru +1/2: without hi the mean is 3/4.
     sums = np.array([[1.0, 0.0, 0.5]] * 4)

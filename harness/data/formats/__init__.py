@@ -1,4 +1,4 @@
-"""Files → examples: one reader for every official layout, and for rows from the Hub."""
+"""Reads files → examples: each format has a reader, for official files and rows of the Hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.data.formats import (
 )
 from harness.data.formats.files import Files, Key, LocalFile, Parsed
 
-__all__ = ["HUB_READERS", "READERS", "Files", "Key", "LocalFile", "Parsed", "Reader"]
+__all__ = ["READERS", "Files", "Key", "LocalFile", "Parsed", "Reader"]
 
 Reader = Callable[[TaskCard, str, tuple[str, ...], Files], Parsed]
 
@@ -33,23 +33,10 @@ READERS: dict[str, Reader] = {
     "pawsx": pairs.read_pawsx,
     "xcopa": choices.read_xcopa,
     "xcopa_corrected": choices.read_xcopa_corrected,
-    "udpos": tags.read_tags,
-    "panx": tags.read_tags,
+    "udpos": tags.read_udpos,
+    "panx": tags.read_panx,
     "demo_bitext": demo.read_demo_bitext,
     "demo_mining": demo.read_demo_mining,
     "demo_passages": demo.read_demo_passages,
     "demo_qa": demo.read_demo_qa,
-}
-
-HUB_READERS: dict[str, Reader] = {
-    "tatoeba": sentences.read_tatoeba_rows,
-    "xquad": questions.read_xquad,
-    "mlqa": questions.read_mlqa,
-    "tydiqa": questions.read_tydiqa,
-    "xnli": pairs.read_xnli_rows,
-    "pawsx": pairs.read_pawsx_rows,
-    "xcopa": choices.read_xcopa,
-    "xcopa_corrected": choices.read_xcopa_corrected,
-    "udpos": tags.read_udpos_rows,
-    "panx": tags.read_panx_rows,
 }

@@ -1,4 +1,4 @@
-"""Questions with two choices (COPA, XCOPA): JSON lines, or rows of the Hub."""
+"""Reads questions with two choices (COPA, XCOPA): JSON lines, or rows of the Hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from harness.cards.task import TaskCard
 from harness.data.examples import Alternatives, ItemSet
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_rows, take
+from harness.data.formats.files import Files, LocalFile, Parsed, file_of, read_rows, take
 from harness.errors import DataError
 
 QUESTIONS = ("cause", "effect")
@@ -31,16 +31,19 @@ class Dilemma(NamedTuple):
 
 
 def read_xcopa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """As published. Clusters: the question by its idx, which all languages share."""
+    """Read questions as they are published.
+
+    The cluster is the question by its idx, which all languages share.
+    """
     return _read(split, units, files, {})
 
 
 def read_xcopa_corrected(
     card: TaskCard, split: str, units: tuple[str, ...], files: Files
 ) -> Parsed:
-    """The question is the one that the reference files have under the same idx.
+    """Read questions, each of which is the one that the reference files have under the same idx.
 
-    DataError where these do not agree, or lack an idx.
+    Raises DataError where these do not agree, or lack an idx.
     """
     asked: dict[int, str] = {}
     for key, file in files.items():
@@ -58,7 +61,7 @@ def read_xcopa_corrected(
 def _read(split: str, units: tuple[str, ...], files: Files, asked: Mapping[int, str]) -> Parsed:
     examples = {}
     for unit in units:
-        file = files[Key(unit, split, "rows")]
+        file = file_of(files, unit, split, "rows")
         items = []
         for one in read_dilemmas(file):
             if asked and one.idx not in asked:
@@ -71,7 +74,9 @@ def _read(split: str, units: tuple[str, ...], files: Files, asked: Mapping[int, 
 
 
 def read_dilemmas(file: LocalFile) -> list[Dilemma]:
-    """Every question of a file. DataError where the schema is another, or an idx comes twice."""
+    """Return every question of a file. Raises DataError where the schema is another, or an idx
+    comes twice.
+    """
     found = list(_dilemmas(file))
     if not found:
         raise DataError(f"{file.name}: no questions: download it again")

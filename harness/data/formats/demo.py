@@ -1,4 +1,4 @@
-"""The small data that ships with the package, in four tasks: one of every kind."""
+"""Reads the small data that ships with the package, for its four tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.errors import DataError
 
 
 def read_demo_bitext(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """A table of sentences with one column a language."""
+    """Read a table of sentences with one column for each language."""
     file = files[Key("", split, "table")]
     header = read_text(file).partition("\n")[0].split()
     for lang in (*units, "en"):
@@ -39,7 +39,7 @@ def read_demo_bitext(card: TaskCard, split: str, units: tuple[str, ...], files: 
 
 
 def read_demo_mining(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Corpora by pair of languages and split, in one JSON file."""
+    """Read corpora by pair of languages and split from one JSON file."""
     splits = (*card.source.splits[split].needs, split)
     file = files[Key("", split, "pairs")]
     pairs = take(read_json(file), "pairs", dict, file.name)
@@ -74,7 +74,7 @@ def _mining(lang: str, split: str, record: Any, file: LocalFile) -> Mining:
 
 
 def read_demo_passages(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """The demo passages as one pool of sentences in all languages."""
+    """Read the demo passages as one pool of sentences in all languages."""
     file = files[Key("", split, "passages")]
     records = _records(file)
     passages = {
@@ -84,7 +84,9 @@ def read_demo_passages(card: TaskCard, split: str, units: tuple[str, ...], files
 
 
 def read_demo_qa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """The same passages as extractive questions. DataError for an answer not in its context."""
+    """Read the same passages as extractive questions. Raises DataError for an answer not in its
+    context.
+    """
     file = files[Key("", split, "passages")]
     examples = {}
     for unit in units:
@@ -98,9 +100,9 @@ def read_demo_qa(card: TaskCard, split: str, units: tuple[str, ...], files: File
 
 
 def read_demo_questions(file: LocalFile, lang: str) -> list[Asked]:
-    """The questions of one language; ``title`` is the passage's id.
+    """Return the questions of one language; ``title`` is the passage's id.
 
-    An answer is in its passage once. DataError where it is not there.
+    An answer is in its passage once. Raises DataError where it is not there.
     """
     found = []
     for record in _records(file):

@@ -1,16 +1,25 @@
-"""Mentions of entities in news, and the entities' descriptions as one pool (Mewsli-X)."""
+"""Reads mentions of entities in news, and their descriptions as one pool (Mewsli-X)."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.cards.languages import canonical
 from harness.cards.task import TaskCard
 from harness.data.examples import Query, Retrieval
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, named, read_json_lines, take
+from harness.data.formats.files import (
+    Files,
+    Key,
+    LocalFile,
+    Parsed,
+    first_repeated,
+    named,
+    read_json_lines,
+    take,
+)
 from harness.errors import DataError, UsageError
 
 # Braces that belong together, on one line; a lone one stays.
@@ -18,7 +27,7 @@ _BRACES = re.compile(r"\{(.*?)\}")
 
 
 def read_mewsli_x(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Mentions of one split and the candidate set, which is the same for every split."""
+    """Read the mentions of one split and the candidate set, which is the same for every split."""
     entities, ids, texts, langs = _candidates(files[Key("", split, "candidates")])
     queries: dict[str, list[Query]] = defaultdict(list)
     for place, record in read_json_lines(files[Key("", split, "mentions")]):
@@ -32,14 +41,19 @@ def read_mewsli_x(card: TaskCard, split: str, units: tuple[str, ...], files: Fil
         if not queries[unit]
     }
     in_order = {unit: tuple(queries[unit]) for unit in units if unit not in missing}
-    _distinct(in_order.values(), files[Key("", split, "mentions")])
+    repeated = first_repeated(query.id for found in in_order.values() for query in found)
+    if repeated is not None:
+        raise DataError(f"{name}: mention {named(repeated)} given twice")
     counts = {unit: len(found) for unit, found in in_order.items()}
     pool = Retrieval(tuple(ids), tuple(texts), tuple(langs), in_order)
     return Parsed(pool, {split: counts}, candidates=len(ids), missing=missing)
 
 
 def mention_queries(record: Any, entities: dict[str, int], place: str) -> tuple[str, list[Query]]:
-    """(language, queries) of one article. DataError for an article without its text."""
+    """Return (language, queries) of one article.
+
+    Raises DataError for an article without its text.
+    """
     context = take(record, "context", dict, place)
     lang = _language(context, "language", place)
     text = take(context, "text", str, place)
@@ -67,9 +81,9 @@ def mention_queries(record: Any, entities: dict[str, int], place: str) -> tuple[
 
 
 def pair_of(record: Any, place: str) -> tuple[str, str] | None:
-    """(mention as a query, its entity's description) of a training pair.
+    """Return (mention as a query, its entity's description) of a training pair.
 
-    None where no single sentence holds the mention. DataError for another schema.
+    None where no single sentence holds the mention. Raises DataError for another schema.
     """
     mentioned = take(record, "contextual_mention", dict, place)
     context = take(mentioned, "context", dict, place)
@@ -82,7 +96,7 @@ def pair_of(record: Any, place: str) -> tuple[str, str] | None:
 
 
 def marked_mention(text: str, spans: Sequence[tuple[int, int]], start: int, end: int) -> str | None:
-    """The mention, a colon, and the first sentence that holds it, with `{ mention }` marked.
+    """Return the mention, a colon, and the first sentence that holds it, with `{ mention }` marked.
 
     As XTREME's `utils_mewslix.py` does it, which differs from the example in its docstring: blanks
     stand around both marks, before a comma too and in scripts without blanks. Braces that belong
@@ -100,7 +114,7 @@ def marked_mention(text: str, spans: Sequence[tuple[int, int]], start: int, end:
 
 
 def description(record: Any, place: str) -> str:
-    """The sentences of an entity's description, joined by blanks, on one line."""
+    """Return the sentences of an entity's description, joined by blanks, on one line."""
     text = take(record, "description", str, place)
     return _one_line(" ".join(text[begin:stop] for begin, stop in _spans(record, text, place)))
 
@@ -118,7 +132,9 @@ def _one_line(text: str) -> str:
 
 
 def _mention_span(mention: Any, text: str, place: str, name: str) -> tuple[int, int]:
-    """Where a mention is in its text. DataError where its words are not there, or are none."""
+    """Return where a mention is in its text. Raises DataError where its words are not there, or are
+    none.
+    """
     span = take(mention, "mention_span", dict, place)
     start, end = (take(span, key, int, place) for key in ("start", "end"))
     if not 0 <= start < end or text[start:end] != take(span, "text", str, place):
@@ -140,7 +156,7 @@ def _spans(record: Any, text: str, place: str) -> list[tuple[int, int]]:
 
 
 def _candidates(file: LocalFile) -> tuple[dict[str, int], list[str], list[str], list[str]]:
-    """(entity → index), ids, texts and languages, in file order."""
+    """Return (entity → index), ids, texts and languages, in file order."""
     entities: dict[str, int] = {}
     texts: list[str] = []
     langs: list[str] = []
@@ -151,12 +167,3 @@ def _candidates(file: LocalFile) -> tuple[dict[str, int], list[str], list[str], 
         texts.append(description(record, place))
         langs.append(_language(record, "description_language", place))
     return entities, list(entities), texts, langs
-
-
-def _distinct(queries: Iterable[Sequence[Query]], file: LocalFile) -> None:
-    seen: set[str] = set()
-    for found in queries:
-        for query in found:
-            if query.id in seen:
-                raise DataError(f"{file.name}: mention {named(query.id)} given twice")
-            seen.add(query.id)

@@ -1,11 +1,11 @@
-"""The files that readers are handed, and how their lines, JSON and rows are taken apart."""
+"""Takes the lines, JSON and rows apart of the files that readers are handed."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -40,6 +40,11 @@ class LocalFile:
 Files = Mapping[Key, LocalFile]
 
 
+def file_of(files: Files, unit: str, split: str, role: str) -> LocalFile:
+    """The unit's own file, or the one that all units share."""
+    return files.get(Key(unit, split, role)) or files[Key("", split, role)]
+
+
 @dataclass(frozen=True)
 class Parsed:
     """What a reader made of the files. ``counts``: split → unit → number, like a card's."""
@@ -52,7 +57,7 @@ class Parsed:
 
 
 def read_text(file: LocalFile) -> str:
-    """The whole file. DataError where it is empty or not UTF-8."""
+    """Return the whole file. Raises DataError where it is empty or not UTF-8."""
     if file.path.stat().st_size > MAX_TEXT:
         raise _too_large(file)
     if is_lfs_pointer(file.path):
@@ -69,7 +74,7 @@ def read_text(file: LocalFile) -> str:
 
 
 def read_lines(file: LocalFile) -> list[str]:
-    """The lines, without white space at their ends. DataError for an empty line.
+    """Return the lines, without white space at their ends. Raises DataError for an empty line.
 
     Only a line feed ends a line: sentences hold other separators (U+2028, U+0085).
     """
@@ -81,7 +86,9 @@ def read_lines(file: LocalFile) -> list[str]:
 
 
 def read_table(file: LocalFile, columns: int) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of tab-separated lines. DataError for another number of fields."""
+    """Yield (line number, fields) of tab-separated lines. Raises DataError for another number of
+    fields.
+    """
     for number, line in enumerate(read_text(file).removesuffix("\n").split("\n"), start=1):
         fields = [part.strip() for part in line.split("\t")]
         if len(fields) != columns or not all(fields):
@@ -92,7 +99,7 @@ def read_table(file: LocalFile, columns: int) -> Iterator[tuple[int, list[str]]]
 
 
 def read_json(file: LocalFile) -> Any:
-    """The parsed file. DataError where it is truncated, or not strict JSON.
+    """Return the parsed file. Raises DataError where it is truncated, or not strict JSON.
 
     Text in it may hold half of a surrogate pair: ``load`` looks for that language by language.
     """
@@ -104,10 +111,10 @@ def read_json(file: LocalFile) -> Any:
 
 
 def read_json_lines(file: LocalFile) -> Iterator[tuple[str, Any]]:
-    """(place, object) line by line; the file is never held in whole.
+    """Yield (place, object) line by line; the file is never held in whole.
 
-    DataError where a line is not strict JSON or not UTF-8, or the file is not gzip. Half of a
-    surrogate pair is left to ``load``, as in ``read_json``.
+    Raises DataError where a line is not strict JSON or not UTF-8, or the file is not gzip. Half of
+    a surrogate pair is left to ``load``, as in ``read_json``.
     """
     if file.path.stat().st_size == 0:
         raise DataError(f"{file.name}: empty: download it again")
@@ -138,8 +145,13 @@ def _byte_lines(file: LocalFile) -> Iterator[bytes]:
             yield line
 
 
+def holds_rows(file: LocalFile) -> bool:
+    """Return whether it is Parquet or JSON lines, as data sets on the Hub are, and not plain text."""
+    return not {".parquet", ".json", ".jsonl"}.isdisjoint(Path(file.name).suffixes)
+
+
 def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
-    """(place, row) of a Parquet or JSON-lines file of a Hub data set."""
+    """Yield (place, row) of a Parquet or JSON-lines file of a Hub data set."""
     if not file.name.endswith(".parquet"):
         yield from read_json_lines(file)
         return
@@ -157,8 +169,18 @@ def read_rows(file: LocalFile) -> Iterator[tuple[str, Any]]:
     yield from ((f"{file.name}: row {number}", row) for number, row in enumerate(rows))
 
 
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that was there before, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def class_names(file: LocalFile, column: str) -> list[str]:
-    """What the whole numbers of a column stand for, as its Parquet file says it; or nothing."""
+    """Return what the whole numbers of a column stand for, as its Parquet file says it; or nothing."""
     if not file.name.endswith(".parquet"):
         return []
     import pyarrow as pa
@@ -175,7 +197,7 @@ def class_names(file: LocalFile, column: str) -> list[str]:
 
 
 def _rows_one_by_one(table: Any, file: LocalFile) -> list[Any]:
-    """The rows, or a DataError that names the first whose text is not UTF-8."""
+    """Return the rows. Raises DataError that names the first whose text is not UTF-8."""
     rows = []
     for number in range(table.num_rows):
         try:
@@ -188,12 +210,14 @@ def _rows_one_by_one(table: Any, file: LocalFile) -> list[Any]:
 
 
 def named(value: object, most: int = 60) -> str:
-    """A value of a file, to stand in a message: what can be printed of its first characters."""
+    """Return a value of a file, to stand in a message: what can be printed of its first characters."""
     return one_line(value, most)
 
 
 def take(record: Any, key: str, kind: type[Value], place: str) -> Value:
-    """The value under a key. DataError with the place where it is absent or of another type."""
+    """Return the value under a key. Raises DataError with the place where it is absent or of
+    another type.
+    """
     if not isinstance(record, dict) or key not in record:
         raise DataError(f"{place}: no {key!r}: not the official schema")
     value = record[key]

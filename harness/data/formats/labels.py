@@ -1,4 +1,4 @@
-"""Names of classes: from what a file has in their place."""
+"""Finds the names of classes from what a file has in their place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.errors import DataError
 
 
 def label_of(card: TaskCard, value: str, place: str) -> str:
-    """The card's label for a value. DataError for one that the card does not know."""
+    """Return the card's label for a value. Raises DataError for one that the card does not know."""
     label = card.label_names.get(value, value)
     if label not in card.labels:
         known = ", ".join((*card.label_names, *card.labels))
@@ -22,13 +22,16 @@ def label_of(card: TaskCard, value: str, place: str) -> str:
 
 
 def names_of(card: TaskCard, split: str, file: LocalFile, column: str) -> list[str]:
-    """What whole numbers in a Hub file stand for: as the file says it, else the card."""
+    """Return what whole numbers in a Hub file stand for: as the file says it, else the card."""
     hub = card.source.splits[split].hub
     return class_names(file, column) or (hub.labels if hub else [])
 
 
-def named(value: Any, names: list[str], place: str) -> str:
-    """A value of a Hub row as text. DataError for a number that stands for nothing."""
+def label_text(value: Any, names: list[str], place: str) -> str:
+    """Return a value of a Hub row as text.
+
+    Raises DataError for a number that stands for nothing.
+    """
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool) or not isinstance(value, int):

@@ -1,17 +1,27 @@
-"""Pairs of texts with a label (XNLI, PAWS-X): XTREME's tab-separated files, or rows of the Hub."""
+"""Reads pairs of texts with a label (XNLI, PAWS-X): tab-separated files, or rows of the Hub."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from harness.cards.task import TaskCard
 from harness.data.examples import ItemSet, Pair
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_rows, read_text, take
-from harness.data.formats.labels import label_of, named, names_of
+from harness.data.formats.files import (
+    Files,
+    LocalFile,
+    Parsed,
+    file_of,
+    first_repeated,
+    holds_rows,
+    read_rows,
+    read_text,
+    take,
+)
+from harness.data.formats.labels import label_of, label_text, names_of
 from harness.data.halves import in_second_half
 from harness.errors import DataError
 
@@ -30,25 +40,15 @@ class Row(NamedTuple):
 
 
 def read_xnli(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Three pairs in a row share their premise, which is the cluster."""
-    return _read(card, split, units, files, _table, lambda number, row: str(number // 3))
+    """Read pairs, of which three in a row share their premise, which is the cluster."""
+    columns = ("premise", "hypothesis")
+    return _read(card, split, units, files, columns, lambda number, row: str(number // 3))
 
 
 def read_pawsx(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Clusters: the row, by its id where the file has one, since labels differ by language."""
-    return _read(card, split, units, files, _table, lambda number, row: row.id or str(number))
-
-
-def read_xnli_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Rows of the Hub, in the order of the files."""
-    rows = _rows(card, split, "premise", "hypothesis")
-    return _read(card, split, units, files, rows, lambda number, row: str(number // 3))
-
-
-def read_pawsx_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Rows of the Hub, which number them."""
-    rows = _rows(card, split, "sentence1", "sentence2")
-    return _read(card, split, units, files, rows, lambda number, row: row.id or str(number))
+    """Read pairs; the cluster is the row, by its id where the file has one."""
+    columns = ("sentence1", "sentence2")
+    return _read(card, split, units, files, columns, lambda number, row: row.id or str(number))
 
 
 def _read(
@@ -56,16 +56,17 @@ def _read(
     split: str,
     units: tuple[str, ...],
     files: Files,
-    rows: Callable[[LocalFile], Iterator[Row]],
+    columns: tuple[str, str],
     cluster: Callable[[int, Row], str],
 ) -> Parsed:
+    """Read pairs. ``columns``: what rows of the Hub call the two texts."""
     part = card.source.splits[split]
     examples = {}
     counts = {}
     for unit in units:
-        file = files[Key(unit, split, "rows")]
-        found = list(rows(file))
-        if not found:
+        file = file_of(files, unit, split, "rows")
+        rows = _rows(card, split, file, columns) if holds_rows(file) else _table(file)
+        if not (found := list(rows)):
             raise DataError(f"{file.name}: no pairs: download it again")
         counts[unit] = len(found)
         pairs = [
@@ -79,21 +80,14 @@ def _read(
             for number, row in enumerate(found)
             if unit not in part.half or in_second_half(str(number))
         ]
-        _check_ids(pairs, file)
+        if (repeated := first_repeated(pair.id for pair in pairs)) is not None:
+            raise DataError(f"{file.name}: id {repeated.partition(':')[2]} given twice")
         examples[unit] = ItemSet(unit, tuple(pairs))
     return Parsed(examples, {split: counts})
 
 
-def _check_ids(pairs: Sequence[Pair], file: LocalFile) -> None:
-    seen: set[str] = set()
-    for pair in pairs:
-        if pair.id in seen:
-            raise DataError(f"{file.name}: id {pair.id.partition(':')[2]} given twice")
-        seen.add(pair.id)
-
-
 def _table(file: LocalFile) -> Iterator[Row]:
-    """Rows of two texts and a label, or of an id before them.
+    """Yield the rows of two texts and a label, or of an id before them.
 
     What csv wrote has quotation marks around fields that hold one; in the raw files a mark is text.
     A file is of the first kind when every field with a mark is quoted as csv does it.
@@ -126,16 +120,11 @@ def _fields(file: LocalFile) -> Iterator[tuple[int, list[str]]]:
         yield number, [part.strip() for part in line.split("\t")]
 
 
-def _rows(
-    card: TaskCard, split: str, first: str, second: str
-) -> Callable[[LocalFile], Iterator[Row]]:
-    def rows(file: LocalFile) -> Iterator[Row]:
-        names = names_of(card, split, file, "label")
-        for place, row in read_rows(file):
-            one, other = (take(row, column, str, place).strip() for column in (first, second))
-            if not one or not other:
-                raise DataError(f"{place}: an empty text: download it again")
-            identifier = str(row.get("id", ""))
-            yield Row(place, identifier, one, other, named(row.get("label"), names, place))
-
-    return rows
+def _rows(card: TaskCard, split: str, file: LocalFile, columns: tuple[str, str]) -> Iterator[Row]:
+    names = names_of(card, split, file, "label")
+    for place, row in read_rows(file):
+        first, second = (take(row, column, str, place).strip() for column in columns)
+        if not first or not second:
+            raise DataError(f"{place}: an empty text: download it again")
+        identifier = str(row.get("id", ""))
+        yield Row(place, identifier, first, second, label_text(row.get("label"), names, place))

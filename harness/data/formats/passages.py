@@ -1,4 +1,4 @@
-"""One pool of answer sentences in all languages (LAReQA XQuAD-R)."""
+"""Reads one pool of answer sentences in all languages (LAReQA XQuAD-R)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.cards.task import TaskCard
 from harness.data.examples import Query, Retrieval
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, named, read_json, take
+from harness.data.formats.files import Files, LocalFile, Parsed, file_of, named, read_json, take
 from harness.data.formats.questions import Asked, check_answers, from_paragraph
 from harness.errors import DataError
 
@@ -25,15 +25,15 @@ class Passage:
 
 
 def read_lareqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """One file a language, and every language of the card: the pool is never smaller."""
-    passages = {lang: _passages(files[Key(lang, split, "passages")]) for lang in card.languages}
-    names = {lang: files[Key(lang, split, "passages")].name for lang in card.languages}
+    """Read one file for every language of the card: the pool is never smaller."""
+    passages = {lang: _passages(file_of(files, lang, split, "passages")) for lang in card.languages}
+    names = {lang: file_of(files, lang, split, "passages").name for lang in card.languages}
     _same_ids(passages, names)
     return pooled(split, units, passages)
 
 
 def pooled(split: str, units: Sequence[str], passages: Mapping[str, Sequence[Passage]]) -> Parsed:
-    """The pool in order of languages and files, and the queries of the units.
+    """Return the pool in order of languages and files, and the queries of the units.
 
     A candidate is its sentence and then the whole context, without a separator and without line
     feeds, as XTREME evaluates it. Relevant is every sentence of the question's paragraph
@@ -119,7 +119,7 @@ def _is_span(span: object, length: int) -> bool:
 
 
 def _answer_sentence(asked: Asked, breaks: Sequence[Sequence[int]]) -> int:
-    """The sentence whose span [start, end) holds the first answer's offset."""
+    """Return the sentence whose span [start, end) holds the first answer's offset."""
     start = asked.starts[0] if asked.starts else -1
     holding = [index for index, (begin, end) in enumerate(breaks) if begin <= start < end]
     if len(holding) != 1:
@@ -130,7 +130,7 @@ def _answer_sentence(asked: Asked, breaks: Sequence[Sequence[int]]) -> int:
 
 
 def _same_ids(passages: Mapping[str, Sequence[Passage]], names: Mapping[str, str]) -> None:
-    """DataError where a language has other questions than the first one, or one twice."""
+    """Raise DataError where a language has other questions than the first one, or one twice."""
     expected: set[str] | None = None
     for lang, found in passages.items():
         ids = [identifier for passage in found for identifier, _, _ in passage.questions]

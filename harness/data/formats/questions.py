@@ -1,4 +1,4 @@
-"""Extractive questions in SQuAD's JSON or as rows of a Hub data set (XQuAD, MLQA, TyDiQA)."""
+"""Reads extractive questions: SQuAD's JSON, or rows of the Hub (XQuAD, MLQA, TyDiQA)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from harness.data.formats.files import (
     Key,
     LocalFile,
     Parsed,
+    file_of,
     named,
     read_json,
     read_rows,
@@ -40,12 +41,15 @@ Clusters = Callable[[Sequence[Asked]], list[str]]
 
 
 def read_xquad(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Clusters: the paragraph, which all languages share, named by its first question's id."""
+    """Read questions; the cluster is the paragraph, named by its first question's id."""
     return _read(split, units, files, lambda unit, asked: paragraph_clusters(asked))
 
 
 def read_tydiqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Clusters: the passage. One file of all languages is told apart by the ids' beginning."""
+    """Read questions; the cluster is the passage.
+
+    In one file of all languages, the ids begin with the language.
+    """
 
     def belongs(unit: str, file: LocalFile, asked: Asked) -> bool:
         return not file.mixed or asked.id.startswith(f"{card.code(unit)}-")
@@ -54,7 +58,7 @@ def read_tydiqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files
 
 
 def read_mlqa(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Clusters: the parallel article, by its English title.
+    """Read questions; the cluster is the parallel article, by its English title.
 
     Titles differ by language, but every question is there in English too: the file of English
     questions on English contexts says which article an id belongs to.
@@ -110,15 +114,13 @@ def _read(
 
 
 def _file_of(files: Files, unit: str, split: str) -> LocalFile:
-    """The unit's own file, or the one that holds all units; official JSON or rows of the Hub."""
-    for key in (Key(unit, split, "questions"), Key(unit, split, "rows"), Key("", split, "rows")):
-        if key in files:
-            return files[key]
-    raise KeyError(f"no file of {unit} {split} was handed over")
+    """Return the unit's file of official JSON, or of rows of the Hub."""
+    official = any(key.role == "questions" for key in files)
+    return file_of(files, unit, split, "questions" if official else "rows")
 
 
 def question_set(unit: str, asked: Sequence[Asked], clusters: Sequence[str]) -> QuestionSet:
-    """The unit's questions. An id that comes again gets `#2`, `#3` … appended."""
+    """Return the unit's questions. An id that comes again gets `#2`, `#3` … appended."""
     seen: Counter[str] = Counter()
     questions = []
     for one, cluster in zip(asked, clusters, strict=True):
@@ -130,8 +132,9 @@ def question_set(unit: str, asked: Sequence[Asked], clusters: Sequence[str]) -> 
 
 
 def check_answers(asked: Sequence[Asked], file: LocalFile) -> None:
-    """DataError for a file stripped of its answers, a question without words or an answer, and an
-    answer that is not at its offset."""
+    """Raise DataError for a file stripped of its answers, a question without words or an answer,
+    and an answer that is not at its offset.
+    """
     if not any(text for one in asked for text in one.answers):
         raise DataError(
             f"{file.name}: has no answers: stripped test annotations; put the official file with"
@@ -153,7 +156,7 @@ def check_answers(asked: Sequence[Asked], file: LocalFile) -> None:
 
 
 def paragraph_clusters(asked: Sequence[Asked]) -> list[str]:
-    """`xquad:` + the id of the first question on the same paragraph (neighbours, one context)."""
+    """Return `xquad:` + the id of the first of the neighbouring questions on one context."""
     clusters: list[str] = []
     for index, one in enumerate(asked):
         same = index > 0 and asked[index - 1].context == one.context
@@ -162,14 +165,17 @@ def paragraph_clusters(asked: Sequence[Asked]) -> list[str]:
 
 
 def passage_clusters(asked: Iterable[Asked]) -> list[str]:
-    """`tydiqa:` + 12 hex of the passage's sha256."""
+    """Return `tydiqa:` + 12 hex digits of the passage's sha256."""
     # A text that UTF-8 cannot hold has a cluster too: it is refused where its language is known.
     contexts = (one.context.encode("utf-8", "surrogatepass") for one in asked)
     return [f"tydiqa:{sha256(context).hexdigest()[:12]}" for context in contexts]
 
 
 def read_questions(file: LocalFile) -> list[Asked]:
-    """Every question of a file, in its order. DataError where the schema is another."""
+    """Return every question of a file, in its order.
+
+    Raises DataError where the schema is another.
+    """
     if file.name.endswith(".json"):
         return list(_from_squad(file))
     return [_from_row(place, row) for place, row in read_rows(file)]
@@ -185,7 +191,7 @@ def _from_squad(file: LocalFile) -> Iterator[Asked]:
 
 
 def from_paragraph(paragraph: Any, title: str | None, place: str) -> Iterator[Asked]:
-    """The questions of one paragraph."""
+    """Yield the questions of one paragraph."""
     context = take(paragraph, "context", str, place)
     for number, record in enumerate(take(paragraph, "qas", list, place)):
         where = f"{place}.qas[{number}]"

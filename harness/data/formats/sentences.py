@@ -1,4 +1,4 @@
-"""Sentence pairs (Tatoeba) and comparable corpora with hidden pairs (BUCC 2018)."""
+"""Reads sentence pairs (Tatoeba), and comparable corpora with hidden pairs (BUCC 2018)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from harness.cards.task import TaskCard
 from harness.data.examples import Bitext, Mining
 from harness.data.formats.files import (
     Files,
-    Key,
     LocalFile,
     Parsed,
+    file_of,
     named,
     read_lines,
     read_rows,
@@ -21,34 +21,29 @@ from harness.errors import DataError
 
 
 def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Two files a language, line i of one translating line i of the other."""
-    examples = {
-        unit: pair_up(
-            unit,
-            files[Key(unit, split, "source")],
-            read_lines(files[Key(unit, split, "source")]),
-            read_lines(files[Key(unit, split, "english")]),
-        )
-        for unit in units
-    }
-    return _counted(split, examples)
+    """Read two files for each language, where line i of one translates line i of the other.
 
-
-def read_tatoeba_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """One file a language from the Hub: `sentence1` in the language, `sentence2` in English."""
+    A file of the Hub has `sentence1` in the language and `sentence2` in English instead.
+    """
     examples = {}
+    official = any(key.role == "source" for key in files)
     for unit in units:
-        file = files[Key(unit, split, "rows")]
-        sides: tuple[list[str], list[str]] = ([], [])
-        for place, row in read_rows(file):
-            for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
-                side.append(take(row, column, str, place).strip())
-        examples[unit] = pair_up(unit, file, *sides)
-    return _counted(split, examples)
+        if official:
+            file, english = (file_of(files, unit, split, role) for role in ("source", "english"))
+            examples[unit] = pair_up(unit, file, read_lines(file), read_lines(english))
+        else:
+            rows = file_of(files, unit, split, "rows")
+            sides: tuple[list[str], list[str]] = ([], [])
+            for place, row in read_rows(rows):
+                for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
+                    side.append(take(row, column, str, place).strip())
+            examples[unit] = pair_up(unit, rows, *sides)
+    counts = {unit: len(bitext.source) for unit, bitext in examples.items()}
+    return Parsed(examples, {split: counts})
 
 
 def pair_up(lang: str, file: LocalFile, source: list[str], english: list[str]) -> Bitext:
-    """The pairs. DataError where the sides differ in length or hold no pair."""
+    """Return the pairs. Raises DataError where the sides differ in length or hold no pair."""
     if len(source) != len(english):
         raise DataError(
             f"{file.name}: {len(source)} lines, its English side {len(english)}: not parallel"
@@ -59,16 +54,16 @@ def pair_up(lang: str, file: LocalFile, source: list[str], english: list[str]) -
 
 
 def read_bucc(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Both corpora and the gold pairs of each language, for the split and those it needs."""
+    """Read both corpora and the gold pairs of each language, for the split and those it needs."""
     splits = (*card.source.splits[split].needs, split)
     examples = {
         unit: {
             part: corpora(
                 unit,
                 part,
-                read_ids(files[Key(unit, part, "source")]),
-                read_ids(files[Key(unit, part, "english")]),
-                files[Key(unit, part, "gold")],
+                read_ids(file_of(files, unit, part, "source")),
+                read_ids(file_of(files, unit, part, "english")),
+                file_of(files, unit, part, "gold"),
             )
             for part in splits
         }
@@ -78,7 +73,7 @@ def read_bucc(card: TaskCard, split: str, units: tuple[str, ...], files: Files) 
 
 
 def read_ids(file: LocalFile) -> dict[str, str]:
-    """Sentences by id. DataError for an id that is there twice."""
+    """Return the sentences by id. Raises DataError for an id that is there twice."""
     sentences: dict[str, str] = {}
     for number, (identifier, sentence) in read_table(file, 2):
         if identifier in sentences:
@@ -90,7 +85,9 @@ def read_ids(file: LocalFile) -> dict[str, str]:
 def corpora(
     lang: str, split: str, source: dict[str, str], english: dict[str, str], gold: LocalFile
 ) -> Mining:
-    """The corpora of one language and split. DataError for a gold id that is on neither side."""
+    """Return the corpora of one language and split. Raises DataError for a gold id that is on
+    neither side.
+    """
     pairs = set()
     for number, (left, right) in read_table(gold, 2):
         for identifier, side in ((left, source), (right, english)):
@@ -103,14 +100,9 @@ def corpora(
 
 
 def counted_mining(splits: tuple[str, ...], examples: Mapping[str, Mapping[str, Mining]]) -> Parsed:
-    """The examples with their numbers of gold pairs."""
+    """Return the examples with their numbers of gold pairs."""
     counts = {
         split: {unit: len(parts[split].gold) for unit, parts in examples.items()}
         for split in splits
     }
     return Parsed(examples, counts)
-
-
-def _counted(split: str, examples: Mapping[str, Bitext]) -> Parsed:
-    counts = {unit: len(bitext.source) for unit, bitext in examples.items()}
-    return Parsed(examples, {split: counts})

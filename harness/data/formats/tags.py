@@ -1,16 +1,25 @@
-"""Sentences with a tag for each word (UDPOS, PAN-X): one word a line, or rows of the Hub."""
+"""Reads sentences with a tag for each word (UDPOS, PAN-X): a word a line, or rows of the Hub."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 from harness.cards.task import TaskCard
 from harness.data.examples import ItemSet, Sentence
-from harness.data.formats.files import Files, Key, LocalFile, Parsed, read_rows, read_text, take
-from harness.data.formats.labels import label_of, named, names_of
+from harness.data.formats.files import (
+    Files,
+    LocalFile,
+    Parsed,
+    file_of,
+    holds_rows,
+    read_rows,
+    read_text,
+    take,
+)
+from harness.data.formats.labels import label_of, label_text, names_of
 from harness.data.halves import in_second_half
 from harness.errors import DataError
 
@@ -27,35 +36,26 @@ class Tagged(NamedTuple):
     tags: tuple[str, ...]
 
 
-def read_tags(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """``word<TAB>tag`` a line, a blank line between sentences; clusters: equal sentences."""
-    return _read(card, split, units, files, lambda unit, file: read_sentences(file, unit))
+def read_udpos(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Read parts of speech; equal sentences are one cluster."""
+    return _read(card, split, units, files, "pos_tags")
 
 
-def read_udpos_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Rows of the Hub with ``tokens`` and ``pos_tags``."""
-    return _read(card, split, units, files, _rows(card, split, "pos_tags"))
+def read_panx(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
+    """Read named entities; equal sentences are one cluster."""
+    return _read(card, split, units, files, "ner_tags")
 
 
-def read_panx_rows(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Rows of the Hub with ``tokens`` and ``ner_tags``."""
-    return _read(card, split, units, files, _rows(card, split, "ner_tags"))
-
-
-def _read(
-    card: TaskCard,
-    split: str,
-    units: tuple[str, ...],
-    files: Files,
-    sentences: Callable[[str, LocalFile], Iterator[Tagged]],
-) -> Parsed:
+def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, column: str) -> Parsed:
+    """Read sentences. ``column``: what rows of the Hub call the tags."""
     part = card.source.splits[split]
     examples = {}
     counts = {}
     for unit in units:
-        file = files[Key(unit, split, "tokens")]
-        found = list(sentences(unit, file))
-        if not found:
+        file = file_of(files, unit, split, "tokens")
+        rows = holds_rows(file)
+        read = _rows(card, split, file, column) if rows else read_sentences(file, unit)
+        if not (found := list(read)):
             raise DataError(f"{file.name}: no sentences: download it again")
         counts[unit] = len(found)
         examples[unit] = ItemSet(
@@ -75,7 +75,7 @@ def _read(
 
 
 def sentence_text(words: Sequence[str]) -> str:
-    """What equal sentences have in common."""
+    """Return what equal sentences have in common."""
     return " ".join(words)
 
 
@@ -86,10 +86,12 @@ def _cluster(card: TaskCard, unit: str, one: Tagged) -> str:
 
 
 def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
-    """The sentences of a file; of words that all begin with ``<lang>:``, that is taken off.
+    """Yield the sentences of a file of ``word<TAB>tag`` lines, with a blank line between sentences.
 
-    DataError for a line that is not a word, a tab and a tag, and where all words begin with the
-    code of another language.
+    Where all words begin with ``<lang>:``, that is taken off.
+
+    Raises DataError for a line that is not a word, a tab and a tag, and where all words begin with
+    the code of another language.
     """
     lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
     found = _PREFIX.match(next(filter(str.strip, lines), ""))
@@ -120,20 +122,16 @@ def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
         tags.append(fields[1].strip())
 
 
-def _rows(card: TaskCard, split: str, column: str) -> Callable[[str, LocalFile], Iterator[Tagged]]:
-    def rows(unit: str, file: LocalFile) -> Iterator[Tagged]:
-        del unit
-        names = names_of(card, split, file, column)
-        for place, row in read_rows(file):
-            words, tags = (take(row, key, list, place) for key in ("tokens", column))
-            if len(words) != len(tags):
-                raise DataError(f"{place}: {len(words)} words and {len(tags)} tags")
-            if not all(isinstance(word, str) and word.strip() for word in words):
-                raise DataError(f"{place}: an empty word, or one that is no text")
-            if any(mark in word for word in words for mark in "\t\n\r"):
-                raise DataError(f"{place}: a tab or a line break inside a word: download it again")
-            if words:
-                known = tuple(named(tag, names, place) for tag in tags)
-                yield Tagged(place, tuple(word.strip() for word in words), known)
-
-    return rows
+def _rows(card: TaskCard, split: str, file: LocalFile, column: str) -> Iterator[Tagged]:
+    names = names_of(card, split, file, column)
+    for place, row in read_rows(file):
+        words, tags = (take(row, key, list, place) for key in ("tokens", column))
+        if len(words) != len(tags):
+            raise DataError(f"{place}: {len(words)} words and {len(tags)} tags")
+        if not all(isinstance(word, str) and word.strip() for word in words):
+            raise DataError(f"{place}: an empty word, or one that is no text")
+        if any(mark in word for word in words for mark in "\t\n\r"):
+            raise DataError(f"{place}: a tab or a line break inside a word: download it again")
+        if words:
+            known = tuple(label_text(tag, names, place) for tag in tags)
+            yield Tagged(place, tuple(word.strip() for word in words), known)

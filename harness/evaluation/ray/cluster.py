@@ -1,4 +1,4 @@
-"""A Ray cluster: how it is reached, and workers on it."""
+"""Reaches a Ray cluster, and runs workers on it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Actor:
         self._context: TaskContext | None = None
 
     def hello(self) -> tuple[str, dict[str, Any]]:
-        """The machine's name, and the software that its numbers would be measured with."""
+        """Return the machine's name, and the software that its numbers would be measured with."""
         return platform.node(), software()
 
     def run(self, key: str, held: Sequence[Any], shard: Shard, again: bool) -> ShardResult:
@@ -79,7 +79,7 @@ class RayWorkers:
             raise UsageError("the Ray cluster has no GPU: use --device cpu")
 
     def room(self) -> int:
-        """As many as the cluster has GPUs or processors, of late.
+        """Return how many GPUs or processors the cluster has, of late.
 
         Raises:
             IncompleteError: no machine has been in the cluster for minutes.
@@ -98,18 +98,18 @@ class RayWorkers:
         return 0
 
     def start(self) -> Hashable:
-        """An actor, wherever Ray puts it."""
+        """Start an actor, wherever Ray puts it."""
         actor: Hashable = self._actor.remote(self._threads, self._marks)
         return actor
 
     def greet(self, worker: Any) -> None:
-        """As ``Workers.greet``."""
+        """Ask as ``Workers.greet`` says."""
         reference = worker.hello.remote()
         self._asked[reference] = worker
         self._greeted.add(reference)
 
     def hand(self, worker: Any, context: TaskContext | None, shard: Shard, *, again: bool) -> None:
-        """As ``Workers.hand``; a context lies once in the object store."""
+        """Hand as ``Workers.hand`` says; a context lies once in the object store."""
         held, key = [], ""
         if context is not None:
             key = context.key
@@ -122,7 +122,7 @@ class RayWorkers:
         self._asked[worker.run.remote(key, held, shard, again)] = worker
 
     def wait(self) -> Iterator[Event]:
-        """As ``Workers.wait``; nothing after a while, since machines may have come.
+        """Wait as ``Workers.wait`` says; nothing comes after a while, since machines may have.
 
         Raises:
             IncompleteError: a node has other software, or does not see the folders.
@@ -169,7 +169,7 @@ class RayWorkers:
 
 
 def software() -> dict[str, Any]:
-    """What all machines of a run must have alike."""
+    """Return what all machines of a run must have alike."""
     return {"xharness": harness_version()["version"], **libraries()}
 
 
@@ -184,7 +184,7 @@ def _check_software(node: str, theirs: Mapping[str, Any]) -> None:
 
 
 def _wanted(context: TaskContext | None, shard: Shard) -> list[Path]:
-    """The folders of checkpoints and data that a shard needs."""
+    """Return the folders of checkpoints and data that a shard needs."""
     if isinstance(shard, Tune):
         wanted = [shard.tuning.checkpoint.folder, shard.tuning.checkpoint.base_folder]
         return [path for path in (*wanted, shard.location.data) if path is not None]
@@ -195,7 +195,7 @@ def _wanted(context: TaskContext | None, shard: Shard) -> list[Path]:
 
 @contextmanager
 def connected() -> Iterator[Any]:
-    """Ray, connected to the cluster that is there, or to one of this machine's for the while.
+    """Yield Ray, connected to the cluster that is there, or to one of this machine's for the while.
 
     Raises:
         UsageError: RAY_ADDRESS names a cluster that does not answer.
@@ -229,7 +229,7 @@ def connected() -> Iterator[Any]:
 
 
 def _processors_of_a_gpu(nodes: Sequence[Mapping[str, Any]]) -> int:
-    """A GPU's share of its node's processors, where that is least; the search runs on these.
+    """Return a GPU's share of its node's processors, where that is least; the search runs on these.
 
     Ray allows a worker as many threads as processors it reserves, and one where it reserves none.
     None are where a node has fewer processors than GPUs: no GPU is to go without a worker.
@@ -243,7 +243,7 @@ def _processors_of_a_gpu(nodes: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _running_cluster() -> str | None:
-    """RAY_ADDRESS, or what `ray start` left word of on this machine; None where there is none."""
+    """Return RAY_ADDRESS, or the address that `ray start` has left on this machine, or None."""
     address = os.environ.get("RAY_ADDRESS", "auto")
     if address == "local":
         return None
@@ -262,7 +262,7 @@ def _running_cluster() -> str | None:
 
 
 def _unreachable(address: str) -> str:
-    """Why nobody answers at ``host:port``, or nothing; Ray itself would try for minutes."""
+    """Return why nobody answers at ``host:port``, or nothing; Ray itself would try for minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     try:
         socket.create_connection((host, int(port)), REACH_SECONDS).close()
@@ -273,7 +273,7 @@ def _unreachable(address: str) -> str:
 
 @contextmanager
 def marks(*folders: Path) -> Iterator[list[Path]]:
-    """A file in each folder, by which a machine knows that it sees the same folder."""
+    """Yield a file in each folder, by which a machine knows that it sees the same folder."""
     name, made = f".shared-{uuid4().hex}", []
     try:
         for folder in folders:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.cards.languages import task_root
-from harness.cards.source_files import Hub
 from harness.cards.training import Columns, IntermediateCard
 from harness.data import folder, official
 from harness.data import hub_route as hub
@@ -79,10 +78,9 @@ def mirrored(card: IntermediateCard, location: DataLocation) -> Files:
     part, own = card.source.splits[card.split], _columns(card)
     if part.hub is None:
         raise Unavailable(f"{card.name} names no data set on the Hub")
-    source = Hub(id=part.hub.id, revision=part.hub.revision, files=part.hub.files)
-    revision = hub.commit(source, location, offline=location.offline)
-    pinned = source.model_copy(update={"revision": revision})
-    found = hub.fetch(card, pinned, card.split, card.languages, location, location.offline)
+    revision = hub.commit(part.hub, location)
+    pinned = part.hub.model_copy(update={"revision": revision})
+    found = hub.fetch(card, pinned, card.split, card.languages, location)
     if found.failures:
         raise Unavailable(_first(found))
     columns = {role: part.hub.columns.get(role, own.get(role, {})) for role in part.hub.files}
