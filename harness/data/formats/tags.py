@@ -57,7 +57,6 @@ def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, colu
         read = _rows(card, split, file, column) if rows else read_sentences(file, unit)
         if not (found := list(read)):
             raise DataError(f"{file.name}: no sentences: download it again")
-        counts[unit] = len(found)
         examples[unit] = ItemSet(
             unit,
             tuple(
@@ -71,6 +70,7 @@ def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, colu
                 if unit not in part.half or in_second_half(sentence_text(one.words))
             ),
         )
+        counts[unit] = len(examples[unit].items)
     return Parsed(examples, {split: counts})
 
 
@@ -99,8 +99,8 @@ def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
     prefixed = all(line.startswith(prefix) for line in lines if line.strip())
     if prefixed and found and found[1] != lang:
         raise DataError(
-            f"{file.name}: its words begin with {prefix}, so that it is not of {lang}: put the file "
-            "of that language there"
+            f"{file.name}: its words begin with {prefix}, so that it is not of {lang}: put the "
+            "file of that language there"
         )
     words: list[str] = []
     tags: list[str] = []
