@@ -32,7 +32,10 @@ OUTPUTS = (
     "classifier.out_proj.weight",
     "classification_head.out_proj.weight",
     "score.weight",
+    "score.out_proj.weight",
     "logits_proj.weight",
+    "classifier.linear_out.weight",
+    "sequence_summary.summary.weight",
 )
 
 
