@@ -95,16 +95,17 @@ def lines_of(board: Board, one: Contrast, results: Path) -> list[Line]:
     """A contrast's differences in differences, over items and, of three seeds or more, seeds."""
     tasks = sorted(one.tasks)
     a, b = (_replicated(board, one, slugs) for slugs in (one.a, one.b))
-    runs = [[run.results for run in side.runs] for side in (a, b)]
     draws = resample(
-        [comparison(runs[0], runs[1], task, results, (a.shares, b.shares)) for task in tasks],
+        [comparison(a, b, task, results) for task in tasks],
         np.random.default_rng(SEED),
         RESAMPLES,
     )
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
     trained = (_trained(board, one.a), set() if one.b == (one.base,) else _trained(board, one.b))
     level = {
-        (task, lang): float(np.dot(b.shares, [run[task].values[lang].value for run in runs[1]]))
+        (task, lang): float(
+            np.dot(b.shares, [run.results[task].values[lang].value for run in b.runs])
+        )
         for task, lang in draws.columns
     }
     found = []
@@ -120,7 +121,9 @@ def _replicated(board: Board, one: Contrast, slugs: Sequence[str]) -> Replicated
     runs = [
         run
         for slug in slugs
-        for run in runs_of(board.entry(slug), one.base, one.track, sorted(one.tasks))
+        for run in runs_of(
+            board.entry(slug), one.base, sorted(one.tasks), lambda entry: entry.tasks(one.track)
+        )
     ]
     return Replicated(tuple(runs), fixed=tuple(slugs) == (one.base,) and one.track == "frozen")
 
