@@ -67,6 +67,7 @@ def find_runs(
 
     Raises:
         NotFoundError: the name has no outcomes, or those of several revisions.
+        RefusedError: the name is the folder of a checkpoint that cannot be evaluated.
         UsageError: a recipe was trained on several bases.
     """
     submissions, results = source.submissions, source.results
@@ -97,7 +98,7 @@ def _run(
     if files:
         found = source.fold(files)
     else:
-        model, _, revision = name.partition("@")
+        model, revision = _identity(name)
         slug = submissions.get(name)
         for one, path in source.fold(find(results) if results.is_dir() else []):
             by_slug = slug is not None and one.meta["revision"] == slug.revision
@@ -134,6 +135,20 @@ def _run(
         seed = result.seed if result.track == "tuned" else 0
         groups.setdefault(_measured(result), {}).setdefault(seed, result)
     return {key: tuple(seeds[seed] for seed in sorted(seeds)) for key, seeds in groups.items()}
+
+
+def _identity(name: str) -> tuple[str, str]:
+    """Return the id and revision that a name stands for: those of its files for a checkpoint's
+    folder, as `eval` finds them. An empty revision is any.
+    """
+    from harness.checkpoint.address import as_path
+    from harness.checkpoint.resolve import resolve
+
+    if "/" in name and (as_path(name) / "config.json").is_file():
+        checkpoint = resolve(name, offline=True)
+        return checkpoint.id, checkpoint.revision
+    model, _, revision = name.partition("@")
+    return model, revision
 
 
 def _near(name: str, submissions: Mapping[str, Submission]) -> list[str]:
