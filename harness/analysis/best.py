@@ -79,7 +79,9 @@ class Halved:
 
 
 def _halved(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source: Source) -> Halved:
-    """Return the choices by half of the items; none where there are too many variants to read each."""
+    """Return the choices by half of the items; none where there are too many variants to read
+    each.
+    """
     if source.results is None:
         return Halved()
     pairs = {

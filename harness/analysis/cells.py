@@ -113,7 +113,7 @@ def _keys(column: pa.ChunkedArray | pa.Array) -> Keys:
 
 @lru_cache(maxsize=512)
 def _named_keys(raw: bytes) -> Keys:
-    # By content: checkpoints that were measured on the same examples share it.
+    # It is kept by content, so that checkpoints with the same examples share it.
     schema = pa.schema([("cluster", pa.string())])
     names = values(pa.ipc.read_record_batch(raw, schema), "cluster")
     return cluster_keys(name for (name,) in names)

@@ -124,7 +124,7 @@ def _common(
     runs = [run for side in sides for run in side]
     several = any(len(side) > 1 for side in sides)
     common: dict[Group, Common] = {}
-    # The usual layer, split and whole set of queries first: others only where these are not there.
+    # The usual layer, split and whole set of queries come first; others count only without them.
     for measured, seeds in sorted(runs[0].items(), key=lambda item: len(item[1][0].notes)):
         first, task = seeds[0], measured.task
         if only and task not in only:

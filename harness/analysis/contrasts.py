@@ -88,7 +88,9 @@ class Contrast:
         )
 
     def of(self, a: Collection[str], b: Collection[str], tasks: Collection[str]) -> bool:
-        """Return whether it is the difference between these checkpoints (slugs) over these tasks."""
+        """Return whether it is the difference between these checkpoints (slugs) over these
+        tasks.
+        """
         sides = (set(self.a), set(self.b)) == (set(a), set(b))
         return self.difference is not None and sides and self.tasks == set(tasks)
 
@@ -191,20 +193,9 @@ def _answer(
     kept: Path | None,
 ) -> Contrast:
     base, a, b, track, metric = question
-    name = f"{a} − {b}"
-    sides: list[list[Entry]] = []
-    left_out: list[str] = []
-    for kind in (a, b):
-        have = []
-        for entry in kinds.get(kind, ()):
-            usable, why = _usable(entry, track, metric)
-            left_out += why
-            if usable:
-                have.append(entry)
-        sides.append(have)
-    left_out += _keep_matched(sides)
+    sides, left_out = _sides(question, kinds)
     blank = Contrast(
-        base, name, track, metric, (), (), None, None, None, "", tuple(left_out), False
+        base, f"{a} − {b}", track, metric, (), (), None, None, None, "", tuple(left_out), False
     )
     for kind, side in zip((a, b), sides, strict=True):
         if not side:
@@ -212,11 +203,8 @@ def _answer(
             what = "no checkpoint submitted" if not known else f"not measured whole ({track})"
             return replace(blank, why=f"{kind}: {what}")
     every = [*sides[0], *sides[1]]
-    tasks = [
-        task
-        for task in _usable(every[0], track, metric)[0]
-        if all(task in _usable(entry, track, metric)[0] for entry in every)
-    ]
+    usable = [_usable(entry, track, metric)[0] for entry in every]
+    tasks = [task for task in usable[0] if all(task in own for own in usable)]
     if not tasks:
         return replace(blank, why="no task that both sides have whole")
     runs = [
@@ -240,6 +228,23 @@ def _answer(
         over=over,
         stand_ins=any(entry.stand_in for entry in every),
     )
+
+
+def _sides(
+    question: _Question, kinds: Mapping[str, Sequence[Entry]]
+) -> tuple[list[list[Entry]], list[str]]:
+    """Return the checkpoints of either side, and what is left out, with the reasons."""
+    sides: list[list[Entry]] = []
+    left_out: list[str] = []
+    for kind in (question.a, question.b):
+        have = []
+        for entry in kinds.get(kind, ()):
+            usable, why = _usable(entry, question.track, question.metric)
+            left_out += why
+            if usable:
+                have.append(entry)
+        sides.append(have)
+    return sides, left_out + _keep_matched(sides)
 
 
 def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[str]]:

@@ -156,7 +156,9 @@ def _kept_form() -> TypeAdapter[Difference]:
 
 
 def comparison(a: Replicated, b: Replicated, task: str, results: Path) -> Paired | PairedRatios:
-    """Return the outcomes of two sides on one of their tasks, paired by example; as for `differ`."""
+    """Return the outcomes of two sides on one of their tasks, paired by example; as for
+    `differ`.
+    """
     first = a.runs[0].results[task]
     rows_a, rows_b = ([_rows(run.results[task], results) for run in side.runs] for side in (a, b))
     weights = (a.shares, b.shares)

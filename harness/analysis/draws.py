@@ -107,7 +107,7 @@ def cluster_sums(
     """Return float64[m, c] sums of m rows of values by cluster, rounded to 2⁻²⁰, and the c keys."""
     places = _places if len(keys) <= SMALL else _places.__wrapped__
     distinct, place = places(keys.tobytes())
-    # One row at a time: a stack of all metrics of a large language is most of what a fold takes.
+    # Rows go one at a time, because a stack of all metrics would be most of what a fold takes.
     rounded = (np.round(row / STEP) * STEP for row in values)
     return np.stack([np.bincount(place, row, len(distinct)) for row in rounded]), distinct
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.analysis.fold import Folded
@@ -89,46 +89,28 @@ def make_entries(
     groups: dict[tuple[str, str], list[tuple[Folded, str]]] = {}
     for one, path in folded:
         groups.setdefault((one.meta["model"], one.meta["revision"]), []).append((one, path))
-    entries: list[Entry] = []
-    used: set[str] = set()
+    entries: dict[str, Entry] = {}
     for (model, revision), members in sorted(groups.items()):
         slug = _submitted(model, revision, submissions)
-        if slug is not None and slug in used:  # a pending submission stands for one revision only
-            slug = None
-        seen = frozenset[str]() if slug is None else contamination(slug, submissions)
-        submission = None if slug is None else submissions[slug]
-        name = slug or _slug(model, revision)
-        used.add(name)
-        results = [read_result(one, path, seen) for one, path in members]
-        entries.append(
-            Entry(
-                slug=name,
-                model=submission.model if submission else model,
-                revision=revision,
-                submission=submission,
-                base=None if slug is None else base_of(slug, submissions),
-                contaminated=seen,
-                results=tuple(
-                    sorted(results, key=lambda r: (place_of(r.track), r.task, r.layer or 0, r.path))
-                ),
-                attempt=attempts.get(name),
-            )
-        )
-    for slug, submission in submissions.items():
-        if slug not in used:
-            base, seen = base_of(slug, submissions), contamination(slug, submissions)
-            entries.append(
-                Entry(
-                    slug, submission.model, submission.revision, submission, base, seen, (),
-                    attempt=attempts.get(slug),
-                )
-            )  # fmt: skip
-    for slug, attempt in attempts.items():
-        if slug not in used and slug not in submissions:  # its file cannot be read
-            entries.append(
-                Entry(slug, attempt.model, None, None, None, frozenset(), (), attempt=attempt)
-            )
-    return tuple(sorted(entries, key=lambda entry: entry.slug))
+        if slug is None or slug in entries:  # a pending submission stands for one revision only
+            name = _slug(model, revision)
+            entry = Entry(name, model, revision, None, None, frozenset(), ())
+        else:
+            entry = replace(_without_outcomes(slug, submissions), revision=revision)
+        results = [read_result(one, path, entry.contaminated) for one, path in members]
+        results.sort(key=lambda r: (place_of(r.track), r.task, r.layer or 0, r.path))
+        entries[entry.slug] = replace(entry, results=tuple(results))
+    for slug in submissions.keys() - entries.keys():
+        entries[slug] = _without_outcomes(slug, submissions)
+    for slug in attempts.keys() - entries.keys():  # its file cannot be read
+        entries[slug] = Entry(slug, attempts[slug].model, None, None, None, frozenset(), ())
+    return tuple(replace(entries[slug], attempt=attempts.get(slug)) for slug in sorted(entries))
+
+
+def _without_outcomes(slug: str, submissions: Mapping[str, Submission]) -> Entry:
+    one = submissions[slug]
+    base, seen = base_of(slug, submissions), contamination(slug, submissions)
+    return Entry(slug, one.model, one.revision, one, base, seen, ())
 
 
 def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:

@@ -39,8 +39,8 @@ from harness.results.scores import (
     unranked_reasons,
 )
 
-# The columns of a kept fold: a score and what it is a mean over. The headline also has what pairs
-# of checkpoints need: its draws, and what each cluster (by key) adds to it.
+# A kept fold has a score and what it is a mean over. The headline also has what pairs of
+# checkpoints need: its draws, and what each cluster (by key) adds to it.
 FOLD_SCHEMA = pa.schema(
     [
         ("lang", pa.string()),
@@ -111,7 +111,7 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     folded = _fold(file)
     text = json.dumps(folded.meta, ensure_ascii=False)
     table = folded.table.replace_schema_metadata({KEY: text})
-    # Arrow's own format: numbers that hardly compress, mapped in a fraction of Parquet's time.
+    # Arrow's own format is mapped in a fraction of Parquet's time; these numbers hardly compress.
     with (
         replacing(path) as partial,
         pa.OSFile(str(partial), "wb") as sink,
@@ -128,7 +128,9 @@ def kept_fold(file: OutcomeFile, kept: Path) -> Folded | None:
 
 
 def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
-    """Return where the fold of a file is kept; None for one that is not whole, since it may change."""
+    """Return where the fold of a file is kept; None for one that is not whole, since it may
+    change.
+    """
     if not file.path.exists() or file.parts.is_dir():
         return None
     return kept / f"{fold_key(file.path)}.arrow"
@@ -152,7 +154,7 @@ def fold_key(path: Path) -> str:
         card = card_of(read_meta(path))
     except UsageError as error:
         raise DataError(f"{path}: {error}; {REMEDY}") from error
-    # Where it lies too: a file that says another thing than its path is refused.
+    # The path counts too, because a file that contradicts its path is refused.
     digest.update("/".join(path.resolve().parts[-3:]).encode())
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:
@@ -202,7 +204,9 @@ def _fold(file: OutcomeFile) -> Folded:
 
 
 def _macros(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the means over languages, draw by draw: a draw weights an item alike in all of them."""
+    """Return the means over languages, draw by draw: a draw weights an item alike in all of
+    them.
+    """
     drawn: dict[tuple[str, str], list[Floats]] = {}
     for cell in cells:
         drawn.setdefault((cell.score.group, cell.score.metric), []).append(cell.draws)
@@ -214,7 +218,9 @@ def _macros(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def score_rows(folded: Folded, extra: dict[str, Any]) -> pa.Table:
-    """Return the rows of scores.parquet; ``extra``: base, objective, train_languages, contaminated."""
+    """Return the rows of scores.parquet; ``extra``: base, objective, train_languages,
+    contaminated.
+    """
     meta = folded.meta
     common = {
         **run_columns(meta),

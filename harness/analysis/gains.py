@@ -56,7 +56,9 @@ class Gain:
 
 
 def widest(found: Iterable[Gain], track: str, tasks: Collection[str]) -> dict[str, Gain]:
-    """Return slug → a checkpoint's difference to its base over as many of some tasks as there are."""
+    """Return slug → a checkpoint's difference to its base over as many of some tasks as there
+    are.
+    """
     best: dict[str, Gain] = {}
     for gain in found:
         before = best.get(gain.entry.slug)
@@ -176,7 +178,9 @@ def mean_verdict(
     tasks: Sequence[str],
     of: tuple[Replicated, Replicated],
 ) -> Verdict:
-    """Return the unadjusted verdict on a mean difference over tasks, from the draws that all share."""
+    """Return the unadjusted verdict on a mean difference over tasks, from the draws that all
+    share.
+    """
     a, b = of
     columns = [(task, lang) for task in tasks for lang in mine[task].values]
     estimate, test = over_seeds(from_draws(mine, theirs, tasks), mean_score(columns), a, b)

@@ -34,7 +34,7 @@ from harness.submissions.submission import Submission, read_submissions
 
 RESULTS = Path("leaderboard/results")
 STUDY = Path("leaderboard/STUDY.md")
-# For processes started meanwhile: their products are small, and there is one a core.
+# Each process that folds has one thread: its products are small, and there is one a core.
 BLAS_THREADS = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -118,7 +118,9 @@ def read_board(
 
 
 def own_board(files: Sequence[OutcomeFile], cache: Path | None = None) -> Board:
-    """Return a board of outcome files alone, wherever they lie; nothing is known of their training."""
+    """Return a board of outcome files alone, wherever they lie; nothing is known of their
+    training.
+    """
     files = [file for file in files if _of_board(file)]
     found = zip(fold_files(files, cache), files, strict=True)
     folded = [(one, str(file.path.absolute())) for one, file in found if isinstance(one, Folded)]
@@ -199,7 +201,7 @@ def _fold_each(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded 
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    # Spawned, not forked: Arrow and BLAS have threads by now, which a fork does not survive.
+    # Processes are spawned: Arrow and BLAS have threads by now, which do not survive a fork.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread)
     with variables(**dict.fromkeys(BLAS_THREADS, "1")), _no_main(), pool:
         return list(pool.map(_fold, files, [cache] * len(files), chunksize=4))

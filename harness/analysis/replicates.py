@@ -129,7 +129,9 @@ def evidence_of(a: Replicated, b: Replicated, whole: Hierarchical | None) -> Evi
 
 
 def mean_score(columns: Sequence[Column]) -> Score:
-    """Return a run's mean over some (task, language) columns: languages within tasks, then tasks."""
+    """Return a run's mean over some (task, language) columns: languages within tasks, then
+    tasks.
+    """
     return lambda results: mean_over(columns, lambda task, lang: results[task].values[lang].value)
 
 

@@ -92,24 +92,14 @@ def _run(
     name: str, source: Source, metric: str | None, signatures: Collection[str] | None
 ) -> Measurements:
     """Return the one run of a folder, an id, or a slug."""
-    folder, results, submissions = Path(name), source.results, source.submissions
-    found: list[tuple[Folded, str]] = []
-    files = find(folder) if folder.is_dir() else []
-    if files:
-        found = source.fold(files)
-    else:
-        model, revision = _identity(name)
-        slug = submissions.get(name)
-        for one, path in source.fold(find(results) if results.is_dir() else []):
-            by_slug = slug is not None and one.meta["revision"] == slug.revision
-            by_name = one.meta["model"] == (slug.model if slug else model)
-            at = not revision or str(one.meta["revision"]).startswith(revision)
-            if by_slug or (by_name and at):
-                found.append((one, path))
+    submissions = source.submissions
+    files, found = _found(name, source)
     if not found:
         near = [] if name in submissions else _near(name, submissions)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        why = f"no outcomes of {name} under {results}{hint}: run `xharness eval {name}` first"
+        why = (
+            f"no outcomes of {name} under {source.results}{hint}: run `xharness eval {name}` first"
+        )
         missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
         raise together([*map(DataError, source.damaged), *missing])
     revisions = sorted({str(one.meta["revision"]) for one, _ in found})
@@ -135,6 +125,23 @@ def _run(
         seed = result.seed if result.track == "tuned" else 0
         groups.setdefault(_measured(result), {}).setdefault(seed, result)
     return {key: tuple(seeds[seed] for seed in sorted(seeds)) for key, seeds in groups.items()}
+
+
+def _found(name: str, source: Source) -> tuple[list[OutcomeFile], list[tuple[Folded, str]]]:
+    """Return the files of a folder of that name, if it has any, and the folds of a name."""
+    folder, results = Path(name), source.results
+    if files := find(folder) if folder.is_dir() else []:
+        return files, source.fold(files)
+    model, revision = _identity(name)
+    slug = source.submissions.get(name)
+    found = []
+    for one, path in source.fold(find(results) if results.is_dir() else []):
+        by_slug = slug is not None and one.meta["revision"] == slug.revision
+        by_name = one.meta["model"] == (slug.model if slug else model)
+        at = not revision or str(one.meta["revision"]).startswith(revision)
+        if by_slug or (by_name and at):
+            found.append((one, path))
+    return [], found
 
 
 def _identity(name: str) -> tuple[str, str]:

@@ -126,7 +126,7 @@ def examples(
     for unit, rows in file.tables(units):
         with consistent(file):
             found += _scored(card, unit, of_split(rows, meta["split"]))
-    # Sorting is stable: of equal scores, in the order of the file.
+    # Sorting is stable: examples of equal score stay in the order of the file.
     found.sort(key=lambda one: (one["score"], -(one.get("rank") or inf)))
     why = _add_texts(card, meta, units, found, location)
     columns = dict.fromkeys(name for one in found for name in one)
@@ -138,9 +138,10 @@ def examples(
 
 
 def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
-    """Return the rows with their score, which is 1 where there is nothing to find and nothing was found.
+    """Return the rows with their score.
 
-    A missed or a wrongly kept pair of mining scores 0.
+    It is 1 where there is nothing to find and nothing was found; a missed or a wrongly kept pair of
+    mining scores 0.
     """
     if not len(rows):
         return []

@@ -11,7 +11,7 @@ from harness.analysis.contrasts import Contrast
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, from_draws
 from harness.analysis.replicates import mean_score, over_seeds, runs_of
-from harness.analysis.results import SUITES, Floats, Result, Value, mean_interval, mean_value
+from harness.analysis.results import SUITES, Result, Value, mean_interval, mean_value
 from harness.analysis.runs import Replicated
 from harness.analysis.variants import recipe_of
 from harness.cards.catalogue import read_suites
@@ -20,7 +20,7 @@ from harness.statistics.ranks import KnownTests, Place, tie_groups
 from harness.statistics.resampling import RESAMPLES
 
 SEED = 20_200_526  # of the sign flips: fixed, so that a board is the same every time
-# Of a track that has retrieval and QA: what it is ranked by. The rest is shown beside.
+# A track that has retrieval and QA is ranked by this metric; the rest is shown beside.
 HEADLINES: Mapping[str, str] = {"tuned": "f1"}
 MANY = 64  # checkpoints beyond which fewer sign flips decide about ties
 
@@ -68,52 +68,49 @@ def standing(
     one of them is not ranked, and its row says what is missing. Two checkpoints whose difference
     has a verdict (a named contrast, a checkpoint against its base) are told apart by its p alone.
     """
-    found = {entry.slug: entry.tasks(track) for entry in entries}
-    members = [entry for entry in entries if found[entry.slug]]
-    if not members:
+    found = {entry.slug: tasks for entry in entries if (tasks := entry.tasks(track))}
+    if not found:
         return None
     metrics = {task: r.metric for tasks in found.values() for task, r in tasks.items()}
     order = [task for task in _suite_order() if task in metrics]
     order += sorted(set(metrics) - set(order))
     # recall@10 or F1 of answers: mining's F1 is another quantity and is shown beside.
     basis, metric = _basis(metrics, HEADLINES.get(track))
-    ranked: list[tuple[Entry, Floats, Value]] = []
-    others: list[Row] = []
-    for entry in members:
-        tasks = found[entry.slug]
-        why = _why(tasks, basis)
-        if why:
-            others.append(Row(entry, tasks, None, None, why))
-            continue
-        draws = sum((tasks[task].macro_draws for task in basis[1:]), tasks[basis[0]].macro_draws)
-        draws = draws / len(basis)
-        results = [tasks[task] for task in basis]
-        values = [result.macro for result in results if result.macro is not None]
-        ranked.append((entry, draws, mean_value(values, mean_interval(draws, results))))
     against_base = {
         gain.entry.slug: gain
         for gain in gains
         if gain.track == track and set(gain.tasks) == set(basis)
     }
-    members = [entry for entry, *_ in ranked]
-    tests = _tests((track, metric, tuple(basis)), members, contrasts, against_base)
-    places = {
-        place.name: place for place in _places([(e, found[e.slug]) for e in members], basis, tests)
-    }
-    ranked.sort(key=lambda one: list(places).index(one[0].slug))
+    members = [entry for entry in entries if entry.slug in found]
+    reasons = {entry.slug: _why(found[entry.slug], basis) for entry in members}
+    ranked = [entry for entry in members if not reasons[entry.slug]]
+    tests = _tests((track, metric, tuple(basis)), ranked, contrasts, against_base)
+    by_slug = {entry.slug: entry for entry in ranked}
     rows = [
         Row(
-            entry,
-            found[entry.slug],
-            value,
-            places[entry.slug].rank,
+            by_slug[place.name],
+            found[place.name],
+            _mean([found[place.name][task] for task in basis]),
+            place.rank,
             "",
-            against_base.get(entry.slug),
+            against_base.get(place.name),
         )
-        for entry, _, value in ranked
+        for place in _places([(entry, found[entry.slug]) for entry in ranked], basis, tests)
+    ]
+    rows += [
+        Row(entry, found[entry.slug], None, None, reasons[entry.slug])
+        for entry in members
+        if reasons[entry.slug]
     ]
     beside = tuple(task for task in order if task not in basis)
-    return Standing(track, metric, tuple(basis), beside, tuple(rows + others))
+    return Standing(track, metric, tuple(basis), beside, tuple(rows))
+
+
+def _mean(results: Sequence[Result]) -> Value:
+    """Return the mean over tasks, each of which has a mean over its languages."""
+    draws = sum((one.macro_draws for one in results[1:]), results[0].macro_draws) / len(results)
+    values = [result.macro for result in results if result.macro is not None]
+    return mean_value(values, mean_interval(draws, results))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +141,7 @@ class _Tests:
         a, b = (
             Replicated(
                 tuple(runs_of(entry, entry.base or entry.slug, self.tasks, self._results)),
-                # A checkpoint with frozen vectors, unless it is one seed of a recipe.
+                # A checkpoint with frozen vectors is fixed, unless it is one seed of a recipe.
                 self.track == "frozen" and not entry.members and recipe_of(entry) is None,
             )
             for entry in entries

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from harness.analysis.entries import Entry
 from harness.analysis.results import Result, seed_mean, seed_means
 
-# Notes of rows that are whole but not ranked, and comparable with rows of the same notes.
+# Rows with these notes are whole and not ranked, and comparable with rows of the same notes.
 COMPARABLE = ("split ", "target recipe ", "target data ")
 
 

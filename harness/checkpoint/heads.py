@@ -17,11 +17,7 @@ ENDINGS = {
     "multiple_choice": "ForMultipleChoice",
     "tagging": "ForTokenClassification",
 }
-CLASSES = {
-    "classification": "AutoModelForSequenceClassification",
-    "multiple_choice": "AutoModelForMultipleChoice",
-    "tagging": "AutoModelForTokenClassification",
-}
+CLASSES = {kind: f"AutoModel{ending}" for kind, ending in ENDINGS.items()}
 # Model type whose question-answering head is not a linear layer called qa_outputs → its weights.
 QA_HEADS: Mapping[str, tuple[str, ...]] = {
     "modernbert": ("classifier.weight", "classifier.bias", "head.dense.weight", "head.norm.weight"),
@@ -36,7 +32,10 @@ OUTPUTS = (
     "classifier.out_proj.weight",
     "classification_head.out_proj.weight",
     "score.weight",
+    "score.out_proj.weight",
     "logits_proj.weight",
+    "classifier.linear_out.weight",
+    "sequence_summary.summary.weight",
 )
 
 

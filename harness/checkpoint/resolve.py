@@ -66,11 +66,11 @@ class Checkpoint:
     model_type: str
     architecture: str
     parameters: int
-    native: Native | None
-    has_qa_head: bool
-    head_note: str
-    base: Base | None
-    base_folder: Path | None
+    native: Native | None = None
+    has_qa_head: bool = False
+    head_note: str = ""
+    base: Base | None = None
+    base_folder: Path | None = None
     remarks: tuple[str, ...] = ()
     head: Head | None = None
 
@@ -213,8 +213,6 @@ def _described(
         native=native,
         has_qa_head=not note,
         head_note=note,
-        base=None,
-        base_folder=None,
         remarks=tuple(filter(None, [own_code_note(vetted.config), linear_note(head)])),
         head=head,
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness.checkpoint.files import counted, pickles_in, vet_listing, vet_sizes
 from harness.errors import DataError, IncompleteError, NotFoundError, RefusedError, UsageError
-from harness.io.files import write_whole
+from harness.io.files import existing, write_whole
 from harness.io.hub import asked, git_blob_id, model_info, quiet
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def check_room(what: str, found: Sequence[Pending], *, cache: Path | None = None
 
 def _check_space(name: str, missing: Sequence[RepoSibling], root: Path) -> None:
     needed = sum(file.size or 0 for file in missing)
-    parent = next(path for path in (root, *root.absolute().parents) if path.exists())
+    parent = existing(root)
     free = shutil.disk_usage(parent).free
     if needed and needed + SPARE > free:
         raise IncompleteError(

@@ -14,7 +14,9 @@ LEVELS = 3  # of folders above the one that was given: no path of a layout is de
 
 
 def _right_level(folder: Path, path: str) -> Path | None:
-    """Return the folder above or just below the one that was given in which ``path`` is, if one is."""
+    """Return the folder above or just below the one that was given in which ``path`` is, if one
+    is.
+    """
     given = folder.absolute()
     below = sorted(child for child in given.iterdir() if child.is_dir())
     near = [*given.parents[:LEVELS], *below]

@@ -36,7 +36,9 @@ def data_location(
 
 
 def cache_folder(cache_dir: str | Path | None) -> Path:
-    """Return ``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG honoured)."""
+    """Return ``--cache-dir``, else ``XHARNESS_CACHE``, else ``~/.cache/xharness`` (XDG
+    honoured).
+    """
     if cache_dir is not None:
         return Path(cache_dir).absolute()
     if own := os.environ.get("XHARNESS_CACHE"):

@@ -93,7 +93,7 @@ def _read(
     except DataError:
         if card.kind == "passages" or len(units) == 1:
             raise
-        # One by one, so that one language's file takes no other language along.
+        # They are read one by one, so that the file of one language takes no other along.
         for unit in units:
             try:
                 reader(card, split, (unit,), fetched.files)

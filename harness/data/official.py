@@ -52,14 +52,11 @@ def fetch(card: Sourced, split: str, units: Sequence[str], location: DataLocatio
     Raises DataError for a file that is not the official one.
     """
     wanted = absent(card, split, units, location)
-    why: dict[str, str] = {}
     singles = [piece for piece in wanted if piece.member is None]
     hosts: dict[str, str] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        for piece, failure in zip(
-            singles, pool.map(lambda piece: _single(piece, location, hosts), singles), strict=True
-        ):
-            why[piece.path] = failure
+        failed = pool.map(lambda piece: _single(piece, location, hosts), singles)
+        why = dict(zip((piece.path for piece in singles), failed, strict=True))
     archives: dict[str, list[DataFile]] = defaultdict(list)
     for piece in wanted:
         if piece.member is not None and piece.url is not None:

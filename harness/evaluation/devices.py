@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from harness.errors import UsageError, unknown_name
 
-# What else devices are called.
+# Other name of a device → the name that torch knows.
 OTHER_DEVICES: Mapping[str, str] = {
     **dict.fromkeys(("gpu", "gpus", "nvidia", "rocm", "hip"), "cuda"),
     **dict.fromkeys(("metal", "apple", "m1"), "mps"),

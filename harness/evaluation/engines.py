@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from harness.data.examples import Loaded
     from harness.evaluation.request import Request
 
-# Plans → each with its scores, in their order. The error of a plan costs no other: it is raised
-# after the scores of all others.
+# An engine takes plans and gives each with its scores, in their order. The error of a plan costs no
+# other: it is raised after the scores of all others.
 Engine = Callable[[Iterable[Plan], Reporter], Iterator[tuple[Plan, pa.Table]]]
 
 
@@ -55,7 +55,7 @@ def local(plans: Iterable[Plan], reporter: Reporter) -> Iterator[tuple[Plan, pa.
         if plan.request.runtime.worker_devices:  # those of all plans
             yield from pooled(chain([plan], remaining), reporter, _local_workers)
             return
-        # The caller may hold all plans to the end: they hold the same examples, then.
+        # The caller may hold all plans to the end, and they then hold the same examples.
         plan = _with_kept(plan, kept)
         try:
             table = run(plan, reporter)
@@ -156,7 +156,7 @@ def _run(
     opened: Callable[[Request], AbstractContextManager[Workers]],
 ) -> Iterator[tuple[Plan, list[pa.Table]]]:
     if all(task.finished for plan in plans for task in plan.tasks):
-        # Nothing to hand out: the scores of what is there need no worker.
+        # There is nothing to hand out, and the scores of what is there need no worker.
         for plan, lost in zip(plans, failures, strict=True):
             own = [_alone(lane) for lane in lanes(plan, 1, reporter, lost)]
             yield plan, [table for found in own for table in found]

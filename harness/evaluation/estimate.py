@@ -22,7 +22,8 @@ from harness.inference.protocol import Role
 from harness.kinds import KINDS
 
 T = TypeVar("T")
-# Runs the model on more texts of so many characters → how many there were, and their characters.
+# A probe runs the model on more texts of so many characters, and returns how many texts it ran, and
+# their characters.
 Probe = Callable[[int], tuple[int, int]]
 LANGUAGES = 4  # of a task with a head that are tried
 # Characters of a probe, one step after another: the first loads the model, the second fills a

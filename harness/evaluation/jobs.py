@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from harness.training.target import Tuning
 
 
+# Fields of `SpanProtocol` that signatures call otherwise.
+SIGNED = {"question_length": "question", "max_answer_tokens": "answer"}
 Settings = Encoding | SpanProtocol | LabelProtocol | GivenVectors
 
 
@@ -119,7 +121,7 @@ def encoding_jobs(
 
     asked = request.protocol
     if recipe is not None:
-        # As it is trained: the mean of the last layer, whatever the other tasks are asked to do.
+        # It is pooled as it is trained, by the mean of the last layer, whatever the request says.
         last = Protocol(layer=depth)
         job = _job(card, request, "tuned", resolve(replace(last, dtype=asked.dtype))[0])
         return [_marked(job, resolve(last)[0])]
@@ -149,7 +151,9 @@ def object_job(given: GivenModel, card: TaskCard, request: Request) -> MarkedJob
 
 
 def tuned_job(marked: MarkedJob, recipe: TargetRecipe, tuning: Tuning | None) -> MarkedJob:
-    """Return the job on the tuned checkpoint; ``tuning`` is None where its data is still to be had."""
+    """Return the job on the tuned checkpoint; ``tuning`` is None where its data is still to be
+    had.
+    """
     job, reasons = marked
     more = (
         *recipe.unranked_reasons(job.card.name),
@@ -179,15 +183,7 @@ def signed_parts(settings: Settings, dtype: str) -> dict[str, Any]:
     """Return what encoding or reading contributes to a signature; a reader pools nothing."""
     if not isinstance(settings, (SpanProtocol, LabelProtocol)):
         return settings.signed()
-    lengths = asdict(settings)
-    if isinstance(settings, SpanProtocol):
-        lengths = {
-            "max_length": settings.max_length,
-            "stride": settings.stride,
-            "question": settings.question_length,
-            "n_best": settings.n_best,
-            "answer": settings.max_answer_tokens,
-        }
+    lengths = {SIGNED.get(name, name): value for name, value in asdict(settings).items()}
     return {"pooling": None, "layer": None, "lengths": lengths, "dtype": dtype, "prompts": {}}
 
 

@@ -118,7 +118,9 @@ def find_model(model: Model, request: Request) -> Checkpoint:
 
 
 def find_checkpoint(model: str, cache: Path, *, offline: bool) -> Checkpoint:
-    """Return the checkpoint that a model name stands for; ``xharness/demo`` is built on the spot."""
+    """Return the checkpoint that a model name stands for; ``xharness/demo`` is built on the
+    spot.
+    """
     from harness.checkpoint.resolve import resolve
 
     check_text("model", model)
@@ -146,7 +148,7 @@ def listed_models(model: Model | Iterable[Model]) -> list[Any]:
             shown = one_line(repr(one), 60)
             raise UsageError(f"cannot evaluate {shown} ({type(one).__name__}): {TAKES}")
     names = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in given]
-    # An object is its own only equal: it need not be one that can be compared or hashed.
+    # Objects are told apart by identity, since they need not be comparable or hashable.
     return list({one if isinstance(one, str) else id(one): one for one in names}.values())
 
 

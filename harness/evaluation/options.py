@@ -249,7 +249,9 @@ def make_request(options: Options) -> Request:
 
 
 def _devices(options: Options) -> tuple[str, tuple[str, ...]]:
-    """Return the device, and those of the worker processes of this machine where there are several."""
+    """Return the device, and those of the worker processes of this machine where there are
+    several.
+    """
     if options.engine == "local":
         return choose_devices(options.device, options.workers)
     device = node_device(options.device)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.training.target import Tuning
     from harness.training.trainer import TrainingReporter
 
-# So many more distinct texts are encoded, or questions read, of so many characters.
+# It is called with how many more distinct texts are encoded (or questions read), and characters.
 Advance = Callable[[int, int], None]
 
 

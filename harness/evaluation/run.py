@@ -86,7 +86,9 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
 
 
 def groups(plan: Plan) -> list[tuple[Tuning | None, list[PlannedTask]]]:
-    """Return the tasks by the checkpoint they are measured on: the plan's own, then each tuned one."""
+    """Return the tasks by the checkpoint they are measured on: the plan's own, then each tuned
+    one.
+    """
     found: list[tuple[Tuning | None, list[PlannedTask]]] = []
     for tuning in (None, *plan.tunings.values()):
         recipe = tuning.recipe if tuning else None
@@ -109,7 +111,9 @@ def not_measured(plan: Plan) -> list[pa.Table]:
 
 
 def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Table]:
-    """Return the tasks that are measured on one checkpoint: the plan's own, or a tuned one of it."""
+    """Return the tasks that are measured on one checkpoint: the plan's own, or a tuned one of
+    it.
+    """
     tables: list[pa.Table] = []
     encoding = [context for context in contexts if not context.task.reads]
     reading = [context for context in contexts if context.task.reads]
@@ -120,7 +124,7 @@ def _measure(contexts: Sequence[TaskContext], reporter: Reporter) -> list[pa.Tab
     elif encoding:
         backbone = make_backbone(encoding)
         for context in encoding:
-            # Under no name of its own, which would keep the backbone when a reader is loaded.
+            # A variable would keep the encoder, and so the backbone, when a reader is loaded.
             tables += _run_task(
                 context, make_encoder(context, backbone, reporter.advance), reporter
             )
@@ -181,7 +185,9 @@ def _run_task(
 def prepare(
     context: TaskContext, planned: PlannedJob, model: Encoder | ObjectEncoder | LazyModel
 ) -> Prepared:
-    """Return what all units of a job share, such as the vectors of the candidates; computed once."""
+    """Return what all units of a job share, such as the vectors of the candidates; computed
+    once.
+    """
     task = context.task
     kind, settings = KINDS[task.card.kind], planned.job.unit_settings
     return Prepared(model, kind.prepare(settings, task.loaded.examples, model))
@@ -222,7 +228,9 @@ def _announce(
 
 
 def make_backbone(contexts: Sequence[TaskContext]) -> Backbone:
-    """Return the checkpoint's encoder up to the highest layer that the tasks need; not loaded yet."""
+    """Return the checkpoint's encoder up to the highest layer that the tasks need; not loaded
+    yet.
+    """
     layers = sorted({one.job.layer for context in contexts for one in context.task.jobs})
     request = contexts[0].request
     return Backbone(

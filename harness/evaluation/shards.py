@@ -36,8 +36,8 @@ from harness.training.target import Tuning, provenance
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
 
-# Characters of a part of texts that are a shard of their own: a few batches on a core, so that no
-# language is waited for alone; or so much that a GPU does not wait for the tokenizer, which goes
+# So many characters of a part of texts are a shard of their own: a few batches on a core, so that
+# no language is waited for alone; or so many that a GPU does not wait for the tokenizer, which goes
 # over the whole part each time.
 SHARD_CHARACTERS = {"cpu": 16_000, "cuda": 16_000_000}
 SEEN_SECONDS = 90.0  # what another machine wrote is waited for; NFS keeps a listing up to a minute

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.errors import IncompleteError, UsageError
 from harness.inference.objects import GivenModel
 from harness.inference.vector_store import KEY_BYTES
+from harness.io.files import existing
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
 ROW_BYTES = 200  # of an outcome in a Parquet file, at most: real ones take 20 to 200
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call a vector's length
-
-
-def existing(folder: Path) -> Path:
-    """Return the folder itself, or the nearest one above it that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def check_folder(option: str, folder: Path) -> None:

@@ -55,7 +55,8 @@ class Worker:
         checkpoint = None
         try:
             if isinstance(shard, Tune):
-                # A training needs the device's room more than a model that may be used again.
+                # A training needs the memory of the device more than a model that may be used
+                # again.
                 self._model = self._encoder = self._prepared = (None, None)
                 checkpoint = tuned(shard.tuning, shard.location, Silent())
             else:
@@ -130,7 +131,7 @@ def _why(error: Exception) -> str:
 
 
 def _breaks_the_device(error: Exception) -> bool:
-    # CUDA's errors stay with the process: after an illegal access every later call gives it again.
-    # Want of memory does not, nor does it always have a class of its own.
+    # CUDA's errors stay with the process: after an illegal access every later call raises it again.
+    # Running out of memory does not stay, and it has no class of its own everywhere.
     cuda = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
     return cuda and not is_out_of_memory(error)

@@ -64,7 +64,7 @@ class Backbone:
             model, tokenizer = load_encoder(self.checkpoint, dtype=self.dtype, device=self.device)
             with refusing(self.checkpoint, UNTRIED):
                 self._check_layers(model, tokenizer)
-            # The layer above is kept, for its input: what it would be given is hidden_states[top].
+            # The layer above is kept because its input is hidden_states[top].
             del encoder_layers(model)[self.top + 1 :]
             self._loaded = model, tokenizer
         return self._loaded

@@ -99,7 +99,9 @@ def budget(device: str) -> int:
 
 
 def pad_id(tokenizer: Tokenizer) -> int:
-    """Return the padding token's id; a tokenizer without one takes eos (padding is masked anyway)."""
+    """Return the padding token's id; a tokenizer without one takes eos (padding is masked
+    anyway).
+    """
     return tokenizer.special.get("pad_token", tokenizer.special.get("eos_token", 0))
 
 

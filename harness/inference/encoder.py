@@ -53,13 +53,14 @@ class Encoder:
     ) -> None:
         self.checkpoint = backbone.checkpoint
         self.encodings = {encoding.layer: encoding for encoding in encodings}
+        self._first = encodings[0]  # all have its steps, dtype and special tokens
         self.device = backbone.device
         self.batch_tokens = batch_tokens or budget(self.device)
         self._backbone = backbone
         self._stores = Stores(self.checkpoint, self.device, cache, since)
-        self._tokens = TokenIds(self.checkpoint, encodings[0], self._stores)
+        self._tokens = TokenIds(self.checkpoint, self._first, self._stores)
         self._progress = progress
-        # Keys of texts and of token ids alike: a digest of one is never one of the other.
+        # It holds keys of texts and of token ids, since a digest of one is never one of the other.
         self._planned: dict[Role, set[bytes]] = {"query": set(), "document": set()}
         self._steps: list[Callable[[torch.Tensor], torch.Tensor]] | None = None
         self._one_length: bool | None = None
@@ -107,11 +108,8 @@ class Encoder:
             return {layer: np.concatenate([found[layer] for found in parts]) for layer in parts[0]}
 
         with refusing(self.checkpoint, UNTRIED):
-            return needs_one_length(
-                compute,
-                probe_ids(cutting(tokenizer), limit),
-                next(iter(self.encodings.values())).dtype,
-            )
+            texts = probe_ids(cutting(tokenizer), limit)
+            return needs_one_length(compute, texts, self._first.dtype)
 
     def encode(
         self, texts: Sequence[str], *, role: Role, lang: str = "", layer: int | None = None
@@ -133,11 +131,13 @@ class Encoder:
         """Encode as ``encode`` does, but leave the vectors in the store: for pools of a million."""
         unique, inverse = distinct(texts)
         keys = self._fill(unique, role, lang)
-        chosen = next(iter(self.encodings)) if layer is None else layer
+        chosen = self._first.layer if layer is None else layer
         return self._store(chosen, role).stored([keys[row] for row in inverse])
 
     def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
-        """Return a key of each text's cut token ids, 16 bytes: texts of equal keys have one vector."""
+        """Return a key of each text's cut token ids, 16 bytes: texts of equal keys have one
+        vector.
+        """
         return self._tokens.keys(texts, role)
 
     def announce(self, texts: Sequence[str], *, role: Role) -> None:
@@ -201,7 +201,7 @@ class Encoder:
         for part in self.parts(unique, role=role):
             self.keep(part, role=role, lang=lang)
         keys = self.ids_keys(unique, role=role)
-        # Texts of an earlier part that are not in the store: it was pruned or damaged meanwhile.
+        # Texts of an earlier part may lack a vector: the store was pruned or damaged meanwhile.
         lost = {
             keys[row]: unique[row] for row in reversed(np.flatnonzero(self._missing(keys, role)))
         }
@@ -226,10 +226,9 @@ class Encoder:
     ) -> None:
         stores = {layer: self._store(layer, role) for layer in self.encodings}
         model, tokenizer = self._backbone.load()
-        encoding = next(iter(self.encodings.values()))
         with refusing(self.checkpoint, UNENCODED):
             if self._steps is None:
-                self._steps = build_steps(encoding.steps, self.device)
+                self._steps = build_steps(self._first.steps, self.device)
             ids = self._tokens.ids(texts, keys, role)
         first, step = share
         lengths = [len(row) for row in ids]
@@ -241,7 +240,7 @@ class Encoder:
                 with refusing(self.checkpoint, UNENCODED):
                     for rows, vectors in halving(batch, forward):
                         for layer, store in stores.items():
-                            _check_finite(vectors[layer], self.checkpoint, lang, encoding.dtype)
+                            _check_finite(vectors[layer], self.checkpoint, lang, self._first.dtype)
                             store.append([keys[row] for row in rows], vectors[layer])
             self._progress(len(batch), sum(len(texts[row]) for row in batch))
 
@@ -257,12 +256,12 @@ class Encoder:
         import torch
 
         if self._steps is None:
-            self._steps = build_steps(next(iter(self.encodings.values())).steps, self.device)
+            self._steps = build_steps(self._first.steps, self.device)
         batch = [ids[row] for row in rows]
         inputs, mask = pad(batch, pad_id(tokenizer), self.device)
-        # Known from the lengths: to ask the mask, the host would wait for the device.
+        # The lengths say it: if the mask were asked, the host would wait for the device.
         attended = mask if masked or len({len(row) for row in batch}) > 1 else None
-        special = next(iter(self.encodings.values())).special_tokens
+        special = self._first.special_tokens
         types = typed(model, tokenizer, batch, self.device) if special else {}
         out: dict[int, Float32] = {}
         layers = sorted(self.encodings)

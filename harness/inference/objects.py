@@ -28,7 +28,7 @@ TAKES = (
 )
 TEXTS = 4_096  # distinct texts in one call of `encode`, which batches them as it likes
 NOT_EQUAL = 1e-5  # largest absolute difference of normalised vectors between two calls
-# In several scripts and lengths; changing one changes the revision of every object.
+# They are in several scripts and lengths; changing one changes the revision of every object.
 PROBE = (
     "The ferry leaves at noon.",
     "Der Zug kommt heute später an.",
@@ -122,11 +122,7 @@ def given_model(model: Any) -> GivenModel:
         model_type="object",
         architecture=type(model).__name__,
         parameters=_parameters(model),
-        native=None,
-        has_qa_head=False,
         head_note="an object with encode gives vectors and reads no answers",
-        base=None,
-        base_folder=None,
         model=model,
         name=name,
         similarity=similarity,
@@ -173,7 +169,9 @@ class ObjectEncoder:
     stored = encode  # in slices or whole, it is all in memory here
 
     def ids_keys(self, texts: Sequence[str], *, role: Role) -> list[bytes]:
-        """Return a key of each text: an object's token ids are not known, so that only texts tie."""
+        """Return a key of each text: an object's token ids are not known, so that only texts
+        tie.
+        """
         return [text_key(text) for text in texts]
 
 

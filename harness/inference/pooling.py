@@ -44,7 +44,9 @@ POOLING: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Return float32[n, d] from ``hidden`` [n, tokens, d] and ``mask`` [n, tokens] (1 = attended)."""
+    """Return float32[n, d] from ``hidden`` [n, tokens, d] and ``mask`` [n, tokens] (1 =
+    attended).
+    """
     return POOLING[pooling](hidden.float(), mask)
 
 

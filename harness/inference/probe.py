@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
-# Tokens of the texts that are tried: a little padding and much of it.
+# The texts that are tried have so many tokens: a little padding and much of it.
 LENGTHS = (3, 4, 9, 17, 33, 64)
 TEXT = (
     "The ferry to the northern island leaves at seven in the morning and my sister planted three "

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from harness.checkpoint.native import Dense, Step, Truncate
 from harness.errors import RefusedError, UsageError, unknown_name
@@ -116,7 +116,8 @@ class Encoding:
         }
 
     def _rare(self) -> dict[str, Any]:
-        # Only where it is not what nearly every checkpoint has: the parts of those stay the same.
+        # It is named only where it is unusual, so that the parts of usual checkpoints stay the
+        # same.
         return {} if self.special_tokens else {"special_tokens": False}
 
     def _truncated(self) -> dict[str, Any]:
@@ -143,50 +144,66 @@ def resolve_encodings(
         RefusedError: the native protocol without a declaration that can be followed.
     """
     layers = _layers(protocol, depth)
-    limit = max_positions if max_positions is not None else 2**31 - 1
-    limits: dict[Role, int] = dict.fromkeys(ROLES, limit)
+    own = _Own("mean", {}, dict.fromkeys(ROLES, ""))
     if protocol.name == "native":
         declared = _declaration(native)
-        for role in ROLES:
-            length = declared.length("query" if bitext else role)
-            limits[role] = limit if length is None else min(limit, length)
-        pooling: Pooling = protocol.pooling or declared.pooling  # type: ignore[assignment]
+        own = _declared(declared, bitext)
         layers = (_declared_layer(declared, depth),) if protocol.layer == "auto" else layers
-        own: dict[Role, str] = {role: declared.prompt(role) for role in ROLES}
-        # Every search is by inner product; a declared cosine is that of normalised vectors.
-        cosine = declared.similarity == "cosine" and declared.steps[-1:] != ("normalize",)
-        extra: dict[str, Any] = {
-            "lower_case": declared.lower_case,
-            "special_tokens": declared.special_tokens,
-            "declared_side": True,
-            "steps": declared.steps + (("normalize",) if cosine else ()),
-        }
-    else:
-        pooling = protocol.pooling or "mean"
-        own = {"query": "", "document": ""}
-        extra = {}
-    prompts: dict[Role, str] = {}
-    for role in ROLES:
-        asked = protocol.prompts.get(role)
-        prompts[role] = own[role] if asked is None else asked
+    prompts = dict(own.prompts)
+    prompts |= {role: text for role, text in protocol.prompts.items() if text is not None}
     if bitext:
         prompts["document"] = prompts["query"]
-    if protocol.name == "native" and not declared.prompt_pooled and any(prompts.values()):
+    if not own.prompt_pooled and any(prompts.values()):
         raise RefusedError(
             "the native protocol cannot be followed with a prompt: its pooling leaves the prompt's "
             "tokens out (include_prompt false)"
         )
+    lengths: dict[Role, int] = {}
+    for role, length in task_lengths.items():
+        bounds = (length, max_positions, own.lengths.get(role))
+        lengths[role] = min(bound for bound in bounds if bound is not None)
     return tuple(
         Encoding(
-            pooling=pooling,
+            pooling=protocol.pooling or own.pooling,
             layer=layer,
             depth=depth,
-            lengths={role: min(length, limits[role]) for role, length in task_lengths.items()},
+            lengths=lengths,
             prompts=prompts,
             dtype=protocol.dtype,
-            **extra,
+            **own.others,
         )
         for layer in layers
+    )
+
+
+class _Own(NamedTuple):
+    """What a protocol says where nothing else is asked for.
+
+    ``lengths``: role → the most tokens of a text, if it bounds them. ``others``: the further fields
+    of `Encoding`.
+    """
+
+    pooling: Pooling
+    lengths: Mapping[Role, int | None]
+    prompts: Mapping[Role, str]
+    prompt_pooled: bool = True
+    others: Mapping[str, Any] = {}  # never changed
+
+
+def _declared(native: Native, bitext: bool) -> _Own:
+    # Every search is by inner product; a declared cosine is that of normalised vectors.
+    cosine = native.similarity == "cosine" and native.steps[-1:] != ("normalize",)
+    return _Own(
+        native.pooling,  # type: ignore[arg-type]  # any other pooling has a refusal
+        {role: native.length("query" if bitext else role) for role in ROLES},
+        {role: native.prompt(role) for role in ROLES},
+        native.prompt_pooled,
+        {
+            "lower_case": native.lower_case,
+            "special_tokens": native.special_tokens,
+            "declared_side": True,
+            "steps": native.steps + (("normalize",) if cosine else ()),
+        },
     )
 
 
@@ -224,7 +241,9 @@ def _declaration(native: Native | None) -> Native:
 
 
 def _declared_layer(declared: Native, depth: int) -> int:
-    """Return the layer k of ``hidden_states[k]`` that is declared; those are ``depth`` + 1 tensors."""
+    """Return the layer k of ``hidden_states[k]`` that is declared; those are ``depth`` + 1
+    tensors.
+    """
     if declared.layer is None:
         return depth
     layer = declared.layer if declared.layer >= 0 else depth + 1 + declared.layer

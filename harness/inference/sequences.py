@@ -35,7 +35,9 @@ class Sequences:
 def encoded(
     tokenizer: Tokenizer, firsts: Sequence[str], seconds: Sequence[str] | None, limit: int
 ) -> Sequences:
-    """Return the texts, or pairs of them, cut to ``limit`` tokens, the longer text of a pair first."""
+    """Return the texts, or pairs of them, cut to ``limit`` tokens, the longer text of a pair
+    first.
+    """
     tokens: list[npt.NDArray[np.int32]] = []
     types: list[npt.NDArray[np.int8]] = []
     cut = 0
@@ -70,7 +72,9 @@ def flat(
 def places(
     sequences: Sequences, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return where the tokens of a padded batch are, int64[rows, longest], and which are real ones."""
+    """Return where the tokens of a padded batch are, int64[rows, longest], and which are real
+    ones.
+    """
     lengths = sequences.lengths[rows]
     columns = np.arange(lengths.max(initial=1))
     mask = columns < lengths[:, None]

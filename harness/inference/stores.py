@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VERSION = 3  # raised when a change of the encoder changes a vector: what is stored is then not used
 DECIDING = ("torch", "transformers", "tokenizers")
-# Of what decides a vector, what says nothing of a text's token ids.
+# These decide a vector, but not the token ids of a text.
 AFTER_TOKENS = ("device", "pooling", "layer", "dtype", "steps")
 
 
@@ -42,7 +42,7 @@ class Stores:
         types = [*before, own, *after]
         return {
             "encoder": VERSION,
-            # Only where they are not what nearly every checkpoint has, as in `vector_parts`.
+            # They are named only where they are unusual, as in `vector_parts`.
             **({"types": types} if any(types) else {}),
             "libraries": {name: libraries()[name] for name in DECIDING},
             # A folder's digest names it; what the folder is called decides nothing.

@@ -125,7 +125,9 @@ def _settings(tokenizer: Tokenizer, encoding: Encoding) -> tuple[Tokenizer, Side
 
 
 def cutting(tokenizer: Any) -> Callable[[str, int], Ids]:
-    """Return a function: a text and a number of tokens → its ids without a prompt, cut to so many."""
+    """Return a function: a text and a number of tokens → its ids without a prompt, cut to so
+    many.
+    """
 
     def cut(text: str, length: int) -> Ids:
         lengths: dict[Role, int] = {"query": length, "document": length}

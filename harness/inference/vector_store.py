@@ -148,7 +148,9 @@ class VectorStore:
         return np.fromiter((key not in self._where for key in keys), dtype=bool, count=len(keys))
 
     def get(self, keys: Sequence[bytes]) -> Numbers:
-        """Return float32[n, d] or uint8[n, 16]: the rows of ``keys``, all of which must be there."""
+        """Return float32[n, d] or uint8[n, 16]: the rows of ``keys``, all of which must be
+        there.
+        """
         return self.stored(keys)[:]
 
     def stored(self, keys: Sequence[bytes]) -> Stored:

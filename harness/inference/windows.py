@@ -14,8 +14,8 @@ from harness.checkpoint.tokenizer import Tokenizer
 from harness.errors import RefusedError
 from harness.inference.sequences import Sequences, flat
 
-# Pairs in one call of the tokenizer: enough for its threads, few enough that the lists it returns
-# (some hundred bytes a token) stay small beside the arrays kept.
+# One call of the tokenizer takes so many pairs: enough for its threads, and few enough that the
+# lists it returns (some hundred bytes a token) stay small beside the arrays that are kept.
 PAIRS_PER_CALL = 256
 
 

@@ -124,3 +124,8 @@ def verified(path: Path, name: str, expected: str | None, remedy: str) -> str:
             f"{name}: sha256 is {found[:12]}…, the official file's is {expected[:12]}…: {remedy}"
         )
     return found
+
+
+def existing(folder: Path) -> Path:
+    """Return the folder itself, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harness.cards import catalogue, task
 from harness.cards import source_files as official_files
 from harness.cards.catalogue import card_names, read_card, read_cards, read_suites
+from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
 from harness.io.strict_yaml import MAX_BYTES, parse, read_model, validated
@@ -244,6 +245,17 @@ def test_a_split_is_never_substituted() -> None:
     assert card.check_split("dev") == "dev"
     with pytest.raises(UsageError, match="mlqa has no split 'train': its splits are dev, test"):
         card.check_split("train")
+
+
+@pytest.mark.parametrize("name", ["pawsx", "udpos", "panx"])
+def test_a_half_has_what_its_recipe_leaves_over(name: str) -> None:
+    card = read_card(name)
+    recipe = read_target_recipes()[f"{name}_small"]
+    halved = card.source.splits["half"].half
+    assert card.counts["half"] == {
+        lang: count - (recipe.examples if lang in halved else 0)
+        for lang, count in card.counts["dev"].items()
+    }
 
 
 def test_the_suites_are_those_of_the_contract() -> None:

@@ -65,6 +65,17 @@ def vetted(architecture: str, tensor: str, shape: list[int], **config: Any) -> A
             vetted("BertForMultipleChoice", "classifier.weight", [1, 8]),
             Head("multiple_choice", ("LABEL_0",)),
         ),
+        *(
+            (
+                vetted(f"{name}ForSequenceClassification", f"{layer}.weight", [1, 8]),
+                Head("classification", ("LABEL_0",)),
+            )
+            for name, layer in (
+                ("T5Gemma", "score.out_proj"),
+                ("Funnel", "classifier.linear_out"),
+                ("XLM", "sequence_summary.summary"),
+            )
+        ),
         (vetted("BertForSequenceClassification", "bert.x", [2, 8]), None),
         (vetted("BertModel", "classifier.weight", [2, 8]), None),
     ],

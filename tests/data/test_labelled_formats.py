@@ -70,6 +70,18 @@ def test_half_of_pawsx_is_the_same_rows_in_every_language(tmp_path: Path) -> Non
     expected = [f"half:{n}" for n in range(40) if in_second_half(str(n))]
     assert both == [expected, expected]
     assert 10 < len(expected) < 30
+    counts = READERS["pawsx"](read_card("pawsx"), "half", ("de",), found).counts
+    assert counts == {"half": {"de": len(expected)}}  # of what is measured, as rows are counted
+
+
+@pytest.mark.parametrize("task", ["udpos", "panx"])
+def test_half_of_the_sentences_is_of_english_alone(task: str, tmp_path: Path) -> None:
+    text = "".join(f"w{n}\t{read_card(task).labels[0]}\n\n" for n in range(40))
+    card, found = read_card(task), files(tmp_path, "half", "tokens", tr=text, en=text)
+    parsed = READERS[card.source.format](card, "half", ("tr", "en"), found)
+    expected = [f"half:{n}" for n in range(40) if in_second_half(f"w{n}")]
+    assert [one.id for one in parsed.examples["en"].items] == expected
+    assert parsed.counts == {"half": {"tr": 40, "en": len(expected)}}
 
 
 def dilemma(idx: int, question: str = "cause", **other: Any) -> str:
@@ -132,6 +144,7 @@ BAD = [
     ("udpos", "tokens", "\tDET\n", "de.file:1: not a word, a tab and a tag"),
     ("udpos", "tokens", "Das\tNOUNS\n", "label 'NOUNS' is not one of ADJ"),
     ("panx", "tokens", "Ulm\tB-GPE\n", "label 'B-GPE' is not one of O"),
+    ("panx", "tokens", "nl:Ulm\tB-LOC\n\nnl:!\tO\n", "words begin with nl:, so that it is not of"),
     ("panx", "tokens", "\n\n", "empty"),
 ]
 

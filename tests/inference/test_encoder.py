@@ -27,6 +27,7 @@ from harness.inference.protocol import ROLES, Encoding, Pooling, Protocol, Role,
 from harness.inference.token_ids import tokenize
 from harness.inference.vector_store import Float32
 from tests.checkpoints import KINDS, LAYERS, SENTENCES, build, build_sentence_transformer
+from tests.inference.forwards import forward_rows
 
 TEXTS = [*SENTENCES, "", "a", "x " * 200, SENTENCES[2]]
 PLAIN = Encoding(
@@ -68,17 +69,6 @@ def encoded(
     checkpoint: Checkpoint, cache: Path, texts: Sequence[str], *encodings: Encoding, **options: Any
 ) -> Float32:
     return encoder(checkpoint, cache, *encodings, **options).encode(texts, role="query")
-
-
-def forward_sizes(encoder: Encoder) -> list[int]:
-    """The number of rows in every forward pass from now on."""
-    sizes: list[int] = []
-    model, _ = encoder._backbone.load()
-    assert not encoder.one_length
-    model.register_forward_pre_hook(
-        lambda _module, _args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
-    )
-    return sizes
 
 
 def plain_torch(checkpoint: Checkpoint, text: str, *, length: int = 48, layer: int = 2) -> Any:
@@ -276,7 +266,7 @@ def test_all_layers_in_one_pass_are_the_layers_one_by_one(
     layers = range(LAYERS + 1)
     encodings = [replace(PLAIN, layer=layer) for layer in layers]
     curve = encoder(checkpoint, tmp_path / "curve", *encodings, batch_tokens=200)
-    sizes = forward_sizes(curve)
+    sizes = forward_rows(curve)
     together = {layer: curve.encode(TEXTS, role="query", layer=layer) for layer in layers}
     assert sum(sizes) == len(set(TEXTS))
     for layer, encoding in zip(layers, encodings, strict=True):
@@ -290,7 +280,7 @@ def test_all_layers_in_one_pass_are_the_layers_one_by_one(
 def test_equal_texts_are_encoded_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
     reported: list[int] = []
     one = encoder(checkpoint, tmp_path, progress=lambda texts, _characters: reported.append(texts))
-    sizes = forward_sizes(one)
+    sizes = forward_rows(one)
     vectors = one.encode(["b", "a", "b", "b", "a"], role="query")
     assert sum(sizes) == sum(reported) == 2
     assert np.array_equal(vectors, vectors[[0, 1, 0, 0, 1]])
@@ -543,7 +533,7 @@ def test_resumed_within_a_unit_gives_the_same_bits(
         with pytest.raises(Killed):
             killed.encode(UNIT_B, role="query")
     resumed = encoder(checkpoint, cache, *encodings, batch_tokens=120)
-    sizes = forward_sizes(resumed)
+    sizes = forward_rows(resumed)
     resumed.announce(UNIT_A, role="query")
     resumed.encode(UNIT_B, role="query")
     new = len(set(UNIT_B) - set(UNIT_A))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from harness.checkpoint.tokenizer import make_tokenizer
 from harness.errors import IncompleteError, RefusedError, UsageError
 from harness.inference.reader import Reader, SpanProtocol
 from harness.inference.spans import Span
+from tests.tokens import word_backend
 
 WORDS = [f"w{number}" for number in range(200)]
 SMALL: dict[str, Any] = {
@@ -30,19 +30,9 @@ SMALL: dict[str, Any] = {
 
 
 def word_tokenizer(*, pad: str | None = "[PAD]", typed: bool = True, **options: Any) -> Any:
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-    backend = Tokenizer(
-        models.WordLevel({name: row for row, name in enumerate(names)}, unk_token="[UNK]")
-    )
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
     inputs = ["input_ids", "attention_mask"] + ["token_type_ids"] * typed
     tokens = {"pad_token": pad, "unk_token": "[UNK]", "model_input_names": inputs}
-    return make_tokenizer(backend, {**tokens, **options})
+    return make_tokenizer(word_backend(WORDS), {**tokens, **options})
 
 
 def bert(seed: int = 0, **options: Any) -> Any:

@@ -26,6 +26,7 @@ from harness.inference.token_ids import CHUNK
 from harness.kinds.bitext import KIND
 from harness.kinds.kind import UnitSettings
 from tests.checkpoints import LAYERS, SENTENCES, build
+from tests.inference.forwards import forward_rows
 
 LENGTH = 24
 PLAIN = Encoding(
@@ -71,17 +72,6 @@ def threads() -> Iterator[None]:
 def encoder(checkpoint: Checkpoint, cache: Path, *, batch_tokens: int | None = None) -> Encoder:
     backbone = Backbone(checkpoint, dtype="float32", device="cpu", top=2)
     return Encoder(backbone, [PLAIN], cache=cache, batch_tokens=batch_tokens)
-
-
-def forward_rows(one: Encoder) -> list[int]:
-    """The rows of every forward pass from now on; the model is probed before."""
-    rows: list[int] = []
-    model, _ = one._backbone.load()
-    assert not one.one_length
-    model.register_forward_pre_hook(
-        lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
-    )
-    return rows
 
 
 def token_ids(checkpoint: Checkpoint, texts: Sequence[str]) -> list[tuple[int, ...]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from harness.checkpoint.layers import position_limit
 from harness.checkpoint.tokenizer import make_tokenizer
@@ -22,24 +22,14 @@ from harness.inference.windows import (
     make_windows,
     window_shape,
 )
+from tests.tokens import WORD_TOKENS, word_backend
 
 WORDS = [f"w{number}" for number in range(500)]
 ASKED = [f"q{number}" for number in range(100)]
 
 
 def word_tokenizer(**options: Any) -> Any:
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *ASKED]
-    backend = Tokenizer(
-        models.WordLevel({name: row for row, name in enumerate(names)}, unk_token="[UNK]")
-    )
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokens = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
-    return make_tokenizer(backend, {**tokens, **options})
+    return make_tokenizer(word_backend([*WORDS, *ASKED]), {**WORD_TOKENS, **options})
 
 
 def byte_tokenizer() -> Any:

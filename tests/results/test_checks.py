@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+from harness.errors import DataError
 from harness.kinds.retrieval import first_candidates
-from harness.results.checks import _gold_contradiction, _pairs
+from harness.results.checks import _gold_contradiction, _pairs, check
+from harness.results.outcomes import OutcomeFile
+from tests.board.boards import BASE, measure
 
 Line = tuple[str, list[int], list[str]]  # question, ranks, first candidates
 
@@ -42,3 +47,20 @@ def test_candidates_of_one_question_in_two_languages(line: Line, wrong: str) -> 
     relevant = np.unique(np.concatenate([hits(table) for table in both]))
     found = [said for table in both if (said := _gold_contradiction(table, relevant))]
     assert found == ([f"{wrong} in one language and not in another"] if wrong else [])
+
+
+@pytest.mark.parametrize(("rows", "wrong"), [(943, ""), (2000, "2000 of 943"), (942, "942 of 943")])
+def test_a_half_of_the_rows_is_all_of_its_split(rows: int, wrong: str, tmp_path: Path) -> None:
+    row = {"lang": "ja", "gold": "different", "prediction": "different", "correct": True,
+           "scores": [1.0, 0.0]}  # fmt: skip
+    numbered = [
+        {**row, "example_id": f"half:{n}", "cluster": f"pawsx:half:{n}"} for n in range(rows)
+    ]
+    file = OutcomeFile(
+        measure(tmp_path, BASE, {"ja": numbered}, task="pawsx", split="half", layer=None)
+    )
+    if not wrong:
+        assert check(file)["split"] == "half"
+    else:
+        with pytest.raises(DataError, match=f"ja half has {wrong} examples"):
+            check(file)

@@ -34,21 +34,11 @@ def codec(bert: tuple[Any, Any], **recipe: Any) -> Codec:
 
 def words(tokenizer: Any) -> Any:
     """A tokenizer of whole words: positions can be counted."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
     from harness.checkpoint.tokenizer import make_tokenizer
+    from tests.tokens import WORD_TOKENS, word_backend
 
     del tokenizer
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghij"]
-    made = Tokenizer(models.WordLevel({name: at for at, name in enumerate(names)}, "[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    tokens = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
-    return make_tokenizer(made, tokens)
+    return make_tokenizer(word_backend("abcdefghij"), WORD_TOKENS)
 
 
 class Bounds:

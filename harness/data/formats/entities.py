@@ -22,7 +22,7 @@ from harness.data.formats.files import (
 )
 from harness.errors import DataError, UsageError
 
-# Braces that belong together, on one line; a lone one stays.
+# It matches braces that belong together on one line; a lone one stays.
 _BRACES = re.compile(r"\{(.*?)\}")
 
 
@@ -127,7 +127,7 @@ def _language(record: Any, key: str, place: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    # One pass, as the official code has it: three blanks become two.
+    # There is one pass, as in the official code, so that three blanks become two.
     return " ".join(text.splitlines()).replace("  ", " ").strip()
 
 

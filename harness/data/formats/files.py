@@ -41,7 +41,7 @@ Files = Mapping[Key, LocalFile]
 
 
 def file_of(files: Files, unit: str, split: str, role: str) -> LocalFile:
-    """The unit's own file, or the one that all units share."""
+    """Return the unit's own file, or the one that all units share."""
     return files.get(Key(unit, split, role)) or files[Key("", split, role)]
 
 
@@ -146,7 +146,9 @@ def _byte_lines(file: LocalFile) -> Iterator[bytes]:
 
 
 def holds_rows(file: LocalFile) -> bool:
-    """Return whether it is Parquet or JSON lines, as data sets on the Hub are, and not plain text."""
+    """Return whether it is Parquet or JSON lines, as data sets on the Hub are, and not plain
+    text.
+    """
     return not {".parquet", ".json", ".jsonl"}.isdisjoint(Path(file.name).suffixes)
 
 
@@ -180,7 +182,9 @@ def first_repeated(names: Iterable[str]) -> str | None:
 
 
 def class_names(file: LocalFile, column: str) -> list[str]:
-    """Return what the whole numbers of a column stand for, as its Parquet file says it; or nothing."""
+    """Return what the whole numbers of a column stand for, as its Parquet file says it; or
+    nothing.
+    """
     if not file.name.endswith(".parquet"):
         return []
     import pyarrow as pa
@@ -210,7 +214,9 @@ def _rows_one_by_one(table: Any, file: LocalFile) -> list[Any]:
 
 
 def named(value: object, most: int = 60) -> str:
-    """Return a value of a file, to stand in a message: what can be printed of its first characters."""
+    """Return a value of a file, to stand in a message: what can be printed of its first
+    characters.
+    """
     return one_line(value, most)
 
 

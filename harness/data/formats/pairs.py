@@ -68,7 +68,6 @@ def _read(
         rows = _rows(card, split, file, columns) if holds_rows(file) else _table(file)
         if not (found := list(rows)):
             raise DataError(f"{file.name}: no pairs: download it again")
-        counts[unit] = len(found)
         pairs = [
             Pair(
                 f"{split}:{row.id or number}",
@@ -83,6 +82,7 @@ def _read(
         if (repeated := first_repeated(pair.id for pair in pairs)) is not None:
             raise DataError(f"{file.name}: id {repeated.partition(':')[2]} given twice")
         examples[unit] = ItemSet(unit, tuple(pairs))
+        counts[unit] = len(pairs)
     return Parsed(examples, {split: counts})
 
 

@@ -102,8 +102,8 @@ def _passage(paragraph: object, questions: Sequence[Asked], place: str) -> Passa
     return Passage(
         id=questions[0].id,
         cluster=f"xquad:{questions[0].id}",
-        # Not the field `sentences`, which XTREME does not read either: two of its 13,014 (tr) lie
-        # two characters off.
+        # The field `sentences` is not read, by XTREME neither: two of its 13,014 (tr) lie two
+        # characters off.
         sentences=tuple(context[start:end] for start, end in breaks),
         context=context,
         questions=tuple((one.id, one.question, _answer_sentence(one, breaks)) for one in questions),

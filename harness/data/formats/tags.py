@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from harness.errors import DataError
 
 # The two Chinese treebanks GSD and GSDSimp are one text in two scripts: their tags tell the pairs.
 TWINS = ("udpos", "udpos_hub")
+_PREFIX = re.compile(r"([a-z]{2,3}):")  # WikiANN's files have the language before every word
 
 
 class Tagged(NamedTuple):
@@ -55,7 +57,6 @@ def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, colu
         read = _rows(card, split, file, column) if rows else read_sentences(file, unit)
         if not (found := list(read)):
             raise DataError(f"{file.name}: no sentences: download it again")
-        counts[unit] = len(found)
         examples[unit] = ItemSet(
             unit,
             tuple(
@@ -69,6 +70,7 @@ def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, colu
                 if unit not in part.half or in_second_half(sentence_text(one.words))
             ),
         )
+        counts[unit] = len(examples[unit].items)
     return Parsed(examples, {split: counts})
 
 
@@ -88,11 +90,18 @@ def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
 
     Where all words begin with ``<lang>:``, that is taken off.
 
-    Raises DataError for a line that is not a word, a tab and a tag.
+    Raises DataError for a line that is not a word, a tab and a tag, and where all words begin with
+    the code of another language.
     """
     lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
-    prefix = f"{lang}:"
+    found = _PREFIX.match(next(filter(str.strip, lines), ""))
+    prefix = found[0] if found else f"{lang}:"
     prefixed = all(line.startswith(prefix) for line in lines if line.strip())
+    if prefixed and found and found[1] != lang:
+        raise DataError(
+            f"{file.name}: its words begin with {prefix}, so that it is not of {lang}: put the "
+            "file of that language there"
+        )
     words: list[str] = []
     tags: list[str] = []
     first = 1

@@ -65,7 +65,7 @@ class RayWorkers:
         options = {"num_cpus": 1}
         if self._resource == "GPU":
             options = {"num_gpus": 1, "num_cpus": _processors_of_a_gpu(ray.nodes())}
-        # Never restarted by Ray: see pool.py.
+        # Ray never restarts it: see pool.py.
         self._actor = ray.remote(Actor).options(**options, max_restarts=0)
         self._threads = max(1, options["num_cpus"])
         self._marks = marks
@@ -114,7 +114,7 @@ class RayWorkers:
         if context is not None:
             key = context.key
             if key not in self._contexts:
-                # Those of the lanes that run now, and few more, are held.
+                # Only the contexts of the lanes that run now, and few more, are held.
                 while len(self._contexts) > 2 * max(1, self._slots):
                     self._contexts.pop(next(iter(self._contexts)))
                 self._contexts[key] = self._ray.put(context)
@@ -138,7 +138,8 @@ class RayWorkers:
             try:
                 answer = self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
-                # Lost, or, where it raised (RayTaskError), good for nothing more: see Worker.do.
+                # The worker is lost; where it raised (RayTaskError), it is of no more use: see
+                # Worker.do.
                 if greeted and isinstance(error, self._ray.exceptions.RayTaskError):
                     raise IncompleteError(f"a worker could not start: {_short(error)}") from error
                 remedy = "; install xharness[ray] in the same Python environment on every node"
