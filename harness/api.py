@@ -133,8 +133,9 @@ def compare(
 ) -> list[Compared]:
     """The paired differences of two checkpoints, A minus B, over what both were measured on.
 
-    ``a``, ``b``: an id, ``id@revision``, the name of a submission or recipe under ``root``, or a
-    results folder. ``tasks``: only these; ``metric``: in place of their headlines.
+    ``a``, ``b``: an id, ``id@revision``, a checkpoint's folder, the name of a submission or recipe
+    under ``root``, or a results folder. ``tasks``: only these; ``metric``: in place of their
+    headlines.
 
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes.

@@ -67,6 +67,7 @@ def find_runs(
 
     Raises:
         NotFoundError: the name has no outcomes, or those of several revisions.
+        RefusedError: the name is the folder of a checkpoint that cannot be evaluated.
         UsageError: a recipe was trained on several bases.
     """
     submissions, results = source.submissions, source.results
@@ -131,7 +132,7 @@ def _found(name: str, source: Source) -> tuple[list[OutcomeFile], list[tuple[Fol
     folder, results = Path(name), source.results
     if files := find(folder) if folder.is_dir() else []:
         return files, source.fold(files)
-    model, _, revision = name.partition("@")
+    model, revision = _identity(name)
     slug = source.submissions.get(name)
     found = []
     for one, path in source.fold(find(results) if results.is_dir() else []):
@@ -141,6 +142,20 @@ def _found(name: str, source: Source) -> tuple[list[OutcomeFile], list[tuple[Fol
         if by_slug or (by_name and at):
             found.append((one, path))
     return [], found
+
+
+def _identity(name: str) -> tuple[str, str]:
+    """Return the id and revision that a name stands for: those of its files for a checkpoint's
+    folder, as `eval` finds them. An empty revision is any.
+    """
+    from harness.checkpoint.address import as_path
+    from harness.checkpoint.resolve import resolve
+
+    if "/" in name and (as_path(name) / "config.json").is_file():
+        checkpoint = resolve(name, offline=True)
+        return checkpoint.id, checkpoint.revision
+    model, _, revision = name.partition("@")
+    return model, revision
 
 
 def _near(name: str, submissions: Mapping[str, Submission]) -> list[str]:

@@ -115,9 +115,7 @@ def verify(
 
 
 def compare(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="An id, id@rev, slug, recipe or results folder.")
-    ],
+    a: Annotated[str, typer.Argument(metavar="A", help="An id, id@rev, folder, slug or recipe.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     task: Tasks = None,
     metric: Annotated[

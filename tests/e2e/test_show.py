@@ -274,3 +274,14 @@ def test_languages_at_chance_are_named(run: Run, tmp_path: Path) -> None:
         shown = run("show", folder, *words)
         assert shown.code == 0, shown.stderr
         assert (note in (shown.stdout + shown.stderr).splitlines()) == named
+
+
+def test_a_checkpoint_is_compared_by_its_folder(run: Run, results: Path, tmp_path: Path) -> None:
+    folder = results.parent / "model" / "reader"
+    found = run("compare", folder, "xharness-demo-v2", "--out", results, "--format", "json")
+    assert found.code == 0, found.stderr
+    named = run("compare", "reader", "xharness-demo-v2", "--out", results, "--format", "json")
+    of = [[one["difference"] for one in json.loads(ran.stdout)] for ran in (found, named)]
+    assert of[0] == of[1]
+    other = build("bert", tmp_path / "reader")  # of the same name, and other weights
+    assert run("compare", other, "xharness-demo-v2", "--out", results).code == 3
