@@ -25,8 +25,9 @@ from harness.analysis.differences import SEED, comparison
 from harness.analysis.entries import Entry
 from harness.analysis.gains import from_draws
 from harness.analysis.gather import RESULTS, Board, read_board
-from harness.analysis.replicates import Replicated, over_seeds, runs_of
+from harness.analysis.replicates import mean_score, over_seeds, runs_of
 from harness.analysis.results import Result
+from harness.analysis.runs import Replicated
 from harness.board.curves import layer_curves
 from harness.board.markdown import Raw, table, unbroken
 from harness.board.words import decimals, p_value, percent, points, span
@@ -272,12 +273,8 @@ def power_table(board: Board) -> Raw | str:
 
 def _seed_scores(board: Board, one: Contrast, slugs: Sequence[str]) -> list[float]:
     assert one.difference is not None  # it is answered
-    columns = one.difference.columns
-    runs = _replicated(board, one, slugs).runs
-    return [
-        mean_over(columns, lambda task, lang, run=run: run.results[task].values[lang].value)
-        for run in runs
-    ]
+    score = mean_score(one.difference.columns)
+    return [score(run.results) for run in _replicated(board, one, slugs).runs]
 
 
 def _deviation(side: Sequence[float]) -> str:

@@ -16,6 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -94,7 +95,8 @@ def random_weights(base: Path, folder: Path, seed: int = SEED) -> None:
     from transformers import AutoConfig, AutoModel
 
     torch.manual_seed(seed)
-    AutoModel.from_config(AutoConfig.from_pretrained(base)).save_pretrained(folder)
+    model: Any = AutoModel
+    model.from_config(AutoConfig.from_pretrained(base)).save_pretrained(folder)
     for path in [*base.glob("tokenizer*"), *base.glob("special_tokens_map.json")]:
         shutil.copy(path, folder)
 
