@@ -68,7 +68,8 @@ class TargetTable:
     """The variants of one base by target tasks.
 
     ``level``: what the base scores; ``targets``: the columns, those that nobody measured too;
-    ``basis``: those that the mean is over, one for each task with a pair that is not contaminated.
+    ``basis``: those that the mean is over, one for each task of the paper's with a pair that is not
+    contaminated.
     """
 
     base: Entry
@@ -113,7 +114,7 @@ def _table(
     found = {target for of_variant in cells.values() for target in of_variant}
     columns = _columns(found)
     clean: dict[str, tuple[Target, dict[str, Gain]]] = {}
-    for target in columns:
+    for target in averaged(columns):
         usable = {
             slug: of_variant[target].gain
             for slug, of_variant in cells.items()
@@ -131,14 +132,27 @@ def _columns(found: Collection[Target]) -> tuple[Target, ...]:
     """Return the paper's targets in their order, where one of them was measured; then what else
     was.
     """
-    suites = read_suites()
-    paper = dict.fromkeys(one.task for name in PAPER for one in suites.get(name, ()))
-    there = {target.task for target in found}
+    paper, there = _paper_tasks(), {target.task for target in found}
     usual = [
         Target(task, "frozen" if read_card(task).kind in RETRIEVAL else "tuned")
         for task in (paper if there & paper.keys() else ())
     ]
     return tuple(dict.fromkeys([*usual, *sorted(found)]))
+
+
+def averaged(columns: Sequence[Target]) -> Sequence[Target]:
+    """Return the targets that a mean may be over: the paper's, where there are some.
+
+    Other versions of their data (`xcopa_corrected`, `udpos_hub`) would count a target twice.
+    """
+    paper = _paper_tasks()
+    return [target for target in columns if target.task in paper] or columns
+
+
+def _paper_tasks() -> dict[str, None]:
+    """Return the tasks of the paper's suites, in order."""
+    suites = read_suites()
+    return dict.fromkeys(one.task for name in PAPER for one in suites.get(name, ()))
 
 
 def _column(

@@ -13,7 +13,7 @@ import pytest
 
 from harness.analysis.differences import SEED
 from harness.analysis.gather import read_board
-from harness.analysis.target_table import TargetTable
+from harness.analysis.target_table import TargetTable, averaged
 from harness.analysis.targets import Target
 from harness.statistics.selection import halves
 from tests.board.boards import BASE, ENGLISH, MANY, answers, bitext, hand_worked, measure, submit
@@ -138,3 +138,11 @@ def test_many_variants_have_no_honest_figure(root: Path, monkeypatch: pytest.Mon
     best = table_of(hand_worked(root)).best
     assert (set(best.naive), best.honest) == ({BITEXT}, {})
     assert (best.naive_mean, best.honest_mean) == (pytest.approx(0.75), None)
+
+
+def test_another_version_of_a_target_is_not_averaged_beside_it() -> None:
+    tuned = [Target(task, "tuned") for task in ("xcopa", "xcopa_corrected", "udpos", "udpos_hub")]
+    assert averaged(tuned) == [tuned[0], tuned[2]]
+    assert averaged(tuned[1:2]) == tuned[1:2]
+    demo = [Target("demo_tags", "tuned"), Target("demo_bitext", "frozen")]
+    assert averaged(demo) == demo
