@@ -67,6 +67,11 @@ class Steps:
     done: int = 0
     done_texts: int = 0
 
+    def pause(self, seconds: float) -> None:
+        """Leave out a time in which no text was encoded."""
+        self.started += seconds
+        self.said += seconds
+
     def advance(self, texts: int, characters: int, now: float) -> str:
         """Return ``1:30: 1,200 of 7,000 texts (18 %), 13/s, 6:50 left``, or nothing yet."""
         self.done += characters
@@ -172,18 +177,23 @@ class Display:
 
     @contextmanager
     def tuning(self, tuning: Tuning) -> Iterator[TrainingReporter]:
-        """Report the training of a checkpoint; the bar of the run is hidden meanwhile."""
+        """Report the training of a checkpoint; the run's bar is hidden, and its clock stands."""
         training = TrainingProgress(quiet=self.console.quiet)
         if tuning.done:
             yield training
             return
-        running = self._progress
+        running, began = self._progress, time.monotonic()
         if running is not None:
             running.stop()
         with training:
             training.say(f"tuning on {tuning.recipe.train}, seed {tuning.seed}")
             yield training
+        spent = time.monotonic() - began
+        if self._steps is not None:
+            self._steps.pause(spent)
         if running is not None:
+            for bar in running.tasks:
+                bar.start_time = (bar.start_time or began) + spent
             running.start()
 
     def _stop(self) -> None:

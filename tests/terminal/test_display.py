@@ -17,3 +17,10 @@ def test_nothing_is_said_before_the_first_text_and_never_more_than_all() -> None
     steps = Steps(started=0.0, said=0.0, todo=10, texts=1)
     assert steps.advance(0, 0, 10 * EVERY) == ""
     assert "(100%)" in steps.advance(1, 20, 10 * EVERY)
+
+
+def test_a_training_between_two_texts_counts_in_no_rate() -> None:
+    steps = Steps(started=0.0, said=0.0, todo=1_000, texts=50)
+    steps.pause(900.0)
+    assert steps.advance(5, 250, 910.0) == ""
+    assert steps.advance(5, 250, 940.0) == "  0:40: 10 of 50 texts (50%), 0/s, 0:40 left"
