@@ -220,23 +220,31 @@ def from_draws(
 ) -> Estimate:
     """Return the difference over items by the draws that all checkpoints share (`analysis.draws`).
 
-    p is by the normal approximation; there is no simultaneous interval.
+    p is by the normal approximation; there is no simultaneous interval. Of a single parallel item
+    there is no interval either, and p is 1.
     """
     drawn = np.mean([mine[t].macro_draws - theirs[t].macro_draws for t in tasks], axis=0)
     value = _mean(mine, tasks) - _mean(theirs, tasks)
     low, high = one_interval(drawn)
-    spread = float(drawn.std(ddof=1))
+    spread = None if low is None else float(drawn.std(ddof=1))
     keys = [keys for task in tasks for keys, _ in theirs[task].parts.values()]
     return Estimate(
         difference=value,
         low=low,
         high=high,
-        p=erfc(abs(value) / spread / sqrt(2)) if spread > 0 else float(value == 0),
+        p=_normal_p(value, spread),
         resamples=len(drawn),
-        variance=spread**2,
+        variance=None if spread is None else spread**2,
         clusters=len(np.unique(np.concatenate(keys))),
         se=spread,
     )
+
+
+def _normal_p(value: float, spread: float | None) -> float:
+    """Return the two-sided p of a difference; 1 where its spread is not known."""
+    if spread is None:
+        return 1.0
+    return erfc(abs(value) / spread / sqrt(2)) if spread > 0 else float(value == 0)
 
 
 def _mean(results: Mapping[str, Result], tasks: Sequence[str]) -> float:

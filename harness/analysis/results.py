@@ -148,6 +148,8 @@ def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float | Non
     ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
     three seeds or more, see `hierarchy.mean_interval`; else over items alone.
     """
+    if np.isnan(draws).any():  # of a single parallel item
+        return None, None
     counts = {len(result.seeds) for result in results}
     means = [[seed.macro for seed in result.seeds] for result in results]
     if len(counts) == 1 and min(counts) >= ENOUGH and all(all(line) for line in means):

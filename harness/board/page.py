@@ -226,7 +226,11 @@ def _results(entry: Entry, count: int) -> dict[str, Any]:
 
 
 def _deviations(draws: Sequence[Any], count: int) -> str:
-    """int16[languages, count], little-endian, base64: draws minus their mean, in ``UNIT``."""
+    """int16[languages, count], little-endian, base64: draws minus their mean, in ``UNIT``.
+
+    −32768 stands for a draw that does not exist, of a single parallel item.
+    """
     stacked = np.stack([np.asarray(line[:count], dtype=np.float64) for line in draws])
     centred = (stacked - stacked.mean(axis=1, keepdims=True)) / UNIT
-    return b64encode(np.round(centred).clip(-32767, 32767).astype("<i2").tobytes()).decode()
+    whole = np.where(np.isnan(centred), -32768, np.round(centred).clip(-32767, 32767))
+    return b64encode(whole.astype("<i2").tobytes()).decode()

@@ -15,6 +15,8 @@ from harness.submissions.attempts import Attempt, write_attempts
 from tests.board.boards import BASE, MANY, answers, hand_worked, hits, measure, submit
 from tests.board.chromium import Browser, program
 
+UNITS = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
@@ -30,8 +32,7 @@ def url(root: Path) -> str:
     submit(root, "hand/nli", base=BASE, objective="nli", languages=["en"], stand_in=True)
     measure(root, "hand/nli", {"de": hits("de", [1, 0, 0, 0]), "sw": hits("sw", [1, 0, 0, 0])})
     measure(root, "hand/partly", {"de": hits("de", [1, 1, 1, 1])})
-    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
-    measure(root, MANY, {u: answers(u, [1.0, 0.5]) for u in units}, task="demo_qa", layer=None)
+    measure(root, MANY, {u: answers(u, [1.0, 0.5]) for u in UNITS}, task="demo_qa", layer=None)
     leaderboard(root)
     return (root / "leaderboard/index.html").as_uri()
 
@@ -248,3 +249,19 @@ def test_csv_holds_no_formulas(browser: Browser, url: str, text: str, cell: str)
         f" = {text!r}; document.body.append(t); return csv(t); }})()"
     )
     assert next(csv.reader(io.StringIO(browser.run(made)))) == [cell]
+
+
+def test_a_single_parallel_item_has_a_score_and_no_interval(browser: Browser, root: Path) -> None:
+    hand_worked(root)
+    for model, line in ((MANY, [1.0, 0.5]), (BASE, [0.5, 0.5])):
+        rows = {unit: answers(unit, line) for unit in UNITS}
+        measure(root, model, rows, task="demo_qa", layer=None)
+    leaderboard(root)
+    browser.open((root / "leaderboard/index.html").as_uri())
+    choose(browser, "track", "own-head")
+    assert sorted(cells(browser, "scores", 4)) == ["50.0", "75.0"]
+    choose(browser, "a", "multilingual-qa")
+    choose(browser, "b", "base")
+    assert cells(browser, "differences", 5) == ["+25.00"] * 9
+    assert cells(browser, "differences", 6) == ["—"] * 9
+    assert browser.problems == []
