@@ -112,7 +112,7 @@ def _references(
         if other.track != "native" or standing.track != "frozen":
             continue
         ranked = [row for row in other.rows if row.mean is not None]
-        if ranked and (other.metric, other.tasks) == (standing.metric, standing.tasks):
+        if ranked and other.metric == standing.metric and set(other.tasks) <= set(standing.tasks):
             best = max(ranked, key=lambda row: row.mean.value if row.mean else 0.0)
             values = {task: r.macro.value for task, r in best.tasks.items() if r.macro is not None}
             name_of = cell(best.entry.title)

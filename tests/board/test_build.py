@@ -18,6 +18,7 @@ import pytest
 from harness.analysis import gather
 from harness.analysis.fold import fold, fold_key
 from harness.analysis.gather import fold_all, read_board, read_scores
+from harness.board import rankings
 from harness.board.build import leaderboard, render, verify
 from harness.board.contrasts import _above_chance
 from harness.errors import CheckFailed, DataError, NotFoundError
@@ -493,3 +494,21 @@ def test_a_script_without_a_guard_is_not_run_again_by_the_processes(tmp_path: Pa
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (ran.returncode, ran.stdout) == (0, "begins\n4\n"), ran.stderr
+
+
+@pytest.mark.parametrize(("tasks", "shown"), [(("a",), 1), (("a", "b"), 1), (("a", "c"), 0)])
+def test_a_native_row_is_a_reference_for_the_tasks_that_it_has(
+    tasks: tuple[str, ...], shown: int
+) -> None:
+    def measured(value: float) -> Any:
+        return SimpleNamespace(macro=SimpleNamespace(value=value), missing=())
+
+    best = SimpleNamespace(
+        mean=SimpleNamespace(value=0.9), entry=SimpleNamespace(title="Best"),
+        tasks={task: measured(0.9) for task in tasks},
+    )  # fmt: skip
+    frozen: Any = SimpleNamespace(track="frozen", metric="recall@10", tasks=("a", "b"), rows=())
+    native: Any = SimpleNamespace(track="native", metric="recall@10", tasks=tasks, rows=(best,))
+    found = rankings._references(frozen, [native])
+    wanted = ("reference: Best under its own (native) protocol", dict.fromkeys(tasks, 0.9))
+    assert found == [wanted] * shown
