@@ -75,9 +75,9 @@ def compare(
 
     ``a``, ``b``: an id, ``id@revision``, a slug, a results folder, or a recipe, which stands for
     the mean over its seeds. ``only``: of these tasks; ``metric``: in place of their headlines, of
-    the tasks that have it; ``signatures``: of the files that count, by side, None where all do. One
-    entry per track and metric, which says what is left out because a
-    side was trained on it, and which settings, splits or limits of both are not the usual ones.
+    the tasks that have it; ``signatures``: of the files that count, by side, None where all do.
+    One entry per track and metric, which says what is left out because a side was trained on it,
+    and which settings, splits or limits of both are not the usual ones.
 
     Raises:
         NotFoundError: a name has no outcomes.

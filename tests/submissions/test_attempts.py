@@ -22,7 +22,7 @@ SAME = (
         ),
         ("cannot write to /home/me/.cache/xharness: full", "cannot write to xharness: full"),
         ("'/root/data/tatoeba' has it", "'tatoeba' has it"),
-        ("give --data=/work/shared/data", "give --data=data"),
+        ("give --data=/srv/corpora/data", "give --data=data"),
         ("~/models/mine has no weights", "mine has no weights"),
         *((same, same) for same in SAME),
     ],
