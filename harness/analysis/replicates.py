@@ -20,6 +20,7 @@ from harness.statistics.contrast import (
 from harness.statistics.hierarchy import Hierarchical, hierarchical
 from harness.statistics.multiplicity import FAMILY_LEVEL
 from harness.statistics.verdict import Evidence
+from harness.submissions.submission import corpora
 
 
 def runs_of(
@@ -37,15 +38,17 @@ def runs_of(
     found = results_of(entry)
     seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
     common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
+    data = corpora(entry.submission.datasets) if entry.submission is not None else frozenset()
     if not common:
         first = {task: next(iter(seeds[task].values())) for task in tasks}
-        return [Run(origin, base, trained or 0, first)]
+        return [Run(origin, base, trained or 0, first, data)]
     return [
         Run(
             origin,
             base,
             seed if trained is None else trained,
             {task: seeds[task][seed] for task in tasks},
+            data,
         )
         for seed in common
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.analysis.results import Result
-from harness.statistics.hierarchy import Replicate, Side, shares
+from harness.statistics.hierarchy import Replicate, Side, independent, shares
 
 Results = Mapping[str, Result]  # task → result
 Score = Callable[[Results], float]
@@ -20,6 +20,7 @@ class Run:
     base: str
     seed: int
     results: Results
+    corpora: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,19 @@ class Replicated:
     @property
     def shares(self) -> list[float]:
         """Each run's weight in the side's mean."""
-        return shares([run.origin for run in self.runs])
+        return shares(self.runs)
 
     @property
     def checkpoints(self) -> int:
         """How many independently made checkpoints the runs are of."""
-        return len({run.origin for run in self.runs})
+        return len(set(independent(self.runs)))
 
     def scored(self, score: Score) -> Side:
         """Return the runs by one score: of a language, of a group of them, or of all."""
         return Side(
-            tuple(Replicate(r.origin, r.base, r.seed, score(r.results)) for r in self.runs),
+            tuple(
+                Replicate(run.origin, run.base, run.seed, score(run.results), run.corpora)
+                for run in self.runs
+            ),
             self.fixed,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -19,15 +20,17 @@ ROUNDING = 1e-12  # scores are in [0, 1] and in double precision
 
 @dataclass(frozen=True)
 class Replicate:
-    """One run of a side. ``origin``: the independently made checkpoint that it is of; runs that
-    differ in the seed alone (of its training or of the target's) share one. ``base``: the
-    checkpoint that the origin was trained from. ``score``: the run's macro score.
+    """One run of a side. ``origin``: the checkpoint or recipe that it is of; runs that differ in
+    the seed alone (of its training or of the target's) share one. ``base``: the checkpoint that
+    the origin was trained from. ``score``: the run's macro score. ``corpora``: what the origin's
+    training data are from; origins that have a corpus in common are not independent.
     """
 
     origin: str
     base: str
     seed: int
     score: float
+    corpora: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,9 @@ def _satterthwaite(terms: Sequence[tuple[float, int]]) -> float:
 def claim(a: Side, b: Side) -> Claim:
     """What a difference may be said of.
 
-    "objective": every side has at least 3 independent checkpoints, all on one base; "recipe":
-    every side has these or one checkpoint with at least 3 seeds; "descriptive": anything else.
+    "objective": every side has at least 3 independent checkpoints, all on one base (those whose
+    training data overlap count as one); "recipe": every side has these or one checkpoint with at
+    least 3 seeds; "descriptive": anything else.
     """
     varying = [side for side in (a, b) if not side.fixed]
     levels = {_level(side) for side in varying}
@@ -114,12 +118,50 @@ def claim(a: Side, b: Side) -> Claim:
     return "recipe" if "recipe" in levels else "descriptive"
 
 
-def shares(origins: Sequence[str]) -> list[float]:
-    """Each run's weight in its side's mean, summing to 1: every origin counts the same.
+class Made(Protocol):
+    """What tells independent runs from others; see `Replicate`."""
 
-    These are the weights for `paired.pair`, whose draws give the item variance.
+    @property
+    def origin(self) -> str: ...
+
+    @property
+    def corpora(self) -> frozenset[str]: ...
+
+
+def independent(runs: Sequence[Made]) -> list[int]:
+    """Return the number of each run's group, from 0: runs of one group are not independent.
+
+    Runs of one origin are in one group, and so are those of origins that have a corpus in common,
+    directly or through another origin.
     """
-    return [1 / (len(set(origins)) * origins.count(origin)) for origin in origins]
+    groups: list[int] = []
+    for place, run in enumerate(runs):
+        joined = {
+            groups[other]
+            for other, earlier in enumerate(runs[:place])
+            if earlier.origin == run.origin or earlier.corpora & run.corpora
+        }
+        own = min(joined, default=place)
+        groups = [own if group in joined else group for group in groups] + [own]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    return [numbers[group] for group in groups]
+
+
+def shares(runs: Sequence[Made]) -> list[float]:
+    """Each run's weight in its side's mean, summing to 1.
+
+    Every independent group counts the same, within it every origin, within that every run. These
+    are the weights for `paired.pair`, whose draws give the item variance.
+    """
+    groups = independent(runs)
+    origins = {group: set[str]() for group in groups}
+    for group, run in zip(groups, runs, strict=True):
+        origins[group].add(run.origin)
+    of_origin = Counter(run.origin for run in runs)
+    return [
+        1 / (len(origins) * len(origins[group]) * of_origin[run.origin])
+        for group, run in zip(groups, runs, strict=True)
+    ]
 
 
 def hierarchical(
@@ -147,8 +189,7 @@ def hierarchical(
             "and 2 clusters or more"
         )
     mean_a, mean_b = (
-        float(np.dot(shares([run.origin for run in side.runs]), [run.score for run in side.runs]))
-        for side in (a, b)
+        float(np.dot(shares(side.runs), [run.score for run in side.runs])) for side in (a, b)
     )
     difference = mean_a - mean_b
     kind = claim(a, b)
@@ -173,21 +214,33 @@ def hierarchical(
 
 
 def _level(side: Side) -> Claim:
-    origins = {run.origin for run in side.runs}
-    if len(origins) >= ENOUGH:
+    if len(set(independent(side.runs))) >= ENOUGH:
         return "objective"
-    if len(origins) == 1 and len({run.seed for run in side.runs}) >= ENOUGH:
+    if (
+        len({run.origin for run in side.runs}) == 1
+        and len({run.seed for run in side.runs}) >= ENOUGH
+    ):
         return "recipe"
     return "descriptive"
 
 
 def _units(side: Side) -> Sequence[float]:
-    """The scores that vary: of checkpoints, seeds averaged, or of the seeds of a single one.
+    """The scores that vary: of independent checkpoints, or of the seeds of a single one.
 
-    Runs of one origin and seed (a checkpoint whose target head was trained several times) are one.
+    Runs of one origin and seed (a checkpoint whose target head was trained several times) are one;
+    so are the origins of a group, each with the mean of its seeds.
     """
-    groups: dict[str | int, list[float]] = {}
-    single = len({run.origin for run in side.runs}) == 1
-    for run in side.runs:
-        groups.setdefault(run.seed if single else run.origin, []).append(run.score)
-    return [float(np.mean(scores)) for scores in groups.values()]
+    if len({run.origin for run in side.runs}) == 1:
+        return _means((run.seed, run.score) for run in side.runs)
+    of_group: dict[int, list[tuple[str, float]]] = {}
+    for group, run in zip(independent(side.runs), side.runs, strict=True):
+        of_group.setdefault(group, []).append((run.origin, run.score))
+    return [float(np.mean(_means(scores))) for scores in of_group.values()]
+
+
+def _means(scores: Iterable[tuple[str | int, float]]) -> list[float]:
+    """Return the mean of each key's scores, in the order of the keys."""
+    found: dict[str | int, list[float]] = {}
+    for key, score in scores:
+        found.setdefault(key, []).append(score)
+    return [float(np.mean(of_key)) for of_key in found.values()]

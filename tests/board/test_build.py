@@ -390,6 +390,31 @@ def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> No
     assert "- all of hand/one, hand/two: the base is not measured" in waiting
 
 
+@pytest.mark.parametrize(
+    ("data", "claim", "checkpoints"),
+    [
+        (["SQuAD v1.1", "MLQA dev", "TyDiQA-GoldP train"], "objective", 3),
+        # Two amounts of training on one corpus are no two checkpoints.
+        (["SQuAD v1.1", "SQuAD v2.0", "MLQA dev"], "descriptive", 2),
+        ([None, None, None], "objective", 3),
+    ],
+)
+def test_checkpoints_count_by_their_data(
+    data: list[str | None], claim: str, checkpoints: int, root: Path
+) -> None:
+    names = [BASE, *(f"hand/{place}" for place in range(3))]
+    for model, count, trained_on in zip(names, (90, 39, 40, 41), [None, *data], strict=True):
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+        how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}
+        submit(root, model, **(how if model != BASE else {}),
+               **({"datasets": [trained_on]} if trained_on else {}))  # fmt: skip
+    one = next(c for c in read_board(root).contrasts if c.difference is not None)
+    assert one.claim == claim
+    assert one.difference is not None
+    assert one.difference.evidence.checkpoints == (checkpoints, 1)
+
+
 def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
     board = read_board(hand_worked(root))
     published = {one.model for one in board.published}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
-from harness.statistics.hierarchy import Replicate, Side, claim, hierarchical, shares
+from harness.statistics.hierarchy import Replicate, Side, claim, hierarchical, independent, shares
 
 
 def checkpoints(*scores: float, base: str = "xlmr", name: str = "a") -> Side:
@@ -49,6 +49,41 @@ def test_seeds_are_not_checkpoints() -> None:
     )
 
 
+def made(*origins: tuple[str, set[str], float]) -> Side:
+    return Side(
+        tuple(
+            Replicate(origin, "xlmr", seed, score, frozenset(corpora))
+            for origin, corpora, score in origins
+            for seed in range(3)
+        )
+    )
+
+
+def test_checkpoints_from_the_same_data_are_not_independent() -> None:
+    squad, again = ("squad, 100 steps", {"squad"}, 0.1), ("squad, 400 steps", {"squad"}, 0.3)
+    mlqa, tydiqa = ("mlqa", {"mlqa"}, 0.4), ("tydiqa", {"tydiqa"}, 0.6)
+    # Two amounts of training on one corpus and another corpus are two checkpoints, and no claim.
+    assert claim(made(squad, again, mlqa), BASE) == "descriptive"
+    # Nor are three amounts the seeds of one recipe.
+    assert claim(made(squad, again), BASE) == "descriptive"
+    assert claim(made(squad, mlqa, tydiqa), BASE) == "objective"
+    both = made(squad, again, mlqa, tydiqa)
+    assert claim(both, BASE) == "objective"
+    # The units are .2 (the mean of SQuAD's two), .4 and .6: the mean is .4, s² is .04.
+    result = hierarchical(both, BASE, 0.0, 100)
+    assert result.difference == pytest.approx(0.0)
+    assert result.se == pytest.approx(sqrt(0.04 / 3))
+    assert result.df == pytest.approx(2)
+    assert shares(both.runs) == pytest.approx([1 / 18] * 6 + [1 / 9] * 6)
+
+
+def test_data_overlap_through_another_checkpoint() -> None:
+    # The third has both corpora, so it joins the first two.
+    bridge = made(("a", {"x"}, 0.1), ("b", {"y"}, 0.2), ("c", {"x", "y"}, 0.3), ("d", {"z"}, 0.4))
+    assert independent(bridge.runs) == [0] * 9 + [1] * 3
+    assert independent(made(("a", set(), 0.1), ("b", set(), 0.2)).runs) == [0] * 3 + [1] * 3
+
+
 def test_by_hand() -> None:
     # Means .5 and .3; s² of .4 .5 .6 is .01, of .2 .3 .4 too; SE² = .01/3 + .01/3 + .0001.
     result = hierarchical(seeds(0.4, 0.5, 0.6), seeds(0.2, 0.3, 0.4, origin="b"), 0.0001, 101)
@@ -84,7 +119,7 @@ def test_one_sample_where_the_other_side_is_fixed() -> None:
 def test_seeds_within_checkpoints_are_averaged() -> None:
     uneven = [("a0", 0, 0.1), ("a0", 1, 0.3), ("a1", 0, 0.4), ("a2", 0, 0.6)]
     side = Side(tuple(Replicate(origin, "xlmr", seed, s) for origin, seed, s in uneven))
-    assert shares([run.origin for run in side.runs]) == pytest.approx([1 / 6, 1 / 6, 1 / 3, 1 / 3])
+    assert shares(side.runs) == pytest.approx([1 / 6, 1 / 6, 1 / 3, 1 / 3])
     ours, plain = (hierarchical(a, BASE, 0.001, 50) for a in (side, checkpoints(0.2, 0.4, 0.6)))
     assert ours.difference == pytest.approx(plain.difference)
     assert ours.se == pytest.approx(plain.se)
