@@ -199,40 +199,56 @@ class Point:
     retrieval: float
 
 
+Aligned = Mapping[str, Mapping[str, float]]  # language → measure → value
+
+
 def alignment_points(
-    board: Board, measured: Mapping[str, Mapping[str, float]], task: str = "tatoeba"
+    board: Board, measured: Mapping[str, Aligned], task: str = "tatoeba"
 ) -> list[Point]:
     """A point for each variant: seeds of a recipe are one, their mean, since they are no
-    independent pieces of evidence. ``measured``: slug → measure → value, as `read_alignment`."""
+    independent pieces of evidence. ``measured``: slug → what `read_alignment` gives.
+
+    Both changes are over the same seeds and languages: those whose alignment was measured.
+    """
     found = []
     for entry in board.shown:
-        members = [one.slug for one in entry.members] or [entry.slug]
-        mine, base = entry.tasks("frozen").get(task), entry.base
-        if base not in measured or mine is None or not set(members) <= measured.keys():
+        base = board.entry(str(entry.base)) if entry.base in measured else None
+        members = [one for one in entry.members or (entry,) if one.slug in measured]
+        if base is None or not members:
             continue
-        theirs = board.entry(str(base)).tasks("frozen").get(task)
-        if theirs is None or mine.macro is None or theirs.macro is None:
+        every = [base, *members]
+        results = [one.tasks("frozen").get(task) for one in every]
+        langs = set.intersection(*(set(measured[one.slug]) for one in every))
+        if not langs or not all(one is not None and langs <= one.values.keys() for one in results):
             continue
+        aligned = [
+            {name: mean(measured[one.slug][lang][name] for lang in langs) for name in MEASURES}
+            for one in every
+        ]
+        retrieved = [
+            mean(one.values[lang].value for lang in langs) for one in results if one is not None
+        ]
         changes = {
-            name: mean(measured[slug][name] for slug in members) - measured[str(base)][name]
-            for name in MEASURES
+            name: mean(own[name] for own in aligned[1:]) - aligned[0][name] for name in MEASURES
         }
-        found.append(Point(entry.title, changes, mine.macro.value - theirs.macro.value))
+        found.append(Point(entry.title, changes, mean(retrieved[1:]) - retrieved[0]))
     return found
 
 
-def read_alignment(folder: Path) -> dict[str, dict[str, float]]:
-    """Slug → measure → its mean over languages at the standard layer, over sentences.
+def read_alignment(folder: Path) -> dict[str, Aligned]:
+    """Slug → language → measure → its value at the standard layer, over sentences.
 
     ``folder``: files `SLUG.json`, as `xharness align MODEL --format json` prints them.
     """
-    found = {}
+    found: dict[str, Aligned] = {}
     for path in sorted(folder.glob("*.json")):
         loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for row in loaded["rows"]:
-            where = (row["unit"], row["lang"], row["layer"])
-            if where == ("sentences", MACRO, loaded["standard_layer"]):
-                found[path.stem] = {name: float(row[name]) for name in MEASURES}
+        found[path.stem] = {
+            row["lang"]: {name: float(row[name]) for name in MEASURES}
+            for row in loaded["rows"]
+            if (row["unit"], row["layer"]) == ("sentences", loaded["standard_layer"])
+            and row["lang"] != MACRO
+        }
     return found
 
 

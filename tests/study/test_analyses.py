@@ -135,9 +135,9 @@ def test_untrained_rows(root: Path) -> None:
 def alignment(cosine: float) -> Alignment:
     """Layer 7 of 10 is the standard protocol's; other rows must not be taken for it."""
     values = dict.fromkeys((*METRICS, "chance"), 0.5) | {"cosine": cosine, "median_rank": 0.1}
-    given = [("sentences", MACRO, 7, values), ("words", MACRO, 7, values | {"cosine": 0.0}),
-             ("sentences", MACRO, 6, values | {"cosine": 0.0}),
-             ("sentences", "de", 7, values | {"cosine": 0.0})]  # fmt: skip
+    given = [("sentences", "de", 7, values), ("words", "de", 7, values | {"cosine": 0.0}),
+             ("sentences", "de", 6, values | {"cosine": 0.0}),
+             ("sentences", MACRO, 7, values | {"cosine": 0.0})]  # fmt: skip
     made = tuple(
         Row(unit, lang, layer, 9, own, dict.fromkeys(METRICS, (0.0, 1.0)))
         for unit, lang, layer, own in given
@@ -153,11 +153,15 @@ def test_alignment_is_read_and_a_recipe_is_one_point(board: Path, tmp_path: Path
         text = json.dumps(alignment_data(alignment(cosine)))
         (folder / f"{slug}.json").write_text(text, encoding="utf-8")
     measured = read_alignment(folder)
-    assert {slug: own["cosine"] for slug, own in measured.items()} == cosines
+    assert {slug: own["de"]["cosine"] for slug, own in measured.items()} == cosines
     (point,) = alignment_points(read_board(board), measured, "demo_bitext")
     assert point.changes["cosine"] == pytest.approx(0.2)
-    assert point.retrieval == pytest.approx((6 / 40 + 2 / 40) / 2)
-    del measured["de-2"]  # not of every seed
+    assert point.retrieval == pytest.approx(6 / 40)  # German alone: the alignment of it is there
+    del measured["de-2"], measured["de-3"]  # the first seed alone was measured
+    (point,) = alignment_points(read_board(board), measured, "demo_bitext")
+    assert point.changes["cosine"] == pytest.approx(0.1)
+    assert point.retrieval == pytest.approx(4 / 40)
+    del measured["de-1"]
     assert alignment_points(read_board(board), measured, "demo_bitext") == []
 
 
