@@ -72,8 +72,9 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> None:
     if given.align:  # before the rows, which say that a unit is finished
         ALIGNMENT.mkdir(exist_ok=True)
         with (ALIGNMENT / f"{name}.json").open("w", encoding="utf-8") as out:
-            xharness("align", folder, "--lang", ALIGNED, "--data", given.data, "--cache-dir", given.work / "cache",
-                     "--device", "cpu", "--offline", "--format", "json", out=out)  # fmt: skip
+            xharness("align", folder, "--lang", ALIGNED, "--data", given.data, "--cache-dir",
+                     given.work / "cache", "--device", "cpu", "--offline", "--format", "json",
+                     out=out)  # fmt: skip
     for task in tasks:
         xharness("eval", folder, "--task", task, "--data", given.data, "--out", RESULTS,
                  "--cache-dir", given.work / "cache", "--device", "cpu", "--offline")  # fmt: skip
