@@ -131,6 +131,10 @@ class Recipe(Strict):
             raise ValueError(f"warmup {self.warmup}: give a share below 1, or whole steps")
         return self
 
+    def warmup_steps(self, total: int) -> int:
+        """Return how many of ``total`` steps warm up."""
+        return int(self.warmup) if self.warmup >= 1 else round(self.warmup * total)
+
 
 class LoraRecipe(Strict):
     """Low-rank adapters on every linear layer of some encoder layers; all else is frozen.

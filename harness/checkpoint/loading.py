@@ -154,14 +154,14 @@ def _load_linear(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, 
     import torch
     from safetensors import safe_open
 
-    from harness.checkpoint.linear_head import make_linear_head
+    from harness.checkpoint.linear_head import LinearHead
 
     head = checkpoint.head
     assert head is not None
     encoder, tokenizer = load_encoder(checkpoint, dtype=dtype, device="cpu")
     with refusing(checkpoint):
         encoder.config.id2label = dict(enumerate(head.labels))
-        model = make_linear_head(encoder, head.kind, head.labels)
+        model = LinearHead(encoder, head.kind, head.labels)
         layer = model.get_submodule(LINEAR)
         tensors = {}
         for path in _vetted(checkpoint).files:

@@ -14,7 +14,6 @@ from typing import Any
 from harness.cards.training import IntermediateCard
 from harness.checkpoint.files import TOKENIZER_FILES
 from harness.checkpoint.guard import quiet
-from harness.checkpoint.linear_head import is_linear_head, save
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.skeleton import is_part
@@ -148,8 +147,10 @@ def _model_to_save(cards: Sequence[IntermediateCard], model: Any) -> Any:
 
 def save_model(model: Any, folder: Path) -> None:
     """Save an encoder, with or without a head, as transformers or `linear_head` do."""
+    from harness.checkpoint.linear_head import LinearHead, save
+
     with quiet():
-        if is_linear_head(model):
+        if isinstance(model, LinearHead):
             save(model.encoder, folder, model)
         elif is_part(model):
             save(model, folder)

@@ -33,8 +33,9 @@ from harness.training.data.reading import read
 from harness.training.data.sources import fetch
 from harness.training.output import RECORD
 from harness.training.run import train
+from harness.training.saves import last_saved, step_of
 from harness.training.selection import dev_downloads, dev_files, read_dev
-from harness.training.trainer import TrainingReporter, last_saved, step_of
+from harness.training.trainer import TrainingReporter
 from harness.training.workspace import WORK
 
 FOLDER = "tuned"  # the folder's name in the cache

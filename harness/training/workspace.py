@@ -12,7 +12,7 @@ from harness.checkpoint.resolve import resolve
 from harness.errors import HarnessError, UsageError
 from harness.io.files import write_whole
 from harness.training.output import RECORD, read_record, remove
-from harness.training.trainer import last_saved
+from harness.training.saves import last_saved
 
 WORK = ".training"
 SETTINGS = "settings.json"

@@ -17,7 +17,7 @@ import transformers
 
 from harness.checkpoint.files import TOKENIZER_FILES
 from harness.checkpoint.heads import LINEAR, Head, linear_note
-from harness.checkpoint.linear_head import make_linear_head
+from harness.checkpoint.linear_head import LinearHead
 from harness.checkpoint.loading import load_encoder, load_head, load_reader
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import RefusedError
@@ -170,7 +170,7 @@ class Given(torch.nn.Module):
 
 def head(hidden: list[list[list[float]]], kind: str, outputs: list[list[float]]) -> Any:
     """A head whose layer gives x @ outputs.T."""
-    made = make_linear_head(Given(hidden), kind, [str(at) for at in range(len(outputs))]).eval()
+    made = LinearHead(Given(hidden), kind, [str(at) for at in range(len(outputs))]).eval()
     with torch.no_grad():
         made.get_submodule(LINEAR).weight.copy_(torch.tensor(outputs))
     return made
@@ -217,7 +217,7 @@ def test_an_entry_that_the_weights_do_not_hold_is_refused(
 ) -> None:
     base = bases("qwen3")
     encoder, _ = load_encoder(base, dtype="float32", device="cpu")
-    save_model(make_linear_head(encoder, "classification", ["no", "yes"]), tmp_path)
+    save_model(LinearHead(encoder, "classification", ["no", "yes"]), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     shutil.copyfile(base.folder / "tokenizer.json", tmp_path / "tokenizer.json")
     assert resolve(str(tmp_path), offline=True).head is not None

@@ -37,13 +37,13 @@ exec {python} -m harness "$@"
 ENDED = """#!{python}
 import os, signal, sys
 from harness.cli import main
-from harness.training import trainer
-saving = trainer._saving
+from harness.training import saves
+saving = saves.save_whole
 def ended(*args):
     saving(*args)
     os.killpg(0, signal.SIGINT)
 if "tiny-qa" in " ".join(sys.argv):
-    trainer._saving = ended
+    saves.save_whole = ended
 sys.exit(main())
 """
 

@@ -237,7 +237,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
         return ["train", base, "-i", card, "--out", tmp_path / out, *options]
 
     code, errors = interrupted(
-        "harness.training.trainer:_saving", 2, signal.SIGKILL, *command("killed"),
+        "harness.training.saves:save_whole", 2, signal.SIGKILL, *command("killed"),
         OMP_NUM_THREADS="1", XHARNESS_CACHE=str(cache),
     )  # fmt: skip
     assert code == -signal.SIGKILL, errors
@@ -377,14 +377,14 @@ def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from harness.training import trainer
+    from harness.training import scheduled
 
     if what == "several tasks":
         tasks: list[object] = ["-i", "squad_v2", "-i", "mlm_wikipedia", "--data", data]
     else:
         tasks = ["-i", pairs_card(own), "--data", tmp_path]
         tasks += ["--lora-layers", "1-2", "--lr", "0.01"] if what == "adapters" else []
-    stored = trainer.store
+    stored = scheduled.store
     calls: list[Path] = []
 
     def full(model: Any, folder: Path) -> None:
@@ -401,7 +401,7 @@ def test_a_full_disk_keeps_the_last_step_and_the_command_goes_on(
         ]  # fmt: skip
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "store", full)
+        patched.setattr(scheduled, "store", full)
         ran = run(*command("full"))
     assert ran.code == 5
     assert "step 3 cannot be saved" in ran.stderr

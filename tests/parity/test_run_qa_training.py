@@ -25,7 +25,7 @@ from harness.training.data.features import Codec, encode
 from harness.training.heads import HeadSpec, make_model
 from harness.training.progress import Silent
 from harness.training.schedule import Share, make_schedule
-from harness.training.trainer import Settings, run_steps, warmup_steps
+from harness.training.trainer import Settings, run_steps
 from tests.checkpoints import SENTENCES, build
 
 RECIPE = Recipe(
@@ -134,7 +134,7 @@ def test_steps_are_those_of_a_plain_loop(loaded: Any, examples: list[Span], tmp_
         for decay in (True, False)
     ]
     optimiser = torch.optim.AdamW(groups, lr=RECIPE.lr, eps=RECIPE.eps)
-    total, warm = len(schedule), warmup_steps(RECIPE, len(schedule))
+    total, warm = len(schedule), RECIPE.warmup_steps(len(schedule))
     losses = []
     for number, step in enumerate(schedule):
         for group in optimiser.param_groups:

@@ -26,7 +26,6 @@ from harness.training.target import (
     provenance,
     tuned,
 )
-from harness.training.trainer import warmup_steps
 from tests.checkpoints import build
 from tests.tiny_target import RECIPES, lay_training_data, tiny_recipes
 
@@ -99,8 +98,8 @@ def test_the_recipes_are_those_of_the_protocol() -> None:
 
 
 def test_warmup_is_a_share_below_one_and_steps_from_one() -> None:
-    assert warmup_steps(Recipe(warmup=0.1), 80) == 8
-    assert warmup_steps(Recipe(warmup=500), 80) == 500
+    assert Recipe(warmup=0.1).warmup_steps(80) == 8
+    assert Recipe(warmup=500).warmup_steps(80) == 500
     with pytest.raises(ValueError, match="whole steps"):
         Recipe(warmup=1.5)
 

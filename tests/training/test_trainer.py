@@ -10,10 +10,11 @@ import torch
 
 from harness.cards.training import Recipe
 from harness.errors import IncompleteError
-from harness.training import trainer
+from harness.training import scheduled
 from harness.training.curve import LossLog
 from harness.training.progress import Silent
-from harness.training.trainer import Settings, run_steps, save_now
+from harness.training.saves import save_now
+from harness.training.trainer import Settings, run_steps
 
 
 class OneStep:
@@ -30,7 +31,7 @@ def ended(error: BaseException, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         def train(self, **options: Any) -> None:
             raise error
 
-    monkeypatch.setattr(trainer, "_trainer", lambda *args: Failing())
+    monkeypatch.setattr(scheduled, "ScheduledTrainer", lambda *args: Failing())
     steps: Any = OneStep()
     settings = Settings(Recipe(), 0, False, "cpu")
     run_steps(None, steps, settings, folder, LossLog(folder / "loss.tsv"), Silent())

@@ -16,8 +16,9 @@ from harness.cards.training import LoraRecipe
 from harness.checkpoint.loading import load_encoder
 from harness.checkpoint.resolve import resolve
 from harness.errors import RefusedError, UsageError
-from harness.training.heads import SCALE, HeadSpec, _dual_encoder, in_batch_loss, make_model
+from harness.training.heads import HeadSpec, make_model
 from harness.training.lora import adapted, merge, parse_layers
+from harness.training.modules import SCALE, DualEncoder, in_batch_loss
 from tests.checkpoints import build, build_head
 
 
@@ -79,7 +80,7 @@ def pairs(rows: int) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_cosines_are_not_rounded_under_autocast(symmetric: bool) -> None:
-    model = _dual_encoder()(Given(), symmetric=symmetric)
+    model = DualEncoder(Given(), symmetric=symmetric)
     inputs = pairs(16)
     alone = model(**inputs)["loss"].detach()
     with torch.autocast("cpu", torch.bfloat16):
