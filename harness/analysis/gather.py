@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.analysis.alike import Alike, alike
 from harness.analysis.contrasts import Contrast, named_contrasts
 from harness.analysis.entries import TRACKS, Entry, make_entries
 from harness.analysis.fold import Folded, fold, kept_fold, score_rows
@@ -50,7 +51,8 @@ class Board:
 
     ``shown``: the entries, with seeds put together; ``study``: there is a STUDY.md beside the board
     that tells how its checkpoints were made; ``gains``: every checkpoint against its base;
-    ``targets``: of every base, intermediate tasks by target tasks;
+    ``targets``: of every base, intermediate tasks by target tasks; ``alike``: checkpoints that may
+    be one;
     ``damaged``: what is wrong with the outcome files that could not be read.
     """
 
@@ -62,6 +64,7 @@ class Board:
     published: tuple[PublishedScore, ...]
     gains: tuple[Gain, ...] = ()
     targets: tuple[TargetTable, ...] = ()
+    alike: tuple[Alike, ...] = ()
     study: bool = False
     damaged: tuple[DataError, ...] = ()
 
@@ -147,6 +150,7 @@ def _board(
         published=(),
         gains=against_base,
         targets=target_tables(shown, entries, against_base, results, cache),
+        alike=alike(entries),
     )
 
 

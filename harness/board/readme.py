@@ -13,6 +13,7 @@ from harness.analysis.standings import Standing
 from harness.board.answer import answer, lead_contrast
 from harness.board.figures import effects_name
 from harness.board.markdown import Raw, cell, environment, floating
+from harness.board.pages import name
 from harness.board.rankings import ROWS_SHOWN, ranking
 from harness.cards.catalogue import read_card, read_suites
 from harness.results.provenance import Provenance
@@ -34,6 +35,7 @@ def write(board: Board) -> str:
         pictures=_pictures(board, lead),
         missing=Raw(_missing(board)),
         origins=_origins(board),
+        alike=Raw(_alike(board)),
     )  # fmt: skip
 
 
@@ -96,6 +98,14 @@ def _missing(board: Board) -> str:
         plural = "submissions are" if waiting > 1 else "submission is"
         found.append(f"[{waiting} {plural} not measured yet](pending.md)")
     return "; ".join(found)
+
+
+def _alike(board: Board) -> str:
+    """Which checkpoints may be one, in one line of Markdown; empty where none may."""
+    return "; ".join(
+        f"{' and '.join(name(entry) for entry in one.entries)} in {cell(_title(one.task))}"
+        for one in board.alike
+    )
 
 
 def _title(task: str) -> str:

@@ -415,6 +415,22 @@ def test_checkpoints_count_by_their_data(
     assert one.difference.evidence.checkpoints == (checkpoints, 1)
 
 
+def test_a_checkpoint_that_scores_as_its_base_is_named(root: Path) -> None:
+    """Adapters that were never merged, say: the difference is exactly zero everywhere."""
+    how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}
+    for model, count in ((BASE, 90), ("hand/unmerged", 90), ("hand/other", 89)):
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+        submit(root, model, **(how if model != BASE else {}))
+    board = read_board(root)
+    assert [(one.task, [e.slug for e in one.entries]) for one in board.alike] == [
+        ("demo_bitext", ["base", "unmerged"])
+    ]
+    text = render(board)["leaderboard/README.md"].decode()
+    assert "**Alike:** [hand/base](checkpoints/base.md) and [hand/unmerged](" in text
+    assert ". The same score in every language" in text
+
+
 def test_published_rows_are_never_ranked_or_scored(root: Path) -> None:
     board = read_board(hand_worked(root))
     published = {one.model for one in board.published}
