@@ -325,7 +325,7 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
     named = {one.name: one for one in board.contrasts if one.track == "frozen"}
     assert named["multilingual QA − base"].a == ("multilingual-qa",)
     assert named["English QA − base"].difference is None
-    assert "trained on its data" in named["English QA − base"].left_out[0]
+    assert "trained on its data" in named["English QA − base"].left_out[0].why
     assert {row["contaminated"] for row in board.scores.to_pylist()
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
 
@@ -343,7 +343,7 @@ def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
     assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
     assert "trained on this task's data: not ranked, not contrasted" in page
     named = {one.name: one for one in board.contrasts if one.track == "frozen"}
-    assert "trained on its data" in named["English QA − base"].left_out[0]
+    assert "trained on its data" in named["English QA − base"].left_out[0].why
 
 
 def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
