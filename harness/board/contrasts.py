@@ -93,7 +93,7 @@ def _left_out(board: Board, one: Contrast) -> list[str]:
         rest = slugs - {member.slug for entry in whole for member in entry.members}
         named = [entry.title for entry in whole if entry.members]
         named += [board.entry(slug).title for slug in sorted(rest)]
-        notes.append(f"left out, {why}: {', '.join(named)}")
+        notes.append(f"left out, {why}: {' · '.join(named)}")
     return notes
 
 

@@ -175,7 +175,7 @@ def test_what_is_left_out_is_named_as_people_read_it(seeded: Path) -> None:
         submit(seeded, name, base=BASE, objective="extractive-qa", languages=["en"],
                datasets=["NewsQA"], recipe="news", seed=seed)  # fmt: skip
     text = render(read_board(seeded))["leaderboard/contrasts.md"].decode()
-    assert "; left out, not of the matched design: English QA (NewsQA), 2 seeds, hand/other |" in (
+    assert "; left out, not of the matched design: English QA (NewsQA), 2 seeds · hand/other |" in (
         text
     )
 

@@ -415,6 +415,25 @@ def test_checkpoints_count_by_their_data(
     assert one.difference.evidence.checkpoints == (checkpoints, 1)
 
 
+def test_what_each_answer_is_about(root: Path) -> None:
+    """Three checkpoints of English QA are evidence of another kind than three seeds of NLI."""
+    found = {BASE: 90, "hand/a": 39, "hand/b": 40, "hand/c": 41, "hand/n1": 60, "hand/n2": 61,
+             "hand/n3": 62}  # fmt: skip
+    for model, count in found.items():
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+        how: dict[str, object] = {"base": BASE, "languages": ["en"], "objective": "extractive-qa"}
+        if model[-2] == "n":
+            how |= {"objective": "nli", "recipe": "nli", "seed": int(model[-1])}
+        submit(root, model, **(how if model != BASE else {}))
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert (
+        "What each answer is about, in these languages. English QA − base: the kind of training on"
+        " this base, from three independent checkpoints a side or more; English NLI − base: the"
+        " recipes alone, of which a side has one." in text
+    )
+
+
 def test_a_checkpoint_that_scores_as_its_base_is_named(root: Path) -> None:
     """Adapters that were never merged, say: the difference is exactly zero everywhere."""
     how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}
