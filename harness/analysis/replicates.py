@@ -36,18 +36,23 @@ def runs_of(
     recipe, trained = recipe_of(entry), training_seed(entry)
     origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
     found = results_of(entry)
-    seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
-    common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
+    seeds = {
+        task: {r.seed: r for r in found[task].seeds or (found[task],)}
+        for task in tasks
+        if found[task].track == "tuned"
+    }
+    # Elsewhere nothing is drawn at random: such a result goes with every seed.
+    common = sorted(set.intersection(*map(set, seeds.values()))) if seeds else []
     data = corpora(entry.submission.datasets) if entry.submission is not None else frozenset()
     if not common:
-        first = {task: next(iter(seeds[task].values())) for task in tasks}
+        first = {task: (found[task].seeds or (found[task],))[0] for task in tasks}
         return [Run(origin, base, trained or 0, first, data)]
     return [
         Run(
             origin,
             base,
             seed if trained is None else trained,
-            {task: seeds[task][seed] for task in tasks},
+            {task: seeds[task][seed] if task in seeds else found[task] for task in tasks},
             data,
         )
         for seed in common
@@ -97,7 +102,7 @@ def over_seeds(
     estimate: Estimate, score: Score, a: Replicated, b: Replicated
 ) -> tuple[Estimate, Hierarchical | None]:
     """Return an estimate with its intervals and p over replicates and items, and the test that gave
-    them.
+    them: all of them are of the difference between the means of the runs.
 
     The estimate as it is where there are too few replicates, or too few items for a variance.
     """
@@ -110,6 +115,7 @@ def over_seeds(
     return (
         replace(
             estimate,
+            difference=test.difference,
             low=test.low,
             high=test.high,
             p=test.p,

@@ -165,6 +165,21 @@ def test_only_the_matched_design_is_contrasted(seeded: Path) -> None:
     assert "other" in named["English QA − base"].a
 
 
+def test_a_recipe_is_contaminated_where_a_seed_is(seeded: Path) -> None:
+    """Its mean holds that seed's score. What a seed drew of a corpus is measured for each."""
+    submit(seeded, "hand/en-2", base=BASE, objective="extractive-qa", seed=2, recipe="en",
+           languages=["en"], matched="design", contaminated=["demo_bitext"])  # fmt: skip
+    board = read_board(seeded)
+    (row,) = [row for row in board.standings[0].rows if row.entry.slug == "en"]
+    assert (row.rank, row.why) == (None, "contaminated: demo_bitext")
+    assert row.entry.contaminated == {"demo_bitext"}
+    assert "en" not in {gain.entry.slug for gain in board.gains}
+    (line,) = [line for line in board.targets[0].lines if line.entry.slug == "en"]
+    assert line.why == "contaminated: demo_bitext"
+    one = next(one for one in board.contrasts if one.name == "English QA − base")
+    assert one.a == ("en-1", "en-3")
+
+
 def test_gains_over_seeds(seeded: Path) -> None:
     from scipy.stats import t
 
