@@ -16,7 +16,7 @@ from harness.statistics.hierarchy import Claim, Hierarchical
 from harness.statistics.multiplicity import FAMILY_SIZE, holm
 from harness.statistics.verdict import Adjusted, Verdict, unanswered
 
-# Confirmatory, per base (A − B); "base" is the checkpoint without intermediate training.
+# Confirmatory, per base (A − B); "base" is the checkpoint that the training began with.
 FAMILY = (
     ("English QA", "base"),
     ("multilingual QA", "base"),
@@ -121,12 +121,8 @@ def named_contrasts(
     entries: Sequence[Entry], results: Path, kept: Path | None = None
 ) -> tuple[Contrast, ...]:
     """Return the confirmatory family of every base that has a variant on the board."""
-    by_slug = {entry.slug: entry for entry in entries}
     found: list[Contrast] = []
-    for base, variants in _families(entries).items():
-        kinds: dict[str, list[Entry]] = {"base": [by_slug[base]]}
-        for variant in variants:
-            kinds.setdefault(variant.kind, []).append(variant)
+    for base, kinds in _families(entries).items():
         asked = [
             _answer(_Question(base, a, b, track, metric), kinds, results, kept)
             for track, metric in MEASURES
@@ -163,16 +159,15 @@ def _seen_p(one: Contrast) -> float | None:
     return None if did is None else did.p
 
 
-def _families(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """Return the checkpoints that go back to each base without intermediate training."""
+def _families(entries: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
+    """Return base → kind of training → the checkpoints that were trained from it in that way."""
     by_slug = {entry.slug: entry for entry in entries}
-    families: dict[str, list[Entry]] = {}
+    families: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
-        root = entry
-        while root.base is not None:
-            root = by_slug[root.base]
-        if root is not entry:
-            families.setdefault(root.slug, []).append(entry)
+        made = entry.lineage
+        if made is not None and made.base is not None:
+            kinds = families.setdefault(made.base, {"base": [by_slug[made.base]]})
+            kinds.setdefault(made.kind, []).append(entry)
     return families
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from harness.analysis.fold import Folded
 from harness.analysis.results import Result, read_result, seed_means
 from harness.submissions.attempts import Attempt
+from harness.submissions.lineage import Lineage, lineage
 from harness.submissions.submission import (
     Submission,
     base_of,
@@ -27,7 +28,7 @@ class Entry:
 
     ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
     ``attempt``: why the last refresh left something of it unmeasured. ``title``: the name that
-    people read, see `variants.titled`.
+    people read, see `variants.titled`. ``lineage``: None without a submission.
     """
 
     slug: str
@@ -40,6 +41,7 @@ class Entry:
     members: tuple[Entry, ...] = ()
     attempt: Attempt | None = None
     title: str = ""
+    lineage: Lineage | None = None
 
     @property
     def name(self) -> str:
@@ -110,7 +112,9 @@ def make_entries(
 def _without_outcomes(slug: str, submissions: Mapping[str, Submission]) -> Entry:
     one = submissions[slug]
     base, seen = base_of(slug, submissions), contamination(slug, submissions)
-    return Entry(slug, one.model, one.revision, one, base, seen, ())
+    return Entry(
+        slug, one.model, one.revision, one, base, seen, (), lineage=lineage(slug, submissions)
+    )
 
 
 def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:

@@ -20,7 +20,7 @@ from harness.statistics.contrast import (
 from harness.statistics.hierarchy import Hierarchical, hierarchical
 from harness.statistics.multiplicity import FAMILY_LEVEL
 from harness.statistics.verdict import Evidence
-from harness.submissions.submission import corpora
+from harness.submissions.corpora import corpora
 
 
 def runs_of(
@@ -43,7 +43,7 @@ def runs_of(
     }
     # Elsewhere nothing is drawn at random: such a result goes with every seed.
     common = sorted(set.intersection(*map(set, seeds.values()))) if seeds else []
-    data = corpora(entry.submission.datasets) if entry.submission is not None else frozenset()
+    data = _sources(entry)
     if not common:
         first = {task: (found[task].seeds or (found[task],))[0] for task in tasks}
         return [Run(origin, base, trained or 0, first, data)]
@@ -57,6 +57,16 @@ def runs_of(
         )
         for seed in common
     ]
+
+
+def _sources(entry: Entry) -> frozenset[str]:
+    """Return what is not independent of others that have it too: corpora, and checkpoints that its
+    training went on from.
+    """
+    if entry.lineage is None:
+        return frozenset()
+    stages = (f"checkpoint {slug}" for slug in entry.lineage.stages)
+    return corpora(entry.lineage.whole.datasets).union(stages)
 
 
 def over_replicates(

@@ -10,7 +10,8 @@ from harness.analysis.entries import Entry
 from harness.analysis.gains import gains
 from harness.analysis.variants import variants
 from harness.statistics.verdict import Verdict
-from harness.submissions.submission import Submission, base_of, kind_of
+from harness.submissions.lineage import lineage
+from harness.submissions.submission import Submission, base_of
 
 Slugs = frozenset[str]
 Sides = tuple[Slugs, Slugs]  # the checkpoints of A and of B
@@ -23,7 +24,7 @@ def may_have(sides: Sides, submissions: Mapping[str, Submission]) -> bool:
     """
     kinds = [
         {
-            "base" if submissions[slug].objective == "none" else kind_of(submissions[slug])
+            "base" if submissions[slug].objective == "none" else lineage(slug, submissions).kind
             for slug in side
         }
         for side in sides

@@ -415,6 +415,71 @@ def test_checkpoints_count_by_their_data(
     assert one.difference.evidence.checkpoints == (checkpoints, 1)
 
 
+def test_what_was_trained_in_two_steps_is_contrasted_with_where_its_objective_began(
+    root: Path,
+) -> None:
+    """Of 100 sentences the base finds 20; English QA on it 40; NLI on that 50; more QA on it 70."""
+    steps = {
+        BASE: (20, {}),
+        "hand/qa": (40, {"base": BASE, "objective": "extractive-qa", "languages": ["en"],
+                         "datasets": ["SQuAD"]}),
+        "hand/nli": (50, {"base": "hand/qa", "objective": "nli", "languages": ["en"]}),
+        "hand/more": (70, {"base": "hand/qa", "objective": "extractive-qa", "languages": ["de"],
+                           "datasets": ["MLQA"]}),
+    }  # fmt: skip
+    for model, (count, how) in steps.items():
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+        submit(root, model, **how)
+    board = read_board(root)
+    found = {
+        (one.base, one.name): (one.a, one.b, round(one.verdict.estimate or 0, 6))
+        for one in board.contrasts
+        if one.difference is not None
+    }
+    assert found == {
+        ("base", "English QA − base"): (("qa",), ("base",), 0.2),
+        # Both trainings are QA, in English and in German.
+        ("base", "multilingual QA − base"): (("more",), ("base",), 0.5),
+        ("base", "multilingual QA − English QA"): (("more",), ("qa",), 0.3),
+        # The difference to the first base would be due to QA as well.
+        ("qa", "English NLI − base"): (("nli",), ("qa",), 0.1),
+    }
+    gains = {gain.entry.slug: gain.verdict.estimate for gain in board.gains}
+    assert gains == pytest.approx({"qa": 0.2, "nli": 0.1, "more": 0.3})
+    (both,) = [one.difference for one in board.contrasts
+               if one.name == "multilingual QA − base" and one.difference is not None]  # fmt: skip
+    assert (both.seen, both.unseen) == (("de",), ("sw",))
+
+
+@pytest.mark.parametrize(
+    ("made", "lacks"),
+    [
+        ({}, "no intermediate training"),
+        ({"objective": "contrastive", "languages": ["de"]}, "no further training"),
+    ],
+)
+def test_the_answer_says_what_a_base_lacks(made: dict[str, Any], lacks: str, root: Path) -> None:
+    hand_worked(root)
+    submit(root, BASE, **made)
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert f"against {lacks}. (recall@10" in text
+    assert f"multilingual QA against {lacks}:" in text
+
+
+def test_a_checkpoint_is_not_independent_of_one_that_it_was_trained_from(root: Path) -> None:
+    """Not even where nothing is said of the data."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    for slug, base in (("a", BASE), ("b", BASE), ("c", "hand/b")):
+        measure(root, f"hand/{slug}", bitext(ENGLISH))
+        submit(root, f"hand/{slug}", base=base, objective="extractive-qa", languages=["en"])
+    one = next(c for c in read_board(root).contrasts if c.difference is not None)
+    assert one.a == ("a", "b", "c")
+    assert one.difference is not None
+    assert (one.claim, one.difference.evidence.checkpoints) == ("descriptive", (2, 1))
+
+
 def test_a_checkpoint_that_scores_as_its_base_is_named(root: Path) -> None:
     """Adapters that were never merged, say: the difference is exactly zero everywhere."""
     how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}

@@ -12,7 +12,6 @@ from harness.submissions.submission import (
     Submission,
     base_of,
     contamination,
-    corpora,
     find_slug,
     is_contaminated,
     kind_of,
@@ -144,22 +143,6 @@ def test_an_unknown_task_or_split_or_share_is_refused(
 )
 def test_data_is_known_by_the_names_that_papers_use(data: str, tasks: set[str]) -> None:
     assert {task for _, task in target_data(["SQuAD v1.1", data])} == tasks
-
-
-@pytest.mark.parametrize(
-    ("data", "corpora_of_it"),
-    [
-        (["SQuAD v1.1 train, a tenth"], {"squad"}),
-        (["rajpurkar/squad_v2"], {"squad"}),
-        (["TyDiQA primary task"], {"tydiqa"}),
-        (["TyDiQA-GoldP train, Korean and Swahili", "MNLI"], {"tydiqa", "mnli"}),
-        (["Mr. TyDi"], {"mr. tydi"}),
-        (["train"], {"train"}),
-        (["", "  "], set()),
-    ],
-)
-def test_the_corpora_of_data_sets(data: list[str], corpora_of_it: set[str]) -> None:
-    assert corpora(data) == corpora_of_it
 
 
 @pytest.mark.parametrize(
