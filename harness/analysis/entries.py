@@ -93,7 +93,7 @@ def make_entries(
         groups.setdefault((one.meta["model"], one.meta["revision"]), []).append((one, path))
     entries: dict[str, Entry] = {}
     for (model, revision), members in sorted(groups.items()):
-        slug = _submitted(model, revision, submissions)
+        slug = submitted(model, revision, submissions)
         if slug is None or slug in entries:  # a pending submission stands for one revision only
             name = _slug(model, revision)
             entry = Entry(name, model, revision, None, None, frozenset(), ())
@@ -117,7 +117,7 @@ def _without_outcomes(slug: str, submissions: Mapping[str, Submission]) -> Entry
     )
 
 
-def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
+def submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
     """Return the submission of a checkpoint; a local one is found by its digest, under any name."""
     if revision.startswith("local:"):
         return next((slug for slug, s in submissions.items() if s.revision == revision), None)

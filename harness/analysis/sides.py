@@ -68,13 +68,14 @@ def find_runs(
     Raises:
         NotFoundError: the name has no outcomes, or those of several revisions.
         RefusedError: the name is the folder of a checkpoint that cannot be evaluated.
-        UsageError: a recipe was trained on several bases.
+        UsageError: a recipe was trained on several bases, or on several revisions of one.
     """
     submissions, results = source.submissions, source.results
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
         return [_run(name, source, metric, signatures)]
-    bases = sorted({str(submissions[slug].base) for slug in seeds})
+    made = [submissions[slug] for slug in seeds]
+    bases = sorted({"@".join(filter(None, (str(o.base), o.base_revision))) for o in made})
     if len(bases) > 1:
         raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
     there = {file.path.parent.name for file in find(results)} if results.is_dir() else set()

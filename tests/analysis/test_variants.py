@@ -21,6 +21,7 @@ from harness.analysis.gather import read_board
 from harness.analysis.sides import Source
 from harness.analysis.variants import titled
 from harness.board.build import leaderboard
+from harness.errors import UsageError
 from harness.statistics.multiplicity import benjamini_hochberg, holm
 from harness.submissions.submission import Submission, read_submissions
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
@@ -277,6 +278,16 @@ def test_compare_takes_recipes(seeded: Path) -> None:
     )
     assert found.over is None
     assert found.difference.estimate.difference == pytest.approx(0.375)
+
+
+def test_a_recipe_is_compared_on_one_revision_of_its_base_alone(seeded: Path) -> None:
+    """As the board puts seeds together: those on another revision are another variant."""
+    submit(seeded, "hand/en-3", base=BASE, base_revision="b" * 40, objective="extractive-qa",
+           seed=3, recipe="en", languages=["en"], matched="design")  # fmt: skip
+    assert [len(one.members) for slug, one in shown(seeded).items() if slug == "en"] == [2]
+    source = Source(seeded / "leaderboard/results", read_submissions(seeded / "submissions"))
+    with pytest.raises(UsageError, match=r"several bases \(hand/base, hand/base@b+\)"):
+        compare("many", "en", source)
 
 
 def test_the_answer_is_about_recipes(seeded: Path) -> None:

@@ -110,6 +110,34 @@ def test_rows_apart_from_the_board_have_their_own_verdict(
     assert "unadjusted" in said
 
 
+def test_a_pending_submission_has_the_verdict_of_the_board(outside_the_family: Path) -> None:
+    """It stands for the revision that was measured, on the board and in `compare`."""
+    root = outside_the_family
+    submit(root, BASE, revision=None)
+    submit(root, "hand/alone", base=BASE, objective="mlm", languages=["en"], revision=None)
+    gains = {gain.entry.slug: gain.verdict for gain in read_board(root).gains}
+    said = run(root, "compare", "alone", "base", "--root", root)
+    assert f"recall@10, demo_bitext: {told(gains['alone'])} " in said
+    assert "unadjusted" not in said
+
+
+def test_a_checkpoint_of_two_trainings_has_the_verdict_of_its_contrast(root: Path) -> None:
+    """With the base that the first began with, which is not the one that the second began with."""
+    steps: dict[str, Any] = {
+        BASE: {"objective": "mlm", "languages": ["en"]},
+        "hand/first": {"base": BASE, "objective": "extractive-qa", "languages": ["en"]},
+        "hand/second": {"base": "hand/first", "objective": "extractive-qa", "languages": ["de"]},
+    }
+    for count, (model, how) in enumerate(steps.items(), start=40):
+        measured(root, model, (count, count))
+        submit(root, model, **how)
+    named = {one.name: one for one in read_board(root).contrasts if one.difference is not None}
+    one = named["multilingual QA − base"]
+    assert one.verdict.adjusted.method == "Holm"
+    said = run(root, "compare", "second", "base", "--root", root)
+    assert f"recall@10, demo_bitext: {told(one.verdict)} " in said
+
+
 def readme(root: Path, name: str = "README.md") -> str:
     text = (root / "leaderboard" / name).read_text(encoding="utf-8")
     return unescape(text.replace("&nbsp;", " "))
