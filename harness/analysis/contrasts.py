@@ -212,8 +212,9 @@ def _answer(
         for kind, of_side in zip((a, b), runs, strict=True)
     )
     # What a base was made of is no intermediate data.
-    trained = (_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1]))
-    difference = differ(one, other, results, kept, trained=trained)
+    trained = (_trained(sides[0]), [] if b == "base" else _trained(sides[1]))
+    named = all(MULTILINGUAL not in languages for side in trained for languages in side)
+    difference = differ(one, other, results, kept, trained=trained if named else ((), ()))
     difference, over = over_replicates(difference, one, other)
     return replace(
         blank,
@@ -269,7 +270,6 @@ def _keep_matched(sides: list[list[Entry]]) -> list[str]:
     return left_out
 
 
-def _trained(side: Sequence[Entry]) -> frozenset[str]:
-    """Return the languages that the intermediate data of a side names; none for `multilingual`."""
-    named = [set(e.submission.languages) for e in side if e.submission is not None]
-    return frozenset(set[str]().union(*named) - {MULTILINGUAL})
+def _trained(side: Sequence[Entry]) -> list[list[str]]:
+    """Return the languages of each checkpoint's training since the base."""
+    return [entry.lineage.whole.languages for entry in side if entry.lineage is not None]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.compare import compare
+from harness.analysis.contrasts import _answer, _Question
 from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
 from harness.analysis.sides import Source
@@ -259,6 +260,40 @@ def test_what_a_base_was_made_of_is_no_intermediate_data(seeded: Path) -> None:
     found = named["multilingual QA − base"].difference
     assert found is not None
     assert (found.seen, found.unseen) == (("de",), ("sw",))
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "seen", "unseen"),
+    [
+        ([["de", "es"]] * 3, [["en"]] * 3, ("de",), ("sw",)),
+        # Swahili is in the data of one of A alone: neither seen nor unseen.
+        ([["de", "es"], ["de", "sw"], ["de", "es"]], [["en"]] * 3, ("de",), ()),
+        # German is in the data of one of B.
+        ([["de", "es"]] * 3, [["en"], ["en"], ["de"]], (), ("sw",)),
+        # Nobody knows what the third has seen, on either side.
+        ([["de", "es"], ["de", "es"], ["multilingual"]], [["en"]] * 3, (), ()),
+        ([["de", "es"]] * 3, [["en"], ["en"], ["en", "multilingual"]], (), ()),
+    ],
+)
+def test_what_a_side_has_seen_is_what_all_of_it_have(
+    of_a: list[list[str]],
+    of_b: list[list[str]],
+    seen: tuple[str, ...],
+    unseen: tuple[str, ...],
+    seeded: Path,
+) -> None:
+    for name, languages in (("many", of_a), ("en", of_b)):
+        for seed, own in enumerate(languages, start=1):
+            submit(seeded, f"hand/{name}-{seed}", base=BASE, objective="extractive-qa",
+                   languages=own, recipe=f"{name}-{seed}", seed=seed)  # fmt: skip
+    entries = {entry.slug: entry for entry in read_board(seeded).entries}
+    kinds = {"A": [entries[f"many-{seed}"] for seed in (1, 2, 3)],
+             "B": [entries[f"en-{seed}"] for seed in (1, 2, 3)]}  # fmt: skip
+    question = _Question("base", "A", "B", "frozen", "recall@10")
+    difference = _answer(question, kinds, seeded / "leaderboard/results", None).difference
+    assert difference is not None
+    assert (difference.seen, difference.unseen) == (seen, unseen)
+    assert (difference.seen_less_unseen is None) == (not (seen and unseen))
 
 
 def test_compare_takes_recipes(seeded: Path) -> None:
