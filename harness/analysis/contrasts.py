@@ -240,7 +240,17 @@ def _sides(
             if usable:
                 have.append(entry)
         sides.append(have)
+    left_out += [why for side in sides for why in _keep_evidence(side)]
     return sides, left_out + _keep_matched(sides)
+
+
+def _keep_evidence(side: list[Entry]) -> list[str]:
+    """Leave out stand-ins where a side has checkpoints that are none; return which."""
+    stand_ins = [entry for entry in side if entry.stand_in]
+    if len(stand_ins) == len(side):
+        return []
+    side[:] = [entry for entry in side if not entry.stand_in]
+    return [f"{entry.slug}: a stand-in" for entry in stand_ins]
 
 
 def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[str]]:

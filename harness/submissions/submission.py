@@ -205,7 +205,7 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
 
     Raises:
         DataError: a file is wrong, two files submit the same checkpoint or the same seed of a
-            recipe, or bases form a circle.
+            recipe, seeds of a recipe were trained for different things, or bases form a circle.
     """
     found: dict[str, Submission] = {}
     owners: dict[tuple[str, str | None], str] = {}
@@ -229,10 +229,25 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
                     f" {seeds[run]}.yaml already: give another seed or recipe"
                 )
             seeds[run] = path.stem
+        for slug, other in found.items():
+            if differ_in_training(submission, other):
+                raise DataError(
+                    f"submissions/{path.name}: recipe {submission.recipe} is that of {slug}.yaml,"
+                    f" {kind_of(other)} ({' '.join(other.languages)}), and this is"
+                    f" {kind_of(submission)} ({' '.join(submission.languages)}): seeds of a recipe"
+                    " differ in nothing else; give another recipe"
+                )
         found[path.stem] = submission
     for slug in found:
         contamination(slug, found)
     return found
+
+
+def differ_in_training(one: Submission, other: Submission) -> bool:
+    """Return whether two seeds of one recipe differ in objective or languages, as seeds cannot."""
+    recipes = {(each.base, each.base_revision, each.recipe) for each in (one, other)}
+    trainings = {(each.objective, frozenset(each.languages)) for each in (one, other)}
+    return one.recipe is not None and len(recipes) == 1 and len(trainings) == 2
 
 
 def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset[str]:

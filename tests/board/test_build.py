@@ -391,16 +391,18 @@ def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("data", "claim", "checkpoints"),
+    ("data", "claim", "checkpoints", "said"),
     [
-        (["SQuAD v1.1", "MLQA dev", "TyDiQA-GoldP train"], "objective", 3),
+        (["SQuAD v1.1", "MLQA dev", "TyDiQA-GoldP train"], "objective", 3,
+         "objective: 3 checkpoints against 1 checkpoint; demo"),
         # Two amounts of training on one corpus are no two checkpoints.
-        (["SQuAD v1.1", "SQuAD v2.0", "MLQA dev"], "descriptive", 2),
-        ([None, None, None], "objective", 3),
+        (["SQuAD v1.1", "squad_v2", "MLQA dev"], "descriptive", 2,
+         "descriptive: 3 checkpoints (2 independent) against 1 checkpoint; demo"),
+        (["SQuAD", None, None], "objective", 3, "as far as is known: no data named of 1, 2 |"),
     ],
-)
+)  # fmt: skip
 def test_checkpoints_count_by_their_data(
-    data: list[str | None], claim: str, checkpoints: int, root: Path
+    data: list[str | None], claim: str, checkpoints: int, said: str, root: Path
 ) -> None:
     names = [BASE, *(f"hand/{place}" for place in range(3))]
     for model, count, trained_on in zip(names, (90, 39, 40, 41), [None, *data], strict=True):
@@ -409,10 +411,12 @@ def test_checkpoints_count_by_their_data(
         how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}
         submit(root, model, **(how if model != BASE else {}),
                **({"datasets": [trained_on]} if trained_on else {}))  # fmt: skip
-    one = next(c for c in read_board(root).contrasts if c.difference is not None)
+    board = read_board(root)
+    one = next(c for c in board.contrasts if c.difference is not None)
     assert one.claim == claim
     assert one.difference is not None
     assert one.difference.evidence.checkpoints == (checkpoints, 1)
+    assert said in unescape(render(board)["leaderboard/contrasts.md"].decode())
 
 
 def test_what_was_trained_in_two_steps_is_contrasted_with_where_its_objective_began(
@@ -524,6 +528,19 @@ def test_stand_ins_are_said_to_be_no_evidence(root: Path) -> None:
     text = render(read_board(root))["leaderboard/README.md"].decode()
     assert "stand-ins made to try the board with" in text
     assert "hand/english-qa](checkpoints/english-qa.md) *(stand-in)*" in text
+
+
+def test_a_stand_in_is_left_out_beside_a_checkpoint(root: Path) -> None:
+    """It finds nothing; the difference is that of the checkpoint alone."""
+    hand_worked(root)
+    measure(root, "hand/tiny", {unit: hits(unit, [0, 0, 0, 0]) for unit in ("de", "sw")})
+    submit(root, "hand/tiny", base=BASE, objective="extractive-qa", languages=["en"],
+           stand_in=True)  # fmt: skip
+    named = {one.name: one for one in read_board(root).contrasts if one.track == "frozen"}
+    one = named["English QA − base"]
+    assert (one.a, one.stand_ins) == (("english-qa",), False)
+    assert one.left_out == ("tiny: a stand-in",)
+    assert one.verdict.estimate == pytest.approx(0.5)
 
 
 def test_without_variants_the_answer_says_what_is_missing(root: Path) -> None:

@@ -232,3 +232,20 @@ def test_a_seed_of_a_recipe_is_submitted_once(tmp_path: Path) -> None:
     write(tmp_path, "c", SEEDED.replace("org/x", "org/z") + "recipe: r\nseed: 2\n")
     with pytest.raises(DataError, match=r"seed 2 of r is b\.yaml already"):
         read_submissions(tmp_path)
+
+
+@pytest.mark.parametrize("change", [("nli", "extractive-qa"), ("[en]", "[en, de]")])
+def test_seeds_of_a_recipe_were_trained_for_the_same(
+    change: tuple[str, str], tmp_path: Path
+) -> None:
+    """They are one variant, and one side of a contrast."""
+    one = "model: org/x\nbase: org/b\nobjective: nli\nlanguages: [en]\nrecipe: r\nseed: 1\n"
+    write(tmp_path, "a", one)
+    other = one.replace("org/x", "org/y").replace("seed: 1", "seed: 2").replace(*change)
+    write(tmp_path, "b", other)
+    with pytest.raises(
+        DataError, match=r"b\.yaml: recipe r is that of a\.yaml, English NLI \(en\)"
+    ):
+        read_submissions(tmp_path)
+    write(tmp_path, "b", other.replace("base: org/b", "base: org/b2"))  # another recipe
+    assert len(read_submissions(tmp_path)) == 2
