@@ -75,13 +75,31 @@ def _evidence_table(board: Board, answered: Sequence[Contrast]) -> Raw:
         notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
         notes += ["stand-ins"] * one.stand_ins
         if one.claim == "objective" and (unnamed := _without_data(board, one)):
-            notes.append(f"independent as far as is known: no data named of {', '.join(unnamed)}")
-        notes += [f"left out: {left}" for left in one.left_out]
+            notes.append(
+                f"independent as far as is known: no data named of {_names(board, unnamed)}"
+            )
+        notes += _left_out(board, one)
         above = _above_chance(one.difference, _indistinct(board, one))
         rows.append((one.name, one.track, above, _seen(one), "; ".join(notes)))
     headers = ("contrast", "track", "above chance", "seen − unseen languages",
                "evidence (runs, seeds, tasks)")  # fmt: skip
     return table(headers, rows, left=len(headers))
+
+
+def _left_out(board: Board, one: Contrast) -> list[str]:
+    """What is not used, by reason; a variant of which nothing is used has one name."""
+    of_reason: dict[str, set[str]] = {}
+    for left in one.left_out:
+        of_reason.setdefault(left.why, set()).add(left.slug)
+    return [f"left out, {why}: {_names(board, slugs)}" for why, slugs in of_reason.items()]
+
+
+def _names(board: Board, slugs: set[str]) -> str:
+    """The names of checkpoints; a variant of which all seeds are there has one."""
+    whole = [e for e in board.shown if {m.slug for m in e.members or (e,)} <= slugs]
+    rest = slugs - {member.slug for entry in whole for member in entry.members}
+    names = [entry.title for entry in whole if entry.members]
+    return " · ".join([*names, *(board.entry(slug).title for slug in sorted(rest))])
 
 
 def open_questions(board: Board) -> list[str]:
@@ -152,10 +170,10 @@ def _side(board: Board, slugs: Sequence[str], independent: int) -> str:
     return text + f" ({independent} independent)" * (independent < len(origins))
 
 
-def _without_data(board: Board, one: Contrast) -> list[str]:
+def _without_data(board: Board, one: Contrast) -> set[str]:
     """Which trained checkpoints name no data, so that theirs may be the data of others too."""
     made = [(slug, board.entry(slug).lineage) for slug in (*one.a, *one.b) if slug != one.base]
-    return [slug for slug, how in made if how is None or not how.whole.datasets]
+    return {slug for slug, how in made if how is None or not how.whole.datasets}
 
 
 def _breakdown(board: Board, one: Contrast) -> dict[str, object]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.analysis import gather
+from harness.analysis.contrasts import LeftOut
 from harness.analysis.fold import fold, fold_key
 from harness.analysis.gather import fold_all, read_board, read_scores
 from harness.board import rankings
@@ -325,7 +326,7 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
     named = {one.name: one for one in board.contrasts if one.track == "frozen"}
     assert named["multilingual QA − base"].a == ("multilingual-qa",)
     assert named["English QA − base"].difference is None
-    assert "trained on its data" in named["English QA − base"].left_out[0]
+    assert "trained on its data" in named["English QA − base"].left_out[0].why
     assert {row["contaminated"] for row in board.scores.to_pylist()
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
 
@@ -343,7 +344,7 @@ def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
     assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
     assert "trained on this task's data: not ranked, not contrasted" in page
     named = {one.name: one for one in board.contrasts if one.track == "frozen"}
-    assert "trained on its data" in named["English QA − base"].left_out[0]
+    assert "trained on its data" in named["English QA − base"].left_out[0].why
 
 
 def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
@@ -398,7 +399,8 @@ def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> No
         # Two amounts of training on one corpus are no two checkpoints.
         (["SQuAD v1.1", "squad_v2", "MLQA dev"], "descriptive", 2,
          "descriptive: 3 checkpoints (2 independent) against 1 checkpoint; demo"),
-        (["SQuAD", None, None], "objective", 3, "as far as is known: no data named of 1, 2 |"),
+        (["SQuAD", None, None], "objective", 3,
+         "as far as is known: no data named of hand/1 · hand/2"),
     ],
 )  # fmt: skip
 def test_checkpoints_count_by_their_data(
@@ -484,6 +486,25 @@ def test_a_checkpoint_is_not_independent_of_one_that_it_was_trained_from(root: P
     assert (one.claim, one.difference.evidence.checkpoints) == ("descriptive", (2, 1))
 
 
+def test_what_each_answer_is_about(root: Path) -> None:
+    """Three checkpoints of English QA are evidence of another kind than three seeds of NLI."""
+    found = {BASE: 90, "hand/a": 39, "hand/b": 40, "hand/c": 41, "hand/n1": 60, "hand/n2": 61,
+             "hand/n3": 62}  # fmt: skip
+    for model, count in found.items():
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+        how: dict[str, object] = {"base": BASE, "languages": ["en"], "objective": "extractive-qa"}
+        if model[-2] == "n":
+            how |= {"objective": "nli", "recipe": "nli", "seed": int(model[-1])}
+        submit(root, model, **(how if model != BASE else {}))
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert (
+        "What each answer is about, in these languages. English QA − base: the kind of training on"
+        " this base, from three independent checkpoints a side or more; English NLI − base: the"
+        " recipes alone, of which a side has one." in text
+    )
+
+
 def test_a_checkpoint_that_scores_as_its_base_is_named(root: Path) -> None:
     """Adapters that were never merged, say: the difference is exactly zero everywhere."""
     how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}
@@ -539,7 +560,7 @@ def test_a_stand_in_is_left_out_beside_a_checkpoint(root: Path) -> None:
     named = {one.name: one for one in read_board(root).contrasts if one.track == "frozen"}
     one = named["English QA − base"]
     assert (one.a, one.stand_ins) == (("english-qa",), False)
-    assert one.left_out == ("tiny: a stand-in",)
+    assert one.left_out == (LeftOut("tiny", "a stand-in"),)
     assert one.verdict.estimate == pytest.approx(0.5)
 
 
