@@ -11,6 +11,7 @@ from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
 from harness.analysis.replicates import over_replicates, runs_of
 from harness.analysis.runs import Replicated
+from harness.analysis.variants import recipe_of
 from harness.cards.objectives import MULTILINGUAL
 from harness.statistics.hierarchy import Claim, Hierarchical
 from harness.statistics.multiplicity import FAMILY_SIZE, holm
@@ -25,7 +26,10 @@ FAMILY = (
 )
 MEASURES = (("frozen", "recall@10"), ("tuned", "f1"))
 # Kinds that are also trained in one language and in several: exploratory, without adjustment.
-BESIDE = ("QA retrieval", "NLI", "contrastive", "multitask", "MLM")
+BESIDE = tuple(
+    (f"{MULTILINGUAL} {what}", f"English {what}")
+    for what in ("QA retrieval", "NLI", "contrastive", "multitask", "MLM")
+)
 
 
 class LeftOut(NamedTuple):
@@ -143,13 +147,21 @@ def named_contrasts(
         ]
         found += [
             replace(one, confirmatory=False)
-            for what in BESIDE
-            for a, b in [(f"{MULTILINGUAL} {what}", f"English {what}")]
+            for a, b in BESIDE
             if a in kinds and b in kinds
             for one in [_answer(_Question(base, a, b, *MEASURES[0]), kinds, results, kept)]
-            if one.difference is not None
+            if one.difference is not None and not _against_base(one, kinds[a])
         ]
     return tuple(found)
+
+
+def _against_base(one: Contrast, known: Sequence[Entry]) -> bool:
+    """Return whether A is a single variant trained from B, whose difference has a verdict in
+    `gains`. ``known``: the checkpoints that A is of.
+    """
+    used = [entry for entry in known if entry.slug in one.a]
+    made = {recipe_of(entry) or entry.slug for entry in used}
+    return len(made) == 1 and {entry.base for entry in used} == set(one.b)
 
 
 def _holm(values: Sequence[float | None]) -> list[float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.analysis.contrasts import FAMILY, named_contrasts
+from harness.analysis.contrasts import BESIDE, FAMILY, named_contrasts
 from harness.analysis.entries import Entry
 from harness.analysis.gains import gains
 from harness.analysis.variants import variants
@@ -29,7 +29,7 @@ def may_have(sides: Sides, submissions: Mapping[str, Submission]) -> bool:
         }
         for side in sides
     ]
-    named = any(kinds in ([{a}, {b}], [{b}, {a}]) for a, b in FAMILY)
+    named = any(kinds in ([{a}, {b}], [{b}, {a}]) for a, b in (*FAMILY, *BESIDE))
     return named or any(_trained_from(*pair, submissions) for pair in (sides, sides[::-1]))
 
 
@@ -49,7 +49,7 @@ def board_verdicts(
             found.setdefault(measure, verdict if sides == (a, b) else verdict.mirrored())
 
     for one in contrasts:
-        if one.confirmatory and one.difference is not None:
+        if one.difference is not None:
             measure = (one.track, one.metric, one.tasks)
             add(frozenset(one.a), frozenset(one.b), measure, one.verdict)
     for gain in gains(variants(entries), entries, contrasts, results, cache):
