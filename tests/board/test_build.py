@@ -458,6 +458,25 @@ def test_what_was_trained_in_two_steps_is_contrasted_with_where_its_objective_be
     assert (both.seen, both.unseen) == (("de",), ("sw",))
 
 
+@pytest.mark.parametrize("at", [None, "measured", "another"])
+def test_a_pending_base_is_the_base_at_the_revision_that_was_measured(
+    at: str | None, root: Path
+) -> None:
+    """A variant of another revision is compared with none, and has its contamination anyway."""
+    hand_worked(root)
+    submit(root, BASE, revision=None, contaminated=["demo_pairs"])
+    named = {None: None, "measured": revision(BASE), "another": "b" * 40}[at]
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"],
+           base_revision=named)  # fmt: skip
+    board = read_board(root)
+    compared = {gain.entry.slug for gain in board.gains}
+    assert ("english-qa" in compared) == (at != "another")
+    (one,) = [one for one in board.contrasts if (one.name, one.track) == (
+        "English QA − base", "frozen")]  # fmt: skip
+    assert (one.difference is None) == (at == "another")
+    assert board.entry("english-qa").contaminated == {"demo_pairs"}
+
+
 @pytest.mark.parametrize(
     ("made", "lacks"),
     [
