@@ -84,7 +84,8 @@ def _answered(board: Board) -> dict[str, list[Contrast]]:
 
 
 def _subject(lead: Contrast, kind: str) -> str:
-    if lead.claim != "recipe":
+    assert lead.difference is not None  # it is answered
+    if lead.claim != "recipe" or lead.difference.evidence.checkpoints[0] > 1:
         return f"intermediate training on {cell(kind)}"
     return f"one recipe of intermediate training on {cell(kind)} ({len(lead.a)} seeds)"
 

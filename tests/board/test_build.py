@@ -524,6 +524,26 @@ def test_what_each_answer_is_about(root: Path) -> None:
     )
 
 
+def test_three_checkpoints_against_one_recipe_are_not_called_a_recipe(root: Path) -> None:
+    """The base is not measured, so the first answer is multilingual QA against English QA."""
+    submit(root, BASE)
+    how = {"base": BASE, "objective": "extractive-qa"}
+    for place, data in enumerate(("SQuAD", "MLQA", "FQuAD"), start=1):
+        for model, more in (
+            (f"hand/many-{place}", {"languages": ["de", "es"], "datasets": [data]}),
+            (f"hand/en-{place}", {"languages": ["en"], "recipe": "en", "seed": place}),
+        ):
+            line = [1] * (50 + place) + [0] * (50 - place)
+            measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+            submit(root, model, **how, **more)
+    board = read_board(root)
+    (one,) = [one for one in board.contrasts if one.difference is not None]
+    assert one.claim == "recipe"
+    text = unescape(render(board)["leaderboard/README.md"].decode())
+    assert "intermediate training on multilingual QA" in text
+    assert "one recipe of" not in text
+
+
 def test_a_checkpoint_that_scores_as_its_base_is_named(root: Path) -> None:
     """Adapters that were never merged, say: the difference is exactly zero everywhere."""
     how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}
