@@ -28,13 +28,14 @@ def runs_of(
 ) -> list[Run]:
     """Return a run for each seed that all the tasks were run with, of every member of a variant.
 
-    ``results_of``: the results of a checkpoint by task. Checkpoints of one recipe are one origin,
-    and their training seeds its seeds. Where no seed has all the tasks, the first of each is taken.
+    ``results_of``: the results of a checkpoint by task. Checkpoints of one recipe on one base are
+    one origin, and their training seeds its seeds. Where no seed has all the tasks, the first of
+    each is taken.
     """
     if entry.members:
         return [run for one in entry.members for run in runs_of(one, base, tasks, results_of)]
     recipe, trained = recipe_of(entry), training_seed(entry)
-    origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
+    origin = entry.slug if recipe is None else "recipe {1} on {0}".format(*recipe)
     found = results_of(entry)
     seeds = {
         task: {r.seed: r for r in found[task].seeds or (found[task],)}

@@ -524,6 +524,24 @@ def test_what_each_answer_is_about(root: Path) -> None:
     )
 
 
+def test_a_recipe_on_another_base_is_no_further_seed(root: Path) -> None:
+    """The third was trained from a checkpoint that was trained for QA already."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    how = {"objective": "extractive-qa", "languages": ["en"]}
+    submit(root, "hand/first", base=BASE, **how)
+    for seed, base in ((1, BASE), (2, BASE), (3, "hand/first")):
+        measure(root, f"hand/r-{seed}", bitext(ENGLISH))
+        submit(root, f"hand/r-{seed}", base=base, recipe="r", seed=seed, **how)
+    board = read_board(root)
+    one = next(one for one in board.contrasts if one.difference is not None)
+    assert one.a == ("r-1", "r-2", "r-3")
+    assert one.claim == "descriptive"
+    assert "2 checkpoints in 3 seeds against 1 checkpoint" in (
+        render(board)["leaderboard/contrasts.md"].decode()
+    )
+
+
 def test_three_checkpoints_against_one_recipe_are_not_called_a_recipe(root: Path) -> None:
     """The base is not measured, so the first answer is multilingual QA against English QA."""
     submit(root, BASE)
