@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import isclose
 
 from harness.analysis.differences import Difference
 from harness.analysis.entries import Entry
@@ -17,7 +18,7 @@ from harness.statistics.contrast import (
     mean_over,
     seen_unseen_columns,
 )
-from harness.statistics.hierarchy import Hierarchical, hierarchical
+from harness.statistics.hierarchy import ROUNDING, Hierarchical, hierarchical
 from harness.statistics.multiplicity import FAMILY_LEVEL
 from harness.statistics.verdict import Evidence
 from harness.submissions.corpora import corpora
@@ -123,10 +124,11 @@ def over_seeds(
     if test.p is None:
         return estimate, test
     family_low, family_high = test.interval(FAMILY_LEVEL)
+    same = isclose(test.difference, estimate.difference, abs_tol=ROUNDING)  # added up otherwise
     return (
         replace(
             estimate,
-            difference=test.difference,
+            difference=estimate.difference if same else test.difference,
             low=test.low,
             high=test.high,
             p=test.p,
