@@ -39,7 +39,6 @@ from harness.statistics.contrast import (
     Estimate,
     difference_in_differences,
     mean_over,
-    seen_unseen,
     seen_unseen_columns,
 )
 from harness.statistics.hierarchy import units
@@ -76,16 +75,15 @@ class Line:
     relative: Estimate
 
 
-def sides_of(langs: Sequence[str], trained: tuple[set[str], set[str]]) -> list[Sides]:
-    """The sets that are compared. ``trained``: languages of the intermediate data of A and of B."""
+def sides_of(langs: Sequence[str], seen: Sequence[str], unseen: Sequence[str]) -> list[Sides]:
+    """The sets that are compared. ``seen``, ``unseen``: those of the `Difference`."""
     known = read_languages()
-    seen, unseen = seen_unseen(langs, *trained)
 
     def those(belongs: Callable[[str], bool]) -> tuple[str, ...]:
         return tuple(lang for lang in langs if belongs(lang.split("-")[0]))
 
     return [
-        Sides("seen − unseen", seen, unseen),
+        Sides("seen − unseen", tuple(seen), tuple(unseen)),
         Sides("Latin − other scripts", those(lambda code: known[code].script == NEAR),
               those(lambda code: known[code].script != NEAR)),
         Sides("high − low resource", those(lambda code: known[code].resource in HIGH),
@@ -103,7 +101,6 @@ def lines_of(board: Board, one: Contrast, results: Path) -> list[Line]:
         RESAMPLES,
     )
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
-    trained = (_trained(board, one.a), set() if one.b == (one.base,) else _trained(board, one.b))
     level = {
         (task, lang): float(
             np.dot(b.shares, [run.results[task].values[lang].value for run in b.runs])
@@ -111,7 +108,8 @@ def lines_of(board: Board, one: Contrast, results: Path) -> list[Line]:
         for task, lang in draws.columns
     }
     found = []
-    for sides in sides_of(langs, trained):
+    assert one.difference is not None  # it is answered
+    for sides in sides_of(langs, one.difference.seen, one.difference.unseen):
         in_points = _over_seeds(draws, sides, None, a, b)
         relative = _over_seeds(draws, sides, level, a, b) if all(level.values()) else None
         if in_points is not None and relative is not None:
@@ -128,11 +126,6 @@ def _replicated(board: Board, one: Contrast, slugs: Sequence[str]) -> Replicated
         )
     ]
     return Replicated(tuple(runs), fixed=tuple(slugs) == (one.base,) and one.track == "frozen")
-
-
-def _trained(board: Board, slugs: Sequence[str]) -> set[str]:
-    found = [board.entry(slug).submission for slug in slugs]
-    return {lang for one in found if one is not None for lang in one.languages}
 
 
 def _over_seeds(

@@ -8,7 +8,7 @@ from math import isclose
 from pathlib import Path
 
 from harness.analysis.differences import Difference, differ
-from harness.analysis.entries import make_entries, place_of
+from harness.analysis.entries import make_entries, place_of, submitted
 from harness.analysis.gather import fold_all
 from harness.analysis.replicates import evidence_of, over_replicates
 from harness.analysis.results import Result
@@ -207,11 +207,10 @@ def _with_verdict(found: Compared, printed: Mapping[Measure, Verdict]) -> Compar
 
 
 def _slugs(side: Sequence[Measurements], submissions: Mapping[str, Submission]) -> Slugs:
-    """Return the slugs of the submissions whose runs a side has."""
-    revisions = {
-        one.folded.meta["revision"] for run in side for found in run.values() for one in found
-    }
-    return frozenset(slug for slug, one in submissions.items() if one.revision in revisions)
+    """Return the slugs of the submissions whose runs a side has, as the board finds them."""
+    metas = [one.folded.meta for run in side for found in run.values() for one in found]
+    found = {submitted(meta["model"], meta["revision"], submissions) for meta in metas}
+    return frozenset(slug for slug in found if slug is not None)
 
 
 def _by_seed(run: Measurements, tasks: Mapping[str, Measured]) -> list[dict[str, Result]]:

@@ -11,12 +11,13 @@ from harness.analysis.differences import Difference, differ
 from harness.analysis.entries import Entry
 from harness.analysis.replicates import over_replicates, runs_of
 from harness.analysis.runs import Replicated
+from harness.analysis.variants import recipe_of
 from harness.cards.objectives import MULTILINGUAL
 from harness.statistics.hierarchy import Claim, Hierarchical
 from harness.statistics.multiplicity import FAMILY_SIZE, holm
 from harness.statistics.verdict import Adjusted, Verdict, unanswered
 
-# Confirmatory, per base (A − B); "base" is the checkpoint without intermediate training.
+# Confirmatory, per base (A − B); "base" is the checkpoint that the training began with.
 FAMILY = (
     ("English QA", "base"),
     ("multilingual QA", "base"),
@@ -25,7 +26,10 @@ FAMILY = (
 )
 MEASURES = (("frozen", "recall@10"), ("tuned", "f1"))
 # Kinds that are also trained in one language and in several: exploratory, without adjustment.
-BESIDE = ("QA retrieval", "NLI", "contrastive", "multitask", "MLM")
+BESIDE = tuple(
+    (f"{MULTILINGUAL} {what}", f"English {what}")
+    for what in ("QA retrieval", "NLI", "contrastive", "multitask", "MLM")
+)
 
 
 class LeftOut(NamedTuple):
@@ -128,12 +132,8 @@ def named_contrasts(
     entries: Sequence[Entry], results: Path, kept: Path | None = None
 ) -> tuple[Contrast, ...]:
     """Return the confirmatory family of every base that has a variant on the board."""
-    by_slug = {entry.slug: entry for entry in entries}
     found: list[Contrast] = []
-    for base, variants in _families(entries).items():
-        kinds: dict[str, list[Entry]] = {"base": [by_slug[base]]}
-        for variant in variants:
-            kinds.setdefault(variant.kind, []).append(variant)
+    for base, kinds in _families(entries).items():
         asked = [
             _answer(_Question(base, a, b, track, metric), kinds, results, kept)
             for track, metric in MEASURES
@@ -147,13 +147,21 @@ def named_contrasts(
         ]
         found += [
             replace(one, confirmatory=False)
-            for what in BESIDE
-            for a, b in [(f"{MULTILINGUAL} {what}", f"English {what}")]
+            for a, b in BESIDE
             if a in kinds and b in kinds
             for one in [_answer(_Question(base, a, b, *MEASURES[0]), kinds, results, kept)]
-            if one.difference is not None
+            if one.difference is not None and not _against_base(one, kinds[a])
         ]
     return tuple(found)
+
+
+def _against_base(one: Contrast, known: Sequence[Entry]) -> bool:
+    """Return whether A is a single variant trained from B, whose difference has a verdict in
+    `gains`. ``known``: the checkpoints that A is of.
+    """
+    used = [entry for entry in known if entry.slug in one.a]
+    made = {recipe_of(entry) or entry.slug for entry in used}
+    return len(made) == 1 and {entry.base for entry in used} == set(one.b)
 
 
 def _holm(values: Sequence[float | None]) -> list[float | None]:
@@ -170,16 +178,15 @@ def _seen_p(one: Contrast) -> float | None:
     return None if did is None else did.p
 
 
-def _families(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """Return the checkpoints that go back to each base without intermediate training."""
+def _families(entries: Sequence[Entry]) -> dict[str, dict[str, list[Entry]]]:
+    """Return base → kind of training → the checkpoints that were trained from it in that way."""
     by_slug = {entry.slug: entry for entry in entries}
-    families: dict[str, list[Entry]] = {}
+    families: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
-        root = entry
-        while root.base is not None:
-            root = by_slug[root.base]
-        if root is not entry:
-            families.setdefault(root.slug, []).append(entry)
+        made = entry.lineage
+        if made is not None and made.base is not None:
+            kinds = families.setdefault(made.base, {"base": [by_slug[made.base]]})
+            kinds.setdefault(made.kind, []).append(entry)
     return families
 
 
@@ -224,8 +231,9 @@ def _answer(
         for kind, of_side in zip((a, b), runs, strict=True)
     )
     # What a base was made of is no intermediate data.
-    trained = (_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1]))
-    difference = differ(one, other, results, kept, trained=trained)
+    trained = (_trained(sides[0]), [] if b == "base" else _trained(sides[1]))
+    named = all(MULTILINGUAL not in languages for side in trained for languages in side)
+    difference = differ(one, other, results, kept, trained=trained if named else ((), ()))
     difference, over = over_replicates(difference, one, other)
     return replace(
         blank,
@@ -251,7 +259,17 @@ def _sides(
             if usable:
                 have.append(entry)
         sides.append(have)
+    left_out += [why for side in sides for why in _keep_evidence(side)]
     return sides, left_out + _keep_matched(sides)
+
+
+def _keep_evidence(side: list[Entry]) -> list[LeftOut]:
+    """Leave out stand-ins where a side has checkpoints that are none; return which."""
+    stand_ins = [entry for entry in side if entry.stand_in]
+    if len(stand_ins) == len(side):
+        return []
+    side[:] = [entry for entry in side if not entry.stand_in]
+    return [LeftOut(entry.slug, "a stand-in") for entry in stand_ins]
 
 
 def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[LeftOut]]:
@@ -281,7 +299,6 @@ def _keep_matched(sides: list[list[Entry]]) -> list[LeftOut]:
     return left_out
 
 
-def _trained(side: Sequence[Entry]) -> frozenset[str]:
-    """Return the languages that the intermediate data of a side names; none for `multilingual`."""
-    named = [set(e.submission.languages) for e in side if e.submission is not None]
-    return frozenset(set[str]().union(*named) - {MULTILINGUAL})
+def _trained(side: Sequence[Entry]) -> list[list[str]]:
+    """Return the languages of each checkpoint's training since the base."""
+    return [entry.lineage.whole.languages for entry in side if entry.lineage is not None]

@@ -10,6 +10,7 @@ from functools import cached_property
 from harness.analysis.fold import Folded
 from harness.analysis.results import Result, read_result, seed_means
 from harness.submissions.attempts import Attempt
+from harness.submissions.lineage import Lineage, lineage
 from harness.submissions.submission import (
     Submission,
     base_of,
@@ -27,7 +28,7 @@ class Entry:
 
     ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
     ``attempt``: why the last refresh left something of it unmeasured. ``title``: the name that
-    people read, see `variants.titled`.
+    people read, see `variants.titled`. ``lineage``: None without a submission.
     """
 
     slug: str
@@ -40,6 +41,7 @@ class Entry:
     members: tuple[Entry, ...] = ()
     attempt: Attempt | None = None
     title: str = ""
+    lineage: Lineage | None = None
 
     @property
     def name(self) -> str:
@@ -89,31 +91,49 @@ def make_entries(
     groups: dict[tuple[str, str], list[tuple[Folded, str]]] = {}
     for one, path in folded:
         groups.setdefault((one.meta["model"], one.meta["revision"]), []).append((one, path))
+    pinned = _pinned(sorted(groups), submissions)
     entries: dict[str, Entry] = {}
     for (model, revision), members in sorted(groups.items()):
-        slug = _submitted(model, revision, submissions)
+        slug = submitted(model, revision, submissions)
         if slug is None or slug in entries:  # a pending submission stands for one revision only
             name = _slug(model, revision)
             entry = Entry(name, model, revision, None, None, frozenset(), ())
         else:
-            entry = replace(_without_outcomes(slug, submissions), revision=revision)
+            entry = replace(_without_outcomes(slug, submissions, pinned), revision=revision)
         results = [read_result(one, path, entry.contaminated) for one, path in members]
         results.sort(key=lambda r: (place_of(r.track), r.task, r.layer or 0, r.path))
         entries[entry.slug] = replace(entry, results=tuple(results))
     for slug in submissions.keys() - entries.keys():
-        entries[slug] = _without_outcomes(slug, submissions)
+        entries[slug] = _without_outcomes(slug, submissions, pinned)
     for slug in attempts.keys() - entries.keys():  # its file cannot be read
         entries[slug] = Entry(slug, attempts[slug].model, None, None, None, frozenset(), ())
     return tuple(replace(entries[slug], attempt=attempts.get(slug)) for slug in sorted(entries))
 
 
-def _without_outcomes(slug: str, submissions: Mapping[str, Submission]) -> Entry:
-    one = submissions[slug]
-    base, seen = base_of(slug, submissions), contamination(slug, submissions)
-    return Entry(slug, one.model, one.revision, one, base, seen, ())
+def _pinned(
+    measured: Iterable[tuple[str, str]], submissions: Mapping[str, Submission]
+) -> dict[str, Submission]:
+    """Return the submissions, the pending ones with the revision that was measured of them.
+
+    Of one that names another revision of it as its base they are not the base.
+    """
+    pinned = dict(submissions)
+    for model, revision in measured:
+        slug = submitted(model, revision, submissions)
+        if slug is not None and pinned[slug].pending:
+            pinned[slug] = pinned[slug].model_copy(update={"revision": revision})
+    return pinned
 
 
-def _submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
+def _without_outcomes(
+    slug: str, submissions: Mapping[str, Submission], pinned: Mapping[str, Submission]
+) -> Entry:
+    one, seen = submissions[slug], contamination(slug, submissions)
+    made = lineage(slug, pinned)
+    return Entry(slug, one.model, one.revision, one, base_of(slug, pinned), seen, (), lineage=made)
+
+
+def submitted(model: str, revision: str, submissions: Mapping[str, Submission]) -> str | None:
     """Return the submission of a checkpoint; a local one is found by its digest, under any name."""
     if revision.startswith("local:"):
         return next((slug for slug, s in submissions.items() if s.revision == revision), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import isclose
 
 from harness.analysis.differences import Difference
 from harness.analysis.entries import Entry
@@ -17,10 +18,10 @@ from harness.statistics.contrast import (
     mean_over,
     seen_unseen_columns,
 )
-from harness.statistics.hierarchy import Hierarchical, hierarchical
+from harness.statistics.hierarchy import ROUNDING, Hierarchical, hierarchical
 from harness.statistics.multiplicity import FAMILY_LEVEL
 from harness.statistics.verdict import Evidence
-from harness.submissions.submission import corpora
+from harness.submissions.corpora import corpora
 
 
 def runs_of(
@@ -28,30 +29,46 @@ def runs_of(
 ) -> list[Run]:
     """Return a run for each seed that all the tasks were run with, of every member of a variant.
 
-    ``results_of``: the results of a checkpoint by task. Checkpoints of one recipe are one origin,
-    and their training seeds its seeds. Where no seed has all the tasks, the first of each is taken.
+    ``results_of``: the results of a checkpoint by task. Checkpoints of one recipe on one base are
+    one origin, and their training seeds its seeds. Where no seed has all the tasks, the first of
+    each is taken.
     """
     if entry.members:
         return [run for one in entry.members for run in runs_of(one, base, tasks, results_of)]
     recipe, trained = recipe_of(entry), training_seed(entry)
-    origin = entry.slug if recipe is None else f"recipe {recipe[1]}"
+    origin = entry.slug if recipe is None else "recipe {1} on {0}".format(*recipe)
     found = results_of(entry)
-    seeds = {task: {r.seed: r for r in found[task].seeds or (found[task],)} for task in tasks}
-    common = sorted(set.intersection(*(set(of_task) for of_task in seeds.values())))
-    data = corpora(entry.submission.datasets) if entry.submission is not None else frozenset()
+    seeds = {
+        task: {r.seed: r for r in found[task].seeds or (found[task],)}
+        for task in tasks
+        if found[task].track == "tuned"
+    }
+    # Elsewhere nothing is drawn at random: such a result goes with every seed.
+    common = sorted(set.intersection(*map(set, seeds.values()))) if seeds else []
+    data = _sources(entry)
     if not common:
-        first = {task: next(iter(seeds[task].values())) for task in tasks}
+        first = {task: (found[task].seeds or (found[task],))[0] for task in tasks}
         return [Run(origin, base, trained or 0, first, data)]
     return [
         Run(
             origin,
             base,
             seed if trained is None else trained,
-            {task: seeds[task][seed] for task in tasks},
+            {task: seeds[task][seed] if task in seeds else found[task] for task in tasks},
             data,
         )
         for seed in common
     ]
+
+
+def _sources(entry: Entry) -> frozenset[str]:
+    """Return what is not independent of others that have it too: corpora, and checkpoints that its
+    training went on from.
+    """
+    if entry.lineage is None:
+        return frozenset()
+    stages = (f"checkpoint {slug}" for slug in entry.lineage.stages)
+    return corpora(entry.lineage.whole.datasets).union(stages)
 
 
 def over_replicates(
@@ -97,7 +114,7 @@ def over_seeds(
     estimate: Estimate, score: Score, a: Replicated, b: Replicated
 ) -> tuple[Estimate, Hierarchical | None]:
     """Return an estimate with its intervals and p over replicates and items, and the test that gave
-    them.
+    them: all of them are of the difference between the means of the runs.
 
     The estimate as it is where there are too few replicates, or too few items for a variance.
     """
@@ -107,9 +124,11 @@ def over_seeds(
     if test.p is None:
         return estimate, test
     family_low, family_high = test.interval(FAMILY_LEVEL)
+    same = isclose(test.difference, estimate.difference, abs_tol=ROUNDING)  # added up otherwise
     return (
         replace(
             estimate,
+            difference=estimate.difference if same else test.difference,
             low=test.low,
             high=test.high,
             p=test.p,

@@ -162,7 +162,10 @@ def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float | Non
 
 
 def seed_mean(results: Sequence[Result]) -> Result:
-    """Return one result for several seeds: means of values and of draws, language by language."""
+    """Return one result for several seeds: means of values and of draws, language by language.
+
+    It is contaminated where one of them is.
+    """
     if len(results) == 1:
         return results[0]
     first = results[0]
@@ -181,7 +184,13 @@ def seed_mean(results: Sequence[Result]) -> Result:
     }
     parts = {unit: mean_parts([result.parts[unit] for result in results]) for unit in first.parts}
     return replace(
-        first, values=values, draws=draws, parts=parts, beside=beside, seeds=tuple(results)
+        first,
+        values=values,
+        draws=draws,
+        parts=parts,
+        beside=beside,
+        contaminated=any(result.contaminated for result in results),
+        seeds=tuple(results),
     )
 
 

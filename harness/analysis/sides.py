@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from harness.analysis.gather import fold_files
 from harness.analysis.results import Result, read_result
 from harness.errors import DataError, NotFoundError, UsageError, together
 from harness.results.outcomes import OutcomeFile, find
+from harness.results.provenance import origin_of, read_origins
 from harness.submissions.submission import Submission, contamination
 
 
@@ -47,13 +48,20 @@ class Source:
     damaged: dict[str, None] = field(default_factory=dict)
 
     def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:
-        """Return the files that are whole, with their paths."""
+        """Return the files that are whole, with their paths; those of the results with who measured
+        them.
+        """
         found = []
+        results = self.results.resolve()
+        origins = read_origins(results)
         for file, one in zip(files, fold_files(files, self.cache), strict=True):
             if isinstance(one, DataError):
                 self.damaged[str(one)] = None
-            else:
-                found.append((one, str(file.path)))
+                continue
+            own = OutcomeFile(file.path.resolve())
+            if own.path.is_relative_to(results):
+                one = replace(one, origin=origin_of(own, results, origins))
+            found.append((one, str(file.path)))
         return found
 
 
@@ -68,13 +76,14 @@ def find_runs(
     Raises:
         NotFoundError: the name has no outcomes, or those of several revisions.
         RefusedError: the name is the folder of a checkpoint that cannot be evaluated.
-        UsageError: a recipe was trained on several bases.
+        UsageError: a recipe was trained on several bases, or on several revisions of one.
     """
     submissions, results = source.submissions, source.results
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
         return [_run(name, source, metric, signatures)]
-    bases = sorted({str(submissions[slug].base) for slug in seeds})
+    made = [submissions[slug] for slug in seeds]
+    bases = sorted({"@".join(filter(None, (str(o.base), o.base_revision))) for o in made})
     if len(bases) > 1:
         raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
     there = {file.path.parent.name for file in find(results)} if results.is_dir() else set()

@@ -119,5 +119,11 @@ def _variant(slug: str, members: Sequence[Entry]) -> Entry:
             if all(task in tasks for tasks in whole)
         ]
     return replace(
-        first, slug=slug, model=slug, revision=None, results=tuple(results), members=tuple(members)
+        first,
+        slug=slug,
+        model=slug,
+        revision=None,
+        contaminated=frozenset[str]().union(*(member.contaminated for member in members)),
+        results=tuple(results),
+        members=tuple(members),
     )

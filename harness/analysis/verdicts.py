@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.analysis.contrasts import FAMILY, named_contrasts
+from harness.analysis.contrasts import BESIDE, FAMILY, named_contrasts
 from harness.analysis.entries import Entry
 from harness.analysis.gains import gains
 from harness.analysis.variants import variants
 from harness.statistics.verdict import Verdict
-from harness.submissions.submission import Submission, base_of, kind_of
+from harness.submissions.lineage import lineage
+from harness.submissions.submission import Submission, base_of
 
 Slugs = frozenset[str]
 Sides = tuple[Slugs, Slugs]  # the checkpoints of A and of B
@@ -23,12 +24,12 @@ def may_have(sides: Sides, submissions: Mapping[str, Submission]) -> bool:
     """
     kinds = [
         {
-            "base" if submissions[slug].objective == "none" else kind_of(submissions[slug])
+            "base" if submissions[slug].objective == "none" else lineage(slug, submissions).kind
             for slug in side
         }
         for side in sides
     ]
-    named = any(kinds in ([{a}, {b}], [{b}, {a}]) for a, b in FAMILY)
+    named = any(kinds in ([{a}, {b}], [{b}, {a}]) for a, b in (*FAMILY, *BESIDE))
     return named or any(_trained_from(*pair, submissions) for pair in (sides, sides[::-1]))
 
 
@@ -48,7 +49,7 @@ def board_verdicts(
             found.setdefault(measure, verdict if sides == (a, b) else verdict.mirrored())
 
     for one in contrasts:
-        if one.confirmatory and one.difference is not None:
+        if one.difference is not None:
             measure = (one.track, one.metric, one.tasks)
             add(frozenset(one.a), frozenset(one.b), measure, one.verdict)
     for gain in gains(variants(entries), entries, contrasts, results, cache):
@@ -59,4 +60,8 @@ def board_verdicts(
 
 
 def _trained_from(variant: Slugs, base: Slugs, submissions: Mapping[str, Submission]) -> bool:
-    return bool(variant) and {base_of(slug, submissions) for slug in variant} == base
+    ends = (
+        {base_of(slug, submissions) for slug in variant},
+        {lineage(slug, submissions).base for slug in variant},
+    )
+    return bool(variant) and base in ends

@@ -15,9 +15,9 @@ from harness.statistics.hierarchy import Claim
 
 FIRST = "English QA − base"
 AGAINST = {
-    "multilingual QA − base": "multilingual QA against no intermediate training",
+    "multilingual QA − base": "multilingual QA against {base}",
     "multilingual QA − English QA": "multilingual QA against English QA",
-    "English NLI − base": "English NLI against no intermediate training",
+    "English NLI − base": "English NLI against {base}",
 }
 
 EVIDENCE: Mapping[Claim, str] = {
@@ -36,18 +36,26 @@ def answer(board: Board) -> list[str]:
     assert lead.difference is not None  # it is among the answered
     found = {one.name: one for one in _answered(board).get(lead.base, [])}
     a, b = lead.name.split(" − ")
-    against = "no intermediate training" if b == "base" else cell(b)
+    without = _without(board, lead.base)
+    against = without if b == "base" else cell(b)
     first = (
         f"On {cell(board.entry(lead.base).title)}, {_claim(lead, a)}: {_size(lead)}, against"
         f" {against}. (recall@10, frozen vectors, {cell(_over(lead))}.)"
     )
     beside = [
-        f"{what}: **{word(found[key].verdict)}**, {figures(found[key].verdict)}"
+        f"{what.format(base=without)}: **{word(found[key].verdict)}**,"
+        f" {figures(found[key].verdict)}"
         for key, what in AGAINST.items()
         if key in found and found[key] is not lead
     ]
     beside += _other_kinds(board, lead.base, {part.task for part in lead.difference.languages})
     return [first, "", *(f"- {line}" for line in beside), "", _reach(list(found.values()))]
+
+
+def _without(board: Board, base: str) -> str:
+    """What a base lacks; one may itself have been trained for something else."""
+    trained = board.entry(base).kind not in ("none", "not submitted")
+    return f"no {'further' if trained else 'intermediate'} training"
 
 
 def lead_contrast(board: Board) -> Contrast | None:
@@ -76,7 +84,8 @@ def _answered(board: Board) -> dict[str, list[Contrast]]:
 
 
 def _subject(lead: Contrast, kind: str) -> str:
-    if lead.claim != "recipe":
+    assert lead.difference is not None  # it is answered
+    if lead.claim != "recipe" or lead.difference.evidence.checkpoints[0] > 1:
         return f"intermediate training on {cell(kind)}"
     return f"one recipe of intermediate training on {cell(kind)} ({len(lead.a)} seeds)"
 
@@ -162,7 +171,7 @@ def _other_kinds(board: Board, base: str, tasks: set[str]) -> list[str]:
     for kind, (best, *others) in kinds.items():
         among = f", the best of {len(others) + 1}" * bool(others)
         lines.append(
-            f"{cell(kind)} against no intermediate training: **{word(best.verdict)}**,"
+            f"{cell(kind)} against {_without(board, base)}: **{word(best.verdict)}**,"
             f" {figures(best.verdict)}{among} (exploratory)"
         )
     return lines

@@ -74,6 +74,10 @@ def _evidence_table(board: Board, answered: Sequence[Contrast]) -> Raw:
         assert one.difference is not None  # it is answered
         notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
         notes += ["stand-ins"] * one.stand_ins
+        if one.claim == "objective" and (unnamed := _without_data(board, one)):
+            notes.append(
+                f"independent as far as is known: no data named of {_names(board, unnamed)}"
+            )
         notes += _left_out(board, one)
         above = _above_chance(one.difference, _indistinct(board, one))
         rows.append((one.name, one.track, above, _seen(one), "; ".join(notes)))
@@ -87,14 +91,15 @@ def _left_out(board: Board, one: Contrast) -> list[str]:
     of_reason: dict[str, set[str]] = {}
     for left in one.left_out:
         of_reason.setdefault(left.why, set()).add(left.slug)
-    notes = []
-    for why, slugs in of_reason.items():
-        whole = [e for e in board.shown if {m.slug for m in e.members or (e,)} <= slugs]
-        rest = slugs - {member.slug for entry in whole for member in entry.members}
-        named = [entry.title for entry in whole if entry.members]
-        named += [board.entry(slug).title for slug in sorted(rest)]
-        notes.append(f"left out, {why}: {' · '.join(named)}")
-    return notes
+    return [f"left out, {why}: {_names(board, slugs)}" for why, slugs in of_reason.items()]
+
+
+def _names(board: Board, slugs: set[str]) -> str:
+    """The names of checkpoints; a variant of which all seeds are there has one."""
+    whole = [e for e in board.shown if {m.slug for m in e.members or (e,)} <= slugs]
+    rest = slugs - {member.slug for entry in whole for member in entry.members}
+    names = [entry.title for entry in whole if entry.members]
+    return " · ".join([*names, *(board.entry(slug).title for slug in sorted(rest))])
 
 
 def open_questions(board: Board) -> list[str]:
@@ -146,17 +151,29 @@ def _seen(one: Contrast) -> str:
 
 
 def _count(board: Board, one: Contrast) -> str:
-    return " against ".join(_side(board, slugs) for slugs in (one.a, one.b))
+    assert one.difference is not None
+    counts = one.difference.evidence.checkpoints
+    return " against ".join(
+        _side(board, slugs, independent)
+        for slugs, independent in zip((one.a, one.b), counts, strict=True)
+    )
 
 
-def _side(board: Board, slugs: Sequence[str]) -> str:
+def _side(board: Board, slugs: Sequence[str], independent: int) -> str:
     """How many checkpoints a side has; seeds of one recipe are counted as seeds."""
     entries = [board.entry(slug) for slug in slugs]
     origins = {recipe_of(entry) or entry.slug for entry in entries}
     if len(origins) == 1 < len(entries):
         return f"{len(entries)} seeds"
     text = f"{len(origins)} checkpoint{'s' * (len(origins) > 1)}"
-    return text if len(origins) == len(entries) else f"{text} in {len(entries)} seeds"
+    text += f" in {len(entries)} seeds" * (len(origins) < len(entries))
+    return text + f" ({independent} independent)" * (independent < len(origins))
+
+
+def _without_data(board: Board, one: Contrast) -> set[str]:
+    """Which trained checkpoints name no data, so that theirs may be the data of others too."""
+    made = [(slug, board.entry(slug).lineage) for slug in (*one.a, *one.b) if slug != one.base]
+    return {slug for slug, how in made if how is None or not how.whole.datasets}
 
 
 def _breakdown(board: Board, one: Contrast) -> dict[str, object]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, prod, sqrt
 from typing import Literal, Protocol
 
 import numpy as np
@@ -125,6 +124,9 @@ class Made(Protocol):
     def origin(self) -> str: ...
 
     @property
+    def seed(self) -> int: ...
+
+    @property
     def corpora(self) -> frozenset[str]: ...
 
 
@@ -150,18 +152,19 @@ def independent(runs: Sequence[Made]) -> list[int]:
 def shares(runs: Sequence[Made]) -> list[float]:
     """Each run's weight in its side's mean, summing to 1.
 
-    Every independent group counts the same, within it every origin, within that every run. These
-    are the weights for `paired.pair`, whose draws give the item variance.
+    Every independent group counts the same, within it every origin, within that every seed, within
+    that every run: as in the scores that the test is over. These are the weights for `paired.pair`,
+    whose draws give the item variance.
     """
-    groups = independent(runs)
-    origins = {group: set[str]() for group in groups}
-    for group, run in zip(groups, runs, strict=True):
-        origins[group].add(run.origin)
-    of_origin = Counter(run.origin for run in runs)
-    return [
-        1 / (len(origins) * len(origins[group]) * of_origin[run.origin])
-        for group, run in zip(groups, runs, strict=True)
+    paths = [
+        (group, run.origin, run.seed, place)
+        for place, (group, run) in enumerate(zip(independent(runs), runs, strict=True))
     ]
+    parts: dict[tuple[object, ...], set[tuple[object, ...]]] = {}
+    for path in paths:
+        for depth in range(len(path)):
+            parts.setdefault(path[:depth], set()).add(path[: depth + 1])
+    return [1 / prod(len(parts[path[:depth]]) for depth in range(len(path))) for path in paths]
 
 
 def hierarchical(
@@ -227,20 +230,15 @@ def _level(side: Side) -> Claim:
 def units(side: Side) -> Sequence[float]:
     """The scores that vary: of independent checkpoints, or of the seeds of a single one.
 
-    Runs of one origin and seed (a checkpoint whose target head was trained several times) are one;
-    so are the origins of a group, each with the mean of its seeds.
+    Each is the mean of its runs with their shares, so that their mean is the side's: runs of one
+    origin and seed (a checkpoint whose target head was trained several times) count as one.
     """
-    if len({run.origin for run in side.runs}) == 1:
-        return _means((run.seed, run.score) for run in side.runs)
-    of_group: dict[int, list[tuple[str, float]]] = {}
-    for group, run in zip(independent(side.runs), side.runs, strict=True):
-        of_group.setdefault(group, []).append((run.origin, run.score))
-    return [float(np.mean(_means(scores))) for scores in of_group.values()]
-
-
-def _means(scores: Iterable[tuple[str | int, float]]) -> list[float]:
-    """Return the mean of each key's scores, in the order of the keys."""
-    found: dict[str | int, list[float]] = {}
-    for key, score in scores:
-        found.setdefault(key, []).append(score)
-    return [float(np.mean(of_key)) for of_key in found.values()]
+    single = len({run.origin for run in side.runs}) == 1
+    units = [run.seed for run in side.runs] if single else independent(side.runs)
+    weighted: dict[int, list[tuple[float, float]]] = {}
+    for unit, share, run in zip(units, shares(side.runs), side.runs, strict=True):
+        weighted.setdefault(unit, []).append((share, run.score))
+    return [
+        sum(share * score for share, score in own) / sum(share for share, _ in own)
+        for own in weighted.values()
+    ]

@@ -18,6 +18,8 @@ from harness.submissions.submission import (
     base_of,
     contamination,
     contradictions,
+    differ_in_training,
+    kind_of,
     target_data,
 )
 
@@ -116,6 +118,12 @@ def conflicts(
             yield (
                 f"{document.place(('seed',))}: seed: {own.seed} of {own.recipe} is {name}.yaml"
                 " already: give another seed or recipe"
+            )
+        elif differ_in_training(own, one):
+            yield (
+                f"{document.place(('recipe',))}: recipe: {own.recipe} is {kind_of(one)}"
+                f" ({' '.join(one.languages)}) in {name}.yaml: seeds of a recipe differ in nothing"
+                " else; give another recipe"
             )
     try:
         contamination(slug, submissions)

@@ -7,7 +7,7 @@ which target tasks that training has therefore seen.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,6 @@ from harness.io.strict_yaml import Strict, read_model
 CONVERT = "xharness convert"  # the command that makes safetensors where none are published
 CONTAMINATED = 0.01  # Up to this share of a language, equal examples are put down to chance.
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-VERSION_OR_PART = re.compile(r"v?[\d.]+|train(ing)?|dev|development|validation|test|set|split")
 _PART = r"\w(?:[\w.-]*\w)?"  # a part of an id, with no dot or hyphen at its ends
 # Who trains on the first task has seen the second, which has the same questions or texts.
 SAME_DATA: Mapping[str, tuple[str, ...]] = {
@@ -201,31 +200,12 @@ def target_data(datasets: Iterable[object]) -> list[tuple[int, str]]:
     return list(found)
 
 
-def corpora(datasets: Sequence[str]) -> frozenset[str]:
-    """Return the corpora that data sets are from, by their names alone.
-
-    A data set named after a target task is from that target's corpus. The corpus of another is its
-    name up to a comma, in small letters, without owner, version and part: "SQuAD v1.1 train, a
-    tenth" and "rajpurkar/squad_v2" are both from "squad". So two parts of one corpus are from the
-    same, disjoint or not.
-    """
-    of_target: dict[int, set[str]] = {}
-    for place, task in target_data(datasets):
-        of_target.setdefault(place, set()).add(task)
-    found: set[str] = set()
-    for place, name in enumerate(datasets):
-        words = re.split(r"[\s_-]+", name.split(",")[0].split("/")[-1].strip().casefold())
-        plain = " ".join(word for word in words if not VERSION_OR_PART.fullmatch(word))
-        found |= of_target.get(place) or {plain or " ".join(words)}
-    return frozenset(found - {""})
-
-
 def read_submissions(folder: Path) -> dict[str, Submission]:
     """Read slug → submission, sorted by slug; empty where the folder is not there.
 
     Raises:
         DataError: a file is wrong, two files submit the same checkpoint or the same seed of a
-            recipe, or bases form a circle.
+            recipe, seeds of a recipe were trained for different things, or bases form a circle.
     """
     found: dict[str, Submission] = {}
     owners: dict[tuple[str, str | None], str] = {}
@@ -249,10 +229,25 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
                     f" {seeds[run]}.yaml already: give another seed or recipe"
                 )
             seeds[run] = path.stem
+        for slug, other in found.items():
+            if differ_in_training(submission, other):
+                raise DataError(
+                    f"submissions/{path.name}: recipe {submission.recipe} is that of {slug}.yaml,"
+                    f" {kind_of(other)} ({' '.join(other.languages)}), and this is"
+                    f" {kind_of(submission)} ({' '.join(submission.languages)}): seeds of a recipe"
+                    " differ in nothing else; give another recipe"
+                )
         found[path.stem] = submission
     for slug in found:
         contamination(slug, found)
     return found
+
+
+def differ_in_training(one: Submission, other: Submission) -> bool:
+    """Return whether two seeds of one recipe differ in objective or languages, as seeds cannot."""
+    recipes = {(each.base, each.base_revision, each.recipe) for each in (one, other)}
+    trainings = {(each.objective, frozenset(each.languages)) for each in (one, other)}
+    return one.recipe is not None and len(recipes) == 1 and len(trainings) == 2
 
 
 def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from harness.analysis.compare import compare
 from harness.analysis.sides import Source
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
+from harness.results.outcomes import find
+from harness.results.provenance import Origin, digest_of, name_of, note
 from harness.submissions.submission import read_submissions
 from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit
 
@@ -45,6 +48,28 @@ def test_what_is_unranked_is_said(root: Path) -> None:
         measure(root, model, bitext(model), limit=4)
     (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
     assert found.remarks == ("demo_bitext: first 4 queries a language",)
+
+
+def test_rows_that_nobody_measured_again_are_said_to_be_unranked(root: Path) -> None:
+    """The board ranks no rows that others sent; the same rows in a folder of one's own are its
+    owner's.
+    """
+    hand_worked(root)
+    results = root / "leaderboard/results"
+    mine = [file for file in find(results) if ENGLISH.split("/")[1] not in str(file.path)]
+    note(results, {name_of(file, results): Origin(digest=digest_of(file)) for file in mine})
+    why = ("demo_bitext: unreplicated: no sample of these rows was measured again",)
+    (found,) = compare(ENGLISH, BASE, Source(results, read_submissions(root / "submissions")))
+    assert found.remarks == why
+    (folder,) = {str(file.path.parent) for file in find(results) if file not in mine}
+    (found,) = compare(folder, BASE, Source(results))
+    assert found.remarks == why
+    (found,) = compare(MANY, BASE, Source(results))
+    assert found.remarks == ()
+    copy = root / "copy" / Path(folder).parent.name / Path(folder).name
+    shutil.copytree(folder, copy)
+    (found,) = compare(str(copy), BASE, Source(results))
+    assert found.remarks == ()
 
 
 def test_of_one_task_alone(root: Path) -> None:

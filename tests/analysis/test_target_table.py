@@ -16,7 +16,17 @@ from harness.analysis.gather import read_board
 from harness.analysis.target_table import TargetTable, averaged
 from harness.analysis.targets import Target
 from harness.statistics.selection import halves
-from tests.board.boards import BASE, ENGLISH, MANY, answers, bitext, hand_worked, measure, submit
+from tests.board.boards import (
+    BASE,
+    ENGLISH,
+    MANY,
+    answers,
+    bitext,
+    hand_worked,
+    hits,
+    measure,
+    submit,
+)
 
 BITEXT = Target("demo_bitext", "frozen")
 SMALL = "target data demo_qa_en (protocol: none)"
@@ -28,9 +38,9 @@ def table_of(root: Path, kept: Path | None = None) -> TargetTable:
     return table
 
 
-def qa(root: Path, model: str, f1: float) -> None:
+def qa(root: Path, model: str, f1: float, seed: int = 0) -> None:
     rows = {unit: answers(unit, [f1] * 8) for unit in UNITS}
-    measure(root, model, rows, task="demo_qa", layer=None, track="tuned", custom=[SMALL])
+    measure(root, model, rows, task="demo_qa", layer=None, track="tuned", custom=[SMALL], seed=seed)
 
 
 def test_cells_are_the_verdicts_of_the_board(root: Path) -> None:
@@ -122,6 +132,34 @@ def test_seeds_are_a_source_of_chance_in_a_mean_over_metrics(root: Path) -> None
     assert line.mean.evidence.runs[0] == 3
     # Tuning draws at random for the base too, and it has one run: nothing may be said of a recipe.
     assert line.mean.evidence.claim == "descriptive"
+
+
+def test_a_mean_over_frozen_and_tuned_targets_is_over_every_tuning(root: Path) -> None:
+    """F1 of the base is 0; that of training seed s and tuning t of `en` is (s + t) / 10.
+
+    Tunings 1, 2, 3 of seeds 2 and 3 are .4 and .5 in the mean, seed 1 was tuned once (.2): together
+    11/30. With frozen vectors seed s finds s of the four sentences, the base none.
+    """
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    for tuning in (1, 2, 3):
+        qa(root, BASE, 0.0, tuning)
+    for seed, tunings in ((1, (1,)), (2, (1, 2, 3)), (3, (1, 2, 3))):
+        model = f"hand/en-{seed}"
+        measure(root, model, {u: hits(u, [1] * seed + [0] * (4 - seed)) for u in ("de", "sw")})
+        submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], recipe="en",
+               seed=seed)  # fmt: skip
+        for tuning in tunings:
+            qa(root, model, (seed + tuning) / 10, tuning)
+    (line,) = table_of(root).lines
+    verdict = line.mean
+    assert verdict is not None
+    assert verdict.estimate == pytest.approx((0.5 + 11 / 30) / 2)
+    assert verdict.evidence.runs == (7, 3)
+    assert verdict.evidence.claim == "recipe"
+    assert verdict.low is not None
+    assert verdict.high is not None
+    assert (verdict.low + verdict.high) / 2 == pytest.approx(verdict.estimate)
 
 
 def test_no_table_without_a_measured_base(root: Path) -> None:

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from harness.analysis.compare import compare
+from harness.analysis.contrasts import _answer, _Question
 from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
 from harness.analysis.sides import Source
 from harness.analysis.variants import titled
 from harness.board.build import leaderboard, render
+from harness.errors import UsageError
 from harness.statistics.multiplicity import benjamini_hochberg, holm
 from harness.submissions.submission import Submission, read_submissions
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
@@ -165,6 +167,21 @@ def test_only_the_matched_design_is_contrasted(seeded: Path) -> None:
     assert "other" in named["English QA − base"].a
 
 
+def test_a_recipe_is_contaminated_where_a_seed_is(seeded: Path) -> None:
+    """Its mean holds that seed's score. What a seed drew of a corpus is measured for each."""
+    submit(seeded, "hand/en-2", base=BASE, objective="extractive-qa", seed=2, recipe="en",
+           languages=["en"], matched="design", contaminated=["demo_bitext"])  # fmt: skip
+    board = read_board(seeded)
+    (row,) = [row for row in board.standings[0].rows if row.entry.slug == "en"]
+    assert (row.rank, row.why) == (None, "contaminated: demo_bitext")
+    assert row.entry.contaminated == {"demo_bitext"}
+    assert "en" not in {gain.entry.slug for gain in board.gains}
+    (line,) = [line for line in board.targets[0].lines if line.entry.slug == "en"]
+    assert line.why == "contaminated: demo_bitext"
+    one = next(one for one in board.contrasts if one.name == "English QA − base")
+    assert one.a == ("en-1", "en-3")
+
+
 def test_what_is_left_out_is_named_as_people_read_it(seeded: Path) -> None:
     """A recipe of which no seed is used has one name; so has a checkpoint without a recipe."""
     measure(seeded, "hand/other", bitext(BASE))
@@ -260,6 +277,40 @@ def test_what_a_base_was_made_of_is_no_intermediate_data(seeded: Path) -> None:
     assert (found.seen, found.unseen) == (("de",), ("sw",))
 
 
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "seen", "unseen"),
+    [
+        ([["de", "es"]] * 3, [["en"]] * 3, ("de",), ("sw",)),
+        # Swahili is in the data of one of A alone: neither seen nor unseen.
+        ([["de", "es"], ["de", "sw"], ["de", "es"]], [["en"]] * 3, ("de",), ()),
+        # German is in the data of one of B.
+        ([["de", "es"]] * 3, [["en"], ["en"], ["de"]], (), ("sw",)),
+        # Nobody knows what the third has seen, on either side.
+        ([["de", "es"], ["de", "es"], ["multilingual"]], [["en"]] * 3, (), ()),
+        ([["de", "es"]] * 3, [["en"], ["en"], ["en", "multilingual"]], (), ()),
+    ],
+)
+def test_what_a_side_has_seen_is_what_all_of_it_have(
+    of_a: list[list[str]],
+    of_b: list[list[str]],
+    seen: tuple[str, ...],
+    unseen: tuple[str, ...],
+    seeded: Path,
+) -> None:
+    for name, languages in (("many", of_a), ("en", of_b)):
+        for seed, own in enumerate(languages, start=1):
+            submit(seeded, f"hand/{name}-{seed}", base=BASE, objective="extractive-qa",
+                   languages=own, recipe=f"{name}-{seed}", seed=seed)  # fmt: skip
+    entries = {entry.slug: entry for entry in read_board(seeded).entries}
+    kinds = {"A": [entries[f"many-{seed}"] for seed in (1, 2, 3)],
+             "B": [entries[f"en-{seed}"] for seed in (1, 2, 3)]}  # fmt: skip
+    question = _Question("base", "A", "B", "frozen", "recall@10")
+    difference = _answer(question, kinds, seeded / "leaderboard/results", None).difference
+    assert difference is not None
+    assert (difference.seen, difference.unseen) == (seen, unseen)
+    assert (difference.seen_less_unseen is None) == (not (seen and unseen))
+
+
 def test_compare_takes_recipes(seeded: Path) -> None:
     (found,) = compare(
         "many",
@@ -277,6 +328,16 @@ def test_compare_takes_recipes(seeded: Path) -> None:
     )
     assert found.over is None
     assert found.difference.estimate.difference == pytest.approx(0.375)
+
+
+def test_a_recipe_is_compared_on_one_revision_of_its_base_alone(seeded: Path) -> None:
+    """As the board puts seeds together: those on another revision are another variant."""
+    submit(seeded, "hand/en-3", base=BASE, base_revision="b" * 40, objective="extractive-qa",
+           seed=3, recipe="en", languages=["en"], matched="design")  # fmt: skip
+    assert [len(one.members) for slug, one in shown(seeded).items() if slug == "en"] == [2]
+    source = Source(seeded / "leaderboard/results", read_submissions(seeded / "submissions"))
+    with pytest.raises(UsageError, match=r"several bases \(hand/base, hand/base@b+\)"):
+        compare("many", "en", source)
 
 
 def test_the_answer_is_about_recipes(seeded: Path) -> None:

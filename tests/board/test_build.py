@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.analysis import gather
+from harness.analysis.contrasts import LeftOut
 from harness.analysis.fold import fold, fold_key
 from harness.analysis.gather import fold_all, read_board, read_scores
 from harness.board import rankings
@@ -391,16 +392,19 @@ def test_a_loss_is_called_one_and_bases_that_wait_are_one_line(root: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("data", "claim", "checkpoints"),
+    ("data", "claim", "checkpoints", "said"),
     [
-        (["SQuAD v1.1", "MLQA dev", "TyDiQA-GoldP train"], "objective", 3),
+        (["SQuAD v1.1", "MLQA dev", "TyDiQA-GoldP train"], "objective", 3,
+         "objective: 3 checkpoints against 1 checkpoint; demo"),
         # Two amounts of training on one corpus are no two checkpoints.
-        (["SQuAD v1.1", "SQuAD v2.0", "MLQA dev"], "descriptive", 2),
-        ([None, None, None], "objective", 3),
+        (["SQuAD v1.1", "squad_v2", "MLQA dev"], "descriptive", 2,
+         "descriptive: 3 checkpoints (2 independent) against 1 checkpoint; demo"),
+        (["SQuAD", None, None], "objective", 3,
+         "as far as is known: no data named of hand/1 · hand/2"),
     ],
-)
+)  # fmt: skip
 def test_checkpoints_count_by_their_data(
-    data: list[str | None], claim: str, checkpoints: int, root: Path
+    data: list[str | None], claim: str, checkpoints: int, said: str, root: Path
 ) -> None:
     names = [BASE, *(f"hand/{place}" for place in range(3))]
     for model, count, trained_on in zip(names, (90, 39, 40, 41), [None, *data], strict=True):
@@ -409,10 +413,96 @@ def test_checkpoints_count_by_their_data(
         how = {"base": BASE, "objective": "extractive-qa", "languages": ["en"]}
         submit(root, model, **(how if model != BASE else {}),
                **({"datasets": [trained_on]} if trained_on else {}))  # fmt: skip
-    one = next(c for c in read_board(root).contrasts if c.difference is not None)
+    board = read_board(root)
+    one = next(c for c in board.contrasts if c.difference is not None)
     assert one.claim == claim
     assert one.difference is not None
     assert one.difference.evidence.checkpoints == (checkpoints, 1)
+    assert said in unescape(render(board)["leaderboard/contrasts.md"].decode())
+
+
+def test_what_was_trained_in_two_steps_is_contrasted_with_where_its_objective_began(
+    root: Path,
+) -> None:
+    """Of 100 sentences the base finds 20; English QA on it 40; NLI on that 50; more QA on it 70."""
+    steps = {
+        BASE: (20, {}),
+        "hand/qa": (40, {"base": BASE, "objective": "extractive-qa", "languages": ["en"],
+                         "datasets": ["SQuAD"]}),
+        "hand/nli": (50, {"base": "hand/qa", "objective": "nli", "languages": ["en"]}),
+        "hand/more": (70, {"base": "hand/qa", "objective": "extractive-qa", "languages": ["de"],
+                           "datasets": ["MLQA"]}),
+    }  # fmt: skip
+    for model, (count, how) in steps.items():
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+        submit(root, model, **how)
+    board = read_board(root)
+    found = {
+        (one.base, one.name): (one.a, one.b, round(one.verdict.estimate or 0, 6))
+        for one in board.contrasts
+        if one.difference is not None
+    }
+    assert found == {
+        ("base", "English QA − base"): (("qa",), ("base",), 0.2),
+        # Both trainings are QA, in English and in German.
+        ("base", "multilingual QA − base"): (("more",), ("base",), 0.5),
+        ("base", "multilingual QA − English QA"): (("more",), ("qa",), 0.3),
+        # The difference to the first base would be due to QA as well.
+        ("qa", "English NLI − base"): (("nli",), ("qa",), 0.1),
+    }
+    gains = {gain.entry.slug: gain.verdict.estimate for gain in board.gains}
+    assert gains == pytest.approx({"qa": 0.2, "nli": 0.1, "more": 0.3})
+    (both,) = [one.difference for one in board.contrasts
+               if one.name == "multilingual QA − base" and one.difference is not None]  # fmt: skip
+    assert (both.seen, both.unseen) == (("de",), ("sw",))
+
+
+@pytest.mark.parametrize("at", [None, "measured", "another"])
+def test_a_pending_base_is_the_base_at_the_revision_that_was_measured(
+    at: str | None, root: Path
+) -> None:
+    """A variant of another revision is compared with none, and has its contamination anyway."""
+    hand_worked(root)
+    submit(root, BASE, revision=None, contaminated=["demo_pairs"])
+    named = {None: None, "measured": revision(BASE), "another": "b" * 40}[at]
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"],
+           base_revision=named)  # fmt: skip
+    board = read_board(root)
+    compared = {gain.entry.slug for gain in board.gains}
+    assert ("english-qa" in compared) == (at != "another")
+    (one,) = [one for one in board.contrasts if (one.name, one.track) == (
+        "English QA − base", "frozen")]  # fmt: skip
+    assert (one.difference is None) == (at == "another")
+    assert board.entry("english-qa").contaminated == {"demo_pairs"}
+
+
+@pytest.mark.parametrize(
+    ("made", "lacks"),
+    [
+        ({}, "no intermediate training"),
+        ({"objective": "contrastive", "languages": ["de"]}, "no further training"),
+    ],
+)
+def test_the_answer_says_what_a_base_lacks(made: dict[str, Any], lacks: str, root: Path) -> None:
+    hand_worked(root)
+    submit(root, BASE, **made)
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert f"against {lacks}. (recall@10" in text
+    assert f"multilingual QA against {lacks}:" in text
+
+
+def test_a_checkpoint_is_not_independent_of_one_that_it_was_trained_from(root: Path) -> None:
+    """Not even where nothing is said of the data."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    for slug, base in (("a", BASE), ("b", BASE), ("c", "hand/b")):
+        measure(root, f"hand/{slug}", bitext(ENGLISH))
+        submit(root, f"hand/{slug}", base=base, objective="extractive-qa", languages=["en"])
+    one = next(c for c in read_board(root).contrasts if c.difference is not None)
+    assert one.a == ("a", "b", "c")
+    assert one.difference is not None
+    assert (one.claim, one.difference.evidence.checkpoints) == ("descriptive", (2, 1))
 
 
 def test_what_each_answer_is_about(root: Path) -> None:
@@ -432,6 +522,44 @@ def test_what_each_answer_is_about(root: Path) -> None:
         " this base, from three independent checkpoints a side or more; English NLI − base: the"
         " recipes alone, of which a side has one." in text
     )
+
+
+def test_a_recipe_on_another_base_is_no_further_seed(root: Path) -> None:
+    """The third was trained from a checkpoint that was trained for QA already."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    how = {"objective": "extractive-qa", "languages": ["en"]}
+    submit(root, "hand/first", base=BASE, **how)
+    for seed, base in ((1, BASE), (2, BASE), (3, "hand/first")):
+        measure(root, f"hand/r-{seed}", bitext(ENGLISH))
+        submit(root, f"hand/r-{seed}", base=base, recipe="r", seed=seed, **how)
+    board = read_board(root)
+    one = next(one for one in board.contrasts if one.difference is not None)
+    assert one.a == ("r-1", "r-2", "r-3")
+    assert one.claim == "descriptive"
+    assert "2 checkpoints in 3 seeds against 1 checkpoint" in (
+        render(board)["leaderboard/contrasts.md"].decode()
+    )
+
+
+def test_three_checkpoints_against_one_recipe_are_not_called_a_recipe(root: Path) -> None:
+    """The base is not measured, so the first answer is multilingual QA against English QA."""
+    submit(root, BASE)
+    how = {"base": BASE, "objective": "extractive-qa"}
+    for place, data in enumerate(("SQuAD", "MLQA", "FQuAD"), start=1):
+        for model, more in (
+            (f"hand/many-{place}", {"languages": ["de", "es"], "datasets": [data]}),
+            (f"hand/en-{place}", {"languages": ["en"], "recipe": "en", "seed": place}),
+        ):
+            line = [1] * (50 + place) + [0] * (50 - place)
+            measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+            submit(root, model, **how, **more)
+    board = read_board(root)
+    (one,) = [one for one in board.contrasts if one.difference is not None]
+    assert one.claim == "recipe"
+    text = unescape(render(board)["leaderboard/README.md"].decode())
+    assert "intermediate training on multilingual QA" in text
+    assert "one recipe of" not in text
 
 
 def test_a_checkpoint_that_scores_as_its_base_is_named(root: Path) -> None:
@@ -478,6 +606,19 @@ def test_stand_ins_are_said_to_be_no_evidence(root: Path) -> None:
     text = render(read_board(root))["leaderboard/README.md"].decode()
     assert "stand-ins made to try the board with" in text
     assert "hand/english-qa](checkpoints/english-qa.md) *(stand-in)*" in text
+
+
+def test_a_stand_in_is_left_out_beside_a_checkpoint(root: Path) -> None:
+    """It finds nothing; the difference is that of the checkpoint alone."""
+    hand_worked(root)
+    measure(root, "hand/tiny", {unit: hits(unit, [0, 0, 0, 0]) for unit in ("de", "sw")})
+    submit(root, "hand/tiny", base=BASE, objective="extractive-qa", languages=["en"],
+           stand_in=True)  # fmt: skip
+    named = {one.name: one for one in read_board(root).contrasts if one.track == "frozen"}
+    one = named["English QA − base"]
+    assert (one.a, one.stand_ins) == (("english-qa",), False)
+    assert one.left_out == (LeftOut("tiny", "a stand-in"),)
+    assert one.verdict.estimate == pytest.approx(0.5)
 
 
 def test_without_variants_the_answer_says_what_is_missing(root: Path) -> None:

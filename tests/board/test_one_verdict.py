@@ -110,6 +110,66 @@ def test_rows_apart_from_the_board_have_their_own_verdict(
     assert "unadjusted" in said
 
 
+@pytest.mark.parametrize("second_base", [BASE, "hand/english"])
+def test_kinds_that_are_no_question_have_one_verdict(second_base: str, root: Path) -> None:
+    """Three seeds in several languages less one English checkpoint, which may be their base.
+
+    Where it is, its vectors are fixed and the claim is about their recipe; else it is itself one of
+    the trainings that there could have been.
+    """
+    measured(root, BASE, (30, 30))
+    submit(root, BASE)
+    how = {"objective": "contrastive", "base": BASE}
+    measured(root, "hand/english", (33, 33))
+    submit(root, "hand/english", **how, languages=["en"])
+    for seed in (1, 2, 3):
+        model = f"hand/many-{seed}"
+        measured(root, model, (50 + seed, 50))
+        submit(root, model, **how | {"base": second_base}, languages=["de", "es"], recipe="many",
+               seed=seed)  # fmt: skip
+    leaderboard(root)
+    board = read_board(root)
+    named = "multilingual contrastive − English contrastive"
+    found = [one.verdict for one in board.contrasts if one.name == named]
+    found += [gain.verdict for gain in board.gains if gain.base.slug == "english"]
+    (verdict,) = found
+    assert verdict.evidence.claim == ("descriptive" if second_base == BASE else "recipe")
+    assert f"recall@10, demo_bitext: {told(verdict)} " in run(
+        root, "compare", "many", "english", "--root", root
+    )
+    (pair,) = [one for one in page(root)["verdicts"] if (one["a"], one["b"]) == ("many", "english")]
+    assert pair["said"][0] == told(verdict)
+    assert figures(verdict).split(",")[0].removesuffix(" points") in readme(root, "contrasts.md")
+
+
+def test_a_pending_submission_has_the_verdict_of_the_board(outside_the_family: Path) -> None:
+    """It stands for the revision that was measured, on the board and in `compare`."""
+    root = outside_the_family
+    submit(root, BASE, revision=None)
+    submit(root, "hand/alone", base=BASE, objective="mlm", languages=["en"], revision=None)
+    gains = {gain.entry.slug: gain.verdict for gain in read_board(root).gains}
+    said = run(root, "compare", "alone", "base", "--root", root)
+    assert f"recall@10, demo_bitext: {told(gains['alone'])} " in said
+    assert "unadjusted" not in said
+
+
+def test_a_checkpoint_of_two_trainings_has_the_verdict_of_its_contrast(root: Path) -> None:
+    """With the base that the first began with, which is not the one that the second began with."""
+    steps: dict[str, Any] = {
+        BASE: {"objective": "mlm", "languages": ["en"]},
+        "hand/first": {"base": BASE, "objective": "extractive-qa", "languages": ["en"]},
+        "hand/second": {"base": "hand/first", "objective": "extractive-qa", "languages": ["de"]},
+    }
+    for count, (model, how) in enumerate(steps.items(), start=40):
+        measured(root, model, (count, count))
+        submit(root, model, **how)
+    named = {one.name: one for one in read_board(root).contrasts if one.difference is not None}
+    one = named["multilingual QA − base"]
+    assert one.verdict.adjusted.method == "Holm"
+    said = run(root, "compare", "second", "base", "--root", root)
+    assert f"recall@10, demo_bitext: {told(one.verdict)} " in said
+
+
 def readme(root: Path, name: str = "README.md") -> str:
     text = (root / "leaderboard" / name).read_text(encoding="utf-8")
     return unescape(text.replace("&nbsp;", " "))

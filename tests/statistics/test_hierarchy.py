@@ -162,3 +162,17 @@ def test_targets_of_one_training_seed_are_one_run() -> None:
     a = Side(tuple(Replicate("a", "xlmr", seed, score) for seed, score in runs))
     variance = float(np.var([0.5, 0.5, 0.8], ddof=1))
     assert hierarchical(a, BASE, 0.0, 10).se == pytest.approx(sqrt(variance / 3))
+
+
+def test_the_mean_and_the_test_weight_runs_alike() -> None:
+    # Seed 0 was tuned three times: its mean is .3, and the side's that of .3, .5 and .7.
+    runs = [(0, 0.1), (0, 0.3), (0, 0.5), (1, 0.5), (2, 0.7)]
+    a = Side(tuple(Replicate("a", "xlmr", seed, score) for seed, score in runs))
+    assert shares(a.runs) == pytest.approx([1 / 9] * 3 + [1 / 3] * 2)
+    assert hierarchical(a, BASE, 0.0, 10).difference == pytest.approx(0.5 - 0.4)
+    # Within a checkpoint beside others as well: (.2 + .6) / 2 = .4, beside .1 and .7.
+    runs_of = [("x", 0, 0.1), ("x", 0, 0.3), ("x", 1, 0.6), ("y", 0, 0.1), ("z", 0, 0.7)]
+    b = Side(tuple(Replicate(origin, "xlmr", seed, score) for origin, seed, score in runs_of))
+    result = hierarchical(b, BASE, 0.0, 10)
+    assert result.difference == pytest.approx(0.4 - 0.4)
+    assert result.se == pytest.approx(sqrt(float(np.var([0.4, 0.1, 0.7], ddof=1)) / 3))

@@ -185,6 +185,18 @@ def test_one_seed_of_a_recipe_twice(tmp_path: Path) -> None:
     ]
 
 
+def test_seeds_of_a_recipe_that_were_trained_for_different_things(tmp_path: Path) -> None:
+    how = "base: org/base\nobjective: {}\nlanguages: {}\nrecipe: r1\nseed: {}\n"
+    one = write(tmp_path, "one", "model: org/one\n" + how.format("nli", "[en, de]", 1))
+    two = write(tmp_path, "two", "model: org/two\n" + how.format("nli", "[de, en]", 2))
+    assert found(one, two) == []
+    write(tmp_path, "two", "model: org/two\n" + how.format("nli", "[en]", 2))
+    assert found(one) == [
+        "one.yaml:5: recipe: r1 is English NLI (en) in two.yaml: seeds of a recipe differ in"
+        " nothing else; give another recipe"
+    ]
+
+
 def test_names_of_files(tmp_path: Path) -> None:
     text = "model: org/x\nobjective: none\n"
     (tmp_path / "x.yml").write_text(text)

@@ -12,7 +12,6 @@ from harness.submissions.submission import (
     Submission,
     base_of,
     contamination,
-    corpora,
     find_slug,
     is_contaminated,
     kind_of,
@@ -147,22 +146,6 @@ def test_data_is_known_by_the_names_that_papers_use(data: str, tasks: set[str]) 
 
 
 @pytest.mark.parametrize(
-    ("data", "corpora_of_it"),
-    [
-        (["SQuAD v1.1 train, a tenth"], {"squad"}),
-        (["rajpurkar/squad_v2"], {"squad"}),
-        (["TyDiQA primary task"], {"tydiqa"}),
-        (["TyDiQA-GoldP train, Korean and Swahili", "MNLI"], {"tydiqa", "mnli"}),
-        (["Mr. TyDi"], {"mr. tydi"}),
-        (["train"], {"train"}),
-        (["", "  "], set()),
-    ],
-)
-def test_the_corpora_of_data_sets(data: list[str], corpora_of_it: set[str]) -> None:
-    assert corpora(data) == corpora_of_it
-
-
-@pytest.mark.parametrize(
     ("one", "other"),
     [("udpos", "udpos_hub"), ("xcopa", "xcopa_corrected"), ("mlqa", "mlqa_cross")],
 )
@@ -249,3 +232,20 @@ def test_a_seed_of_a_recipe_is_submitted_once(tmp_path: Path) -> None:
     write(tmp_path, "c", SEEDED.replace("org/x", "org/z") + "recipe: r\nseed: 2\n")
     with pytest.raises(DataError, match=r"seed 2 of r is b\.yaml already"):
         read_submissions(tmp_path)
+
+
+@pytest.mark.parametrize("change", [("nli", "extractive-qa"), ("[en]", "[en, de]")])
+def test_seeds_of_a_recipe_were_trained_for_the_same(
+    change: tuple[str, str], tmp_path: Path
+) -> None:
+    """They are one variant, and one side of a contrast."""
+    one = "model: org/x\nbase: org/b\nobjective: nli\nlanguages: [en]\nrecipe: r\nseed: 1\n"
+    write(tmp_path, "a", one)
+    other = one.replace("org/x", "org/y").replace("seed: 1", "seed: 2").replace(*change)
+    write(tmp_path, "b", other)
+    with pytest.raises(
+        DataError, match=r"b\.yaml: recipe r is that of a\.yaml, English NLI \(en\)"
+    ):
+        read_submissions(tmp_path)
+    write(tmp_path, "b", other.replace("base: org/b", "base: org/b2"))  # another recipe
+    assert len(read_submissions(tmp_path)) == 2
