@@ -150,6 +150,17 @@ def test_score_of_one_file(run: Run, tmp_path: Path) -> None:
     assert run("score", tmp_path / "none.json", "--gold", tmp_path / "gold.json").code == 3
 
 
+@pytest.mark.parametrize("words", [(".", "--lang", "de"), (".", "--scorer", "mlqa"), ("a.json",)])
+def test_what_belongs_to_one_file_of_answers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text("{}", encoding="utf-8")
+    ran = run("score", *words)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert "give --gold too" in ran.stderr
+
+
 def test_doctor_examines_a_checkpoint(run: Run) -> None:
     ran = run("doctor", "xharness/demo", "--format", "json")
     assert ran.code == 0, ran.stderr
