@@ -115,7 +115,9 @@ def score(
             return
         for flag, value in (("--lang", lang), ("--scorer", scorer)):
             if value is not None:
-                raise UsageError(f"{flag} is for a file of answers: give --gold too, or leave it out")
+                raise UsageError(
+                    f"{flag} is for a file of answers: give --gold too, or leave it out"
+                )
         found = score_folder(
             path, split=split, location=data_location(data, cache_dir, offline=offline)
         )
