@@ -18,6 +18,7 @@ from harness.checkpoint.demo import VERSION
 from harness.cli import app
 from harness.results.outcomes import read_meta
 from tests.checkpoints import build
+from tests.conftest import ROOT
 from tests.e2e.conftest import Run
 
 Process = Callable[..., "subprocess.Popen[str]"]
@@ -310,3 +311,24 @@ def test_evaluate_needs_a_model() -> None:
 
     with pytest.raises(UsageError, match="no model"):
         evaluate([])
+
+
+def test_a_card_of_ones_own_is_given_by_its_path_everywhere(
+    run: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    card = (ROOT / "tasks/target/demo_bitext.yaml").read_text(encoding="utf-8")
+    Path("own.yaml").write_text(card.replace("demo_bitext", "own", 1), encoding="utf-8")
+    named = ("--task", "./own.yaml")
+    commands = (
+        ("eval", tiny, "xharness/demo", *named, "--lang", "de"),
+        ("show", "leaderboard/results", *named),
+        ("compare", "tiny", "xharness-demo-v2", *named, "--metric", "mrr"),
+        ("plan", tiny, *named),
+    )
+    for words in commands:
+        ran = run(*words)
+        assert ran.code == 0, ran.stderr
+        assert "own" in ran.stdout
+    assert run("compare", "tiny", "xharness-demo-v2", "--task", "./none.yaml").code == 3
+    assert run("show", "leaderboard/results", "--task", "./none.yaml").code == 3
