@@ -42,6 +42,7 @@ from harness.statistics.contrast import (
     seen_unseen,
     seen_unseen_columns,
 )
+from harness.statistics.hierarchy import units
 from harness.statistics.multiplicity import benjamini_hochberg
 from harness.statistics.resampling import RESAMPLES, Draws, resample
 from study import figures
@@ -275,22 +276,26 @@ def power_table(board: Board) -> Raw | str:
         verdict = one.verdict
         if one.difference is None or not verdict.se or not verdict.df:
             continue
-        a, b = (_seed_scores(board, one, slugs) for slugs in (one.a, one.b))
+        score = mean_score(one.difference.columns)
+        sides = [_replicated(board, one, slugs) for slugs in (one.a, one.b)]
+        a, b = (units(side.scored(score)) for side in sides)
+        counts = ", ".join(_counted(side) for side in sides)
         item = one.difference.estimate.variance or 0.0
         rows.append(
-            (one.name, one.track, f"{len(a)}, {len(b)}", *(_deviation(side) for side in (a, b)),
+            (one.name, one.track, counts, *(_deviation(side) for side in (a, b)),
              points(item**0.5).lstrip("+"), points(verdict.se).lstrip("+"), f"{verdict.df:.1f}",
              points(detectable(verdict.se, verdict.df)).lstrip("+"))
         )  # fmt: skip
-    headers = ("contrast", "track", "seeds", "deviation of A's seeds", "of B's", "of the items",
-               "standard error", "df", "found with a power of 80 %")  # fmt: skip
+    headers = ("contrast", "track", "recipes or seeds", "deviation of A's", "of B's",
+               "of the items", "standard error", "df", "found with a power of 80 %")  # fmt: skip
     return table(headers, rows, left=2) if rows else NOT_MEASURED
 
 
-def _seed_scores(board: Board, one: Contrast, slugs: Sequence[str]) -> list[float]:
-    assert one.difference is not None  # it is answered
-    score = mean_score(one.difference.columns)
-    return [score(run.results) for run in _replicated(board, one, slugs).runs]
+def _counted(side: Replicated) -> str:
+    """What a side's deviation is over: its recipes where it has several, else its seeds."""
+    if side.checkpoints > 1:
+        return f"{side.checkpoints} recipes"
+    return "1 checkpoint" if len(side.runs) == 1 else f"{len(side.runs)} seeds"
 
 
 def _deviation(side: Sequence[float]) -> str:

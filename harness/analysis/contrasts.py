@@ -28,6 +28,13 @@ MEASURES = (("frozen", "recall@10"), ("tuned", "f1"))
 BESIDE = ("QA retrieval", "NLI", "contrastive", "multitask", "MLM")
 
 
+class LeftOut(NamedTuple):
+    """A checkpoint (slug) that a contrast does not use, and why."""
+
+    slug: str
+    why: str
+
+
 @dataclass(frozen=True)
 class Contrast:
     """One question of the confirmatory family and its answer, or why there is none.
@@ -36,7 +43,7 @@ class Contrast:
     checkpoints or seeds as further sources of chance, where there are enough of them; ``holm``: p
     adjusted over the eight of the family, those not answered yet included, None for one that is
     exploratory (not ``confirmatory``); ``seen_holm``: likewise of seen − unseen, which is a family
-    of its own; ``left_out``: what was not used, and why.
+    of its own; ``left_out``: the checkpoints (slugs) that were not used, each with the reason.
     """
 
     base: str
@@ -49,7 +56,7 @@ class Contrast:
     over: Hierarchical | None
     holm: float | None
     why: str
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     stand_ins: bool
     confirmatory: bool = True
     seen_holm: float | None = None
@@ -232,10 +239,10 @@ def _answer(
 
 def _sides(
     question: _Question, kinds: Mapping[str, Sequence[Entry]]
-) -> tuple[list[list[Entry]], list[str]]:
+) -> tuple[list[list[Entry]], list[LeftOut]]:
     """Return the checkpoints of either side, and what is left out, with the reasons."""
     sides: list[list[Entry]] = []
-    left_out: list[str] = []
+    left_out: list[LeftOut] = []
     for kind in (question.a, question.b):
         have = []
         for entry in kinds.get(kind, ()):
@@ -247,20 +254,20 @@ def _sides(
     return sides, left_out + _keep_matched(sides)
 
 
-def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[str]]:
+def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[LeftOut]]:
     """Return the tasks of a metric that a checkpoint may be contrasted on, and what is left out."""
     usable, left_out = [], []
     for task, result in entry.tasks(track).items():
         if result.metric != metric:
             continue
         if result.contaminated:
-            left_out.append(f"{entry.slug} on {task}: trained on its data")
+            left_out.append(LeftOut(entry.slug, f"on {task}, trained on its data"))
         else:
             usable.append(task)
     return usable, left_out
 
 
-def _keep_matched(sides: list[list[Entry]]) -> list[str]:
+def _keep_matched(sides: list[list[Entry]]) -> list[LeftOut]:
     """Keep only checkpoints of one design, where both sides have some; return what is left out."""
     designs = [{e.submission.matched for e in side if e.submission} - {None} for side in sides]
     shared = designs[0] & designs[1]
@@ -269,7 +276,7 @@ def _keep_matched(sides: list[list[Entry]]) -> list[str]:
     left_out = []
     for side in sides:
         others = [e for e in side if e.submission is None or e.submission.matched not in shared]
-        left_out += [f"{entry.slug}: not of the matched design" for entry in others]
+        left_out += [LeftOut(entry.slug, "not of the matched design") for entry in others]
         side[:] = [entry for entry in side if entry not in others]
     return left_out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.analysis.contrasts import Contrast
 from harness.analysis.gains import Gain
@@ -11,12 +11,20 @@ from harness.analysis.gather import Board
 from harness.board.markdown import cell
 from harness.board.words import adjusted_p, figures, plain, size, word
 from harness.cards.catalogue import read_card
+from harness.statistics.hierarchy import Claim
 
 FIRST = "English QA − base"
 AGAINST = {
     "multilingual QA − base": "multilingual QA against no intermediate training",
     "multilingual QA − English QA": "multilingual QA against English QA",
     "English NLI − base": "English NLI against no intermediate training",
+}
+
+EVIDENCE: Mapping[Claim, str] = {
+    "objective": "the kind of training on this base, from three independent checkpoints a side or"
+    " more",
+    "recipe": "the recipes alone, of which a side has one",
+    "descriptive": "these checkpoints alone, which are fewer than a claim needs",
 }
 
 
@@ -91,7 +99,11 @@ def _reach(found: Sequence[Contrast]) -> str:
             "Each kind is one recipe here, so this is about these recipes on this base, in these"
             " languages, not about kinds of training at large."
         )
-    return "All of it is for these languages; *evidence* says how far each answer carries."
+    carried = []
+    for claim, what in EVIDENCE.items():
+        if names := [cell(one.name) for one in found if one.claim == claim]:
+            carried.append(f"{', '.join(names)}: {what}")
+    return f"What each answer is about, in these languages. {'; '.join(carried)}."
 
 
 def _not_yet(frozen: list[Contrast]) -> list[str]:

@@ -74,12 +74,27 @@ def _evidence_table(board: Board, answered: Sequence[Contrast]) -> Raw:
         assert one.difference is not None  # it is answered
         notes = [f"{one.claim}: {_count(board, one)}", one.difference.label]
         notes += ["stand-ins"] * one.stand_ins
-        notes += [f"left out: {left}" for left in one.left_out]
+        notes += _left_out(board, one)
         above = _above_chance(one.difference, _indistinct(board, one))
         rows.append((one.name, one.track, above, _seen(one), "; ".join(notes)))
     headers = ("contrast", "track", "above chance", "seen − unseen languages",
                "evidence (runs, seeds, tasks)")  # fmt: skip
     return table(headers, rows, left=len(headers))
+
+
+def _left_out(board: Board, one: Contrast) -> list[str]:
+    """What is not used, by reason; a variant of which nothing is used has one name."""
+    of_reason: dict[str, set[str]] = {}
+    for left in one.left_out:
+        of_reason.setdefault(left.why, set()).add(left.slug)
+    notes = []
+    for why, slugs in of_reason.items():
+        whole = [e for e in board.shown if {m.slug for m in e.members or (e,)} <= slugs]
+        rest = slugs - {member.slug for entry in whole for member in entry.members}
+        named = [entry.title for entry in whole if entry.members]
+        named += [board.entry(slug).title for slug in sorted(rest)]
+        notes.append(f"left out, {why}: {' · '.join(named)}")
+    return notes
 
 
 def open_questions(board: Board) -> list[str]:

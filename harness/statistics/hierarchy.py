@@ -198,8 +198,8 @@ def hierarchical(
     terms = [(item_variance, clusters - 1)]
     for side in (a, b):
         if not side.fixed:
-            units = _units(side)
-            terms.append((float(np.var(units, ddof=1)) / len(units), len(units) - 1))
+            scores = units(side)
+            terms.append((float(np.var(scores, ddof=1)) / len(scores), len(scores) - 1))
     variance = sum(term for term, _ in terms)
     if variance < ROUNDING**2:  # every run and every example alike
         certain = 1.0 if abs(difference) < ROUNDING else 0.0
@@ -224,7 +224,7 @@ def _level(side: Side) -> Claim:
     return "descriptive"
 
 
-def _units(side: Side) -> Sequence[float]:
+def units(side: Side) -> Sequence[float]:
     """The scores that vary: of independent checkpoints, or of the seeds of a single one.
 
     Runs of one origin and seed (a checkpoint whose target head was trained several times) are one;

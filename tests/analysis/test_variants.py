@@ -20,7 +20,7 @@ from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
 from harness.analysis.sides import Source
 from harness.analysis.variants import titled
-from harness.board.build import leaderboard
+from harness.board.build import leaderboard, render
 from harness.statistics.multiplicity import benjamini_hochberg, holm
 from harness.submissions.submission import Submission, read_submissions
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
@@ -161,8 +161,23 @@ def test_only_the_matched_design_is_contrasted(seeded: Path) -> None:
     named = {one.name: one for one in read_board(seeded).contrasts if one.track == "frozen"}
     matched = named["multilingual QA − English QA"]
     assert "other" not in matched.b
-    assert "other: not of the matched design" in matched.left_out
+    assert ("other", "not of the matched design") in matched.left_out
     assert "other" in named["English QA − base"].a
+
+
+def test_what_is_left_out_is_named_as_people_read_it(seeded: Path) -> None:
+    """A recipe of which no seed is used has one name; so has a checkpoint without a recipe."""
+    measure(seeded, "hand/other", bitext(BASE))
+    submit(seeded, "hand/other", base=BASE, objective="extractive-qa", languages=["en"])
+    for seed in (1, 2):
+        name = f"hand/unmatched-{seed}"
+        measure(seeded, name, bitext(BASE))
+        submit(seeded, name, base=BASE, objective="extractive-qa", languages=["en"],
+               datasets=["NewsQA"], recipe="news", seed=seed)  # fmt: skip
+    text = render(read_board(seeded))["leaderboard/contrasts.md"].decode()
+    assert "; left out, not of the matched design: English QA (NewsQA), 2 seeds · hand/other |" in (
+        text
+    )
 
 
 def test_gains_over_seeds(seeded: Path) -> None:

@@ -325,7 +325,7 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
     named = {one.name: one for one in board.contrasts if one.track == "frozen"}
     assert named["multilingual QA − base"].a == ("multilingual-qa",)
     assert named["English QA − base"].difference is None
-    assert "trained on its data" in named["English QA − base"].left_out[0]
+    assert "trained on its data" in named["English QA − base"].left_out[0].why
     assert {row["contaminated"] for row in board.scores.to_pylist()
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
 
@@ -343,7 +343,7 @@ def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:
     assert "demo_bitext (test) de 25.0 %; none in xquad (test)" in page
     assert "trained on this task's data: not ranked, not contrasted" in page
     named = {one.name: one for one in board.contrasts if one.track == "frozen"}
-    assert "trained on its data" in named["English QA − base"].left_out[0]
+    assert "trained on its data" in named["English QA − base"].left_out[0].why
 
 
 def test_languages_at_chance_are_left_out_beside_the_mean(root: Path) -> None:
@@ -413,6 +413,25 @@ def test_checkpoints_count_by_their_data(
     assert one.claim == claim
     assert one.difference is not None
     assert one.difference.evidence.checkpoints == (checkpoints, 1)
+
+
+def test_what_each_answer_is_about(root: Path) -> None:
+    """Three checkpoints of English QA are evidence of another kind than three seeds of NLI."""
+    found = {BASE: 90, "hand/a": 39, "hand/b": 40, "hand/c": 41, "hand/n1": 60, "hand/n2": 61,
+             "hand/n3": 62}  # fmt: skip
+    for model, count in found.items():
+        line = [1] * count + [0] * (100 - count)
+        measure(root, model, {unit: hits(unit, line) for unit in ("de", "sw")})
+        how: dict[str, object] = {"base": BASE, "languages": ["en"], "objective": "extractive-qa"}
+        if model[-2] == "n":
+            how |= {"objective": "nli", "recipe": "nli", "seed": int(model[-1])}
+        submit(root, model, **(how if model != BASE else {}))
+    text = render(read_board(root))["leaderboard/README.md"].decode()
+    assert (
+        "What each answer is about, in these languages. English QA − base: the kind of training on"
+        " this base, from three independent checkpoints a side or more; English NLI − base: the"
+        " recipes alone, of which a side has one." in text
+    )
 
 
 def test_a_checkpoint_that_scores_as_its_base_is_named(root: Path) -> None:

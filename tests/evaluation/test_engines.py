@@ -57,6 +57,11 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "subprocess", WORKERS)
 
 
+# Starting Ray's processes takes ten seconds: what is the same on it is seen by `make test-slow`.
+SLOW = pytest.mark.slow
+SLOWLY = pytest.param("ray", marks=SLOW)
+
+
 @pytest.fixture(params=["workers", "ray"])
 def pooled(request: pytest.FixtureRequest) -> str:
     """What has several workers: local processes, and Ray."""
@@ -174,6 +179,7 @@ def test_several_models_resumed_give_the_rows_and_vectors_of_one_undisturbed_run
     assert timing(tmp_path) == after
 
 
+@pytest.mark.parametrize("engine", ["local", "workers", SLOWLY], indirect=True)
 def test_mining_gives_the_rows_and_vectors_of_this_machine(
     engine: str, bare: Path, tmp_path: Path
 ) -> None:
@@ -240,6 +246,7 @@ def broken_hindi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("engine", ["local", "workers", SLOWLY], indirect=True)
 def test_missing_data_and_what_fails_for_a_reason_of_its_own(
     engine: str, broken_hindi: Path, bare: Path, tmp_path: Path
 ) -> None:
@@ -407,8 +414,8 @@ COMMAND = (
 LOCALLY, ON_RAY = ("--workers", "2"), ("--engine", "ray")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("how", [LOCALLY, pytest.param(ON_RAY, marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=SLOW)])
+@pytest.mark.parametrize("how", [LOCALLY, pytest.param(ON_RAY, marks=SLOW)], ids=str)
 def test_a_command_that_was_ended_is_finished_by_the_next(
     reader: Path, expected: Path, tmp_path: Path, number: int, how: tuple[str, ...]
 ) -> None:

@@ -107,7 +107,7 @@ def test_power_is_that_of_the_realised_variance(board: Path) -> None:
     # Means of 35 38 41 of 80: a deviation of 3 of 80.
     line = next(line for line in power_table(read).splitlines() if one.name in line)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[2:4] == ["3, 1", "3.75"]
+    assert cells[2:4] == ["3 seeds, 1 checkpoint", "3.75"]
     assert float(cells[6]) == pytest.approx(100 * verdict.se, abs=0.005)
     assert float(cells[8]) == pytest.approx(100 * detectable(verdict.se, verdict.df), abs=0.005)
     assert verdict.se > sqrt((3 / 80) ** 2 / 3)

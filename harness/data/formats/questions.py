@@ -37,9 +37,6 @@ class Asked:
     place: str
 
 
-Clusters = Callable[[Sequence[Asked]], list[str]]
-
-
 def read_xquad(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
     """Read questions; the cluster is the paragraph, named by its first question's id."""
     return _read(split, units, files, lambda unit, asked: paragraph_clusters(asked))
