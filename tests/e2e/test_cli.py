@@ -332,3 +332,14 @@ def test_a_card_of_ones_own_is_given_by_its_path_everywhere(
         assert "own" in ran.stdout
     assert run("compare", "tiny", "xharness-demo-v2", "--task", "./none.yaml").code == 3
     assert run("show", "leaderboard/results", "--task", "./none.yaml").code == 3
+
+
+@pytest.mark.parametrize("options", [(), ("--finetune",)])
+def test_a_card_of_ones_own_has_no_target_recipe(
+    run: Run, tiny: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    card = (ROOT / "tasks/target/demo_tags.yaml").read_text(encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(card.replace("demo_tags", "own", 1), encoding="utf-8")
+    ran = run("eval", tiny, "--task", tmp_path / "own.yaml", "--out", tmp_path / "out", *options)
+    assert ran.code == 0, ran.stderr
+    assert "no tagging head: own has no target recipe" in ran.stdout
