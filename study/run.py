@@ -10,6 +10,7 @@ was stopped goes on where it was. A unit's weights (470 MB) go when its rows are
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -54,6 +55,9 @@ def main() -> None:
     parser.add_argument("--task", action="append", help="default: tatoeba and lareqa")
     parser.add_argument("--align", action="store_true", help="keep the layers' alignment as well")
     given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    if given.align:
+        align(given.base, given.base.resolve().name, given)
     for arm, seed in units():
         if arm in (given.arm or [arm]) and seed in (given.seed or [seed]):
             run(arm, seed, given)
@@ -70,11 +74,7 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> None:
     xharness("train", given.base, "--intermediate", arm, "--seed", seed, "--max-steps", STEPS,
              "--lr", RATE, "--out", folder, "--data", given.data, "--offline")  # fmt: skip
     if given.align:  # before the rows, which say that a unit is finished
-        ALIGNMENT.mkdir(exist_ok=True)
-        with (ALIGNMENT / f"{name}.json").open("w", encoding="utf-8") as out:
-            xharness("align", folder, "--lang", ALIGNED, "--data", given.data, "--cache-dir",
-                     given.work / "cache", "--device", "cpu", "--offline", "--format", "json",
-                     out=out)  # fmt: skip
+        align(folder, name, given)
     for task in tasks:
         xharness("eval", folder, "--task", task, "--data", given.data, "--out", RESULTS,
                  "--cache-dir", given.work / "cache", "--device", "cpu", "--offline")  # fmt: skip
@@ -82,6 +82,24 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> None:
     submission = (folder / "submission.yaml").read_text(encoding="utf-8")
     (SUBMISSIONS / f"{name}.yaml").write_text(submission + NOTES, encoding="utf-8")
     shutil.rmtree(folder)
+
+
+def align(folder: Path, name: str, given: argparse.Namespace) -> None:
+    """Keep the alignment of sentences at the standard layer; nothing where it is kept."""
+    kept = ALIGNMENT / f"{name}.json"
+    if kept.exists():
+        return
+    kept.parent.mkdir(exist_ok=True)
+    partial = given.work / f"{name}.alignment.json"
+    with partial.open("w", encoding="utf-8") as out:
+        xharness("align", folder, "--lang", ALIGNED, "--data", given.data, "--cache-dir",
+                 given.work / "cache", "--device", "cpu", "--offline", "--format", "json",
+                 out=out)  # fmt: skip
+    found = json.loads(partial.read_text(encoding="utf-8"))
+    wanted = ("sentences", found["standard_layer"])
+    found["rows"] = [row for row in found["rows"] if (row["unit"], row["layer"]) == wanted]
+    kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    partial.unlink()
 
 
 def xharness(*words: object, out: IO[str] | None = None) -> None:
