@@ -311,11 +311,11 @@ def train(
     Raises:
         HarnessError: one of its subclasses, as the command's exit codes.
     """
-    from harness.cards.training import LoraRecipe, read_intermediate, read_intermediate_suites
+    from harness.cards.training import read_intermediate, read_intermediate_suites
     from harness.evaluation.devices import choose_device
     from harness.evaluation.models import find_checkpoint
     from harness.training.config import DTYPES, TrainingConfig, recipes
-    from harness.training.lora import parse_layers
+    from harness.training.lora import adapters
     from harness.training.run import train as trained
     from harness.training.workspace import check_target
 
@@ -332,10 +332,6 @@ def train(
         if most is not None and most < 1:
             raise UsageError(f"{flag} {most}: give a whole number from 1")
     cards = [read_intermediate(name) for name in names]
-    adapters = next((card.lora for card in cards if card.lora is not None), None)
-    if lora_layers is not None or (lora and adapters is None):
-        layers = None if lora_layers is None else parse_layers(lora_layers)
-        adapters = (adapters or LoraRecipe()).model_copy(update={"layers": layers})
     made = recipes(cards, epochs=epochs, lr=lr, batch_size=batch_size, max_length=max_length)
     folder, cache = Path(out), cache_folder(cache_dir)
     chosen = choose_device(device)
@@ -350,7 +346,7 @@ def train(
         seed=seed,
         dtype=dtype,
         device=chosen,
-        lora=adapters,
+        lora=adapters(cards, asked=lora, layers=lora_layers),
         max_examples=max_examples,
         max_steps=max_steps,
         fresh=fresh,

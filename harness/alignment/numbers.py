@@ -119,7 +119,8 @@ def summarise(
     """The rows of all layers and languages, and those of the mean over languages.
 
     ``measured``: language → what ``measure`` gave at layers 0, 1, … The intervals resample English
-    texts: one weight for all the pairs of a text, in every language.
+    texts: one weight for all the pairs of a text, in every language. Over a single text they are
+    nan: all of its resamples are the same.
     """
     if not bitexts:
         return []
@@ -135,6 +136,8 @@ def summarise(
         lang: (means[lang], medians[lang], chance[lang], sizes[lang], draws[:, at])
         for at, lang in enumerate(bitexts)
     }
+    texts = {lang: set(bitext.english) for lang, bitext in bitexts.items()}
+    texts[MACRO] = set().union(*texts.values())
     columns[MACRO] = (
         np.mean(list(means.values()), axis=0),
         np.mean(list(medians.values()), axis=0).tolist(),
@@ -144,10 +147,11 @@ def summarise(
     )
     rows = []
     for lang, (mean, median, guess, size, drawn) in columns.items():
+        known = drawn if len(texts[lang]) > 1 else drawn[:0]
         for layer in range(len(median)):
             at = slice(layer * len(METRICS), (layer + 1) * len(METRICS))
             named = dict(zip(METRICS, mean[at].tolist(), strict=True))
-            bounds = [percentile_interval(column) for column in drawn[:, at].T]
+            bounds = [percentile_interval(column) for column in known[:, at].T]
             rows.append(
                 Row(
                     unit=unit,

@@ -16,6 +16,7 @@ from harness.analysis.runs import Replicated, Run
 from harness.analysis.sides import Measured, Measurements, Source, find_runs
 from harness.analysis.verdicts import Measure, Slugs, board_verdicts, may_have
 from harness.cards.catalogue import read_card
+from harness.cards.task import TaskCard
 from harness.errors import DataError, IncompleteError, together, unknown_name
 from harness.metrics.by_kind import METRICS, has_paired_mean
 from harness.statistics.hierarchy import ROUNDING, Hierarchical
@@ -85,7 +86,9 @@ def compare(
         IncompleteError: nothing was measured on both in the same way.
         DataError: outcome files are damaged; ``error.scores`` has what the others give.
     """
-    _check_metric(metric, only)
+    cards = [read_card(task) for task in only]
+    only = [card.name for card in cards]  # One outside the package is given by its path.
+    _check_metric(metric, cards)
     sides = [
         find_runs(name, source, metric, of_side)
         for name, of_side in zip((a, b), signatures, strict=True)
@@ -110,11 +113,12 @@ def compare(
     return found
 
 
-def _check_metric(metric: str | None, tasks: Collection[str]) -> None:
-    tables = [read_card(task).metrics for task in tasks] or METRICS.values()
+def _check_metric(metric: str | None, cards: Sequence[TaskCard]) -> None:
+    tables = [card.metrics for card in cards] or METRICS.values()
     names = {name for table in tables for name in table}
     if metric is not None and metric not in names:
-        raise unknown_name(f"metric of {', '.join(tasks) or 'any task'}", metric, sorted(names))
+        of = ", ".join(card.name for card in cards) or "any task"
+        raise unknown_name(f"metric of {of}", metric, sorted(names))
 
 
 def _common(

@@ -10,6 +10,7 @@ from typing import Any
 from harness.analysis.chance import at_chance
 from harness.analysis.fold import fold, score_rows
 from harness.analysis.results import read_result
+from harness.cards.catalogue import read_card
 from harness.cards.languages import canonical
 from harness.errors import UsageError, together, unknown_name
 from harness.results.outcomes import OutcomeFile, found_under, read_each
@@ -28,12 +29,14 @@ def outcome_files(paths: Iterable[str | Path]) -> list[OutcomeFile]:
 
 
 def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFile]:
-    """Return the files of some tasks; all of them where none is named.
+    """Return the files of some tasks, or of the cards at some paths; all where none is named.
 
     Raises:
         UsageError: nothing is there of a task.
+        NotFoundError: there is no card at a path.
     """
     names = [file.path.name.split(".")[0] for file in files]
+    tasks = [read_card(one).name if one.endswith((".yaml", ".yml")) else one for one in tasks]
     for task in tasks:
         if task not in names:
             raise unknown_name("measured task", task, dict.fromkeys(names))

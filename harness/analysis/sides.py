@@ -107,7 +107,8 @@ def _run(
         near = [] if name in submissions else _near(name, submissions)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         why = (
-            f"no outcomes of {name} under {source.results}{hint}: run `xharness eval {name}` first"
+            f"no outcomes of {name} under {source.results}{hint}: run `xharness eval {name}` first "
+            "or give another --out"
         )
         missing = [] if files else [NotFoundError(why)]  # a folder's files are all damaged
         raise together([*map(DataError, source.damaged), *missing])

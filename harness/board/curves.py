@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING
 
 from harness.analysis.entries import Entry
@@ -79,19 +80,34 @@ def alignment_chart(found: Alignment) -> str:
     """
     units = [(unit, rows) for unit in ("words", "sentences") if (rows := found.of(unit))]
     deepest, wide, high, top = found.depth, 270, 220, 78
+    every = [row for _, rows in units for row in rows]
+    # nan: nothing was ranked, no text is another's random pair, or one text has no interval.
     cosines = [
-        row.values[name] for _, rows in units for row in rows for name in ("cosine", "random")
+        value
+        for row in every
+        for value in (row.values["cosine"], row.values["random"])
+        if not isnan(value)
     ]
-    recalls = [100 * row.intervals["recall@10"][1] for _, rows in units for row in rows]
-    known = [value for value in recalls if value == value]  # nan: nothing was ranked
+    recalls = [
+        100 * value
+        for row in every
+        for value in (row.values["recall@10"], row.intervals["recall@10"][1])
+        if not isnan(value)
+    ]
     panels = (
-        (56, "cosine", ("cosine", "random"), 1.0, svg.ticks(min(0.0, *cosines), max(cosines))),
+        (
+            56,
+            "cosine",
+            ("cosine", "random"),
+            1.0,
+            svg.ticks(min([0.0, *cosines]), max(cosines, default=1.0)),
+        ),
         (
             400,
             "recall@10 in percent",
             ("recall@10",),
             100.0,
-            svg.ticks(0.0, max(known, default=1.0)),
+            svg.ticks(0.0, max(recalls, default=1.0)),
         ),
     )
     body = [
@@ -114,7 +130,7 @@ def alignment_chart(found: Alignment) -> str:
             body.append(svg.text((x, top + high + 18), str(layer), "faint", "middle", 11))
         for (unit, rows), colour in zip(units, LINES, strict=False):
             for metric in metrics:
-                drawn = [row for row in rows if row.values[metric] == row.values[metric]]
+                drawn = [row for row in rows if not isnan(row.values[metric])]
                 if not drawn:
                     continue
                 dash = ' stroke-dasharray="6 3"' if metric == "random" else ""
@@ -122,7 +138,7 @@ def alignment_chart(found: Alignment) -> str:
                 pen = f'fill="none" stroke="{colour}" stroke-width="2"'
                 body.append(f'<path {pen}{dash} d="M{path}"/>')
                 for row in drawn:
-                    if metric == "recall@10":
+                    if metric == "recall@10" and not isnan(row.intervals[metric][0]):
                         low, above = (at(row.layer, scale * v) for v in row.intervals[metric])
                         body.append(f'<path stroke="{colour}" d="M{low}L{above}"/>')
                     if row.layer == found.standard_layer:

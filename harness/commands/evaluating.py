@@ -87,8 +87,9 @@ def score(
         Path | None, typer.Option(help="Gold answers for a file of answers.", metavar="FILE")
     ] = None,
     scorer: Annotated[
-        str, typer.Option(help="Scorer for a file of answers.", metavar="squad|mlqa")
-    ] = "squad",
+        str | None,
+        typer.Option(help="Scorer for a file of answers (default: squad).", metavar="squad|mlqa"),
+    ] = None,
     lang: Annotated[str | None, typer.Option(help="Language of a file of answers.")] = None,
     split: Split = None,
     data: Data = None,
@@ -102,14 +103,21 @@ def score(
     """
     with errors():
         from harness.data.folders import data_location
+        from harness.errors import UsageError
         from harness.results.averages import averages, in_words
         from harness.results.predictions import check_scored, score_file, score_folder
 
         if gold is not None:
-            scored = score_file(path, gold, scorer=scorer, lang=lang)
+            name = scorer or "squad"
+            scored = score_file(path, gold, scorer=name, lang=lang)
             print_notes(scored.notes)
-            print_json({scorer: {lang or "all": dict(scored.values)}})
+            print_json({name: {lang or "all": dict(scored.values)}})
             return
+        for flag, value in (("--lang", lang), ("--scorer", scorer)):
+            if value is not None:
+                raise UsageError(
+                    f"{flag} is for a file of answers: give --gold too, or leave it out"
+                )
         found = score_folder(
             path, split=split, location=data_location(data, cache_dir, offline=offline)
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.cards.target_recipes import TargetRecipe
+from harness.cards.target_recipes import TargetRecipe, recipe_of
 from harness.cards.task import TaskCard
 from harness.checkpoint.heads import label_order, lacking
 from harness.errors import DataError, RefusedError, UsageError
@@ -111,7 +111,8 @@ def _inapplicable(checkpoint: Checkpoint, request: Request, chosen: Chosen) -> s
     if isinstance(checkpoint, GivenModel):
         return checkpoint.head_note
     if chosen.recipe is None and (why := _no_head(checkpoint, card, request.selection)):
-        remedy = f"{card.name} has no target recipe" if request.finetune else NO_HEAD_REMEDY
+        tuned = recipe_of(card.name) is not None
+        remedy = NO_HEAD_REMEDY if tuned else f"{card.name} has no target recipe"
         return f"{why}: {remedy}"
     return ""
 

@@ -47,13 +47,14 @@ class GivenModel(Checkpoint):
     """An object with ``encode``, in the place of a checkpoint.
 
     ``revision`` is ``object:`` and a sha256 over its vectors of PROBE in both roles.
-    ``similarity``: how it says that its vectors are compared. ``steady``: whether two calls gave
-    the same vectors for the same texts.
+    ``similarity``: how it says that its vectors are compared. ``width``: their dimensions.
+    ``steady``: whether two calls gave the same vectors for the same texts.
     """
 
     model: Any = field(compare=False, repr=False)
     name: str
     similarity: str
+    width: int
     steady: bool
 
     @property
@@ -109,6 +110,8 @@ def given_model(model: Any) -> GivenModel:
             f"{name}: queries have {first[0].shape[1]} dimensions, documents {first[1].shape[1]}: "
             "they cannot be compared"
         )
+    for one, other in zip(first, second, strict=True):
+        _require_width(other, one.shape[1], name)
     steady = all(
         bool(np.abs(_unit(one) - _unit(other)).max() <= NOT_EQUAL)
         for one, other in zip(first, second, strict=True)
@@ -126,6 +129,7 @@ def given_model(model: Any) -> GivenModel:
         model=model,
         name=name,
         similarity=similarity,
+        width=first[0].shape[1],
         steady=steady,
     )
 
@@ -156,11 +160,7 @@ class ObjectEncoder:
         for start in range(0, len(unique), TEXTS):
             part = unique[start : start + TEXTS]
             parts.append(_encoded(given.model, part, role, given.name))
-            if parts[-1].shape[1] != parts[0].shape[1]:
-                raise RefusedError(
-                    f"{given.name}: encode returned vectors of {parts[0].shape[1]} and of "
-                    f"{parts[-1].shape[1]} dimensions"
-                )
+            _require_width(parts[-1], given.width, given.name)
             self._progress(len(part), sum(len(text) for text in part))
         vectors = np.concatenate(parts) if len(parts) != 1 else parts[0]
         vectors = _unit(vectors) if given.similarity == "cosine" else vectors
@@ -196,6 +196,13 @@ def _encoded(model: Any, texts: Sequence[str], role: Role, name: str) -> Float32
     if bad:
         raise RefusedError(f"{name}: {bad} of {len(texts)} vectors are not finite")
     return vectors
+
+
+def _require_width(vectors: Float32, width: int, name: str) -> None:
+    if vectors.shape[1] != width:
+        raise RefusedError(
+            f"{name}: encode returned vectors of {width} and of {vectors.shape[1]} dimensions"
+        )
 
 
 def _array(returned: Any, name: str) -> Float32:

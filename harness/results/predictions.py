@@ -90,6 +90,8 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
         UsageError: a task with files of the split, or every task, has no such split; or a
             language has two files.
     """
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file: give --gold too, or the folder that has <task>/")
     if not folder.is_dir():
         raise NotFoundError(f"no folder {folder}: give one with <task>/test-<lang>.json or .tsv")
     values: dict[str, dict[str, Values]] = {}

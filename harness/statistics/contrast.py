@@ -144,7 +144,7 @@ def difference_in_differences(
     observed, known = _bootstrap(draws, weights)
     rounding = ROUNDING * float(np.abs(weights) @ draws.magnitude)
     p = flip_p(observed, known - observed, rounding)
-    return _with_intervals(observed, known, p, draws.clusters_of(weights))
+    return _with_intervals(observed, known, p, draws.clusters_of(weights), rounding)
 
 
 def seen_unseen_columns(
@@ -227,20 +227,22 @@ def seen_unseen(
 def _estimate(draws: Draws, weights: Floats) -> Estimate:
     observed, known = _bootstrap(draws, weights)
     used = weights != 0
-    p = flip_p(
-        observed,
-        draws.flipped[:, used] @ weights[used],
-        ROUNDING * float(np.abs(weights) @ draws.magnitude),
-    )
-    return _with_intervals(observed, known, p, draws.clusters_of(weights))
+    rounding = ROUNDING * float(np.abs(weights) @ draws.magnitude)
+    p = flip_p(observed, draws.flipped[:, used] @ weights[used], rounding)
+    return _with_intervals(observed, known, p, draws.clusters_of(weights), rounding)
 
 
-def _with_intervals(observed: float, known: Floats, p: float, clusters: int) -> Estimate:
+def _with_intervals(
+    observed: float, known: Floats, p: float, clusters: int, rounding: float
+) -> Estimate:
+    """The estimate; an end of an interval that lies within ``rounding`` of 0 is 0."""
     if clusters < 2:  # It says nothing about others, though all of its resamples are the same.
         known = known[:0]
     variance = float(known.var(ddof=1)) if len(known) > 1 else None
     ends = (*percentile_interval(known), *percentile_interval(known, FAMILY_LEVEL))
-    low, high, family_low, family_high = (None if isnan(end) else end for end in ends)
+    low, high, family_low, family_high = (
+        None if isnan(end) else 0.0 if abs(end) < rounding else end for end in ends
+    )
     return Estimate(
         difference=observed,
         low=low,

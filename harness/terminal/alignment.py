@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -119,19 +119,24 @@ def _table(rows: list[Row], standard: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         values = row.values
-        gap = tuple(_cosine(value) for value in row.intervals["gap"])
-        recall = tuple(_percent(value) for value in row.intervals["recall@10"])
         table.add_row(
             f"{row.layer}{'*' if row.layer == standard else ' '}",
             _cosine(values["cosine"]),
             _cosine(values["random"]),
-            f"[bold]{_cosine(values['gap'])}[/] \\[{gap[0]}, {gap[1]}]",
-            f"[bold]{_percent(values['recall@10'])}[/] \\[{recall[0]}, {recall[1]}]",
+            _bold(values["gap"], row.intervals["gap"], _cosine),
+            _bold(values["recall@10"], row.intervals["recall@10"], _percent),
             _percent(values["accuracy"]),
             _percent(values["mrr"]),
             _percent(values["median_rank"]),
         )
     return table
+
+
+def _bold(value: float, interval: tuple[float, float], shown: Callable[[float], str]) -> str:
+    """A value in bold with its interval behind it, if it has one."""
+    low, high = interval
+    behind = "" if isnan(low) else f" \\[{shown(low)}, {shown(high)}]"
+    return f"[bold]{shown(value)}[/]{behind}"
 
 
 def _cosine(value: float) -> str:

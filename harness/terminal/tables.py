@@ -133,7 +133,7 @@ def _cells(entry: Row, tracks: bool) -> list[str]:
         _place(entry["best"]),
         _place(entry["worst"]),
         str(entry["languages"]),
-        " ".join(part for part in (beside, note) if part),
+        "; ".join(part for part in (beside, note) if part),
     ]
 
 

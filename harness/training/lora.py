@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
-from harness.cards.training import LoraRecipe
+from harness.cards.training import IntermediateCard, LoraRecipe
 from harness.checkpoint.layers import depth, encoder_layers
 from harness.errors import RefusedError, UsageError
 
@@ -17,6 +18,32 @@ def parse_layers(text: str) -> list[int]:
     if match is None or int(match[2] or match[1]) < int(match[1]):
         raise UsageError(f"--lora-layers {text}: give the first and the last layer, such as 0-3")
     return [int(match[1]), int(match[2] or match[1])]
+
+
+def adapters(
+    cards: Sequence[IntermediateCard], *, asked: bool, layers: str | None
+) -> LoraRecipe | None:
+    """Return the adapters of a training; None where all weights are trained.
+
+    ``asked``: whether adapters are to be trained whatever the cards say. ``layers``: on which ones,
+    in place of the cards' own; this asks for adapters too.
+
+    Raises:
+        UsageError: ``layers`` is no range, or the tasks of one encoder have different adapters.
+    """
+    declared = [card.lora for card in cards]
+    known = [recipe for recipe in declared if recipe is not None]
+    forced = asked or layers is not None
+    together = known if forced else declared
+    if any(recipe != together[0] for recipe in together):
+        names = ", ".join(card.name for card in cards if card.lora is not None)
+        same = all(recipe == known[0] for recipe in known)
+        remedy = "give --lora for all of them" if same else "train one after the other"
+        raise UsageError(f"tasks with different recipes (adapters of {names}): {remedy}")
+    if layers is not None:
+        recipe = known[0] if known else LoraRecipe()
+        return recipe.model_copy(update={"layers": parse_layers(layers)})
+    return known[0] if known else LoraRecipe() if asked else None
 
 
 def adapted(encoder: Any, recipe: LoraRecipe, *, seed: int) -> Any:

@@ -299,7 +299,7 @@ every step.
 
 
 def _shown(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name and value of the settings; where recipes of tasks differ, an entry for each."""
+    """Yield name and value of the settings that have one; an entry for each task that differs."""
     recipes = {name: task["recipe"] for name, task in settings["tasks"].items()}
     for key, value in settings.items():
         own = {name: str(recipe[key]) for name, recipe in recipes.items() if key in recipe}
@@ -309,8 +309,8 @@ def _shown(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{where}, rank {value['rank']}, alpha {value['alpha']}"
         elif len(set(own.values())) > 1:
             yield from ((f"{key} ({name})", one) for name, one in own.items())
-        elif key != "tasks":
-            yield key, str(value)
+        elif key != "tasks" and value is not None:
+            yield key, ", ".join(value) if key == "intermediate" else str(value)
 
 
 def _task_line(card: IntermediateCard, part: Mapping[str, Any]) -> str:

@@ -50,8 +50,6 @@ def save_whole(save: Callable[[], None], place: Path, number: int) -> None:
     try:
         save()
         (place / DONE).touch()
-    except KeyboardInterrupt:
-        raise
     except Exception as error:  # safetensors and torch have errors of their own for a full disk.
         shutil.rmtree(place, ignore_errors=True)
         kept = step_of(last_saved(place.parent))

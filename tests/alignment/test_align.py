@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from harness.alignment.align import align, choose_words
-from harness.alignment.numbers import METRICS, measure, summarise
+from harness.alignment.numbers import MACRO, METRICS, measure, summarise
 from harness.data.examples import Bitext
 from harness.errors import UsageError
 from harness.evaluation.options import Options
@@ -199,6 +199,22 @@ def test_repeated_english_texts_are_one_cluster() -> None:
     low, high = row.intervals["cosine"]
     # Of two clusters half the resamples hold one alone.
     assert (low, high) == pytest.approx((cos(radians(80)), cos(radians(10))), abs=1e-5)
+
+
+def test_a_single_english_text_has_no_interval() -> None:
+    # German has one text of the two that Hindi has: alone it varies in no resample.
+    e, x = at_angles(0, 40), at_angles(10, 120)
+    two, one = Bitext("hi", ("p", "q"), ("a", "b")), Bitext("de", ("p",), ("c",))
+    measured = {"hi": [measure(e, x, two)], "de": [measure(e[:1], x[:1], one)]}
+
+    def known(*bitexts: Bitext) -> dict[str, bool]:
+        given = {bitext.lang: bitext for bitext in bitexts}
+        values = {lang: measured[lang] for lang in given}
+        rows = summarise("words", given, values, np.random.default_rng(0))
+        return {row.lang: not np.isnan(row.intervals["cosine"]).any() for row in rows}
+
+    assert known(two, one) == {"hi": True, "de": False, MACRO: True}
+    assert known(one) == {"de": False, MACRO: False}
 
 
 def test_languages_without_words_are_named() -> None:

@@ -119,6 +119,12 @@ def test_one_pair_is_not_too_few(run: Run, tmp_path: Path) -> None:
     ran = run(*DEMO, "--lang", "de", "--limit", "1", "--figure", tmp_path / "one.svg")
     assert ran.code == 0, ran.stderr
     assert "sentences: 1 language, 1 pairs" in ran.stdout
+    # A single text has no interval, and the figure leaves out what is no number.
+    (line,) = (line for line in ran.stdout.splitlines() if line.lstrip().startswith("4*"))
+    assert line.split()[2:] == ["—", "—", "100.0", "100.0", "100.0", "100.0"]
+    figure = (tmp_path / "one.svg").read_text(encoding="utf-8")
+    assert "nan" not in figure
+    assert ">100</text>" in figure
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from harness.checkpoint.demo import VERSION
 from harness.cli import app
 from harness.results.outcomes import read_meta
 from tests.checkpoints import build
+from tests.conftest import ROOT
 from tests.e2e.conftest import Run
 
 Process = Callable[..., "subprocess.Popen[str]"]
@@ -148,6 +149,17 @@ def test_score_of_one_file(run: Run, tmp_path: Path) -> None:
     ran = run("score", tmp_path / "answers.json", "--gold", tmp_path / "gold.json", "--lang", "en")
     assert json.loads(ran.stdout) == {"squad": {"en": {"exact_match": 100.0, "f1": 100.0}}}
     assert run("score", tmp_path / "none.json", "--gold", tmp_path / "gold.json").code == 3
+
+
+@pytest.mark.parametrize("words", [(".", "--lang", "de"), (".", "--scorer", "mlqa"), ("a.json",)])
+def test_what_belongs_to_one_file_of_answers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text("{}", encoding="utf-8")
+    ran = run("score", *words)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert "give --gold too" in ran.stderr
 
 
 def test_doctor_examines_a_checkpoint(run: Run) -> None:
@@ -299,3 +311,35 @@ def test_evaluate_needs_a_model() -> None:
 
     with pytest.raises(UsageError, match="no model"):
         evaluate([])
+
+
+def test_a_card_of_ones_own_is_given_by_its_path_everywhere(
+    run: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    card = (ROOT / "tasks/target/demo_bitext.yaml").read_text(encoding="utf-8")
+    Path("own.yaml").write_text(card.replace("demo_bitext", "own", 1), encoding="utf-8")
+    named = ("--task", "./own.yaml")
+    commands = (
+        ("eval", tiny, "xharness/demo", *named, "--lang", "de"),
+        ("show", "leaderboard/results", *named),
+        ("compare", "tiny", "xharness-demo-v2", *named, "--metric", "mrr"),
+        ("plan", tiny, *named),
+    )
+    for words in commands:
+        ran = run(*words)
+        assert ran.code == 0, ran.stderr
+        assert "own" in ran.stdout
+    assert run("compare", "tiny", "xharness-demo-v2", "--task", "./none.yaml").code == 3
+    assert run("show", "leaderboard/results", "--task", "./none.yaml").code == 3
+
+
+@pytest.mark.parametrize("options", [(), ("--finetune",)])
+def test_a_card_of_ones_own_has_no_target_recipe(
+    run: Run, tiny: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    card = (ROOT / "tasks/target/demo_tags.yaml").read_text(encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(card.replace("demo_tags", "own", 1), encoding="utf-8")
+    ran = run("eval", tiny, "--task", tmp_path / "own.yaml", "--out", tmp_path / "out", *options)
+    assert ran.code == 0, ran.stderr
+    assert "no tagging head: own has no target recipe" in ran.stdout

@@ -115,6 +115,19 @@ def test_what_is_no_vector_per_text(encode: Callable[[list[str]], Any], said: st
     assert str(raised.value).isprintable()
 
 
+@pytest.mark.parametrize("call", range(1, 6))
+def test_all_calls_give_vectors_of_one_width(call: int, tmp_path: Path) -> None:
+    calls = 0
+
+    def encode(texts: list[str]) -> np.ndarray:  # type: ignore[type-arg]
+        nonlocal calls
+        calls += 1
+        return Words().encode(texts)[:, : 3 if calls == call else 4]
+
+    with pytest.raises(RefusedError, match="dimensions"):
+        harness.evaluate(Returns(encode), "demo_bitext", languages="de", out=tmp_path)
+
+
 @pytest.mark.parametrize("model", [None, 3, object(), [], b"x", {"a": 1}, np.zeros(3), Words])
 def test_what_cannot_be_evaluated(model: Any, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"give a Hub id .* or an object with") as raised:

@@ -52,6 +52,17 @@ def test_by_hand() -> None:
     assert estimate.resamples == 40_000
 
 
+def test_an_end_that_only_rounding_parts_from_zero_is_zero() -> None:
+    # A alone finds some queries and B none that A does not: no draw is below 0, and more than 2.5 %
+    # of them, such as (1/3)^3, hold none of those queries and are 0. The sums are of residuals,
+    # such as 1 - 2/3, in single precision.
+    for won, of in ((2, 3), (2, 7), (3, 11), (1, 60)):
+        sums = (np.arange(of) < won).astype(np.float64)[:, None]
+        draws = resample([paired(sums, np.ones((of, 1)), ("de",))], np.random.default_rng(0))
+        estimate = macro(draws)
+        assert estimate.low == estimate.family_low == 0.0, (won, of)
+
+
 def test_agrees_with_scipy_bootstrap() -> None:
     from scipy.stats import bootstrap
 
