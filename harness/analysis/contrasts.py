@@ -231,8 +231,8 @@ def _answer(
         for kind, of_side in zip((a, b), runs, strict=True)
     )
     # What a base was made of is no intermediate data.
-    trained = (_trained(sides[0]), [] if b == "base" else _trained(sides[1]))
-    named = all(MULTILINGUAL not in languages for side in trained for languages in side)
+    trained = (_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1]))
+    named = all(MULTILINGUAL not in languages for languages in trained)
     difference = differ(one, other, results, kept, trained=trained if named else ((), ()))
     difference, over = over_replicates(difference, one, other)
     return replace(
@@ -299,6 +299,7 @@ def _keep_matched(sides: list[list[Entry]]) -> list[LeftOut]:
     return left_out
 
 
-def _trained(side: Sequence[Entry]) -> list[list[str]]:
-    """Return the languages of each checkpoint's training since the base."""
-    return [entry.lineage.whole.languages for entry in side if entry.lineage is not None]
+def _trained(side: Sequence[Entry]) -> frozenset[str]:
+    """Return the languages of a side's training since the base."""
+    named = (entry.lineage.whole.languages for entry in side if entry.lineage is not None)
+    return frozenset(code for languages in named for code in languages)

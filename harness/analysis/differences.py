@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import sha256
@@ -36,9 +36,6 @@ from harness.statistics.verdict import (
 )
 
 SEED = 20_200_526  # of the resampling: fixed, so that a board is the same every time
-Languages = Collection[str]
-# The languages of the intermediate data of each checkpoint of A and of B.
-Trained = tuple[Sequence[Languages], Sequence[Languages]]
 GROUPS: tuple[contrast.GroupedBy, ...] = ("family", "script", "resource")
 
 
@@ -111,13 +108,13 @@ def differ(
     results: Path,
     kept: Path | None = None,
     *,
-    trained: Trained = ((), ()),
+    trained: tuple[Collection[str], Collection[str]] = ((), ()),
 ) -> Difference:
     """Return the paired difference of two sides over items alone, task by task.
 
     ``results``: the folder that the paths of their results are under. ``kept``: the folder of
-    differences that were computed before. ``trained``: for seen and unseen languages; without it
-    there are none of either.
+    differences that were computed before. ``trained``: languages of the intermediate data of
+    either side.
     """
     path = kept / f"{difference_key(a, b, results, trained)}.json" if kept else None
     if path and path.exists():
@@ -126,7 +123,7 @@ def differ(
     comparisons = [comparison(a, b, task, results) for task in runs[0]]
     draws = resample(comparisons, np.random.default_rng(SEED), RESAMPLES)
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
-    seen, unseen = _seen_unseen(langs, trained)
+    seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
     chance = columns_at_chance(runs)
     difference = Difference(
         label=contrast.label(draws.columns),
@@ -151,19 +148,6 @@ def differ(
     if path:
         write_whole(path, json.dumps(asdict(difference)))
     return difference
-
-
-def _seen_unseen(langs: Sequence[str], trained: Trained) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the languages that every checkpoint of A has seen and none of B, and those that none
-    has. What some of A have seen is neither.
-    """
-    of_a, of_b = ([set(langs_of_one) for langs_of_one in side] for side in trained)
-    if not of_a:
-        return (), ()
-    of_any_b = set[str]().union(*of_b)
-    seen, _ = contrast.seen_unseen(langs, set.intersection(*of_a), of_any_b)
-    _, unseen = contrast.seen_unseen(langs, set.union(*of_a), of_any_b)
-    return seen, unseen
 
 
 @cache  # making it takes longer than reading a difference
@@ -195,7 +179,7 @@ def difference_key(
     a: Replicated,
     b: Replicated,
     results: Path,
-    trained: Trained = ((), ()),
+    trained: tuple[Collection[str], Collection[str]] = ((), ()),
 ) -> str:
     """Return sha256 hex over what decides a difference: its runs' folds, weights, languages and
     code.
@@ -207,7 +191,7 @@ def difference_key(
         ]
         for side in (a, b)
     ]
-    trained_on = [[sorted(languages) for languages in side] for side in trained]
+    trained_on = [sorted(side) for side in trained]
     text = json.dumps([named, trained_on, a.shares, b.shares, RESAMPLES, _code_digest()])
     return sha256(text.encode()).hexdigest()
 
