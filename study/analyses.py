@@ -225,7 +225,9 @@ def alignment_points(
         changes = {
             name: mean(own[name] for own in aligned[1:]) - aligned[0][name] for name in MEASURES
         }
-        found.append(Point(entry.title, changes, mean(retrieved[1:]) - retrieved[0]))
+        whole = len(members) == len(entry.members or (entry,))
+        title = entry.title if whole else " and ".join(one.title for one in members)
+        found.append(Point(title, changes, mean(retrieved[1:]) - retrieved[0]))
     return found
 
 

@@ -77,14 +77,19 @@ def scatter(found: Sequence[Point], measure: str) -> str:
         body += svg.axis([tick], lambda _: left - 22, y(tick) + 4)
     body += svg.axis(across, x, top + high + 20)
     told = []
-    for point in found:
-        place = f'cx="{x(point.changes[measure]):.1f}" cy="{y(100 * point.retrieval):.1f}"'
+    below = top + high + 48
+    ordered = sorted(found, key=lambda point: -point.retrieval)
+    for number, point in enumerate(ordered, start=1):
+        at = x(point.changes[measure]), y(100 * point.retrieval)
         told.append(
             f"{point.title}: {measure} {point.changes[measure]:+.3f}, {points(point.retrieval)}"
         )
-        body.append(f'<circle {place} r="5" fill="{COLOUR}"><title>{escape(told[-1])}</title>'
-                    "</circle>")  # fmt: skip
-    return svg.document(WIDE, top + high + 34, title, told, body)
+        body.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="5" fill="{COLOUR}">'
+                    f"<title>{escape(told[-1])}</title></circle>")  # fmt: skip
+        body.append(svg.text((at[0] + 8, at[1] - 5), str(number), "text"))
+        body.append(svg.text((16, below), f"{number} · {point.title}", "faint"))
+        below += 20
+    return svg.document(WIDE, below, title, told, body)
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:

@@ -161,6 +161,7 @@ def test_alignment_is_read_and_a_recipe_is_one_point(board: Path, tmp_path: Path
     (point,) = alignment_points(read_board(board), measured, "demo_bitext")
     assert point.changes["cosine"] == pytest.approx(0.1)
     assert point.retrieval == pytest.approx(4 / 40)
+    assert point.title.endswith("seed 1")
     del measured["de-1"]
     assert alignment_points(read_board(board), measured, "demo_bitext") == []
 
