@@ -258,9 +258,8 @@ def alignment_table(found: Sequence[Point]) -> Raw | str:
         if len(set(changes)) == 1:
             continue
         one = rank_correlation(changes, [point.retrieval for point in found])
-        rows.append(
-            (name, one.n, f"{one.rho:+.2f}", unbroken(f"[{one.low:+.2f}, {one.high:+.2f}]"))
-        )
+        shown = (f"{one.rho:+.2f}", unbroken(f"[{one.low:+.2f}, {one.high:+.2f}]"))
+        rows.append((name.replace("_", " "), one.n, *(Raw(s.replace("-", "−")) for s in shown)))
     return table(("measure", "recipes", "ρ with recall@10", "95 % interval"), rows)
 
 
