@@ -31,6 +31,8 @@ BESIDE = tuple(
     for what in ("QA retrieval", "NLI", "contrastive", "multitask", "MLM")
 )
 
+UNMATCHED = "not of the matched design"
+
 
 class LeftOut(NamedTuple):
     """A checkpoint (slug) that a contrast does not use, and why."""
@@ -294,7 +296,7 @@ def _keep_matched(sides: list[list[Entry]]) -> list[LeftOut]:
     left_out = []
     for side in sides:
         others = [e for e in side if e.submission is None or e.submission.matched not in shared]
-        left_out += [LeftOut(entry.slug, "not of the matched design") for entry in others]
+        left_out += [LeftOut(entry.slug, UNMATCHED) for entry in others]
         side[:] = [entry for entry in side if entry not in others]
     return left_out
 

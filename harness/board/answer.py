@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harness.analysis.contrasts import Contrast
+from harness.analysis.contrasts import UNMATCHED, Contrast
 from harness.analysis.gains import Gain
 from harness.analysis.gather import Board
 from harness.board.markdown import cell
@@ -44,7 +44,7 @@ def answer(board: Board) -> list[str]:
     )
     beside = [
         f"{what.format(base=without)}: **{word(found[key].verdict)}**,"
-        f" {figures(found[key].verdict)}"
+        f" {figures(found[key].verdict)}{_alone(found[key])}"
         for key, what in AGAINST.items()
         if key in found and found[key] is not lead
     ]
@@ -139,6 +139,12 @@ def _claim(lead: Contrast, kind: str) -> str:
         f"{subject} made **no clear difference** to {target} (no statistically significant"
         f" difference: {adjusted_p(verdict)}; the plain interval is unadjusted)"
     )
+
+
+def _alone(one: Contrast) -> str:
+    """Say where it leaves out checkpoints that other answers are over."""
+    unmatched = any(left.why == UNMATCHED for left in one.left_out)
+    return ", between the checkpoints of one design alone" if unmatched else ""
 
 
 def _size(one: Contrast) -> str:

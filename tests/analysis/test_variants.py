@@ -191,7 +191,9 @@ def test_what_is_left_out_is_named_as_people_read_it(seeded: Path) -> None:
         measure(seeded, name, bitext(BASE))
         submit(seeded, name, base=BASE, objective="extractive-qa", languages=["en"],
                datasets=["NewsQA"], recipe="news", seed=seed)  # fmt: skip
-    text = render(read_board(seeded))["leaderboard/contrasts.md"].decode()
+    files = render(read_board(seeded))
+    readme, text = (files[f"leaderboard/{name}.md"].decode() for name in ("README", "contrasts"))
+    assert ", between the checkpoints of one design alone\n" in readme
     assert "; left out, not of the matched design: English QA (NewsQA), 2 seeds · hand/other |" in (
         text
     )
