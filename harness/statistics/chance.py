@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb
+from math import ceil, comb, isnan
 
 from harness.errors import UsageError
 
@@ -101,6 +101,15 @@ def at_chance(scores: Iterable[float], random: RandomDraws | None) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _most(draws: int, rate: float, level: float) -> int:
-    from scipy.stats import binom
+    """The quantile of the binomial distribution: the fewest hits whose distribution function is
+    (1 + level) / 2 or more, found from where the continued function is."""
+    from scipy.special import bdtr, bdtrik  # scipy.stats.binom takes a second to import
 
-    return int(binom.ppf((1 + level) / 2, draws, rate))
+    wanted = (1 + level) / 2
+    near = bdtrik(wanted, draws, rate)  # nan at the ends, where it has no solution
+    hits = round(draws * rate) if isnan(near) else min(draws, max(0, ceil(near)))
+    while hits > 0 and bdtr(hits - 1, draws, rate) >= wanted:
+        hits -= 1
+    while hits < draws and bdtr(hits, draws, rate) < wanted:
+        hits += 1
+    return hits

@@ -5,7 +5,9 @@ from __future__ import annotations
 from math import comb
 
 import pytest
-import scipy
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.statistics.chance import RandomDraws, at_chance, chance_rate, random_draws
@@ -39,6 +41,16 @@ def test_draws_of_a_metric(metric: str, relevant: int, draws: int, rate: float) 
     assert found.draws == draws
     assert found.rate == pytest.approx(rate)
     assert found.most() == int(scipy.stats.binom.ppf(0.975, draws, rate))
+
+
+@given(
+    st.integers(1, 10**7),
+    st.floats(0, 1) | st.sampled_from([1e-300, 1e-12, 1 - 1e-12]),
+    st.sampled_from([0.5, 0.95, 0.99999]),
+)
+def test_the_most_hits_are_the_quantile_of_scipy(draws: int, rate: float, level: float) -> None:
+    expected = int(scipy.stats.binom.ppf((1 + level) / 2, draws, rate))
+    assert RandomDraws(draws, rate).most(level) == expected
 
 
 @pytest.mark.parametrize("metric", ["mrr", "map@20", "ndcg@10", "f1", "other_language_recall@10"])
