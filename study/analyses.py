@@ -180,8 +180,9 @@ def layer_table(entries: Sequence[Entry]) -> Raw | str:
                 if (theirs := base.get(mine.layer)) is not None:
                     estimate = from_draws({task: mine}, {task: theirs}, [task])
                     rows.append((task, entry.title, mine.layer, *_told(estimate)))
-    headers = ("task", "checkpoint", "layer", "points", "95 % interval")
-    return table(headers, rows, left=2) if rows else NOT_MEASURED
+    if not rows:
+        return "No checkpoint has rows of three layers or more together with its base."
+    return table(("task", "checkpoint", "layer", "points", "95 % interval"), rows, left=2)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from harness.submissions.submission import target_data
 
 # What a name begins to differ in though the corpus is the same: versions, parts, and plain words.
 QUALIFIER = re.compile(
-    r"v\d[\d.]*|\d(\.\d+)*|train(ing)?|dev(elopment)?|valid(ation)?|test|sets?|splits?|data(sets?)?|corpus|full"
-    r"|the"
+    r"v\d[\d.]*|\d(\.\d+)*"
+    r"|train(ing)?|dev(elopment)?|valid(ation)?|test"
+    r"|sets?|splits?|data(sets?)?|corpus|full|the"
 )
 VERSION = re.compile(r"(?<=[a-z]{3})v?\d+$")  # at the end of a word: SQuADv2, squad2
 JOINED = re.compile(r"\s*[+&;]\s*|\s+and\s+")

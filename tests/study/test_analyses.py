@@ -114,7 +114,9 @@ def test_power_is_that_of_the_realised_variance(board: Path) -> None:
 
 
 def test_layers(board: Path) -> None:
-    assert layer_table(read_board(board).entries) == "Not measured."
+    assert layer_table(read_board(board).entries) == (
+        "No checkpoint has rows of three layers or more together with its base."
+    )
     for layer in (4, 6):
         custom = [f"layer {layer} (protocol: 8)"]
         measure(board, BASE, rows((10, 10)), layer=layer, custom=custom)
