@@ -33,6 +33,8 @@ CONSTANT = ("libraries", "harness", "device", "route", "tuning")
 PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
 # Ascending in each list: differences take two fifths less than a dictionary in LAReQA's files.
 RANKS = "ranks.list.element"
+# Hardly a value repeats: a dictionary of them takes 7 % more in Tatoeba's files, 5 % in LAReQA's.
+DISTINCT = ("example_id", "cluster")
 # What reading a damaged file raises.
 DAMAGE = (
     pa.ArrowException,
@@ -254,7 +256,7 @@ def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> No
     leaves = [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
               for field in schema]  # fmt: skip
     encoding: dict[str, Any] = {
-        "use_dictionary": [leaf for leaf in leaves if leaf != RANKS],
+        "use_dictionary": [leaf for leaf in leaves if leaf not in (RANKS, *DISTINCT)],
         "column_encoding": {leaf: "DELTA_BINARY_PACKED" for leaf in leaves if leaf == RANKS},
     }
     with (

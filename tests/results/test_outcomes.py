@@ -89,7 +89,8 @@ def test_ranks_are_kept_as_differences(file: OutcomeFile) -> None:
         columns = [group.column(i) for i in range(group.num_columns)]
     encodings = {column.path_in_schema: column.encodings for column in columns}
     assert "DELTA_BINARY_PACKED" in encodings.pop("ranks.list.element")
-    assert all("RLE_DICTIONARY" in encodings[name] for name in ("example_id", "lang"))
+    assert "RLE_DICTIONARY" in encodings["lang"]
+    assert "RLE_DICTIONARY" not in encodings["example_id"]  # hardly a value repeats
 
 
 def test_a_language_is_added_to_a_merged_file(file: OutcomeFile) -> None:
