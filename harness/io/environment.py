@@ -1,11 +1,14 @@
-"""The software that a number was measured with."""
+"""The software and the processor that a number was measured with."""
 
 from __future__ import annotations
 
+import platform
+import re
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from harness.version import __version__
 
@@ -38,3 +41,19 @@ def harness_version() -> dict[str, str]:
         )
         commit = done.stdout.strip()
     return {"version": __version__, "commit": commit}
+
+
+def processor() -> dict[str, Any]:
+    """What decides in which order sums are made, and so the last bits of trained weights: whose
+    processor it is, the instructions that torch uses there, and the threads.
+    """
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    said = info.read_text("utf-8") if info.exists() else ""
+    vendor = re.search(r"^vendor_id\s*:\s*(\S+)", said, re.MULTILINE)
+    return {
+        "vendor": vendor[1] if vendor else platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }

@@ -16,7 +16,7 @@ from harness.checkpoint.tokenizer import Tokenizer
 from harness.data.load import DataLocation
 from harness.errors import DataError, UsageError
 from harness.inference.batching import pad_id
-from harness.io.environment import harness_version, libraries
+from harness.io.environment import harness_version, libraries, processor
 from harness.training.batches import Steps, TaskData
 from harness.training.config import TrainingConfig, process, resolved_settings
 from harness.training.contamination import measure
@@ -130,6 +130,7 @@ def _train(
                 versions={
                     "xharness": harness_version(),
                     "libraries": {**libraries(), "accelerate": version("accelerate")},
+                    "processor": processor(),
                 },
             )
             write(record, model, loss_log, work, config.out)

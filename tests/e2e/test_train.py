@@ -19,6 +19,7 @@ import yaml
 from safetensors.torch import load_file
 
 from harness.cards.training import intermediate_names, read_intermediate
+from harness.io.environment import processor
 from harness.submissions.submission import Submission
 from tests.checkpoints import build
 from tests.e2e.conftest import Run, interrupted
@@ -113,6 +114,7 @@ def test_every_kind_of_head_trains(
     assert not (out / ".training").exists()
     record = json.loads((out / "training.json").read_text())
     assert record["tasks"][name]["files"]
+    assert record["versions"]["processor"] == processor()
     assert (out / "loss.tsv").read_text().count("\n") == 3
     submission = Submission.model_validate(yaml.safe_load((out / "submission.yaml").read_text()))
     assert submission.objective == card.objective
