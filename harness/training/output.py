@@ -291,9 +291,8 @@ Examples of target tasks that occur in its data, as measured: {overlap}.
 ```
 
 xharness {record.versions["xharness"]["version"]}. `{RECORD}` has the checksums of the data, the
-versions of the libraries, the kind of processor (on another, the last bits of the weights differ,
-and after some steps more than those) and everything else that decided these weights; `loss.tsv`
-the loss of every step.
+versions of the libraries, the kind of processor (on another the weights differ a little) and
+everything else that decided these weights; `loss.tsv` the loss of every step.
 
 ![Training loss](loss.svg)
 """
