@@ -54,10 +54,17 @@ def _standing(standing: Standing, board: Board) -> dict[str, object]:
         ],
         "ranking": ranking(standing, board, whole=True),
         "metrics": _metric_table(standing),
-        "notes": [
-            f"{row.entry.title} is not ranked: {row.why}" for row in standing.rows if row.why
-        ],
+        "notes": _unranked(standing),
     }
+
+
+def _unranked(standing: Standing) -> list[str]:
+    """A line for each reason: the checkpoints that are not ranked for it."""
+    titles: dict[str, list[str]] = {}
+    for row in standing.rows:
+        if row.why:
+            titles.setdefault(row.why, []).append(row.entry.title)
+    return [f"Not ranked ({why}): {'; '.join(names)}" for why, names in titles.items()]
 
 
 def ranking(standing: Standing, board: Board, *, whole: bool = False) -> Raw:

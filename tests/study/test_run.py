@@ -1,0 +1,63 @@
+"""A unit of the study: what it runs, and what becomes of rows of other weights."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from study import run as study
+
+NAME, OLD, NEW = "e5-mlqa_en-s1", "0" * 12, "1" * 12
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands and tasks that a unit ran; its training gives the weights ``NEW``."""
+    ran: list[str] = []
+
+    def xharness(command: str, *words: object) -> None:
+        if command == "train":
+            ran.append("train")
+            folder = Path(str(words[words.index("--out") + 1]))
+            folder.mkdir()
+            (folder / "submission.yaml").write_text(f"model: {NAME}\nrevision: local:{NEW}ab\n")
+        else:
+            task = str(words[words.index("--task") + 1])
+            ran.append(task)
+            keep(tmp_path / "results", NEW, task)
+
+    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(study, "SUBMISSIONS", tmp_path)
+    monkeypatch.setattr(study, "xharness", xharness)
+    return ran
+
+
+def keep(results: Path, revision: str, task: str) -> None:
+    folder = results / f"local__{NAME}" / revision
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{task}.01234567.parquet").touch()
+
+
+def unit(tmp_path: Path, *tasks: str) -> list[str]:
+    study.run("mlqa_en", 1, Namespace(base="b", data="d", work=tmp_path, task=tasks, align=False))
+    kept = (tmp_path / "results" / f"local__{NAME}").glob("*/*")
+    return sorted(f"{path.parent.name[0]} {path.name.split('.')[0]}" for path in kept)
+
+
+def test_a_unit_measures_what_is_missing(tmp_path: Path, commands: list[str]) -> None:
+    keep(tmp_path / "results", NEW, "tatoeba")
+    assert unit(tmp_path, "lareqa") == ["1 lareqa", "1 tatoeba"]
+    assert commands == ["train", "lareqa"]
+    assert unit(tmp_path, "tatoeba", "lareqa") == ["1 lareqa", "1 tatoeba"]
+    assert commands == ["train", "lareqa"]  # nothing is run again
+
+
+def test_other_weights_than_those_of_the_rows_are_measured_anew(
+    tmp_path: Path, commands: list[str]
+) -> None:
+    keep(tmp_path / "results", OLD, "tatoeba")
+    assert unit(tmp_path, "lareqa") == ["1 bucc2018", "1 lareqa", "1 tatoeba"]
+    assert commands == ["train", "tatoeba", "lareqa", "bucc2018"]
+    assert f"local:{NEW}ab" in (tmp_path / f"{NAME}.yaml").read_text()
