@@ -616,4 +616,5 @@ def test_native_is_what_sentence_transformers_gives(
     for role in ROLES:
         prompt = options.get("prompts", {}).get(role)
         expected = model.encode(texts, prompt=prompt, show_progress_bar=False)
-        np.testing.assert_allclose(one.encode(texts, role=role), expected, atol=1e-5)
+        # Processors add up in different orders: 1.2e-5 apart on one with AVX-512.
+        np.testing.assert_allclose(one.encode(texts, role=role), expected, atol=5e-5)
