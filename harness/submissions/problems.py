@@ -119,12 +119,14 @@ def conflicts(
                 f"{document.place(('seed',))}: seed: {own.seed} of {own.recipe} is {name}.yaml"
                 " already: give another seed or recipe"
             )
-        elif differ_in_training(own, one):
-            yield (
-                f"{document.place(('recipe',))}: recipe: {own.recipe} is {kind_of(one)}"
-                f" ({' '.join(one.languages)}) in {name}.yaml: seeds of a recipe differ in nothing"
-                " else; give another recipe"
-            )
+    if unlike := [name for name, one in others.items() if differ_in_training(own, one)]:
+        one = others[unlike[0]]
+        more = f" and {len(unlike) - 1} more" if unlike[1:] else ""
+        yield (
+            f"{document.place(('recipe',))}: recipe: {own.recipe} is {kind_of(one)}"
+            f" ({' '.join(one.languages)}) in {unlike[0]}.yaml{more}: seeds of a recipe differ"
+            " in nothing else; give another recipe"
+        )
     try:
         contamination(slug, submissions)
     except HarnessError as error:
