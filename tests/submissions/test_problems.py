@@ -195,6 +195,9 @@ def test_seeds_of_a_recipe_that_were_trained_for_different_things(tmp_path: Path
         "one.yaml:5: recipe: r1 is English NLI (en) in two.yaml: seeds of a recipe differ in"
         " nothing else; give another recipe"
     ]
+    write(tmp_path, "three", "model: org/three\n" + how.format("nli", "[en]", 3))
+    (line,) = found(one)
+    assert "(en) in three.yaml and 1 more: seeds" in line
 
 
 def test_names_of_files(tmp_path: Path) -> None:
