@@ -417,6 +417,27 @@ def test_adapter_trained_inside_a_model_with_a_head(tmp_path: Path) -> None:
     assert not torch.allclose(hidden(model, tokenizer), unadapted, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "pattern", ["roberta.encoder.layer.1.attention.self.query", r"^roberta\..*query", "query"]
+)
+def test_patterns_of_an_adapter_are_for_the_names_of_its_training(
+    tmp_path: Path, pattern: str
+) -> None:
+    base = build("xlm-roberta", tmp_path / "base", qa_head=True)
+    checkpoint = pinned(
+        tmp_path / "lora", base, qa_head=True, alpha_pattern={pattern: 64, "classifier": 2}
+    )
+    from peft import PeftModel
+    from transformers import AutoModelForQuestionAnswering
+
+    plain = AutoModelForQuestionAnswering.from_pretrained(base)
+    theirs = PeftModel.from_pretrained(plain, str(checkpoint.folder)).merge_and_unload().eval()
+    model, tokenizer = encoder(checkpoint)
+    torch.testing.assert_close(hidden(model, tokenizer), hidden(theirs.roberta, tokenizer))
+    reader, _ = load_reader(checkpoint, dtype="float32", device="cpu")
+    torch.testing.assert_close(hidden(reader.roberta, tokenizer), hidden(theirs.roberta, tokenizer))
+
+
 def test_adapter_that_lacks_a_tensor_or_fits_nothing(tmp_path: Path) -> None:
     base = build("bert", tmp_path / "base")
     checkpoint = pinned(tmp_path / "lora", base)
