@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = "base_model.model."  # the prefix that peft puts before the names of the model
+PATTERNS = ("rank_pattern", "alpha_pattern")  # of modules: their own ranks and scales
 
 
 def merged(model: Any, folder: Path) -> Any:
@@ -64,9 +65,15 @@ def wrapped(model: Any, folder: Path) -> Any:
         ) from error
     adapter = vet_adapter(folder)
     options = _options(adapter.config, set(inspect.signature(LoraConfig).parameters), model)
-    for key in ("rank_pattern", "alpha_pattern"):
+    for key in PATTERNS:
         options[key] = _by_module(adapter.config.get(key) or {}, adapter.tensors, model)
     return get_peft_model(model, LoraConfig(**options), low_cpu_mem_usage=True)
+
+
+def has_patterns(folder: Path) -> bool:
+    """Return whether the adapter in ``folder`` gives single modules another rank or scale."""
+    config = vet_adapter(folder).config
+    return any(config.get(key) for key in PATTERNS)
 
 
 def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str, Any]:

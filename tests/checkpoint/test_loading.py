@@ -19,6 +19,7 @@ from harness.checkpoint.layers import depth, encoder_layers, max_positions
 from harness.checkpoint.loading import describe, load_encoder, load_reader
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import IncompleteError, RefusedError
+from harness.inference.stores import Stores
 from tests.checkpoints import KINDS, LAYERS, build, build_adapter, build_sentence_transformer
 
 TEXTS = ["The ferry leaves at seven.", "Die Fähre fährt um sieben Uhr morgens ab.", "北の島"]
@@ -436,6 +437,8 @@ def test_patterns_of_an_adapter_are_for_the_names_of_its_training(
     torch.testing.assert_close(hidden(model, tokenizer), hidden(theirs.roberta, tokenizer))
     reader, _ = load_reader(checkpoint, dtype="float32", device="cpu")
     torch.testing.assert_close(hidden(reader.roberta, tokenizer), hidden(theirs.roberta, tokenizer))
+    # Vectors that were stored before patterns were followed are not taken for those of now.
+    assert "adapter" in Stores(checkpoint, "cpu", tmp_path, 0).deciding
 
 
 def test_adapter_that_lacks_a_tensor_or_fits_nothing(tmp_path: Path) -> None:
