@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = "base_model.model."  # the prefix that peft puts before the names of the model
+PATTERNS = ("rank_pattern", "alpha_pattern")  # of modules: their own ranks and scales
 
 
 def merged(model: Any, folder: Path) -> Any:
@@ -63,7 +65,15 @@ def wrapped(model: Any, folder: Path) -> Any:
         ) from error
     adapter = vet_adapter(folder)
     options = _options(adapter.config, set(inspect.signature(LoraConfig).parameters), model)
+    for key in PATTERNS:
+        options[key] = _by_module(adapter.config.get(key) or {}, adapter.tensors, model)
     return get_peft_model(model, LoraConfig(**options), low_cpu_mem_usage=True)
+
+
+def has_patterns(folder: Path) -> bool:
+    """Return whether the adapter in ``folder`` gives single modules another rank or scale."""
+    config = vet_adapter(folder).config
+    return any(config.get(key) for key in PATTERNS)
 
 
 def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str, Any]:
@@ -85,6 +95,30 @@ def _options(config: Mapping[str, Any], known: set[str], model: Any) -> dict[str
     return {**options, "inference_mode": True, "lora_dropout": 0.0}
 
 
+def _by_module(patterns: Mapping[str, Any], tensors: Collection[str], model: Any) -> dict[str, Any]:
+    """Return the values of patterns by the name that each adapted module has in this model.
+
+    A pattern is for the names of the training, which the adapter's tensors have. Of the encoder
+    alone they are shorter, and a pattern that then matches nothing would pass without an error:
+    the module would be scaled as one that no pattern names.
+    """
+    from peft.utils.other import get_pattern_key
+
+    found = {}
+    for name in tensors:
+        module = name.partition(".lora_")[0]
+        key = get_pattern_key(list(patterns), module.removeprefix(ROOT))
+        if key in patterns:
+            for own in (module, _bare(module, model.base_model_prefix)):
+                found[f"^{re.escape(own.removeprefix(ROOT))}"] = patterns[key]
+    return found
+
+
+def _bare(name: str, model_prefix: str) -> str:
+    """Return a name of the training as the encoder alone has it."""
+    return name.replace(f"{ROOT}{model_prefix}.", ROOT, 1)
+
+
 def _tensors(
     path: Path, model_prefix: str, expected: Collection[str], modules: Collection[str]
 ) -> dict[str, torch.Tensor]:
@@ -101,7 +135,7 @@ def _tensors(
 
     tensors = {}
     for name, tensor in load_file(path).items():
-        bare = name.replace(f"{ROOT}{model_prefix}.", ROOT, 1)
+        bare = _bare(name, model_prefix)
         known = next((candidate for candidate in (name, bare) if candidate in expected), None)
         if known is not None:
             tensors[known] = tensor

@@ -13,6 +13,12 @@ from harness.checkpoint.weights import MAX_JSON
 
 UNBOUNDED = 1 << 31  # tokens; tokenizers without a bound write 10 ** 30
 ROLES = ("query", "document")
+# Of these encoder-decoder models the library runs the encoder alone; of others, such as BART, it
+# pools what the decoder makes of the text.
+ENCODER_ALONE = frozenset(
+    {"t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma", "t5gemma2", "prophetnet"}
+    | {"m2m_100", "marian", "pegasus", "pegasus_x", "blenderbot", "blenderbot-small"}
+)
 
 
 def read_transformer(folder: Path, reasons: list[str]) -> dict[str, Any]:
@@ -27,6 +33,12 @@ def read_transformer(folder: Path, reasons: list[str]) -> dict[str, Any]:
         (SENTENCE_CONFIGS[0], {}),
     )
     reasons += unfollowed(name, config, settings.TRANSFORMER)
+    model = read_object(folder / "config.json", [])  # a broken one is refused where it is vetted
+    if model.get("is_encoder_decoder") is True and model.get("model_type") not in ENCODER_ALONE:
+        reasons.append(
+            f"its vectors are pooled from the decoder of {model.get('model_type')!r:.40}, and only "
+            "encoders are run here"
+        )
     lower_case = config.get("do_lower_case")
     if lower_case not in (None, True, False):
         reasons.append(f"its do_lower_case {lower_case!r:.40} is neither true nor false")

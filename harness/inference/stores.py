@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.checkpoint.adapter import has_patterns
 from harness.checkpoint.tokenizer import load_tokenizer
 from harness.inference.token_types import edge_types
 from harness.inference.vector_store import VectorStore, fingerprint
@@ -44,12 +45,20 @@ class Stores:
             "encoder": VERSION,
             # They are named only where they are unusual, as in `vector_parts`.
             **({"types": types} if any(types) else {}),
+            **self._patterns(),
             "libraries": {name: libraries()[name] for name in DECIDING},
             # A folder's digest names it; what the folder is called decides nothing.
             "checkpoint": f"{'' if checkpoint.local else checkpoint.id}@{checkpoint.revision}",
             "base": str(checkpoint.base),
             "device": self._device.split(":")[0],
         }
+
+    def _patterns(self) -> dict[str, Any]:
+        # Before, some of them were not followed: those vectors are not used.
+        checkpoint = self._checkpoint
+        if checkpoint.base is None or not has_patterns(checkpoint.own_folder):
+            return {}
+        return {"adapter": "patterns for the names of its training"}
 
     def vectors(self, encoding: Encoding, role: Role) -> VectorStore:
         """Return the store of vectors: key of token ids → float32[d]."""

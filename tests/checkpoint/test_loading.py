@@ -19,6 +19,7 @@ from harness.checkpoint.layers import depth, encoder_layers, max_positions
 from harness.checkpoint.loading import describe, load_encoder, load_reader
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import IncompleteError, RefusedError
+from harness.inference.stores import Stores
 from tests.checkpoints import KINDS, LAYERS, build, build_adapter, build_sentence_transformer
 
 TEXTS = ["The ferry leaves at seven.", "Die Fähre fährt um sieben Uhr morgens ab.", "北の島"]
@@ -415,6 +416,29 @@ def test_adapter_trained_inside_a_model_with_a_head(tmp_path: Path) -> None:
     torch.testing.assert_close(hidden(model, tokenizer), hidden(reader.roberta, tokenizer))
     unadapted = hidden(*encoder(resolve(str(base))))
     assert not torch.allclose(hidden(model, tokenizer), unadapted, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["roberta.encoder.layer.1.attention.self.query", r"^roberta\..*query", "query"]
+)
+def test_patterns_of_an_adapter_are_for_the_names_of_its_training(
+    tmp_path: Path, pattern: str
+) -> None:
+    base = build("xlm-roberta", tmp_path / "base", qa_head=True)
+    checkpoint = pinned(
+        tmp_path / "lora", base, qa_head=True, alpha_pattern={pattern: 64, "classifier": 2}
+    )
+    from peft import PeftModel
+    from transformers import AutoModelForQuestionAnswering
+
+    plain = AutoModelForQuestionAnswering.from_pretrained(base)
+    theirs = PeftModel.from_pretrained(plain, str(checkpoint.folder)).merge_and_unload().eval()
+    model, tokenizer = encoder(checkpoint)
+    torch.testing.assert_close(hidden(model, tokenizer), hidden(theirs.roberta, tokenizer))
+    reader, _ = load_reader(checkpoint, dtype="float32", device="cpu")
+    torch.testing.assert_close(hidden(reader.roberta, tokenizer), hidden(theirs.roberta, tokenizer))
+    # Vectors that were stored before patterns were followed are not taken for those of now.
+    assert "adapter" in Stores(checkpoint, "cpu", tmp_path, 0).deciding
 
 
 def test_adapter_that_lacks_a_tensor_or_fits_nothing(tmp_path: Path) -> None:

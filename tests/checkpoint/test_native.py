@@ -348,6 +348,23 @@ def test_layer(tmp_path: Path, index: int, layer: int) -> None:
     assert (native.refusal, native.layer) == ("", layer)
 
 
+@pytest.mark.parametrize(
+    ("model_type", "refusal"),
+    [
+        (
+            "mbart",
+            "its vectors are pooled from the decoder of 'mbart', and only encoders are run here",
+        ),
+        ("m2m_100", ""),
+    ],
+)
+def test_a_decoder_that_the_library_pools_is_refused(
+    tmp_path: Path, model_type: str, refusal: str
+) -> None:
+    write(tmp_path / "config.json", {"model_type": model_type, "is_encoder_decoder": True})
+    assert light(tmp_path).refusal == refusal
+
+
 def test_an_empty_file_is_as_none(tmp_path: Path) -> None:
     write(tmp_path / "sentence_roberta_config.json", {"max_seq_length": 77})
     assert light(tmp_path, sentence={}).max_length == 77
