@@ -165,6 +165,10 @@ def _remarks(task: str, found: Sequence[Result]) -> list[str]:
     lacking = [frozenset(one.missing) for one in found]
     if missing := sorted(frozenset.union(*lacking) - frozenset.intersection(*lacking)):
         remarks.append(f"{task}: not in every run, left out: {' '.join(missing)}")
+    counted = set().union(*(one.values for one in found))
+    measured = {unit for one in found for unit in one.folded.meta["languages"]}
+    if outside := sorted(measured - counted):
+        remarks.append(f"{task}: not of the suite's languages, left out: {' '.join(outside)}")
     return remarks
 
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from harness.analysis.cells import official_rows
 from harness.analysis.chance import columns_at_chance
 from harness.analysis.fold import fold_key
-from harness.analysis.results import Result, board_units
+from harness.analysis.results import Result
 from harness.analysis.runs import Replicated
 from harness.cards.languages import task_root
 from harness.io.files import write_whole
@@ -167,8 +167,8 @@ def comparison(a: Replicated, b: Replicated, task: str, results: Path) -> Paired
 
 def _rows(result: Result, results: Path) -> pa.Table:
     file = OutcomeFile(results / result.path)
-    wanted = board_units(result.task, tuple(result.card.languages))
-    rows = dict(file.tables(list(file.done().keys() & set(wanted))))
+    wanted = result.values
+    rows = dict(file.tables(list(file.done().keys() & wanted.keys())))
     split = result.folded.meta["split"]
     return pa.concat_tables(
         [official_rows(rows[unit], result.card, split) for unit in wanted if unit in rows]

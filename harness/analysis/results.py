@@ -42,11 +42,12 @@ class Value:
 class Result:
     """What the board shows of one outcome file: its primary metric over the board's languages.
 
-    ``values``: unit → ``metric``, the headline; ``draws``: unit → float32[DRAWS]; ``parts``: unit →
-    clusters and what each adds to the value; ``beside``: other metrics, their means over the
-    board's languages. ``missing``: units of the board that are not there: then there is no mean
-    (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's data. ``seeds``:
-    for a mean over seeds, the results that it averages.
+    ``values``: unit → ``metric``, the headline; where the file has none of the board's units, of
+    all that it has, so that two such runs can be compared; ``draws``: unit → float32[DRAWS];
+    ``parts``: unit → clusters and what each adds to the value; ``beside``: other metrics, their
+    means over the board's languages. ``missing``: units of the board that are not there: then there
+    is no mean (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's data.
+    ``seeds``: for a mean over seeds, the results that it averages.
     """
 
     folded: Folded
@@ -252,7 +253,8 @@ def read_result(
     draws: dict[str, Floats] = {}
     parts: dict[str, Parts] = {}
     others: dict[str, list[float]] = {}
-    units = {unit_of(row) for row in rows if row["lang"] != MACRO} & set(wanted)
+    there = {unit_of(row) for row in rows if row["lang"] != MACRO}
+    units = there & set(wanted) or there
     for index, row in enumerate(rows):
         unit = unit_of(row)
         if unit not in units or not official(card, row["group"]):
@@ -264,7 +266,7 @@ def read_result(
                 parts[unit] = (keyed[index].values.to_numpy(), added[index].values.to_numpy())
         else:
             others.setdefault(row["metric"], []).append(row["value"])
-    order = [unit for unit in wanted if unit in values]
+    order = [unit for unit in dict.fromkeys((*wanted, *card.languages)) if unit in values]
     return Result(
         folded=folded,
         path=path,

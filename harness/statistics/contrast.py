@@ -236,8 +236,6 @@ def _with_intervals(
     observed: float, known: Floats, p: float, clusters: int, rounding: float
 ) -> Estimate:
     """The estimate; an end of an interval that lies within ``rounding`` of 0 is 0."""
-    if clusters < 2:  # It says nothing about others, though all of its resamples are the same.
-        known = known[:0]
     variance = float(known.var(ddof=1)) if len(known) > 1 else None
     ends = (*percentile_interval(known), *percentile_interval(known, FAMILY_LEVEL))
     low, high, family_low, family_high = (
@@ -266,6 +264,8 @@ def _bootstrap(draws: Draws, weights: Floats) -> tuple[float, Floats]:
     """
     used = weights != 0
     values = draws.bootstrap[:, used] @ weights[used]
+    if not draws.varies(weights):  # It says nothing about other items.
+        values = values[:0]
     return float(draws.observed[used] @ weights[used]), values[~np.isnan(values)]
 
 

@@ -78,11 +78,11 @@ class PairedRatios:
 
     def weighted_differences(self, totals: Values) -> Values:
         """float64[R, L] Σ w·numerator / Σ w·denominator of A − of B, from sums [R, 4L]; nan where
-        no weight fell on any cluster of the language."""
+        no weight fell on any cluster of the language. In a language without any both score 0."""
         above_a, above_b, below_a, below_b = np.hsplit(totals, 4)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            differences: Values = above_a / below_a - above_b / below_b
-        return differences
+        absent = (below_a + below_b == 0) & self.present.any(axis=0)
+        differences = _score(above_a, below_a) - _score(above_b, below_b)
+        return np.where(absent, np.nan, differences)
 
     def flipped_columns(self) -> Values:
         """float64[C, 2L] to be summed with a sign per cluster: −1 swaps A and B there."""
@@ -98,7 +98,10 @@ class PairedRatios:
         above, below = np.hsplit(totals, 2)
         all_above = (self.numerator_a + self.numerator_b).sum(axis=0)
         all_below = (self.denominator_a + self.denominator_b).sum(axis=0)
-        differences: Values = (all_above + above) / (all_below + below) - (all_above - above) / (
-            all_below - below
-        )
-        return differences
+        one = _score(all_above + above, all_below + below)
+        return one - _score(all_above - above, all_below - below)
+
+
+def _score(above: Values, below: Values) -> Values:
+    """The ratio, and as in `PerExample.score` 0 where there is nothing to divide by."""
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

@@ -68,6 +68,13 @@ class Draws:
         """The number of distinct clusters of the columns that have a weight."""
         return int(self.present[:, weights != 0].any(axis=1).sum())
 
+    def varies(self, weights: Floats) -> bool:
+        """Whether some column that has a weight is of two clusters or more.
+
+        Else every resample that has all the columns repeats what was observed.
+        """
+        return bool((self.present[:, weights != 0].sum(axis=0) > 1).any())
+
 
 def resample(
     comparisons: Sequence[Comparison], rng: np.random.Generator, resamples: int = RESAMPLES

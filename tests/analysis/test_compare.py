@@ -13,7 +13,17 @@ from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.results.outcomes import find
 from harness.results.provenance import Origin, digest_of, name_of, note
 from harness.submissions.submission import read_submissions
-from tests.board.boards import BASE, ENGLISH, MANY, bitext, hand_worked, measure, revision, submit
+from tests.board.boards import (
+    BASE,
+    ENGLISH,
+    MANY,
+    bitext,
+    hand_worked,
+    hits,
+    measure,
+    revision,
+    submit,
+)
 
 
 @pytest.mark.parametrize("name", [ENGLISH, f"{ENGLISH}@{revision(ENGLISH)[:12]}", "english-qa"])
@@ -41,6 +51,22 @@ def test_the_usual_layer_is_compared_where_it_is_there(root: Path) -> None:
     (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
     assert found.difference.estimate.difference == pytest.approx(0.5)
     assert found.remarks == ()
+
+
+def test_languages_outside_the_suite_are_compared_alone_and_named_beside_others(root: Path) -> None:
+    lines = {ENGLISH: [1, 1, 1, 0], BASE: [1, 0, 0, 0]}
+    source = Source(root / "leaderboard/results")
+    for model, line in lines.items():
+        measure(root, model, {"la": hits("la", line)}, task="tatoeba")
+    (found,) = compare(ENGLISH, BASE, source)
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+    assert found.verdict.why.startswith("incomplete")
+    for model, line in lines.items():
+        rows = {"la": hits("la", line), "de": hits("de", [1, 1, 0, 0])}
+        measure(root, model, rows, task="tatoeba")
+    (found,) = compare(ENGLISH, BASE, source)
+    assert found.difference.columns == (("tatoeba", "de"),)
+    assert found.remarks == ("tatoeba: not of the suite's languages, left out: la",)
 
 
 def test_what_is_unranked_is_said(root: Path) -> None:

@@ -232,6 +232,18 @@ def test_identical_runs() -> None:
     assert (estimate.difference, estimate.low, estimate.high, estimate.p) == (0, 0, 0, 1)
 
 
+def test_languages_of_one_cluster_each_have_no_interval() -> None:
+    # A passage in each language, not parallel: resamples that have both repeat what was observed.
+    sums, counts = np.array([[2, 0], [0, 1]]), np.array([[3, 0], [0, 3]])
+    draws = resample([paired(sums, counts, ("de", "hi"))], np.random.default_rng(0), 200)
+    estimate = macro(draws)
+    assert (estimate.low, estimate.high, estimate.variance) == (None, None, None)
+    assert estimate.p == pytest.approx(0.5, abs=0.1)
+    did = difference_in_differences(draws, ["de"], ["hi"])
+    assert did is not None
+    assert (did.low, did.p) == (None, 1.0)
+
+
 def test_a_single_cluster_has_no_interval() -> None:
     draws = resample([paired(np.ones((1, 1)), np.ones((1, 1)), ("de",))], np.random.default_rng(0))
     estimate = macro(draws)

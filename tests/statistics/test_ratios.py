@@ -11,6 +11,7 @@ import pytest
 from harness.errors import DataError, IncompleteError, UsageError
 from harness.kinds import KINDS
 from harness.kinds.mining import SCHEMA
+from harness.statistics import contrast
 from harness.statistics.paired import pair
 from harness.statistics.ratios import PairedRatios
 from harness.statistics.resampling import resample
@@ -43,6 +44,30 @@ def paired(a: pa.Table, b: pa.Table, metric: str = "f1", task: str = "") -> Pair
 # Gold: s1 t1, s2 t2, s3 t3. A keeps two of them and one wrong; B keeps one and two wrong.
 A = mined("s1 t1 gk", "s2 t2 gk", "s3 t3 m", "s4 t9 k", "s5 t8 x")
 B = mined("s1 t1 gk", "s2 t7 k", "s2 t2 m", "s3 t3 g", "s6 t6 k")
+
+
+def test_a_language_with_nothing_to_find_or_found_differs_by_nothing() -> None:
+    """As its score is: the mean over languages had no value, and the smallest p there is."""
+    tags = {"de": ["B-PER", "O"], "fr": ["O", "O"]}
+    schema = KINDS["tagging"].schema
+
+    def tagged(found: str) -> pa.Table:
+        rows = [
+            {"example_id": f"{lang}{i}", "lang": lang, "cluster": f"t:{i}", "gold": gold,
+             "prediction": [found, "O"] if lang == "de" else gold}
+            for lang, gold in tags.items() for i in range(3)
+        ]  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=schema)
+
+    one, other = tagged("B-PER"), tagged("O")
+    draws = resample(
+        [pair([one], [other], "f1_span", "tagging", task="t")], np.random.default_rng(0), 400
+    )
+    estimate = contrast.macro(draws)
+    assert draws.observed.tolist() == [1.0, 0.0]
+    assert (estimate.difference, estimate.low, estimate.high) == (0.5, 0.5, 0.5)
+    assert estimate.p == pytest.approx(0.25, abs=0.1)  # all three signs alike
+    assert [part.estimate.p for part in contrast.by_language(draws)][1] == 1.0
 
 
 def test_by_hand() -> None:
