@@ -91,10 +91,11 @@ def sides_of(langs: Sequence[str], seen: Sequence[str], unseen: Sequence[str]) -
     ]  # fmt: skip
 
 
-def lines_of(board: Board, one: Contrast, results: Path) -> list[Line]:
-    """A contrast's differences in differences, over items and, of three seeds or more, seeds."""
-    tasks = sorted(one.tasks)
-    a, b = (_replicated(board, one, slugs) for slugs in (one.a, one.b))
+def lines_of(board: Board, one: Contrast, tasks: Sequence[str], results: Path) -> list[Line]:
+    """A contrast's differences in differences over some of its tasks: over items and, of three
+    seeds or more, seeds.
+    """
+    a, b = (_replicated(board, one, tasks, slugs) for slugs in (one.a, one.b))
     draws = resample(
         [comparison(a, b, task, results) for task in tasks],
         np.random.default_rng(SEED),
@@ -117,13 +118,13 @@ def lines_of(board: Board, one: Contrast, results: Path) -> list[Line]:
     return found
 
 
-def _replicated(board: Board, one: Contrast, slugs: Sequence[str]) -> Replicated:
+def _replicated(
+    board: Board, one: Contrast, tasks: Sequence[str], slugs: Sequence[str]
+) -> Replicated:
     runs = [
         run
         for slug in slugs
-        for run in runs_of(
-            board.entry(slug), one.base, sorted(one.tasks), lambda entry: entry.tasks(one.track)
-        )
+        for run in runs_of(board.entry(slug), one.base, tasks, lambda entry: entry.tasks(one.track))
     ]
     return Replicated(tuple(runs), fixed=tuple(slugs) == (one.base,) and one.track == "frozen")
 
@@ -272,7 +273,7 @@ def power_table(board: Board) -> Raw | str:
         if one.difference is None or not verdict.se or not verdict.df:
             continue
         score = mean_score(one.difference.columns)
-        sides = [_replicated(board, one, slugs) for slugs in (one.a, one.b)]
+        sides = [_replicated(board, one, sorted(one.tasks), slugs) for slugs in (one.a, one.b)]
         a, b = (units(side.scored(score)) for side in sides)
         counts = ", ".join(_counted(side) for side in sides)
         item = one.difference.estimate.variance or 0.0
@@ -330,7 +331,9 @@ def main() -> None:
     board = read_board(given.root, given.cache)
     results = given.root / RESULTS
     answered = [one for one in board.contrasts if one.difference is not None]
-    lines = [line for one in answered for line in lines_of(board, one, results)]
+    # Those that all contrasts have: the points of means over other tasks do not compare.
+    tasks = sorted(frozenset.intersection(*(one.tasks for one in answered))) if answered else []
+    lines = [line for one in answered for line in lines_of(board, one, tasks, results)]
     found = alignment_points(board, read_alignment(ALIGNMENT))
     untrained = sorted(
         path.name

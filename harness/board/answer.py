@@ -44,7 +44,7 @@ def answer(board: Board) -> list[str]:
     )
     beside = [
         f"{what.format(base=without)}: **{word(found[key].verdict)}**,"
-        f" {figures(found[key].verdict)}{_alone(found[key])}"
+        f" {figures(found[key].verdict)}{_elsewhere(found[key], lead)}{_alone(found[key])}"
         for key, what in AGAINST.items()
         if key in found and found[key] is not lead
     ]
@@ -139,6 +139,13 @@ def _claim(lead: Contrast, kind: str) -> str:
         f"{subject} made **no clear difference** to {target} (no statistically significant"
         f" difference: {adjusted_p(verdict)}; the plain interval is unadjusted)"
     )
+
+
+def _elsewhere(one: Contrast, lead: Contrast) -> str:
+    """Name its tasks where they are not those of the first answer: the points of two means do not
+    compare.
+    """
+    return f", over {cell(_over(one))}" if one.tasks != lead.tasks else ""
 
 
 def _alone(one: Contrast) -> str:

@@ -98,7 +98,8 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
     for index, (one, verdict) in enumerate(rows):
         y = top + step * index + 16
         frozen = one.track == "frozen"
-        where = f"{names[one.base]} · {one.metric}{f' · {one.track}' * (not frozen)}"
+        where = f"{one.metric} of {_tasks(one)}{f' · {one.track}' * (not frozen)}"
+        where += f" · {names[one.base]}"
         where += " · stand-ins" * one.stand_ins
         figure = f"{size(verdict)} {plain(verdict)}"
         body.append(svg.text((16, y), svg.short(one.name, 34), "text", weight=600))
@@ -113,6 +114,12 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
         said.append(f"{one.name} on {names[one.base]}: {told(verdict)}")
     body += svg.axis(ticks, x, bottom + 18)
     return svg.document(svg.WIDE, bottom + 30, "Contrasts between intermediate tasks", said, body)
+
+
+def _tasks(one: Contrast) -> str:
+    """The tasks whose mean it is of, or how many they are: means over others do not compare."""
+    tasks = drawn_tasks(one)
+    return ", ".join(tasks) if len(tasks) < 3 else f"{len(tasks)} tasks"
 
 
 def effects(one: Contrast, task: str, base: str) -> str:

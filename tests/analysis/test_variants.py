@@ -10,6 +10,7 @@ Swahili a seed of `en` finds (1, 2, 3) of 8, a seed of `many` (4, 5, 6):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
 from harness.analysis.sides import Source
 from harness.analysis.variants import titled
+from harness.board.answer import answer
 from harness.board.build import leaderboard, render
+from harness.cards.catalogue import read_card
 from harness.errors import UsageError
 from harness.statistics.multiplicity import benjamini_hochberg, holm
 from harness.submissions.submission import Submission, read_submissions
@@ -453,3 +456,21 @@ def test_a_checkpoint_without_a_recipe_has_its_models_name() -> None:
     one, other = (Entry(slug, "local", None, None, None, frozenset(), ()) for slug in "ab")
     assert [e.title for e in titled([hub, one])] == ["org/x", "local"]
     assert [e.title for e in titled([one, other])] == ["local (a)", "local (b)"]
+
+
+def test_an_answer_over_other_tasks_than_the_first_names_them(seeded: Path) -> None:
+    board = read_board(seeded)
+    lead = next(one for one in board.contrasts if one.name == "English QA − base")
+    other = next(one for one in board.contrasts if one.name == "multilingual QA − base")
+    assert lead.difference is not None
+    assert other.difference is not None
+    parts = [
+        replace(part, columns=tuple(("demo_passages", lang) for _, lang in part.columns))
+        for part in other.difference.languages
+    ]
+    moved = replace(other, difference=replace(other.difference, languages=tuple(parts)))
+    found = [moved if one is other else one for one in board.contrasts]
+    lines = answer(replace(board, contrasts=tuple(found)))
+    (line,) = [line for line in lines if line.startswith("- multilingual QA against no")]
+    assert line.endswith(f", over {read_card('demo_passages').title} in 2 languages")
+    assert sum(", over " in line for line in lines) == 1

@@ -70,7 +70,10 @@ def test_difference_in_differences_by_hand(board: Path) -> None:
     English's script as Swahili is, and of class 5 where Swahili is of class 2.
     """
     one = next(one for one in read_board(board).contrasts if one.difference is not None)
-    found = {line.sides.name: line for line in lines_of(read_board(board), one, board / RESULTS)}
+    found = {
+        line.sides.name: line
+        for line in lines_of(read_board(board), one, sorted(one.tasks), board / RESULTS)
+    }
     assert set(found) == {"seen − unseen", "high − low resource"}
     for line in found.values():
         assert line.points.difference == pytest.approx(0.15 - 0.05)
