@@ -95,11 +95,14 @@ def forest(contrasts: Sequence[Contrast], names: Mapping[str, str]) -> str:
               size=12),
     ]  # fmt: skip
     said = []
+    bases = sorted({names[one.base] for one, _ in rows})
+    if len(bases) == 1:
+        body.append(svg.text((svg.WIDE - 16, 26), svg.short(bases[0], 36), "faint", "end", 11))
     for index, (one, verdict) in enumerate(rows):
         y = top + step * index + 16
         frozen = one.track == "frozen"
         where = f"{one.metric} of {_tasks(one)}{f' · {one.track}' * (not frozen)}"
-        where += f" · {names[one.base]}"
+        where += f" · {names[one.base]}" * (len(bases) > 1)
         where += " · stand-ins" * one.stand_ins
         figure = f"{size(verdict)} {plain(verdict)}"
         body.append(svg.text((16, y), svg.short(one.name, 34), "text", weight=600))
