@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,14 @@ def test_a_notebook_runs_and_shows_what_it_says(
         if cell["cell_type"] == "code":
             found = shown("".join(cell["source"]), names)
             kept = {k: "".join(v) for one in cell["outputs"] for k, v in one["data"].items()}
-            assert kept == found
+            assert without_digests(kept) == without_digests(found)
+
+
+def without_digests(output: dict[str, str]) -> dict[str, str]:
+    """The demo's model is made where it runs, so on another kind of processor its last bits, and
+    with them its revision, are others; its scores are not.
+    """
+    return {kind: re.sub(r"local:[0-9a-f]{64}", "local:…", text) for kind, text in output.items()}
 
 
 def test_there_is_a_notebook() -> None:
