@@ -75,7 +75,8 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> None:
     """Train, measure, submit; nothing where the rows of every task are there."""
     name, tasks = f"e5-{arm}-s{seed}", given.task or list(TASKS)
     rows = RESULTS / f"local__{name}"
-    if all(any(rows.glob(f"*/{task}.*.parquet")) for task in tasks):
+    measured = list(rows.glob("*"))  # more than one where a unit was stopped on other weights
+    if len(measured) == 1 and all(any(rows.glob(f"*/{task}.*.parquet")) for task in tasks):
         print(f"{name}: finished", flush=True)
         return
     folder = given.work / name
@@ -85,7 +86,7 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> None:
         align(folder, name, given)
     submission = (folder / "submission.yaml").read_text(encoding="utf-8")
     revision = yaml.safe_load(submission)["revision"].removeprefix("local:")[:12]
-    others = [old for old in rows.glob("*") if old.name != revision]
+    others = [old for old in measured if old.name != revision]
     if others:
         print(f"{name}: the weights are not those of the rows that are there, as on another kind of"
               " processor; all is measured anew", flush=True)  # fmt: skip

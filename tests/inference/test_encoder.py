@@ -615,6 +615,6 @@ def test_native_is_what_sentence_transformers_gives(
     texts = [*SENTENCES, "word " * 100]
     for role in ROLES:
         prompt = options.get("prompts", {}).get(role)
-        expected = model.encode(texts, prompt=prompt, show_progress_bar=False)
-        # Processors add up in different orders: 1.2e-5 apart on one with AVX-512.
-        np.testing.assert_allclose(one.encode(texts, role=role), expected, atol=5e-5)
+        # One by one: rows that are padded add up in another order, which the processor decides.
+        expected = [model.encode(t, prompt=prompt, show_progress_bar=False) for t in texts]
+        np.testing.assert_allclose(one.encode(texts, role=role), expected, atol=1e-5)

@@ -61,3 +61,12 @@ def test_other_weights_than_those_of_the_rows_are_measured_anew(
     assert unit(tmp_path, "lareqa") == ["1 bucc2018", "1 lareqa", "1 tatoeba"]
     assert commands == ["train", "tatoeba", "lareqa", "bucc2018"]
     assert f"local:{NEW}ab" in (tmp_path / f"{NAME}.yaml").read_text()
+
+
+def test_a_unit_that_was_stopped_on_other_weights_goes_on(
+    tmp_path: Path, commands: list[str]
+) -> None:
+    keep(tmp_path / "results", OLD, "tatoeba")
+    keep(tmp_path / "results", NEW, "lareqa")
+    assert unit(tmp_path, "lareqa") == ["1 bucc2018", "1 lareqa", "1 tatoeba"]
+    assert not (tmp_path / "results" / f"local__{NAME}" / OLD).exists()
