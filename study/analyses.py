@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.contrasts import Contrast
-from harness.analysis.differences import SEED, comparison
+from harness.analysis.differences import SEED, TwoSides, comparison
 from harness.analysis.entries import Entry
 from harness.analysis.gains import from_draws
 from harness.analysis.gather import RESULTS, Board, read_board
@@ -97,7 +97,7 @@ def lines_of(board: Board, one: Contrast, tasks: Sequence[str], results: Path) -
     """
     a, b = (_replicated(board, one, tasks, slugs) for slugs in (one.a, one.b))
     draws = resample(
-        [comparison(a, b, task, results) for task in tasks],
+        [comparison(TwoSides(a, b), task, results) for task in tasks],
         np.random.default_rng(SEED),
         RESAMPLES,
     )

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from harness.analysis.differences import SEED, comparison, difference_key
+from harness.analysis.differences import SEED, TwoSides, comparison, difference_key
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, Source, sides
-from harness.analysis.runs import Replicated
 from harness.analysis.targets import Target, results_at
 from harness.io.files import write_whole
-from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate, macro
 from harness.statistics.resampling import RESAMPLES, Comparison, resample
 from harness.statistics.selection import choose
@@ -94,9 +92,9 @@ def _halved(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source
     if source.kept is None:
         return _choose(pairs, source.results)
     keys = [
-        (label, slug, difference_key(*pair, source.results))
+        (label, slug, difference_key(of, source.results))
         for label, of_target in pairs.items()
-        for slug, pair in of_target.items()
+        for slug, of in of_target.items()
     ]
     digest = sha256(json.dumps([keys, Path(__file__).read_text("utf-8")]).encode())
     path = source.kept / f"{digest.hexdigest()}.json"
@@ -107,10 +105,7 @@ def _halved(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source
     return found
 
 
-Pair = tuple[Replicated, Replicated]
-
-
-def _choose(pairs: Mapping[str, Mapping[str, Pair]], results: Path) -> Halved:
+def _choose(pairs: Mapping[str, Mapping[str, TwoSides]], results: Path) -> Halved:
     """Choose on each target.
 
     ``pairs``: label of a target → slug → the runs of a variant and its base.
@@ -118,9 +113,9 @@ def _choose(pairs: Mapping[str, Mapping[str, Pair]], results: Path) -> Halved:
     choices = {}
     for label, of_target in pairs.items():
         compared = {
-            slug: comparison(*pair, label, results)
-            for slug, pair in of_target.items()
-            if _can_be_paired(pair, label)
+            slug: comparison(of, label, results)
+            for slug, of in of_target.items()
+            if of.can_be_paired
         }
         if len(compared) == len(of_target) and (choice := choose(compared, SEED)) is not None:
             choices[label] = choice
@@ -135,10 +130,3 @@ def _choose(pairs: Mapping[str, Mapping[str, Pair]], results: Path) -> Halved:
 
 def _estimate(compared: Sequence[Comparison]) -> Estimate:
     return macro(resample(compared, np.random.default_rng(SEED), RESAMPLES))
-
-
-def _can_be_paired(pair: Pair, label: str) -> bool:
-    """Return whether several runs have a mean example by example."""
-    result = pair[0].runs[0].results[label]
-    alone = max(len(side.runs) for side in pair) == 1
-    return alone or has_paired_mean(result.card.kind, result.metric)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import isclose
 from pathlib import Path
 
-from harness.analysis.differences import Difference, differ
+from harness.analysis.differences import Difference, TwoSides, differ
 from harness.analysis.entries import make_entries, place_of, submitted
 from harness.analysis.gather import fold_all
 from harness.analysis.replicates import evidence_of, over_replicates
@@ -184,7 +184,7 @@ def _compared(
         _replicated(name, side, common.tasks, source.submissions)
         for name, side in zip(names, sides, strict=True)
     )
-    difference, over = _over_seeds(differ(a, b, Path(), source.cache), a, b)
+    difference, over = _over_seeds(differ(TwoSides(a, b), Path(), source.cache), a, b)
     remarks = tuple(common.remarks)
     return Compared(*names, *group, difference, over, remarks, difference.verdict())
 

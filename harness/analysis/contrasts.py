@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.analysis.differences import Difference, differ
+from harness.analysis.differences import Difference, TwoSides, differ_each
 from harness.analysis.entries import Entry
 from harness.analysis.replicates import over_replicates, runs_of
 from harness.analysis.runs import Replicated
@@ -134,26 +134,33 @@ def named_contrasts(
     entries: Sequence[Entry], results: Path, kept: Path | None = None
 ) -> tuple[Contrast, ...]:
     """Return the confirmatory family of every base that has a variant on the board."""
-    found: list[Contrast] = []
-    for base, kinds in _families(entries).items():
-        asked = [
-            _answer(_Question(base, a, b, track, metric), kinds, results, kept)
+    families = _families(entries)
+    asked: list[_Asked] = []
+    for base, kinds in families.items():
+        asked += [
+            _ask(_Question(base, a, b, track, metric), kinds)
             for track, metric in MEASURES
             for a, b in FAMILY
         ]
-        overall = _holm([one.p for one in asked])
-        of_seen = _holm([_seen_p(one) for one in asked])
-        found += [
-            replace(one, holm=p, seen_holm=seen)
-            for one, p, seen in zip(asked, overall, of_seen, strict=True)
-        ]
-        found += [
-            replace(one, confirmatory=False)
+        asked += [
+            one
             for a, b in BESIDE
             if a in kinds and b in kinds
-            for one in [_answer(_Question(base, a, b, *MEASURES[0]), kinds, results, kept)]
-            if one.difference is not None and not _against_base(one, kinds[a])
+            for one in [_ask(_Question(base, a, b, *MEASURES[0], confirmatory=False), kinds)]
+            if one.of is not None and not _against_base(one.contrast, kinds[a])
         ]
+    answered = _answer(asked, results, kept)
+    found: list[Contrast] = []
+    for base in families:
+        own = [one for one in answered if one.base == base]
+        family = [one for one in own if one.confirmatory]
+        overall = _holm([one.p for one in family])
+        of_seen = _holm([_seen_p(one) for one in family])
+        found += [
+            replace(one, holm=p, seen_holm=seen)
+            for one, p, seen in zip(family, overall, of_seen, strict=True)
+        ]
+        found += [one for one in own if not one.confirmatory]
     return tuple(found)
 
 
@@ -200,29 +207,46 @@ class _Question(NamedTuple):
     b: str
     track: str
     metric: str
+    confirmatory: bool = True
 
 
-def _answer(
-    question: _Question,
-    kinds: Mapping[str, Sequence[Entry]],
-    results: Path,
-    kept: Path | None,
-) -> Contrast:
-    base, a, b, track, metric = question
+class _Asked(NamedTuple):
+    """A question with the runs that answer it; ``of`` is None where none can, and the contrast says
+    why.
+    """
+
+    contrast: Contrast
+    of: TwoSides | None
+
+
+def _ask(question: _Question, kinds: Mapping[str, Sequence[Entry]]) -> _Asked:
+    base, a, b, track, metric, confirmatory = question
     sides, left_out = _sides(question, kinds)
-    blank = Contrast(
-        base, f"{a} − {b}", track, metric, (), (), None, None, None, "", tuple(left_out), False
+    contrast = Contrast(
+        base=base,
+        name=f"{a} − {b}",
+        track=track,
+        metric=metric,
+        a=(),
+        b=(),
+        difference=None,
+        over=None,
+        holm=None,
+        why="",
+        left_out=tuple(left_out),
+        stand_ins=False,
+        confirmatory=confirmatory,
     )
     for kind, side in zip((a, b), sides, strict=True):
         if not side:
             known = kinds.get(kind, ())
             what = "no checkpoint submitted" if not known else f"not measured whole ({track})"
-            return replace(blank, why=f"{kind}: {what}")
+            return _Asked(replace(contrast, why=f"{kind}: {what}"), None)
     every = [*sides[0], *sides[1]]
     usable = [_usable(entry, track, metric)[0] for entry in every]
     tasks = [task for task in usable[0] if all(task in own for own in usable)]
     if not tasks:
-        return replace(blank, why="no task that both sides have whole")
+        return _Asked(replace(contrast, why="no task that both sides have whole"), None)
     runs = [
         [run for entry in side for run in runs_of(entry, base, tasks, lambda one: one.tasks(track))]
         for side in sides
@@ -235,16 +259,26 @@ def _answer(
     # What a base was made of is no intermediate data.
     trained = (_trained(sides[0]), frozenset() if b == "base" else _trained(sides[1]))
     named = all(MULTILINGUAL not in languages for languages in trained)
-    difference = differ(one, other, results, kept, trained=trained if named else ((), ()))
-    difference, over = over_replicates(difference, one, other)
-    return replace(
-        blank,
+    contrast = replace(
+        contrast,
         a=tuple(entry.slug for entry in sides[0]),
         b=tuple(entry.slug for entry in sides[1]),
-        difference=difference,
-        over=over,
         stand_ins=any(entry.stand_in for entry in every),
     )
+    return _Asked(contrast, TwoSides(one, other, trained) if named else TwoSides(one, other))
+
+
+def _answer(asked: Sequence[_Asked], results: Path, kept: Path | None) -> list[Contrast]:
+    """Return the contrasts with their differences, where the questions can be answered."""
+    compared = [one.of for one in asked if one.of is not None]
+    differences = iter(differ_each(compared, results, kept))
+    answered = []
+    for contrast, of in asked:
+        if of is not None:
+            difference, over = over_replicates(next(differences), of.a, of.b)
+            contrast = replace(contrast, difference=difference, over=over)
+        answered.append(contrast)
+    return answered
 
 
 def _sides(

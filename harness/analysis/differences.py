@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +18,16 @@ from harness.analysis.cells import official_rows
 from harness.analysis.chance import columns_at_chance
 from harness.analysis.fold import fold_key
 from harness.analysis.results import Result
-from harness.analysis.runs import Replicated
+from harness.analysis.runs import Replicated, Run
 from harness.cards.languages import task_root
 from harness.io.files import write_whole
+from harness.metrics.by_kind import has_paired_mean
 from harness.results.outcomes import OutcomeFile
 from harness.statistics import contrast
 from harness.statistics.contrast import Column, Estimate, Part
 from harness.statistics.paired import Paired, pair
 from harness.statistics.ratios import PairedRatios
-from harness.statistics.resampling import RESAMPLES, resample
+from harness.statistics.resampling import RESAMPLES, Draws, distinct_clusters, resample_each
 from harness.statistics.verdict import (
     DELTAS,
     UNADJUSTED,
@@ -36,6 +38,7 @@ from harness.statistics.verdict import (
 )
 
 SEED = 20_200_526  # of the resampling: fixed, so that a board is the same every time
+TOGETHER = 4  # differences that share their random weights: each takes memory while it is resampled
 GROUPS: tuple[contrast.GroupedBy, ...] = ("family", "script", "resource")
 
 
@@ -102,30 +105,89 @@ class Difference:
         )
 
 
-def differ(
-    a: Replicated,
-    b: Replicated,
-    results: Path,
-    kept: Path | None = None,
-    *,
-    trained: tuple[Collection[str], Collection[str]] = ((), ()),
-) -> Difference:
+class TwoSides(NamedTuple):
+    """Two sides to compare; ``trained``: the languages of the intermediate data of either."""
+
+    a: Replicated
+    b: Replicated
+    trained: tuple[Collection[str], Collection[str]] = ((), ())
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs of both."""
+        return (*self.a.runs, *self.b.runs)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that every run has."""
+        return tuple(self.runs[0].results)
+
+    @property
+    def can_be_paired(self) -> bool:
+        """Whether there is a difference example by example: of single runs there is, of several
+        where they have a mean.
+        """
+        single = max(len(self.a.runs), len(self.b.runs)) == 1
+        results = self.runs[0].results.values()
+        return single or all(has_paired_mean(one.card.kind, one.metric) for one in results)
+
+
+def differ(of: TwoSides, results: Path, kept: Path | None = None) -> Difference:
     """Return the paired difference of two sides over items alone, task by task.
 
     ``results``: the folder that the paths of their results are under. ``kept``: the folder of
-    differences that were computed before. ``trained``: languages of the intermediate data of
-    either side.
+    differences that were computed before.
     """
-    path = kept / f"{difference_key(a, b, results, trained)}.json" if kept else None
-    if path and path.exists():
-        return _kept_form().validate_json(path.read_bytes())
-    runs = [run.results for run in (*a.runs, *b.runs)]
-    comparisons = [comparison(a, b, task, results) for task in runs[0]]
-    draws = resample(comparisons, np.random.default_rng(SEED), RESAMPLES)
+    return differ_each([of], results, kept)[0]
+
+
+def differ_each(
+    every: Sequence[TwoSides], results: Path, kept: Path | None = None
+) -> list[Difference]:
+    """Return the paired difference of each two sides, as `differ` does for them alone.
+
+    Those over the same items are resampled together, `TOGETHER` at a time.
+    """
+    paths = [kept / f"{difference_key(of, results)}.json" if kept else None for of in every]
+    found = {
+        place: _kept_form().validate_json(path.read_bytes())
+        for place, path in enumerate(paths)
+        if path and path.exists()
+    }
+    by_tasks: dict[tuple[str, ...], list[int]] = {}
+    for place in range(len(every)):
+        if place not in found:
+            by_tasks.setdefault(every[place].tasks, []).append(place)
+    for places in by_tasks.values():
+        for start in range(0, len(places), TOGETHER):
+            chunk = places[start : start + TOGETHER]
+            for place, draws in zip(chunk, _drawn([every[p] for p in chunk], results), strict=True):
+                found[place] = _difference(every[place], draws)
+                if path := paths[place]:
+                    write_whole(path, json.dumps(asdict(found[place])))
+    return [found[place] for place in range(len(every))]
+
+
+def _drawn(every: Sequence[TwoSides], results: Path) -> list[Draws]:
+    """Resample some differences over the same tasks; those over the same clusters together."""
+    comparisons = [[comparison(of, task, results) for task in of.tasks] for of in every]
+    alike: dict[bytes, list[int]] = {}
+    for place, tasks in enumerate(comparisons):
+        alike.setdefault(distinct_clusters(tasks).tobytes(), []).append(place)
+    drawn: dict[int, Draws] = {}
+    for places in alike.values():
+        rng = np.random.default_rng(SEED)
+        found = resample_each([comparisons[place] for place in places], rng, RESAMPLES)
+        drawn |= zip(places, found, strict=True)
+    return [drawn[place] for place in range(len(every))]
+
+
+def _difference(of: TwoSides, draws: Draws) -> Difference:
+    runs = [run.results for run in of.runs]
     langs = list(dict.fromkeys(lang for _, lang in draws.columns))
-    seen, unseen = contrast.seen_unseen(langs, *trained) if any(trained) else ((), ())
+    seen, unseen = contrast.seen_unseen(langs, *of.trained) if any(of.trained) else ((), ())
     chance = columns_at_chance(runs)
-    difference = Difference(
+    return Difference(
         label=contrast.label(draws.columns),
         metric=next(iter(runs[0].values())).metric,
         estimate=contrast.macro(draws),
@@ -145,9 +207,6 @@ def differ(
         chance=tuple(column for column in draws.columns if column in chance),
         above_chance=contrast.without(draws, chance),
     )
-    if path:
-        write_whole(path, json.dumps(asdict(difference)))
-    return difference
 
 
 @cache  # making it takes longer than reading a difference
@@ -155,13 +214,15 @@ def _kept_form() -> TypeAdapter[Difference]:
     return TypeAdapter(Difference)
 
 
-def comparison(a: Replicated, b: Replicated, task: str, results: Path) -> Paired | PairedRatios:
+def comparison(of: TwoSides, task: str, results: Path) -> Paired | PairedRatios:
     """Return the outcomes of two sides on one of their tasks, paired by example; as for
     `differ`.
     """
-    first = a.runs[0].results[task]
-    rows_a, rows_b = ([_rows(run.results[task], results) for run in side.runs] for side in (a, b))
-    weights = (a.shares, b.shares)
+    first = of.a.runs[0].results[task]
+    rows_a, rows_b = (
+        [_rows(run.results[task], results) for run in side.runs] for side in (of.a, of.b)
+    )
+    weights = (of.a.shares, of.b.shares)
     return pair(rows_a, rows_b, first.metric, first.card.kind, task=task, weights=weights)
 
 
@@ -175,12 +236,7 @@ def _rows(result: Result, results: Path) -> pa.Table:
     )
 
 
-def difference_key(
-    a: Replicated,
-    b: Replicated,
-    results: Path,
-    trained: tuple[Collection[str], Collection[str]] = ((), ()),
-) -> str:
+def difference_key(of: TwoSides, results: Path) -> str:
     """Return sha256 hex over what decides a difference: its runs' folds, weights, languages and
     code.
     """
@@ -189,10 +245,10 @@ def difference_key(
             {task: (one.metric, fold_key(results / one.path)) for task, one in run.results.items()}
             for run in side.runs
         ]
-        for side in (a, b)
+        for side in (of.a, of.b)
     ]
-    trained_on = [sorted(side) for side in trained]
-    text = json.dumps([named, trained_on, a.shares, b.shares, RESAMPLES, _code_digest()])
+    trained_on = [sorted(side) for side in of.trained]
+    text = json.dumps([named, trained_on, of.a.shares, of.b.shares, RESAMPLES, _code_digest()])
     return sha256(text.encode()).hexdigest()
 
 

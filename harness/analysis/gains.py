@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import erfc, sqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.analysis.chance import columns_at_chance
 from harness.analysis.contrasts import Contrast, family_contrast
-from harness.analysis.differences import Difference, differ
+from harness.analysis.differences import Difference, TwoSides, differ_each
 from harness.analysis.draws import one_interval
 from harness.analysis.entries import TRACKS, Entry
 from harness.analysis.replicates import (
@@ -23,7 +24,6 @@ from harness.analysis.replicates import (
 )
 from harness.analysis.results import Result
 from harness.analysis.runs import Replicated
-from harness.metrics.by_kind import has_paired_mean
 from harness.statistics.contrast import Estimate
 from harness.statistics.multiplicity import benjamini_hochberg
 from harness.statistics.verdict import DELTAS, Adjusted, Verdict, judge
@@ -98,10 +98,23 @@ def gains(
     source = Source(contrasts, results if len(variants) <= RESAMPLED else None, kept)
     found: list[Gain] = []
     for track in TRACKS:
+        asked = [
+            one for entry in variants for one in _asked(entry, by_slug[str(entry.base)], track)
+        ]
+        named = [_named(one, track, contrasts) for one in asked]
+        own = iter(
+            against_base([one for one, c in zip(asked, named, strict=True) if not c], source)
+        )
         of_track = [
-            gain
-            for entry in variants
-            for gain in _gains(entry, by_slug[str(entry.base)], track, source)
+            Gain(
+                one.entry,
+                one.base,
+                track,
+                one.metric,
+                tuple(one.tasks),
+                *((contrast.verdict, contrast.difference) if contrast else next(own)),
+            )
+            for one, contrast in zip(asked, named, strict=True)
         ]
         found += sorted(
             of_track,
@@ -110,52 +123,62 @@ def gains(
     return adjusted(found)
 
 
-def _gains(entry: Entry, base: Entry, track: str, source: Source) -> list[Gain]:
+class AgainstBase(NamedTuple):
+    """A checkpoint to compare with its base over some tasks, all of one metric.
+
+    ``results_of``: the results of a checkpoint by task.
+    """
+
+    entry: Entry
+    base: Entry
+    tasks: Sequence[str]
+    results_of: Callable[[Entry], Mapping[str, Result]]
+
+    @property
+    def metric(self) -> str:
+        """The metric of the tasks."""
+        return self.results_of(self.entry)[self.tasks[0]].metric
+
+
+def _asked(entry: Entry, base: Entry, track: str) -> list[AgainstBase]:
     mine, theirs = _clean(entry, track), _clean(base, track)
     metrics = dict.fromkeys(r.metric for task, r in mine.items() if task in theirs)
-    found = []
+    found: list[AgainstBase] = []
     for metric in metrics:
         tasks = [t for t, r in mine.items() if t in theirs and r.metric == metric]
         groups = [tasks, *([task] for task in tasks if len(tasks) > 1)]
-        found += [
-            Gain(entry, base, track, metric, tuple(group), verdict, difference)
-            for group in groups
-            for verdict, difference in [_verdict(entry, base, (track, metric), group, source)]
-        ]
+        found += [AgainstBase(entry, base, group, lambda one: one.tasks(track)) for group in groups]
     return found
 
 
-def _verdict(
-    entry: Entry, base: Entry, measure: tuple[str, str], tasks: Sequence[str], source: Source
-) -> tuple[Verdict, Difference | None]:
-    slugs = [member.slug for member in entry.members] or [entry.slug]
-    if named := family_contrast(source.contrasts, measure, slugs, [base.slug], tasks):
-        return named.verdict, named.difference
-    return against_base(entry, base, tasks, lambda one: one.tasks(measure[0]), source)
+def _named(one: AgainstBase, track: str, contrasts: Sequence[Contrast]) -> Contrast | None:
+    """Return the named contrast that a checkpoint less its base is, if it is one."""
+    slugs = [member.slug for member in one.entry.members] or [one.entry.slug]
+    return family_contrast(contrasts, (track, one.metric), slugs, [one.base.slug], one.tasks)
 
 
 def against_base(
-    entry: Entry,
-    base: Entry,
-    tasks: Sequence[str],
-    results_of: Callable[[Entry], Mapping[str, Result]],
-    source: Source,
-) -> tuple[Verdict, Difference | None]:
-    """Return the unadjusted verdict on a checkpoint less its base, and the difference with its
-    languages.
-
-    ``results_of``: the results of a checkpoint by task; all of ``tasks`` are of one metric.
+    asked: Sequence[AgainstBase], source: Source
+) -> list[tuple[Verdict, Difference | None]]:
+    """Return the unadjusted verdicts on checkpoints less their bases, and the differences with
+    their languages.
     """
-    mine, theirs = results_of(entry), results_of(base)
-    a, b = sides(entry, base, tasks, results_of)
-    metric = mine[tasks[0]].metric
-    alone = max(len(a.runs), len(b.runs)) == 1
-    if source.results is not None and (
-        alone or all(has_paired_mean(mine[task].card.kind, metric) for task in tasks)
-    ):
-        difference, _ = over_replicates(differ(a, b, source.results, source.kept), a, b)
-        return difference.verdict(), difference
-    return mean_verdict(mine, theirs, tasks, (a, b)), None
+    every = [sides(*one) for one in asked]
+    results = source.results
+    paired = [results is not None and of.can_be_paired for of in every]
+    differences: Iterator[Difference] = iter(())
+    if results is not None:
+        chosen = [of for of, yes in zip(every, paired, strict=True) if yes]
+        differences = iter(differ_each(chosen, results, source.kept))
+    found: list[tuple[Verdict, Difference | None]] = []
+    for one, of, resampled in zip(asked, every, paired, strict=True):
+        if resampled:
+            difference, _ = over_replicates(next(differences), of.a, of.b)
+            found.append((difference.verdict(), difference))
+        else:
+            mine, theirs = one.results_of(one.entry), one.results_of(one.base)
+            found.append((mean_verdict(mine, theirs, one.tasks, of), None))
+    return found
 
 
 def sides(
@@ -163,34 +186,33 @@ def sides(
     base: Entry,
     tasks: Sequence[str],
     results_of: Callable[[Entry], Mapping[str, Result]],
-) -> tuple[Replicated, Replicated]:
+) -> TwoSides:
     """Return the runs of a checkpoint and of its base."""
     a = Replicated(tuple(runs_of(entry, base.slug, tasks, results_of)))
     of_base = tuple(runs_of(base, base.slug, tasks, results_of))
     # With frozen vectors nothing is drawn at random for the base.
     frozen = all(results_of(base)[task].track == "frozen" for task in tasks)
-    return a, Replicated(of_base, fixed=frozen)
+    return TwoSides(a, Replicated(of_base, fixed=frozen))
 
 
 def mean_verdict(
     mine: Mapping[str, Result],
     theirs: Mapping[str, Result],
     tasks: Sequence[str],
-    of: tuple[Replicated, Replicated],
+    of: TwoSides,
 ) -> Verdict:
     """Return the unadjusted verdict on a mean difference over tasks, from the draws that all
     share.
     """
-    a, b = of
     columns = [(task, lang) for task in tasks for lang in mine[task].values]
-    estimate, test = over_seeds(from_draws(mine, theirs, tasks), mean_score(columns), a, b)
+    estimate, test = over_seeds(from_draws(mine, theirs, tasks), mean_score(columns), of.a, of.b)
     metrics = {mine[task].metric for task in tasks}
     return judge(
         estimate,
-        evidence_of(a, b, test),
+        evidence_of(of.a, of.b, test),
         delta=DELTAS.get(metrics.pop()) if len(metrics) == 1 else None,
         columns=len(columns),
-        at_chance=len(columns_at_chance([run.results for side in of for run in side.runs])),
+        at_chance=len(columns_at_chance([run.results for run in of.runs])),
     )
 
 

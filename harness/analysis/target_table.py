@@ -15,6 +15,7 @@ from harness.analysis.best import Best, best_per_target
 from harness.analysis.entries import Entry
 from harness.analysis.gains import (
     RESAMPLED,
+    AgainstBase,
     Gain,
     Source,
     adjusted,
@@ -168,17 +169,17 @@ def _column(
         for gain in gains
         if not target.apart and (gain.track, gain.tasks) == (target.track, (target.task,))
     }
+    asked = [
+        AgainstBase(entry, base, [target.label], results_at([target]))
+        for entry in variants
+        if target in measured(entry) and entry.slug not in known
+    ]
     found: list[Gain] = []
     new: list[Gain] = []
-    for entry in variants:
-        if (mine := measured(entry).get(target)) is None:
-            continue
-        if entry.slug not in known:
-            verdict, difference = against_base(
-                entry, base, [target.label], results_at([target]), source
-            )
-            gain = Gain(entry, base, target.track, mine.metric, (target.task,), verdict, difference)
-            (found if _contaminated(base, mine, target) else new).append(gain)
+    for one, (verdict, difference) in zip(asked, against_base(asked, source), strict=True):
+        gain = Gain(one.entry, base, target.track, one.metric, (target.task,), verdict, difference)
+        seen = _contaminated(base, measured(one.entry)[target], target)
+        (found if seen else new).append(gain)
     gains_of = {gain.entry.slug: gain for gain in [*found, *adjusted(new)]} | known
     return [
         Cell(gains_of[entry.slug], _contaminated(base, mine, target), _same_kind(entry, mine))

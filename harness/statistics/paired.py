@@ -39,13 +39,13 @@ class Paired:
     sums: Values
     counts: Values
 
-    @property
+    @cached_property
     def observed(self) -> Values:
         """float64[L]: the mean difference of each language."""
         means: Values = self.sums.sum(axis=0) / self.sizes
         return means
 
-    @property
+    @cached_property
     def sizes(self) -> Values:
         """float64[L]: the examples of each language."""
         sizes: Values = self.counts.sum(axis=0)

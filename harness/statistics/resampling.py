@@ -79,7 +79,8 @@ class Draws:
 def resample(
     comparisons: Sequence[Comparison], rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Draws:
-    """Bootstrap and sign-flip ``resamples`` times, with one weight (or sign) per cluster.
+    """Bootstrap and sign-flip one difference ``resamples`` times, with one weight (or sign) per
+    cluster.
 
     Weights and signs are shared by all languages, and by the tasks that share clusters. Each
     namespace (the part of a cluster's name before the colon) is resampled to its own number of
@@ -88,41 +89,93 @@ def resample(
 
     Raises UsageError where there is nothing to resample or a task is given twice.
     """
+    return resample_each([comparisons], rng, resamples)[0]
+
+
+def resample_each(
+    differences: Sequence[Sequence[Comparison]],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> list[Draws]:
+    """Resample several differences over the same clusters with the same weights and signs.
+
+    Each is what `resample` gives for it alone. To draw the weights takes longer than to apply them.
+
+    Raises UsageError as `resample` does, and where two differences are over other clusters.
+    """
+    if resamples < 1:
+        raise UsageError(f"{resamples} resamples: give at least 1")
+    if not differences:
+        return []
+    clusters, *others = [distinct_clusters(comparisons) for comparisons in differences]
+    if not all(np.array_equal(clusters, other) for other in others):
+        raise UsageError("differences over other clusters: resample each by itself")
+    sizes = _namespaces(clusters)
+    every = [_Resampled(comparisons, clusters, resamples) for comparisons in differences]
+    for start, count in _blocks(resamples, len(clusters)):
+        weights = _joined([cluster_weights(size, count, rng) for size in sizes])
+        for one in every:
+            one.weigh(start, weights)
+    for start, count in _blocks(resamples, len(clusters)):
+        signs = cluster_signs(len(clusters), count, rng)
+        for one in every:
+            one.flip(start, signs)
+    return [one.draws() for one in every]
+
+
+class _Resampled:
+    """One difference while it is resampled, a block of resamples at a time."""
+
+    def __init__(
+        self, comparisons: Sequence[Comparison], clusters: npt.NDArray[np.str_], resamples: int
+    ) -> None:
+        self.comparisons, self.clusters = comparisons, clusters
+        self.weighted = [_spread(c, c.weighted_columns(), clusters) for c in comparisons]
+        self.flipped = [_spread(c, c.flipped_columns(), clusters) for c in comparisons]
+        shape = (resamples, sum(len(c.langs) for c in comparisons))
+        self.bootstrap, self.flips = np.empty(shape), np.empty(shape)
+
+    def weigh(self, start: int, weights: Singles) -> None:
+        """Fill in the bootstrap from ``start`` on; weights: float32[count, C]."""
+        self.bootstrap[start : start + len(weights)] = np.hstack(
+            [
+                c.weighted_differences((weights[:, where] @ columns).astype(np.float64))
+                for c, (where, columns) in zip(self.comparisons, self.weighted, strict=True)
+            ]
+        )
+
+    def flip(self, start: int, signs: Singles) -> None:
+        """Fill in the sign flips from ``start`` on; signs: float32[count, C]."""
+        self.flips[start : start + len(signs)] = np.hstack(
+            [
+                c.flipped_differences((signs[:, where] @ columns).astype(np.float64))
+                for c, (where, columns) in zip(self.comparisons, self.flipped, strict=True)
+            ]
+        )
+
+    def draws(self) -> Draws:
+        comparisons = self.comparisons
+        return Draws(
+            columns=tuple((c.task, lang) for c in comparisons for lang in c.langs),
+            sizes=tuple(int(size) for c in comparisons for size in c.sizes),
+            clusters=len(self.clusters),
+            observed=np.concatenate([c.observed for c in comparisons]),
+            bootstrap=self.bootstrap,
+            flipped=self.flips,
+            magnitude=np.concatenate([c.magnitude for c in comparisons]),
+            present=np.hstack([_present(c, self.clusters) for c in comparisons]),
+        )
+
+
+def distinct_clusters(comparisons: Sequence[Comparison]) -> npt.NDArray[np.str_]:
+    """str[C]: the distinct clusters of one difference, sorted.
+
+    Raises UsageError where there is no comparison or a task is given twice.
+    """
     tasks = [comparison.task for comparison in comparisons]
     if not tasks or len(set(tasks)) != len(tasks):
         raise UsageError(f"tasks {tasks}: give one comparison of each task, and at least one")
-    if resamples < 1:
-        raise UsageError(f"{resamples} resamples: give at least 1")
-    clusters = np.unique(np.concatenate([comparison.clusters for comparison in comparisons]))
-    sizes = _namespaces(clusters)
-    weighted = [_spread(c, c.weighted_columns(), clusters) for c in comparisons]
-    flipped = [_spread(c, c.flipped_columns(), clusters) for c in comparisons]
-    shape = (resamples, sum(len(c.langs) for c in comparisons))
-    bootstrap, flips = np.empty(shape), np.empty(shape)
-    for start, count in _blocks(resamples, len(clusters)):
-        weights = _joined([cluster_weights(size, count, rng) for size in sizes])
-        parts = [
-            c.weighted_differences((weights[:, where] @ columns).astype(np.float64))
-            for c, (where, columns) in zip(comparisons, weighted, strict=True)
-        ]
-        bootstrap[start : start + count] = np.hstack(parts)
-    for start, count in _blocks(resamples, len(clusters)):
-        signs = cluster_signs(len(clusters), count, rng)
-        parts = [
-            c.flipped_differences((signs[:, where] @ columns).astype(np.float64))
-            for c, (where, columns) in zip(comparisons, flipped, strict=True)
-        ]
-        flips[start : start + count] = np.hstack(parts)
-    return Draws(
-        columns=tuple((c.task, lang) for c in comparisons for lang in c.langs),
-        sizes=tuple(int(size) for c in comparisons for size in c.sizes),
-        clusters=len(clusters),
-        observed=np.concatenate([c.observed for c in comparisons]),
-        bootstrap=bootstrap,
-        flipped=flips,
-        magnitude=np.concatenate([c.magnitude for c in comparisons]),
-        present=np.hstack([_present(c, clusters) for c in comparisons]),
-    )
+    return np.unique(np.concatenate([comparison.clusters for comparison in comparisons]))
 
 
 def cluster_weights(clusters: int, resamples: int, rng: np.random.Generator) -> Singles:

@@ -10,7 +10,10 @@ from types import ModuleType
 import pytest
 
 from harness.analysis import differences, fold
+from harness.analysis.differences import differ, differ_each
+from harness.analysis.gains import sides
 from harness.analysis.gather import read_board
+from harness.statistics import resampling
 from tests.board.boards import BASE, hits, measure, submit
 
 PACKAGE = Path(differences.__file__).parent.parent
@@ -94,6 +97,31 @@ def test_a_line_has_the_clusters_of_its_own_languages(board: Path) -> None:
         seed = estimate.se**2 - item
         df = (item + seed) ** 2 / (item**2 / (clusters[part.name] - 1) + seed**2 / 2)
         assert estimate.df == pytest.approx(df)
+
+
+def test_differences_are_the_same_together_and_alone(
+    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three checkpoints less their base, over the same items: their weights are drawn once."""
+    entries = {entry.model: entry for entry in read_board(board).entries}
+    results = board / "leaderboard" / "results"
+    every = [
+        sides(entry, entries[BASE], ["demo_bitext"], lambda one: one.tasks("frozen"))
+        for model, entry in entries.items()
+        if model != BASE
+    ]
+    alone = [differ(of, results) for of in every]
+    assert len({one.estimate.difference for one in alone}) == 3
+    drawn: list[int] = []
+    plain = resampling.cluster_weights
+    monkeypatch.setattr(
+        resampling, "cluster_weights", lambda *of: (drawn.append(of[0]), plain(*of))[1]
+    )
+    assert differ_each(every, results, tmp_path) == alone
+    assert drawn == [20]
+    # What is kept is not drawn again.
+    assert differ_each([*every[1:], every[0]], results, tmp_path) == [*alone[1:], alone[0]]
+    assert drawn == [20]
 
 
 def test_seen_less_unseen_names_its_tasks(board: Path) -> None:

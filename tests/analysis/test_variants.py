@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.compare import compare
-from harness.analysis.contrasts import _answer, _Question
+from harness.analysis.contrasts import _answer, _ask, _Question
 from harness.analysis.entries import Entry
 from harness.analysis.gather import read_board
 from harness.analysis.sides import Source
@@ -311,7 +311,8 @@ def test_what_a_side_has_seen(
     kinds = {"A": [entries[f"many-{seed}"] for seed in (1, 2, 3)],
              "B": [entries[f"en-{seed}"] for seed in (1, 2, 3)]}  # fmt: skip
     question = _Question("base", "A", "B", "frozen", "recall@10")
-    difference = _answer(question, kinds, seeded / "leaderboard/results", None).difference
+    (answer,) = _answer([_ask(question, kinds)], seeded / "leaderboard/results", None)
+    difference = answer.difference
     assert difference is not None
     assert (difference.seen, difference.unseen) == (seen, unseen)
     assert (difference.seen_less_unseen is None) == (not (seen and unseen))
