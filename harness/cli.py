@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import io
-import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -24,10 +20,9 @@ from harness.commands import (
     training,
     viewing,
 )
-from harness.commands.outputs import echo
+from harness.commands.outputs import echo, errors
 from harness.commands.parsing import Command
-
-ESCAPED = "xharness"  # how streams write what their encoding lacks
+from harness.terminal import streams
 
 app = typer.Typer(
     name="xharness",
@@ -102,23 +97,14 @@ def root(
     """xharness."""
 
 
-def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """Signs that a stream of ASCII does not have, as JSON escapes them: JSON stays what it is."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
-
-
 def main() -> None:
     """The console script. A usage error is one line too, not typer's box."""
-    if sys.stdout is None:  # closed by the caller: nobody is there to read
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    codecs.register_error(ESCAPED, _escaped)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ESCAPED)
+    streams.prepare()
     try:
-        code = app(standalone_mode=False)
+        with errors():  # help and version are printed before a command has its own
+            code = app(standalone_mode=False)
+    except typer.Exit as end:
+        code = end.exit_code
     except Exception as error:
         # typer brings click's errors under a name of its own, which is not public.
         message = getattr(error, "format_message", None)

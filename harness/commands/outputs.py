@@ -57,8 +57,6 @@ def print_notes(notes: Iterable[str]) -> None:
 def print_json(value: Any) -> None:
     import json
 
-    from harness.terminal.console import discard_stdout
-
     try:
         text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
     except ValueError:
@@ -66,11 +64,7 @@ def print_json(value: Any) -> None:
             "a score is not a number (NaN or infinite): the rows that it is from are damaged, run "
             "`xharness eval` for them again"
         ) from None
-    try:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        discard_stdout()
+    echo(text)
 
 
 @contextmanager
@@ -85,8 +79,6 @@ def errors() -> Iterator[None]:
     except KeyboardInterrupt as error:
         echo("interrupted: run the same command again to go on", err=True)
         raise typer.Exit(130) from error
-    except BrokenPipeError as error:
-        raise typer.Exit(0) from error
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         reason = error.strerror or str(error)

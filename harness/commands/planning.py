@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from harness.commands.options import Models, print_format, with_options
-from harness.commands.outputs import errors, print_notes
+from harness.commands.outputs import echo, errors, print_notes
 from harness.evaluation.options import Options, shown_options
 
 if TYPE_CHECKING:
@@ -70,19 +70,13 @@ def _words(options: Options) -> list[str]:
 
 def _print_lines(plans: Mapping[str, Plan], words: list[str]) -> None:
     import json
-    import sys
     from dataclasses import asdict
 
     from harness.evaluation.remaining import remaining
-    from harness.terminal.console import discard_stdout
 
-    try:
-        for model, one in plans.items():
-            for shard in remaining(one, model, words):
-                sys.stdout.write(json.dumps(asdict(shard), ensure_ascii=False) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        discard_stdout()
+    for model, one in plans.items():
+        for shard in remaining(one, model, words):
+            echo(json.dumps(asdict(shard), ensure_ascii=False))
 
 
 def _print_table(plans: Iterable[Plan]) -> None:

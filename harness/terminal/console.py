@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -47,19 +46,4 @@ def duration(seconds: float) -> str:
 
 def stdout() -> Console:
     """Return the console for data, which is wide enough for rows where it is not a terminal."""
-    return _Output(highlight=False, width=None if sys.stdout.isatty() else 160)
-
-
-class _Output(Console):
-    """A console on which the command ends with its own exit code after a pipe was closed."""
-
-    def on_broken_pipe(self) -> None:
-        """Discard what is still printed; rich would end the program with exit code 1."""
-        discard_stdout()
-
-
-def discard_stdout() -> None:
-    """Discard what is still printed, because the reader of a pipe has closed it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
