@@ -15,7 +15,7 @@ from harness.analysis.differences import SEED, TwoSides, comparison, difference_
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, Source, sides
 from harness.analysis.targets import Target, results_at
-from harness.io.files import write_whole
+from harness.io.kept import keep_text, read_kept
 from harness.statistics.contrast import Estimate, macro
 from harness.statistics.resampling import RESAMPLES, Comparison, resample
 from harness.statistics.selection import choose
@@ -98,10 +98,11 @@ def _halved(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source
     ]
     digest = sha256(json.dumps([keys, Path(__file__).read_text("utf-8")]).encode())
     path = source.kept / f"{digest.hexdigest()}.json"
-    if path.exists():
-        return TypeAdapter(Halved).validate_json(path.read_bytes())
+    form = TypeAdapter(Halved)
+    if (known := read_kept(path, lambda kept: form.validate_json(kept.read_bytes()))) is not None:
+        return known
     found = _choose(pairs, source.results)
-    write_whole(path, json.dumps(asdict(found)))
+    keep_text(path, json.dumps(asdict(found)))
     return found
 
 

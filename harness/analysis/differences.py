@@ -20,7 +20,7 @@ from harness.analysis.fold import fold_key
 from harness.analysis.results import Result
 from harness.analysis.runs import Replicated, Run
 from harness.cards.languages import task_root
-from harness.io.files import write_whole
+from harness.io.kept import keep_text, read_kept
 from harness.metrics.by_kind import has_paired_mean
 from harness.results.outcomes import OutcomeFile
 from harness.statistics import contrast
@@ -150,9 +150,9 @@ def differ_each(
     """
     paths = [kept / f"{difference_key(of, results)}.json" if kept else None for of in every]
     found = {
-        place: _kept_form().validate_json(path.read_bytes())
+        place: known
         for place, path in enumerate(paths)
-        if path and path.exists()
+        if path and (known := read_kept(path, _validated)) is not None
     }
     by_tasks: dict[tuple[str, ...], list[int]] = {}
     for place in range(len(every)):
@@ -164,16 +164,17 @@ def differ_each(
             for place, draws in zip(chunk, _drawn([every[p] for p in chunk], results), strict=True):
                 found[place] = _difference(every[place], draws)
                 if path := paths[place]:
-                    write_whole(path, json.dumps(asdict(found[place])))
+                    keep_text(path, json.dumps(asdict(found[place])))
     return [found[place] for place in range(len(every))]
 
 
 def _drawn(every: Sequence[TwoSides], results: Path) -> list[Draws]:
     """Resample some differences over the same tasks; those over the same clusters together."""
     comparisons = [[comparison(of, task, results) for task in of.tasks] for of in every]
-    alike: dict[bytes, list[int]] = {}
+    alike: dict[tuple[str, bytes], list[int]] = {}
     for place, tasks in enumerate(comparisons):
-        alike.setdefault(distinct_clusters(tasks).tobytes(), []).append(place)
+        clusters = distinct_clusters(tasks)
+        alike.setdefault((clusters.dtype.str, clusters.tobytes()), []).append(place)
     drawn: dict[int, Draws] = {}
     for places in alike.values():
         rng = np.random.default_rng(SEED)
@@ -207,6 +208,10 @@ def _difference(of: TwoSides, draws: Draws) -> Difference:
         chance=tuple(column for column in draws.columns if column in chance),
         above_chance=contrast.without(draws, chance),
     )
+
+
+def _validated(path: Path) -> Difference:
+    return _kept_form().validate_json(path.read_bytes())
 
 
 @cache  # making it takes longer than reading a difference

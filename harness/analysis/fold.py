@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from hashlib import sha256
 from math import isnan
 from pathlib import Path
@@ -25,10 +25,10 @@ from harness.cards.catalogue import card_of
 from harness.cards.languages import task_root
 from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
-from harness.io.files import replacing
+from harness.io.kept import keep, read_kept
 from harness.metrics.per_example import Floats
 from harness.results.checks import REMEDY, checked, consistent, known_card
-from harness.results.outcomes import DAMAGE, KEY, OutcomeFile, read_meta
+from harness.results.outcomes import KEY, OutcomeFile, read_meta
 from harness.results.provenance import Origin
 from harness.results.scores import (
     SCHEMA,
@@ -109,15 +109,7 @@ def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     if (found := _read_kept(path)) is not None:
         return found
     folded = _fold(file)
-    text = json.dumps(folded.meta, ensure_ascii=False)
-    table = folded.table.replace_schema_metadata({KEY: text})
-    # Arrow's own format is mapped in a fraction of Parquet's time; these numbers hardly compress.
-    with (
-        replacing(path) as partial,
-        pa.OSFile(str(partial), "wb") as sink,
-        pa.ipc.new_file(sink, table.schema) as writer,
-    ):
-        writer.write_table(table)
+    keep(path, partial(_write_kept, folded))
     return folded
 
 
@@ -137,14 +129,19 @@ def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
 
 
 def _read_kept(path: Path) -> Folded | None:
-    if not path.exists():
-        return None
-    try:
+    def mapped(path: Path) -> Folded:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         return Folded(json.loads(table.schema.metadata[KEY]), True, table)
-    except DAMAGE:
-        path.unlink(missing_ok=True)
-        return None
+
+    return read_kept(path, mapped)
+
+
+def _write_kept(folded: Folded, path: Path) -> None:
+    text = json.dumps(folded.meta, ensure_ascii=False)
+    table = folded.table.replace_schema_metadata({KEY: text})
+    # Arrow's own format is mapped in a fraction of Parquet's time; these numbers hardly compress.
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
 
 
 def fold_key(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -152,6 +153,5 @@ def _print_files(display: Display) -> None:
     for file in files:
         display.console.print(f"{file}", soft_wrap=True, markup=False)
     if files:
-        display.console.print(
-            f"next: xharness show {files[0].parent}", soft_wrap=True, markup=False
-        )
+        folder = quote(str(files[0].parent))
+        display.console.print(f"next: xharness show {folder}", soft_wrap=True, markup=False)

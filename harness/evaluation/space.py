@@ -21,14 +21,15 @@ WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Refuse a folder that cannot be made since a file has its name, or that of one above it.
+    """Refuse a folder that cannot be made since something else has its name, or that of one above.
 
     Raises:
         UsageError: so it is.
     """
-    above = existing(folder)
+    above = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not above.is_dir():
-        raise UsageError(f"{option} {folder}: {above} is a file, give a folder")
+        what = "a file" if above.exists() else "a link that leads nowhere"
+        raise UsageError(f"{option} {folder}: {above} is {what}, give a folder")
 
 
 def vector_bytes(plan: Plan) -> int:

@@ -95,12 +95,22 @@ def test_kept_fold_goes_with_bytes_and_card(root: Path, monkeypatch: pytest.Monk
     assert fold_key(path) != before
 
 
-def test_damaged_kept_fold_is_made_again(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"PAR1", b"", b'{"label": '])
+def test_what_is_kept_and_damaged_is_made_again(root: Path, tmp_path: Path, damage: bytes) -> None:
     hand_worked(root)
     wanted = render(read_board(root, tmp_path / "kept"))
-    for path in (tmp_path / "kept").glob("*.arrow"):
-        path.write_bytes(b"PAR1")
+    kept = list((tmp_path / "kept").iterdir())
+    assert {path.suffix for path in kept} == {".arrow", ".json"}
+    for path in kept:
+        path.write_bytes(damage)
     assert render(read_board(root, tmp_path / "kept")) == wanted
+    assert all(path.read_bytes() != damage for path in kept)
+
+
+def test_a_board_needs_no_folder_to_keep_anything_in(root: Path, tmp_path: Path) -> None:
+    hand_worked(root)
+    (tmp_path / "file").touch()  # no folder can be made there, whoever runs this
+    assert render(read_board(root, tmp_path / "file/kept")) == render(read_board(root))
 
 
 # Check and verify

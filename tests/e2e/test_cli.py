@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,14 @@ def test_help_imports_nothing_heavy() -> None:
 def test_nothing_is_printed_in_colour_into_a_pipe(run: Run, tmp_path: Path) -> None:
     ran = run("eval", "xharness/demo", "--suite", "demo", "--out", tmp_path)
     assert "\x1b" not in ran.stdout + ran.stderr
+
+
+def test_the_next_command_can_be_copied_into_a_shell(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "it's (1) $HOME"
+    ran = run("eval", "xharness/demo", "--task", "demo_bitext", "--lang", "de", "--out", out)
+    words = shlex.split(ran.stderr.splitlines()[-1])
+    assert words[:3] == ["next:", "xharness", "show"]
+    assert run("show", *words[3:]).code == 0
 
 
 def test_tasks_lists_cards_and_shows_one(run: Run) -> None:

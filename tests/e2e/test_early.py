@@ -66,6 +66,19 @@ def test_a_file_in_the_place_of_a_folder(run: Run, tmp_path: Path, option: str) 
 
 
 @pytest.mark.parametrize("option", ["--out", "--cache-dir"])
+@pytest.mark.parametrize("below", ["", "folder"])
+def test_a_link_that_leads_nowhere_in_the_place_of_a_folder(
+    run: Run, tmp_path: Path, option: str, below: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    folders = {"--out": tmp_path / "out"} | {option: tmp_path / "link" / below}
+    ran = run(*DEMO, *(word for pair in folders.items() for word in pair))
+    assert ran.code == 2
+    assert f"{tmp_path / 'link'} is a link that leads nowhere" in ran.stderr
+    assert one_line(ran.stderr)
+
+
+@pytest.mark.parametrize("option", ["--out", "--cache-dir"])
 def test_vectors_and_rows_that_do_not_fit_on_the_disk(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
