@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.cards.languages import task_root
+from harness.errors import IncompleteError, one_line
 from harness.io.files import building
 
 HIDDEN = 64
@@ -40,21 +41,34 @@ def build(cache: Path) -> Path:
     """Return the folder of the demo checkpoint, which is built at its first use.
 
     The same texts give the same bytes.
+
+    Raises:
+        IncompleteError: it cannot be written.
     """
     folder = cache / f"xharness-demo-v{VERSION}"
     if folder.is_dir():
         return folder
-    with building(folder) as temporary:
-        documents = parallel_documents()
-        tokenizer = _write_tokenizer(temporary, [text for group in documents for text in group])
-        vectors = latent_vectors([[tokenizer(text) for text in group] for group in documents])
-        _write_model(temporary, vectors)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if not folder.is_dir():  # Otherwise another run built it at the same moment.
-                raise
+    try:
+        with building(folder) as temporary:
+            _write_files(temporary)
+            try:
+                os.replace(temporary, folder)
+            except OSError:
+                if not folder.is_dir():  # Otherwise another run built it at the same moment.
+                    raise
+    except Exception as error:  # tokenizers and safetensors have errors of their own for it.
+        raise IncompleteError(
+            f"the demo checkpoint cannot be written to {folder} ({one_line(error, 160)}): free "
+            "space or name another folder with --cache-dir"
+        ) from error
     return folder
+
+
+def _write_files(folder: Path) -> None:
+    documents = parallel_documents()
+    tokenizer = _write_tokenizer(folder, [text for group in documents for text in group])
+    vectors = latent_vectors([[tokenizer(text) for text in group] for group in documents])
+    _write_model(folder, vectors)
 
 
 def parallel_documents() -> list[list[str]]:

@@ -29,6 +29,7 @@ from harness.checkpoint.demo import (
 )
 from harness.checkpoint.loading import describe, load_encoder
 from harness.checkpoint.resolve import resolve
+from harness.errors import IncompleteError
 from harness.evaluation.models import DEMO_MODEL
 from harness.inference.backbone import pad
 from harness.inference.batching import pad_id
@@ -55,6 +56,20 @@ def test_built_once_and_then_left_alone(cache: Path) -> None:
     assert build(cache / "demo") == folder
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise Exception("I/O error: No space left on device (os error 28)")  # as theirs
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(
+        IncompleteError, match=r"No space left .*: free space or name .*--cache-dir"
+    ):
+        build(tmp_path / "demo")
+    assert not list((tmp_path / "demo").iterdir())
 
 
 def test_another_process_builds_the_same_bytes(cache: Path, tmp_path: Path) -> None:
