@@ -27,7 +27,7 @@ from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
 from harness.io.kept import keep, read_kept
 from harness.metrics.per_example import Floats
-from harness.results.checks import REMEDY, checked, consistent, known_card
+from harness.results.checks import REMEDY, checked, consistent, folders_of, known_card
 from harness.results.outcomes import KEY, OutcomeFile, read_meta
 from harness.results.provenance import Origin
 from harness.results.scores import (
@@ -152,7 +152,8 @@ def fold_key(path: Path) -> str:
     except UsageError as error:
         raise DataError(f"{path}: {error}; {REMEDY}") from error
     # The path counts too, because a file that contradicts its path is refused.
-    digest.update("/".join(path.resolve().parts[-3:]).encode())
+    places = ("/".join((*folder.parts[-2:], path.name)) for folder in folders_of(path))
+    digest.update("//".join(places).encode())
     digest.update(" ".join((card.hash, card.primary, *card.metrics)).encode())
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -6,8 +6,10 @@ consistent with all of them and forged can only be found by measuring again (`ve
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,11 +127,24 @@ def is_official(meta: Mapping[str, Any], card: TaskCard) -> bool:
 
 
 def _misplaced(file: OutcomeFile, meta: Mapping[str, Any], card: TaskCard) -> str:
-    """Where the path says another thing than the metadata; a path is what files are found by."""
+    """Where the path says another thing than the metadata; a path is what files are found by.
+
+    Of a path through a link, either the link's name or that of what it leads to has to be right.
+    """
+    wrong = [_misplaced_in(folder, file, meta, card) for folder in folders_of(file.path)]
+    return "" if "" in wrong else wrong[0]
+
+
+def folders_of(path: Path) -> tuple[Path, ...]:
+    """The folder of a file, as it is named and as it is without links."""
+    return tuple(dict.fromkeys((Path(os.path.abspath(path)).parent, path.resolve().parent)))
+
+
+def _misplaced_in(folder: Path, file: OutcomeFile, meta: Mapping[str, Any], card: TaskCard) -> str:
     model, revision = meta["model"], meta["revision"]
     slug = model.replace("/", "__")
     scheme, _, named = revision.rpartition(":")
-    folder, own = file.path.resolve().parent, file.path.name
+    own = file.path.name
     if scheme == "object":
         known = folder.parent.name.startswith(OBJECTS)
     else:

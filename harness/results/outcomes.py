@@ -28,6 +28,7 @@ from harness.results.metadata import check_metadata
 Read = TypeVar("Read")
 
 KEY = b"xharness"
+PARTS = ".parts"  # how the name of a folder of parts ends
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
 PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
@@ -59,7 +60,7 @@ class OutcomeFile:
     @property
     def parts(self) -> Path:
         """The folder of finished units of an unfinished task."""
-        return self.path.with_suffix(".parts")
+        return self.path.with_suffix(PARTS)
 
     def done(self) -> dict[str, Path]:
         """Unit → the file that holds it, for all units that are finished."""
@@ -170,13 +171,26 @@ def outcome_file(out: Path, slug: str, revision12: str, task: str, signature: st
 
 
 def find(root: Path) -> list[OutcomeFile]:
-    """Every outcome file under ``root`` (or ``root`` itself), finished or with parts only."""
+    """Every outcome file under ``root`` (or ``root`` itself), finished or with parts only.
+
+    A checkpoint or revision may be a link to a folder elsewhere; what is found twice counts once.
+    """
     if root.is_file():
         return [OutcomeFile(root)]
-    merged = set(root.rglob("*.parquet")) - set(root.rglob("*.parts/*.parquet"))
-    unfinished = {part.parent.with_suffix(".parquet") for part in root.rglob("*.parts/*.parquet")}
-    named = {path for path in merged | unfinished if len(path.name.split(".")) == 3}
-    return [OutcomeFile(path) for path in sorted(named)]
+    found = _named(root, "**/")  # which follows no link, as a fixed number of folders does
+    if linked := (_named(root, "*/") | _named(root, "*/*/")) - found:
+        own = {path.resolve() for path in found}
+        others = {path.resolve(): path for path in sorted(linked, reverse=True)}
+        found |= {path for real, path in others.items() if real not in own}
+    return [OutcomeFile(path) for path in sorted(found)]
+
+
+def _named(root: Path, below: str) -> set[Path]:
+    """The paths of the outcome files that a pattern of folders leads to."""
+    merged = {path for path in root.glob(f"{below}*.parquet") if path.parent.suffix != PARTS}
+    parts = root.glob(f"{below}*{PARTS}/*.parquet")
+    unfinished = {part.parent.with_suffix(".parquet") for part in parts}
+    return {path for path in merged | unfinished if len(path.name.split(".")) == 3}
 
 
 def found_under(path: str | Path) -> list[OutcomeFile]:

@@ -14,6 +14,7 @@ from harness.kinds.retrieval import first_candidates
 from harness.results.checks import _gold_contradiction, _pairs, check
 from harness.results.outcomes import OutcomeFile
 from tests.board.boards import BASE, measure
+from tests.board.boards import hits as hits_of
 
 Line = tuple[str, list[int], list[str]]  # question, ranks, first candidates
 
@@ -64,3 +65,18 @@ def test_a_half_of_the_rows_is_all_of_its_split(rows: int, wrong: str, tmp_path:
     else:
         with pytest.raises(DataError, match=f"ja half has {wrong} examples"):
             check(file)
+
+
+def test_rows_that_are_reached_through_a_link_are_of_either_name(tmp_path: Path) -> None:
+    path = measure(tmp_path, BASE, {"de": hits_of("de", [1, 0])})
+    moved = path.parent.parent.rename(tmp_path / "moved")
+    slug = path.parent.parent
+    slug.symlink_to(moved)
+    assert check(OutcomeFile(path))["model"] == BASE  # the link has the right name
+    with pytest.raises(DataError, match="lies in moved"):
+        check(OutcomeFile(moved / path.parent.name / path.name))
+    slug.unlink()
+    moved.rename(slug)
+    (tmp_path / "link").symlink_to(slug)
+    linked = tmp_path / "link" / path.parent.name / path.name
+    assert check(OutcomeFile(linked))["model"] == BASE  # and here what it leads to

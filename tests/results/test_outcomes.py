@@ -404,3 +404,27 @@ def test_find(tmp_path: Path) -> None:
     assert find(whole.path) == [whole]
     assert find(tmp_path / "org__na.me" / ("0" * 12)) == [partial, whole]
     assert json.loads(json.dumps(whole.meta()))["languages"] == ["de", "en", "ar"]
+
+
+def test_find_follows_a_checkpoint_or_revision_that_is_a_link(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "results", tmp_path / "elsewhere"
+    for folder, slug in ((root, "org__own"), (elsewhere, "org__other")):
+        whole, partial = (
+            outcome_file(folder, slug, "0" * 12, task, "89abcdef") for task in ("tatoeba", "xquad")
+        )
+        keep(whole, "de")
+        keep(partial, "de", merged=False)
+    own = find(root)
+    (root / "a_loop").symlink_to(root)
+    (root / "org__again").symlink_to(root / "org__own")
+    (root / "org__nothing").symlink_to(tmp_path / "nothing")
+    assert find(root) == own  # each once, by its own name
+    other = find(elsewhere)
+    (root / "org__other").symlink_to(elsewhere / "org__other")
+    there = [OutcomeFile(root / file.path.relative_to(elsewhere)) for file in other]
+    assert find(root) == [*there, *own]
+    assert find(root / "org__other") == there
+    (root / "org__other").unlink()
+    (root / "org__other").mkdir()
+    (root / "org__other" / ("0" * 12)).symlink_to(elsewhere / "org__other" / ("0" * 12))
+    assert find(root) == [*there, *own]
