@@ -11,6 +11,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
+NARROWEST = 80  # columns
+
 
 def plain_table(*columns: str, right: Collection[str] = ()) -> Table:
     """Make a table without lines; the columns that ``right`` names are aligned right."""
@@ -45,5 +47,11 @@ def duration(seconds: float) -> str:
 
 
 def stdout() -> Console:
-    """Return the console for data, which is wide enough for rows where it is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    """Return the console for data, which is wide enough for rows where it is not a terminal.
+
+    On a terminal of fewer columns than `NARROWEST` the lines wrap: a table made to fit would lose
+    digits and names.
+    """
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.width = max(console.width, NARROWEST)
+    return console
