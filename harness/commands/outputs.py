@@ -82,5 +82,8 @@ def errors() -> Iterator[None]:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         reason = error.strerror or str(error)
-        echo(f"error: cannot use{where}: {reason}; check path, rights and space", err=True)
-        raise typer.Exit(5) from error
+        # A file where a folder has to be, or the other way round, is a wrong option.
+        wrong = isinstance(error, (FileExistsError, IsADirectoryError, NotADirectoryError))
+        remedy = "give another path" if wrong else "check path, rights and space"
+        echo(f"error: cannot use{where}: {reason}; {remedy}", err=True)
+        raise typer.Exit(2 if wrong else 5) from error

@@ -52,7 +52,8 @@ def plan_models(
         UsageError: what was asked for makes no sense, mostly for all models.
         IncompleteError: the models do not fit on the disk together.
     """
-    from harness.evaluation.space import check_folder, check_space
+    from harness.evaluation.space import check_space
+    from harness.io.files import check_folder
 
     check_folder("--out", runtime.out)
     check_folder("--cache-dir", runtime.cache)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import IncompleteError, UsageError
+from harness.errors import IncompleteError
 from harness.inference.objects import GivenModel
 from harness.inference.vector_store import KEY_BYTES
 from harness.io.files import existing
@@ -18,18 +17,6 @@ if TYPE_CHECKING:
 
 ROW_BYTES = 200  # of an outcome in a Parquet file, at most: real ones take 20 to 200
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call a vector's length
-
-
-def check_folder(option: str, folder: Path) -> None:
-    """Refuse a folder that cannot be made since something else has its name, or that of one above.
-
-    Raises:
-        UsageError: so it is.
-    """
-    above = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-    if not above.is_dir():
-        what = "a file" if above.exists() else "a link that leads nowhere"
-        raise UsageError(f"{option} {folder}: {above} is {what}, give a folder")
 
 
 def vector_bytes(plan: Plan) -> int:

@@ -12,7 +12,7 @@ from hashlib import file_digest
 from pathlib import Path
 from uuid import uuid4
 
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 
 ABANDONED = 86_400  # seconds: what nobody wrote to for so long is of no run that is alive
 BLOCK = 1 << 20  # bytes that are read or written at a time
@@ -129,3 +129,15 @@ def verified(path: Path, name: str, expected: str | None, remedy: str) -> str:
 def existing(folder: Path) -> Path:
     """Return the folder itself, or the nearest one above it that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Refuse a folder that cannot be made since something else has its name, or that of one above.
+
+    Raises:
+        UsageError: so it is.
+    """
+    above = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not above.is_dir():
+        what = "a file" if above.exists() else "a link that leads nowhere"
+        raise UsageError(f"{option} {folder}: {above} is {what}, give a folder")

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.checkpoint.resolve import resolve
 from harness.errors import HarnessError, UsageError
-from harness.io.files import write_whole
+from harness.io.files import check_folder, write_whole
 from harness.training.output import RECORD, read_record, remove
 from harness.training.saves import last_saved
 
@@ -20,9 +20,8 @@ LOCK = "lock"
 
 
 def check_target(out: Path) -> None:
-    """Raise UsageError where ``out`` holds files that no training of ours has written."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: give --out a folder")
+    """Raise UsageError where ``out`` can be no folder or holds files of something else."""
+    check_folder("--out", out)
     ours = (out / RECORD).is_file() or (out / WORK).is_dir()
     if out.is_dir() and not ours and any(out.iterdir()):
         raise UsageError(f"{out} holds other files: give --out a new folder")

@@ -269,6 +269,28 @@ def test_a_nameless_model_is_a_usage_error(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("leaderboard", "--root", "FILE"),
+        ("train", "xharness/demo", "--intermediate", "mlqa_en", "--offline", "--out", "FILE/x"),
+        ("train", "xharness/demo", "--intermediate", "mlqa_en", "--offline", "--out", "LINK"),
+    ],
+)
+def test_a_path_of_another_kind_is_a_usage_error(
+    words: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("no folder", encoding="utf-8")
+    link.symlink_to(tmp_path / "nowhere")
+    paths = {"FILE": str(file), "LINK": str(link), "FILE/x": str(file / "x")}
+    ran = run(*(paths.get(word, word) for word in words))
+    assert ran.code == 2
+    assert ran.stderr.startswith("error: ")
+    assert ran.stderr.count("\n") == 1
+    assert file.read_text(encoding="utf-8") == "no folder"
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["evl"], "'eval'"),
