@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
@@ -27,7 +26,7 @@ from harness.statistics import contrast
 from harness.statistics.contrast import Column, Estimate, Part
 from harness.statistics.paired import Paired, pair
 from harness.statistics.ratios import PairedRatios
-from harness.statistics.resampling import RESAMPLES, Draws, distinct_clusters, resample_each
+from harness.statistics.resampling import RESAMPLES, Draws, resample_each
 from harness.statistics.verdict import (
     DELTAS,
     UNADJUSTED,
@@ -161,26 +160,15 @@ def differ_each(
     for places in by_tasks.values():
         for start in range(0, len(places), TOGETHER):
             chunk = places[start : start + TOGETHER]
-            for place, draws in zip(chunk, _drawn([every[p] for p in chunk], results), strict=True):
+            compared = [
+                [comparison(every[place], task, results) for task in every[place].tasks]
+                for place in chunk
+            ]
+            for place, draws in zip(chunk, resample_each(compared, SEED), strict=True):
                 found[place] = _difference(every[place], draws)
                 if path := paths[place]:
                     keep_text(path, json.dumps(asdict(found[place])))
     return [found[place] for place in range(len(every))]
-
-
-def _drawn(every: Sequence[TwoSides], results: Path) -> list[Draws]:
-    """Resample some differences over the same tasks; those over the same clusters together."""
-    comparisons = [[comparison(of, task, results) for task in of.tasks] for of in every]
-    alike: dict[tuple[str, bytes], list[int]] = {}
-    for place, tasks in enumerate(comparisons):
-        clusters = distinct_clusters(tasks)
-        alike.setdefault((clusters.dtype.str, clusters.tobytes()), []).append(place)
-    drawn: dict[int, Draws] = {}
-    for places in alike.values():
-        rng = np.random.default_rng(SEED)
-        found = resample_each([comparisons[place] for place in places], rng, RESAMPLES)
-        drawn |= zip(places, found, strict=True)
-    return [drawn[place] for place in range(len(every))]
 
 
 def _difference(of: TwoSides, draws: Draws) -> Difference:

@@ -89,27 +89,39 @@ def resample(
 
     Raises UsageError where there is nothing to resample or a task is given twice.
     """
-    return resample_each([comparisons], rng, resamples)[0]
+    return _resample([comparisons], _clusters(comparisons), rng, resamples)[0]
 
 
 def resample_each(
-    differences: Sequence[Sequence[Comparison]],
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    differences: Sequence[Sequence[Comparison]], seed: int, resamples: int = RESAMPLES
 ) -> list[Draws]:
-    """Resample several differences over the same clusters with the same weights and signs.
+    """Resample several differences, each as `resample` does with a new generator of this seed.
 
-    Each is what `resample` gives for it alone. To draw the weights takes longer than to apply them.
-
-    Raises UsageError as `resample` does, and where two differences are over other clusters.
+    Those over the same clusters share their weights and signs, which take longer to draw than to
+    apply. Raises UsageError as `resample` does.
     """
+    alike: dict[tuple[str, bytes], tuple[npt.NDArray[np.str_], list[int]]] = {}
+    for place, comparisons in enumerate(differences):
+        clusters = _clusters(comparisons)
+        key = (clusters.dtype.str, clusters.tobytes())
+        alike.setdefault(key, (clusters, []))[1].append(place)
+    found: dict[int, Draws] = {}
+    for clusters, places in alike.values():
+        chosen = [differences[place] for place in places]
+        draws = _resample(chosen, clusters, np.random.default_rng(seed), resamples)
+        found |= zip(places, draws, strict=True)
+    return [found[place] for place in range(len(differences))]
+
+
+def _resample(
+    differences: Sequence[Sequence[Comparison]],
+    clusters: npt.NDArray[np.str_],
+    rng: np.random.Generator,
+    resamples: int,
+) -> list[Draws]:
+    """Resample differences that are all over these clusters."""
     if resamples < 1:
         raise UsageError(f"{resamples} resamples: give at least 1")
-    if not differences:
-        return []
-    clusters, *others = [distinct_clusters(comparisons) for comparisons in differences]
-    if not all(np.array_equal(clusters, other) for other in others):
-        raise UsageError("differences over other clusters: resample each by itself")
     sizes = _namespaces(clusters)
     every = [_Resampled(comparisons, clusters, resamples) for comparisons in differences]
     for start, count in _blocks(resamples, len(clusters)):
@@ -165,17 +177,6 @@ class _Resampled:
             magnitude=np.concatenate([c.magnitude for c in comparisons]),
             present=np.hstack([_present(c, self.clusters) for c in comparisons]),
         )
-
-
-def distinct_clusters(comparisons: Sequence[Comparison]) -> npt.NDArray[np.str_]:
-    """str[C]: the distinct clusters of one difference, sorted.
-
-    Raises UsageError where there is no comparison or a task is given twice.
-    """
-    tasks = [comparison.task for comparison in comparisons]
-    if not tasks or len(set(tasks)) != len(tasks):
-        raise UsageError(f"tasks {tasks}: give one comparison of each task, and at least one")
-    return np.unique(np.concatenate([comparison.clusters for comparison in comparisons]))
 
 
 def cluster_weights(clusters: int, resamples: int, rng: np.random.Generator) -> Singles:
@@ -242,6 +243,14 @@ def _poisson(rate: float, shape: tuple[int, int], rng: np.random.Generator) -> S
     fine = (coarse[marked] + rng.random(len(marked))) / STEPS
     counts[marked] = np.searchsorted(below, fine, side="right")
     return counts.reshape(shape)
+
+
+def _clusters(comparisons: Sequence[Comparison]) -> npt.NDArray[np.str_]:
+    """The distinct clusters of one difference: str[C] sorted."""
+    tasks = [comparison.task for comparison in comparisons]
+    if not tasks or len(set(tasks)) != len(tasks):
+        raise UsageError(f"tasks {tasks}: give one comparison of each task, and at least one")
+    return np.unique(np.concatenate([comparison.clusters for comparison in comparisons]))
 
 
 def _namespaces(clusters: npt.NDArray[np.str_]) -> list[int]:
