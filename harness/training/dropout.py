@@ -25,7 +25,8 @@ CELLS = 1 << 19  # So many probabilities (2 MiB) are computed at a time, but alw
 class QuickDropout(TorchFunctionMode):
     """A context in which this module does dropout, and attention with dropout, on a CPU.
 
-    It does so for float32 tensors. torch does everything else: other types and devices, autocast,
+    It does so for float32 and bfloat16 tensors; attention over bfloat16 is computed in float32.
+    torch does everything else: other types and devices, attention that autocast has to cast,
     attention without dropout, causal or grouped attention, and a mask that has a gradient or
     leaves a row without a key. The draws depend on torch's random state alone.
     """
@@ -45,7 +46,7 @@ class QuickDropout(TorchFunctionMode):
 def dropout(
     input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> torch.Tensor | None:
-    """Do ``torch.nn.functional.dropout`` on float32[...]; return None where torch must do it."""
+    """Do ``torch.nn.functional.dropout`` on float32 or bfloat16[...]; None: torch must do it."""
     if not training or inplace or not _suits(input) or not _drawable(p):
         return None
     result: torch.Tensor = _Dropout.apply(input, p)  # type: ignore[no-untyped-call]
@@ -64,7 +65,7 @@ def attention(
 ) -> torch.Tensor | None:
     """Do ``torch.nn.functional.scaled_dot_product_attention``; None where torch must do it.
 
-    ``query``: float32[batch, heads, length, size]; ``key``, ``value``: as many heads;
+    ``query``: float32 or bfloat16[batch, heads, length, size]; ``key``, ``value``: as many heads;
     ``attn_mask``: bool (True: attends) or float32 (is added), broadcast to
     [batch, heads, length, keys].
     """
@@ -73,7 +74,9 @@ def attention(
         return None
     if not all(tensor.dim() == 4 and _suits(tensor) for tensor in tensors):
         return None
-    if len({tensor.shape[:2] for tensor in tensors}) > 1:
+    if len({(tensor.dtype, tensor.shape[:2]) for tensor in tensors}) > 1:
+        return None
+    if query.dtype == torch.float32 and torch.is_autocast_enabled("cpu"):
         return None
     if attn_mask is not None and not _maskable(attn_mask):
         return None
@@ -92,10 +95,9 @@ QUICK: Mapping[Callable[..., Any], Callable[..., torch.Tensor | None]] = {
 
 def _suits(tensor: torch.Tensor) -> bool:
     return (
-        tensor.dtype == torch.float32
+        tensor.dtype in (torch.float32, torch.bfloat16)
         and tensor.device.type == "cpu"
         and tensor.numel() > 0
-        and not torch.is_autocast_enabled("cpu")
     )
 
 
@@ -145,7 +147,7 @@ class _Dropout(torch.autograd.Function):
 
 def _dropped(values: torch.Tensor, stays: torch.Tensor, scale: float) -> torch.Tensor:
     # torch vectorises a product of two floats, but not that of a float and a bool.
-    return torch.mul(values, scale).mul_(stays.float())
+    return torch.mul(values, scale).mul_(stays.to(values.dtype))
 
 
 class _Attention(torch.autograd.Function):
@@ -159,7 +161,8 @@ class _Attention(torch.autograd.Function):
         p: float,
         factor: float,
     ) -> torch.Tensor:
-        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+        dtype = query.dtype
+        query, key, value = (_plain(one) for one in (query, key, value))
         ctx.factor, ctx.scale = factor, scale_of(p)
         stream, keys = drawing(), key.shape[2]
         stays = torch.empty((*query.shape[:3], keys), dtype=torch.bool)
@@ -170,13 +173,14 @@ class _Attention(torch.autograd.Function):
             _, weights = space
             weights.mul_(space[0].copy_(_flat(stays[at])))
             _product(weights, _flat(value[at]), ctx.scale, _flat(out[at]))
-        ctx.save_for_backward(query, key, value, mask, stays)
-        return out
+        ctx.save_for_backward(*(one.to(dtype) for one in (query, key, value)), mask, stays)
+        return out.to(dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value, mask, stays = ctx.saved_tensors
-        grad = grads[0].contiguous()
+        *tensors, mask, stays = ctx.saved_tensors
+        query, key, value = (_plain(one) for one in tensors)
+        grad = _plain(grads[0])
         of_query, of_key, of_value = (torch.empty_like(one) for one in (query, key, value))
         for at, space in _parts(query, key.shape[2], 4):
             _probabilities(query[at], key[at], _of(mask, at), ctx.factor, space[:2])
@@ -191,7 +195,8 @@ class _Attention(torch.autograd.Function):
             _product(weights.transpose(1, 2), _flat(grad[at]), ctx.scale, _flat(of_value[at]))
             _product(scores, _flat(key[at]), ctx.factor, _flat(of_query[at]))
             _product(scores.transpose(1, 2), _flat(query[at]), ctx.factor, _flat(of_key[at]))
-        return of_query, of_key, of_value, None, None, None
+        found = (one.to(grads[0].dtype) for one in (of_query, of_key, of_value))
+        return *found, None, None, None
 
 
 def _parts(
@@ -227,6 +232,10 @@ def _probabilities(
 def _product(left: torch.Tensor, right: torch.Tensor, factor: float, into: torch.Tensor) -> None:
     """Write ``factor`` · left @ right, matrix by matrix, into ``into``."""
     torch.baddbmm(into, left, right, beta=0, alpha=factor, out=into)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float().contiguous()
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -73,15 +74,40 @@ def test_attention_is_the_formula_with_what_was_kept(
         torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_is_the_formula_with_what_was_kept() -> None:
-    values = torch.randn(31, 17, requires_grad=True)
+@pytest.mark.parametrize("autocast", [False, True])
+def test_attention_over_bfloat16_is_that_over_float32_and_rounded(autocast: bool) -> None:
+    rounded = [one.detach().bfloat16().requires_grad_() for one in inputs(5)]
+    whole = [one.detach().float().requires_grad_() for one in rounded]
+    found = []
+    for tensors, cast in ((rounded, autocast), (whole, False)):
+        torch.manual_seed(3)
+        with QuickDropout(), torch.autocast("cpu", torch.bfloat16, enabled=cast):
+            found.append(
+                functional.scaled_dot_product_attention(
+                    tensors[0], tensors[1], tensors[2], attn_mask=padding(5), dropout_p=0.25
+                )
+            )
+    out, expected = found
+    assert torch.equal(out.grad_fn.saved_tensors[-1], expected.grad_fn.saved_tensors[-1])  # type: ignore[union-attr]
+    assert torch.equal(out, expected.bfloat16())
+    change = torch.linspace(-1, 1, out.numel()).view(out.shape).bfloat16()
+    torch.autograd.backward([out, expected], [change, change.float()])
+    for one, other in zip(rounded, whole, strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad.bfloat16())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_is_the_formula_with_what_was_kept(dtype: torch.dtype) -> None:
+    values = torch.randn(31, 17, dtype=dtype, requires_grad=True)
     with QuickDropout():
         out = torch.nn.Dropout(0.5)(values)
     stays = out.grad_fn.saved_tensors[0]
     assert torch.equal(out, values.detach() * stays * 2)
     torch.autograd.backward(out, torch.full(out.shape, 3.0))
     assert values.grad is not None
-    assert torch.equal(values.grad, stays * 6.0)
+    assert torch.equal(values.grad, (stays * 6).to(dtype))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -133,7 +159,19 @@ def test_torch_does_what_is_not_made_for(options: dict[str, Any]) -> None:
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torch_does_attention_that_autocast_has_to_cast() -> None:
+    one, found = inputs(2), []
+    for context in (nullcontext(), QuickDropout()):
+        torch.manual_seed(3)
+        with context, torch.autocast("cpu", torch.bfloat16):
+            found.append(
+                functional.scaled_dot_product_attention(one[0], one[1], one[2], dropout_p=0.3)
+            )
+    assert torch.equal(found[0], found[1])
+    assert found[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_torch_does_other_types(dtype: torch.dtype) -> None:
     values = torch.ones(40, dtype=dtype)
     torch.manual_seed(3)
