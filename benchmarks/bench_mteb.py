@@ -193,27 +193,6 @@ def beside(
     )
 
 
-def cut(given: Namespace) -> Iterator[Row]:
-    """What the standard protocol's cut at a middle layer gains; it is in no other row."""
-    script, languages = str(Path(__file__).with_name("retrieval_sides.py")), SIX[:3]
-    with tempfile.TemporaryDirectory() as work:
-        sides = []
-        for protocol in ("standard", "native"):
-            file = Path(work) / f"{protocol}.json"
-            file.write_text(json.dumps({
-                "data": str(given.data), "dtype": "float32", "protocol": protocol,
-                "languages": languages[-1:] if given.small else languages,
-            }))  # fmt: skip
-            sides.append([
-                sys.executable, script, "ours", "tatoeba", str(given.model), str(file),
-                str(file.with_suffix(".out")),
-            ])  # fmt: skip
-        pairs, _ = commands_in_turn(*sides, runs=given.runs)
-    yield pairs.row(
-        "The standard protocol's cut at a middle layer", "protocol `standard`", "protocol `native`"
-    )
-
-
 def bfloat16(given: Namespace) -> Iterable[Row]:
     """The six languages in bfloat16, where the processor has units for it."""
     name = "Evaluate Tatoeba in bfloat16"
@@ -288,7 +267,6 @@ PARTS: dict[str, Callable[[Namespace], Iterable[Row]]] = {
     "tatoeba": lambda given: tatoeba(given, SIX, f"Evaluate Tatoeba in {', '.join(SIX)}"),
     "tatoeba-36": thirty_six,
     "lareqa": lareqa,
-    "cut": cut,
     "bfloat16": bfloat16,
 }
 BENCHMARK = paired.Benchmark(

@@ -10,7 +10,6 @@ head, such as `xharness train BASE -i squad_v1_tenth` makes. --data holds squad/
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paired
 from paired import Pairs, Row, flags, in_turn_seconds
 
@@ -28,20 +26,6 @@ HERE = Path(__file__).resolve().parent
 CARD = "squad_v1_tenth"
 MAX_LENGTH = 384  # to which run_qa pads every window
 BATCH = 8
-# A card of our own, for questions in an order of our own.
-ORDERED = """name: ordered
-title: Questions that are one window each
-kind: span
-objective: extractive-qa
-languages: [en]
-recipe: {max_length: 384}
-licence: as the questions
-citation: a part of another card's questions
-source:
-  format: squad
-  remedy: the benchmark writes it
-  splits: {part: {files: {questions: {path: ordered.json}}}}
-"""
 RUN_QA = {
     "output_dir": "OUT", "max_seq_length": MAX_LENGTH, "doc_stride": 128, "use_cpu": True,
     "report_to": "none", "disable_tqdm": "true", "log_level": "error", "save_strategy": "no",
@@ -81,20 +65,13 @@ class Sides:
         return self.run(name, "-m", "harness", what, str(model), *flags({**OURS, **options}))
 
 
-def our_recipe(by: Any, seed: int) -> dict[str, object]:
-    """Options of `xharness train`."""
-    return {"seed": seed, "lr": by.lr, "batch-size": by.batch_size}
-
-
 def their_recipe(by: Any, seed: int, total: int) -> dict[str, object]:
     """Options of run_qa.py for the same recipe, over so many steps."""
-    from harness.training.trainer import warmup_steps
-
     return {
         "do_train": True, "seed": seed, "learning_rate": by.lr, "weight_decay": by.weight_decay,
         "per_device_train_batch_size": by.batch_size, "adam_epsilon": by.eps,
         "max_grad_norm": by.clip, "lr_scheduler_type": "linear", "max_steps": total,
-        "warmup_steps": warmup_steps(by, total), "logging_steps": 1,
+        "warmup_steps": by.warmup_steps(total), "logging_steps": 1,
     }  # fmt: skip
 
 
@@ -127,77 +104,6 @@ def asked_of(one: Any) -> Json:
     return {"id": one.item, "context": one.context, "question": one.question, "answers": answers}
 
 
-def own_card(chosen: Sequence[Any], folder: Path) -> str:
-    """Examples as a card of ours with its file beside it."""
-    paragraphs = []
-    for one in chosen:
-        answers = [{"text": one.answer, "answer_start": one.start}]
-        asked = {"id": one.item, "question": one.question, "answers": answers}
-        paragraphs.append({"context": one.context, "qas": [asked]})
-    document = {"version": "1.1", "data": [{"title": "", "paragraphs": paragraphs}]}
-    (folder / "ordered.json").write_text(json.dumps(document, ensure_ascii=False))
-    (folder / "ordered.yaml").write_text(ORDERED)
-    return str(folder / "ordered.yaml")
-
-
-def same_loss(given: Namespace) -> Iterator[Row]:
-    """The same batches from the same weights without dropout: the same loss at every step?
-
-    run_qa pads to the longest window of a batch here, as we do: its loss is over all positions of
-    a row, padding too, so that with its default it begins at the logarithm of 384.
-    """
-    from harness.checkpoint.files import TOKENIZER_FILES
-    from harness.checkpoint.loading import load_encoder
-    from harness.checkpoint.resolve import resolve
-    from harness.inference.batching import pad_id
-    from harness.training.data.features import Codec, encode
-    from harness.training.heads import HeadSpec, make_model
-    from harness.training.schedule import Share, make_schedule
-
-    count, seed = 3 if given.small else 20, 0
-    by = recipe(batch_size=BATCH, lr=2e-4, epochs=1)
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        sides, base, first = Sides(given, work), work / given.base.name, work / "first"
-        shutil.copytree(given.base, base)
-        config = json.loads((base / "config.json").read_text())
-        config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        (base / "config.json").write_text(json.dumps(config))
-        encoder, tokenizer = load_encoder(resolve(str(base)), dtype="float32", device="cpu")
-        codec, pool = Codec(tokenizer, encoder, by), examples(given.data, 3 * count * BATCH)
-        windows = np.bincount(encode("span", pool, codec).sources, minlength=len(pool))
-        chosen = [pool[at] for at in np.flatnonzero(windows == 1)[: count * BATCH]]
-        # The order that our training takes them in, and the head that it begins with.
-        ours = encode("span", chosen, codec)
-        share = Share("ordered", ours.lengths, BATCH, by.epochs, len(ours))
-        schedule = make_schedule([share], seed=seed, max_steps=None)
-        heads, pad = [HeadSpec("ordered", "span")], pad_id(tokenizer)
-        model: Any = make_model(encoder, heads, {}, pad=pad, seed=seed)
-        model.tasks["ordered"].save_pretrained(first)
-        for name in TOKENIZER_FILES:
-            if (base / name).is_file():
-                shutil.copyfile(base / name, first / name)
-        rows = [asked_of(chosen[int(row)]) for step in schedule for row in step.rows]
-        card, file = own_card(chosen, work), flat(rows, work / "ordered/train.json")
-        left = sides.ours("ours", "train", base, {
-            **our_recipe(by, seed), "intermediate": card, "data": work, "epochs": 1,
-        })["steps"]  # fmt: skip
-        right = sides.theirs("theirs", {
-            **their_recipe(by, seed, count), "model_name_or_path": first, "train_file": file,
-            "train_sampling_strategy": "sequential", "pad_to_max_length": "false",
-        })["steps"]  # fmt: skip
-    if [step["tokens"] for step in left] != [step["tokens"] for step in right]:
-        raise SystemExit("the two sides did not have the same batches")
-    ratios = tuple(a["loss"] / b["loss"] for a, b in zip(left, right, strict=True))
-    yield Row(
-        "loss step for step", "xharness train", "run_qa --pad_to_max_length false",
-        "ours ÷ theirs, step by step", ratios, target=1.0,
-        equal=f"{count} steps on the same batches, from the same head, without dropout, from "
-        f"{left[0]['loss']:.4f} to {left[-1]['loss']:.4f}; apart by at most "
-        f"{max(abs(ratio - 1) for ratio in ratios):.1e} of the loss.",
-    )  # fmt: skip
-
-
 def training(given: Namespace) -> Iterator[Row]:
     """Seconds of the same number of steps over windows drawn from all examples."""
     by, steps = recipe(batch_size=BATCH), 2 if given.small else 12
@@ -214,7 +120,7 @@ def training(given: Namespace) -> Iterator[Row]:
                 run = sides.theirs(f"{side}-{seed}", {**their_recipe(by, seed, steps), **more})
             else:
                 more = {"max-steps": steps, "intermediate": CARD, "data": given.data}
-                more |= our_recipe(by, seed)
+                more |= {"seed": seed, "lr": by.lr, "batch-size": by.batch_size}
                 run = sides.ours(f"{side}-{seed}", "train", given.base, more)
             took[side].append(run["steps"])
             return float(sum(step["seconds"] for step in run["steps"]))
@@ -314,7 +220,7 @@ BENCHMARK = paired.Benchmark(
     ("transformers", "torch", "datasets"),
     ("harness/training", "harness/inference/reader.py", "harness/inference/windows.py",
      "harness/inference/spans.py", "harness/checkpoint", "harness/kinds/span_qa.py"),
-    {"steps": same_loss, "training": training, "reading": reading},
+    {"training": training, "reading": reading},
     {
         "base": paired.MODEL,
         "--run-qa": {"required": True, **paired.FOLDER},

@@ -153,7 +153,7 @@ def encoder(cache: Path) -> Any:
 
     checkpoint = find_checkpoint(DEMO_MODEL, cache, offline=True)
     backbone: Any = SimpleNamespace(checkpoint=checkpoint, device="cpu")
-    lengths = {"query": 64, "document": 64}
+    lengths: Any = {"query": 64, "document": 64}
     encodings = resolve_encodings(
         Protocol(), task_lengths=lengths, depth=12, max_positions=512, native=None, bitext=False
     )

@@ -3,8 +3,7 @@
     python benchmarks/bench_train.py MODEL... --data DIR
 
 Between two steps of the trainer's own loop the rate of a bare matrix product is measured, so that a
-share compares what ran within the same seconds. DIR holds squad/. On a machine with other work to
-do, read the share by processor time: it leaves out only what waiting for each other costs threads.
+share compares what ran within the same seconds. DIR holds squad/.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from bench_run_qa import CARD, examples, recipe
 from bench_startup import called
 from paired import Row
 from shapes import flop
-from timed import Clocks, add, clocks, watch_steps
+from timed import add, watch_steps
 
 TARGET, STEPS = 0.7, 8
 
@@ -47,27 +46,23 @@ def training(given: Namespace) -> Iterator[Row]:
 
 
 def rows(folder: Path, steps: list[dict[str, Any]]) -> Iterator[Row]:
-    """The share of the matrix product, in wall and in processor time."""
+    """The share of the matrix product's rate, without attention's products and with them."""
 
-    def shares(clock: str, rate: str, attention: bool) -> tuple[float, ...]:
+    def shares(attention: bool) -> tuple[float, ...]:
         return tuple(
             flop(folder, np.array(one["lengths"]), attention=attention, training=True)
-            / one[clock] / one[rate]
+            / one["seconds"] / one["gemm"]
             for one in steps
         )  # fmt: skip
 
     tokens = statistics.mean(sum(one["lengths"]) for one in steps)
-    for clock, rate in (("seconds", "gemm"), ("processor", "gemm_processor")):
-        counted = statistics.median(shares(clock, rate, True))
-        yield Row(
-            f"training step, {called(folder)}, by {clock}",
-            f"a step of {len(steps[0]['lengths'])} windows",
-            "`torch.matmul` of two matrices 2,048 square", "of its FLOP/s in real tokens",
-            shares(clock, rate, False), tuple(one[clock] for one in steps),
-            target=TARGET if clock == "seconds" else None,
-            note=f"{tokens:.0f} tokens a step on average; {counted:.2f} with attention's products "
-            "counted.",
-        )  # fmt: skip
+    yield Row(
+        f"training step, {called(folder)}", f"a step of {len(steps[0]['lengths'])} windows",
+        "`torch.matmul` of two matrices 2,048 square", "of its FLOP/s in real tokens",
+        shares(False), tuple(one["seconds"] for one in steps), target=TARGET,
+        note=f"{tokens:.0f} tokens a step on average; {statistics.median(shares(True)):.2f} with "
+        "attention's products counted.",
+    )  # fmt: skip
 
 
 def apart(folder: Path, data: Path, steps: int) -> dict[str, Any]:
@@ -95,16 +90,9 @@ def apart(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
 
     def begin() -> None:
-        before, spent = clocks(), dict[str, float]()
-        rate = paired.gemm_rate(least=0.5)
-        add(spent, before)
-        busy = spent["processor"] / spent["seconds"]
-        found.append({"gemm": rate, "gemm_processor": rate / busy})
+        found.append({"gemm": paired.gemm_rate(least=0.5)})
 
-    def end(begun: Clocks) -> None:
-        add(found[-1], begun)
-
-    watch_steps(begin, end, lambda mask, loss: None)
+    watch_steps(begin, lambda begun: add(found[-1], begun), lambda mask, loss: None)
     with tempfile.TemporaryDirectory() as work:
         tasks = {CARD: TaskData("span", made, codec, by.mask)}
         settings = Settings(by, 0, False, "cpu")

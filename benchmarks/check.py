@@ -72,10 +72,10 @@ def read(runs: int, questions: int = 80) -> paired.Row:
         folder = random_bert(Path(temporary) / "model")
         tokenizer = AutoTokenizer.from_pretrained(folder)
         ours = load_tokenizer(resolve(str(folder)))
-        model = BertForQuestionAnswering(AutoConfig.from_pretrained(folder)).eval()
+        model: Any = BertForQuestionAnswering(AutoConfig.from_pretrained(folder))
     rng = np.random.default_rng(0)
     pairs = [(words(rng, 12), words(rng, int(n))) for n in rng.integers(60, 320, questions)]
-    reader = Reader(model, ours)
+    reader = Reader(model.eval(), ours)
     cut: dict[str, Any] = {"truncation": "only_second", "max_length": 384, "return_tensors": "pt"}
     cut["padding"] = "max_length"
 

@@ -225,7 +225,7 @@ def gemm_rate(
 
     kind = getattr(torch, dtype)
     left, right = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
-    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
+    wait: Any = torch.cuda.synchronize if device != "cpu" else lambda: None
     out = left @ right
     wait()
     products, started = 0, time.perf_counter()
@@ -297,10 +297,11 @@ def save(benchmark: Benchmark, rows: Iterable[Row], *, keep: bool = True) -> Pat
 def saved(name: str) -> list[Row]:
     """The rows that ``save`` kept."""
     document = json.loads((RESULTS / f"{name}.json").read_text())
-    return [
-        Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()})
-        for row in document["rows"]
-    ]
+    return [Row(**{key: _frozen(value) for key, value in row.items()}) for row in document["rows"]]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def show(row: Row) -> str:

@@ -26,11 +26,11 @@ tell only the order of magnitude. *Target* is what the project wants to reach; a
 it stays. *Measured* has the day and the commit with which the figure was kept. A row is **older**
 where the code that it is about has changed since that commit; such a row says nothing about today's
 code. `make bench` measures what needs no other package, `make bench-peers` and `bench_run_qa.py`
-measure beside the packages of `requirements.txt`, `bench_train.py` and `bench_engines.py` need a
+measure beside the packages of `requirements.txt`, `bench_train.py` and `bench_labels.py` need a
 checkpoint and data, `bench_gpu.py` a GPU. `--small` tries a script in a minute and keeps nothing.
 Figures that no script measures any more are in `results/earlier.json`.
 """
-ORDER = ("mteb", "run_qa", "train", "search", "startup", "board", "engines", "gpu", "check")
+ORDER = ("mteb", "run_qa", "labels", "train", "search", "startup", "board", "gpu", "check")
 OLDER, CHANGED = " **older**", " with changes that no commit holds"
 
 

@@ -84,7 +84,7 @@ def tatoeba(given: dict[str, Any]) -> Any:
         path = Path(given["data"]) / f"tatoeba/tatoeba.{code}-eng.{side}"
         return path.read_text(encoding="utf-8").splitlines()
 
-    class Local(TatoebaBitextMining):
+    class Local(TatoebaBitextMining):  # type: ignore[misc]
         def load_data(self, **_: Any) -> None:
             self.dataset = {
                 f"{code}-eng": {
@@ -107,7 +107,7 @@ def lareqa(given: dict[str, Any]) -> Any:
 
     texts = json.loads(Path(given["texts"]).read_text(encoding="utf-8"))
 
-    class Local(AbsTaskRetrieval):
+    class Local(AbsTaskRetrieval):  # type: ignore[misc]
         metadata = TaskMetadata(
             name="LAReQA",
             description="XQuAD-R: the sentence that answers a question, in any language.",

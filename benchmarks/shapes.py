@@ -101,9 +101,8 @@ def random_bert(folder: Path, width: int = 384, layers: int = 6, heads: int = 12
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     special = {f"{name.strip('[]').lower()}_token": name for name in names[:5]}
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=512, **special
-    ).save_pretrained(folder)
+    fast: Any = PreTrainedTokenizerFast
+    fast(tokenizer_object=tokenizer, model_max_length=512, **special).save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(names), hidden_size=width, num_hidden_layers=layers,
         num_attention_heads=heads, intermediate_size=4 * width,

@@ -27,8 +27,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-Clocks = dict[str, float]
-
 
 class Metric:
     """What ``evaluate.load("squad")`` gives, by harness/metrics/squad.py; in percent."""
@@ -45,32 +43,26 @@ class Metric:
         return scores
 
 
-def clocks() -> Clocks:
-    """Wall and processor seconds, each from a start of its own."""
-    return {"seconds": time.perf_counter(), "processor": time.process_time()}
-
-
-def add(to: dict[str, Any], begun: Clocks) -> None:
-    """What has passed since ``begun``."""
-    for name, now in clocks().items():
-        to[name] = to.get(name, 0) + now - begun[name]
+def add(to: dict[str, Any], begun: float) -> None:
+    """The seconds since ``begun``."""
+    to["seconds"] = to.get("seconds", 0) + time.perf_counter() - begun
 
 
 def watch_steps(
-    begin: Callable[[], object], end: Callable[[Clocks], object], more: Callable[..., Any]
+    begin: Callable[[], object], end: Callable[[float], object], more: Callable[..., Any]
 ) -> None:
-    """Have every Trainer call ``begin`` before a step and ``end`` with its first clocks after.
+    """Have every Trainer call ``begin`` before a step, and ``end`` with its start after it.
 
     ``more``: is given a batch and its loss, which it may keep.
     """
     from transformers import Trainer, TrainerCallback
 
     class Timing(TrainerCallback):
-        begun = clocks()
+        begun = time.perf_counter()
 
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
             begin()
-            self.begun = clocks()
+            self.begun = time.perf_counter()
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             end(self.begun)
@@ -95,7 +87,7 @@ def watch() -> dict[str, Any]:
     from transformers import PreTrainedModel
 
     steps: list[dict[str, Any]] = []
-    forward: dict[str, Any] = {"seconds": 0.0, "processor": 0.0, "rows": 0, "tokens": 0}
+    forward: dict[str, Any] = {"seconds": 0.0, "rows": 0, "tokens": 0}
 
     def kept(mask: Any, loss: Any) -> None:
         rows, width = mask.shape
@@ -103,7 +95,8 @@ def watch() -> dict[str, Any]:
         steps.append(facts)
 
     watch_steps(lambda: None, lambda begun: add(steps[-1], begun), kept)
-    load = PreTrainedModel.from_pretrained.__func__
+    whole: Any = PreTrainedModel.from_pretrained
+    load = whole.__func__
 
     def loaded(kind: Any, *args: Any, **kwargs: Any) -> Any:
         found = load(kind, *args, **kwargs)
@@ -117,7 +110,7 @@ def watch() -> dict[str, Any]:
         def timed_forward(*args: Any, **kwargs: Any) -> Any:
             if model.training:
                 return plain(*args, **kwargs)
-            begun = clocks()
+            begun = time.perf_counter()
             output = plain(*args, **kwargs)
             add(forward, begun)
             ids, mask = kwargs["input_ids"], kwargs.get("attention_mask")
