@@ -224,15 +224,18 @@ def mean_parts(runs: Sequence[Parts]) -> Parts:
 
 
 @cache
-def board_units(task: str, languages: tuple[str, ...]) -> tuple[str, ...]:
+def board_units(task: str, languages: tuple[str, ...], split: str | None = None) -> tuple[str, ...]:
     """Return the units of a task that the board's means are over: a suite's, else all of the
     card's.
+
+    ``split``: that of the rows. A suite that names it for the task says which languages have it.
     """
     suites = read_suites()
-    for suite in SUITES:
-        for entry in suites.get(suite, ()):
-            if entry.task == task:
-                return tuple(entry.languages or languages)
+    named = (one for entries in suites.values() for one in entries if one.split is not None)
+    of_suites = (one for suite in SUITES for one in suites.get(suite, ()))
+    for entry in (*(one for one in named if one.split == split), *of_suites):
+        if entry.task == task:
+            return tuple(entry.languages or languages)
     return languages
 
 
@@ -244,7 +247,7 @@ def read_result(
     ``metric``: one of the card's in place of the headline; it has no draws and no parts.
     """
     card = folded.card
-    wanted = board_units(card.name, tuple(card.languages))
+    wanted = board_units(card.name, tuple(card.languages), str(folded.meta["split"]))
     rows = folded.table.drop_columns(["draws", "keys", "parts"]).to_pylist()
     drawn, keyed, added = (folded.table.column(name) for name in ("draws", "keys", "parts"))
     headline = (row["metric"] for row, draws in zip(rows, drawn, strict=True) if draws.is_valid)

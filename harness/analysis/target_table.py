@@ -7,8 +7,8 @@ half of the items and measured on the other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.analysis.best import Best, best_per_target
@@ -24,7 +24,7 @@ from harness.analysis.gains import (
     sides,
 )
 from harness.analysis.results import Result
-from harness.analysis.targets import Target, measured, results_at
+from harness.analysis.targets import Target, having, measured, results_at
 from harness.cards.catalogue import read_card, read_suites
 from harness.cards.task import RETRIEVAL
 from harness.statistics.verdict import Verdict
@@ -45,8 +45,9 @@ SAME_KIND: Mapping[str, frozenset[str]] = {
 class Cell:
     """A variant less its base on one target.
 
-    ``contaminated``: the variant or its base was trained on the target's data, so that the figure
-    is shown and used nowhere; ``same``: it was trained for the target's own kind of task.
+    ``gain``: of the members that have the target. ``contaminated``: the variant or its base was
+    trained on the target's data, so that the figure is shown and used nowhere; ``same``: it was
+    trained for the target's own kind of task.
     """
 
     gain: Gain
@@ -55,28 +56,46 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
-    """An intermediate task. ``mean``: over the table's basis; None where ``why`` says why not."""
+class Mean:
+    """A variant less its base in the mean over a group of targets.
+
+    ``entry``: the variant, of the members that have all of them. ``verdict`` is None where ``why``
+    says why there is no mean.
+    """
 
     entry: Entry
-    cells: Mapping[Target, Cell]
-    mean: Verdict | None
+    verdict: Verdict | None
     why: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class TargetTable:
-    """The variants of one base by target tasks.
+class Line:
+    """An intermediate task, with a mean for each group of targets."""
 
-    ``level``: what the base scores; ``targets``: the columns, those that nobody measured too;
-    ``basis``: those that the mean is over, one for each task of the paper's with a pair that is not
-    contaminated.
+    entry: Entry
+    cells: Mapping[Target, Cell]
+    means: tuple[Mean, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Targets that are shown together: those of the board's ranks, or those never ranked.
+
+    ``targets``: the columns, those that nobody measured too; ``basis``: those that the mean is
+    over, one for each task of the paper's with a pair that is not contaminated.
     """
+
+    targets: tuple[Target, ...]
+    basis: tuple[Target, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTable:
+    """The variants of one base by target tasks. ``level``: what the base scores."""
 
     base: Entry
     level: Mapping[Target, Result]
-    targets: tuple[Target, ...]
-    basis: tuple[Target, ...]
+    groups: tuple[Group, ...]
     lines: tuple[Line, ...]
     best: Best
 
@@ -114,7 +133,7 @@ def _table(
             cells[cell.gain.entry.slug][target] = cell
     found = {target for of_variant in cells.values() for target in of_variant}
     columns = _columns(found)
-    clean: dict[str, tuple[Target, dict[str, Gain]]] = {}
+    clean: dict[Target, dict[str, Gain]] = {}
     for target in averaged(columns):
         usable = {
             slug: of_variant[target].gain
@@ -122,11 +141,31 @@ def _table(
             if target in of_variant and not of_variant[target].contaminated
         }
         if usable:
-            clean.setdefault(target.task, (target, usable))
-    basis = tuple(target for target, _ in clean.values())
-    lines = tuple(_line(base, entry, cells[entry.slug], basis, gains) for entry in variants)
-    best = best_per_target(base, dict(clean.values()), source)
-    return TargetTable(base, level, columns, basis, lines, best)
+            clean[target] = usable
+    ranked, others = (
+        Group(of_group, _one_per_task(target for target in of_group if target in clean))
+        for of_group in (
+            tuple(target for target in columns if bool(target.apart) is apart)
+            for apart in (False, True)
+        )
+    )
+    groups = (ranked, others) if others.targets else (ranked,)
+    means = [_means(base, variants, cells, group.basis, gains) for group in groups]
+    lines = tuple(
+        Line(entry, cells[entry.slug], tuple(of_group[entry.slug] for of_group in means))
+        for entry in variants
+    )
+    basis = _one_per_task(target for group in groups for target in group.basis)
+    best = best_per_target(base, {target: clean[target] for target in basis}, source)
+    return TargetTable(base, level, groups, lines, best)
+
+
+def _one_per_task(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return the first target of each task."""
+    first: dict[str, Target] = {}
+    for target in targets:
+        first.setdefault(target.task, target)
+    return tuple(first.values())
 
 
 def _columns(found: Collection[Target]) -> tuple[Target, ...]:
@@ -169,10 +208,11 @@ def _column(
         for gain in gains
         if not target.apart and (gain.track, gain.tasks) == (target.track, (target.task,))
     }
+    parts = {entry.slug: part for entry in variants if (part := having(entry, [target]))}
     asked = [
-        AgainstBase(entry, base, [target.label], results_at([target]))
-        for entry in variants
-        if target in measured(entry) and entry.slug not in known
+        AgainstBase(part, base, [target.label], results_at([target]))
+        for slug, part in parts.items()
+        if slug not in known
     ]
     found: list[Gain] = []
     new: list[Gain] = []
@@ -181,12 +221,12 @@ def _column(
         seen = _contaminated(base, measured(one.entry)[target], target)
         (found if seen else new).append(gain)
     gains_of = {gain.entry.slug: gain for gain in [*found, *adjusted(new)]} | known
-    return [
-        Cell(gains_of[entry.slug], _contaminated(base, mine, target), _same_kind(entry, mine))
-        for entry in variants
-        for mine in [measured(entry).get(target)]
-        if mine is not None
-    ]
+    cells = []
+    for slug, part in parts.items():
+        mine = measured(part)[target]
+        contaminated = _contaminated(base, mine, target)
+        cells.append(Cell(gains_of[slug], contaminated, _same_kind(part, mine)))
+    return cells
 
 
 def _contaminated(base: Entry, mine: Result, target: Target) -> bool:
@@ -198,25 +238,50 @@ def _same_kind(entry: Entry, mine: Result) -> bool:
     return bool(SAME_KIND.get(objective, frozenset()) & {mine.card.kind, mine.card.name})
 
 
-def _line(
+def _means(
+    base: Entry,
+    variants: Sequence[Entry],
+    cells: Mapping[str, Mapping[Target, Cell]],
+    basis: Sequence[Target],
+    gains: Sequence[Gain],
+) -> dict[str, Mean]:
+    """Return the mean of every variant over some targets, with the board's own verdict where it
+    has one. The others are adjusted among themselves.
+    """
+    found = {entry.slug: _mean(base, entry, cells[entry.slug], basis, gains) for entry in variants}
+    new = [
+        Gain(mean.entry, base, basis[0].track, "mean", tuple(one.label for one in basis), verdict)
+        for mean in found.values()
+        if (verdict := mean.verdict) is not None
+    ]
+    return found | {
+        gain.entry.slug: replace(found[gain.entry.slug], verdict=gain.verdict)
+        for gain in adjusted(new)
+    }
+
+
+def _mean(
     base: Entry,
     entry: Entry,
     cells: Mapping[Target, Cell],
     basis: Sequence[Target],
     gains: Sequence[Gain],
-) -> Line:
+) -> Mean:
     missing = [target.task for target in basis if target not in cells]
     seen = [target.task for target in basis if target in cells and cells[target].contaminated]
     parts = [f"{what}: {', '.join(tasks)}" for what, tasks in
              (("missing", missing), ("contaminated", seen)) if tasks]  # fmt: skip
     if parts or not basis:
-        return Line(entry, cells, None, "; ".join(parts) or "no target without contamination")
+        return Mean(entry, None, "; ".join(parts) or "no target without contamination")
+    part = having(entry, basis)
+    if part is None:
+        return Mean(entry, None, "no seed has all of them")
     if len(basis) == 1:
-        return Line(entry, cells, cells[basis[0]].gain.verdict)
+        return Mean(part, cells[basis[0]].gain.verdict)
     for gain in gains:
         same = {Target(task, gain.track) for task in gain.tasks} == set(basis)
         if gain.entry.slug == entry.slug and same:
-            return Line(entry, cells, gain.verdict)
+            return Mean(entry, gain.verdict)
     labels, results_of = [target.label for target in basis], results_at(basis)
-    of = sides(entry, base, labels, results_of)
-    return Line(entry, cells, mean_verdict(results_of(entry), results_of(base), labels, of))
+    of = sides(part, base, labels, results_of)
+    return Mean(part, mean_verdict(results_of(part), results_of(base), labels, of))

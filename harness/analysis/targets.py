@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from harness.analysis.entries import Entry
 from harness.analysis.results import Result, seed_mean, seed_means
 
 # Rows with these notes are whole and not ranked, and comparable with rows of the same notes.
-COMPARABLE = ("split ", "target recipe ", "target data ")
+COMPARABLE = ("split ", "target recipe ", "target data ", "dtype ")
 
 
 class Target(NamedTuple):
@@ -42,6 +43,17 @@ def measured(entry: Entry) -> dict[Target, Result]:
         if not result.missing and all(note.startswith(COMPARABLE) for note in result.notes)
     )
     return seed_means(comparable, lambda one: Target(one.task, one.track, "; ".join(one.notes)))
+
+
+def having(entry: Entry, targets: Sequence[Target]) -> Entry | None:
+    """Return a checkpoint that has all the targets: of a variant, its members that have them.
+
+    None where it does not have them, or no member does.
+    """
+    if not entry.members:
+        return entry if set(targets) <= measured(entry).keys() else None
+    members = tuple(one for one in entry.members if having(one, targets) is not None)
+    return replace(entry, members=members) if members else None
 
 
 def results_at(targets: Sequence[Target]) -> Callable[[Entry], Mapping[str, Result]]:

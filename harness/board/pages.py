@@ -77,7 +77,7 @@ def command(result: Result, *, every_layer: bool = False) -> str:
         if recipe and (named := suite_of(recipe["name"])):
             words += ["--suite", named]
     card = result.card
-    own = set(board_units(result.task, tuple(card.languages)))
+    own = set(board_units(result.task, tuple(card.languages), meta["split"]))
     there = set(meta["languages"])
     if there == set(card.languages) != own:
         words += ["--suite", "full"]

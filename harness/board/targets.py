@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.analysis.entries import Entry
 from harness.analysis.gather import Board
 from harness.analysis.published import PublishedScore
-from harness.analysis.target_table import Cell, Line, TargetTable
+from harness.analysis.target_table import Line, TargetTable
 from harness.analysis.targets import Target
 from harness.board.markdown import Raw, cell, environment, table, unbroken
 from harness.board.pages import named, scored
@@ -26,34 +27,64 @@ def write(board: Board) -> str:
 
 
 def _section(found: TargetTable) -> dict[str, object]:
-    titles = [_title(target) for target in found.targets]
-    none: list[object] = ["none (the base), score in %"]
-    none += [
-        scored(found.level[target].macro) if target in found.level else NOT_MEASURED
-        for target in found.targets
-    ]
-    rows = [[*none, "—"], *(_line(line, found.targets) for line in found.lines)]
     return {
         "title": found.base.title,
-        "basis": ", ".join(_title(target) for target in found.basis),
-        "table": table(("intermediate task", *titles, "mean"), rows),
+        "groups": [_group(found, place) for place in range(len(found.groups))],
         "best": _best(found),
     }
 
 
+def _group(found: TargetTable, place: int) -> dict[str, object]:
+    """A table of the targets of one group, with the mean over them.
+
+    Why targets are not ranked stands in notes, which their titles have the numbers of.
+    """
+    group = found.groups[place]
+    notes = list(dict.fromkeys(target.apart for target in group.targets if target.apart))
+    titles = [
+        _title(target) + (f" [{notes.index(target.apart) + 1}]" if target.apart else "")
+        for target in group.targets
+    ]
+    rows: list[list[object]] = [["none (the base), score in %"]]
+    rows[0] += [
+        scored(found.level[target].macro) if target in found.level else NOT_MEASURED
+        for target in group.targets
+    ]
+    rows[0].append("—")
+    for line in found.lines:
+        measured = [_cell(line, target) for target in group.targets]
+        if not notes or any(target in line.cells for target in group.targets):
+            rows.append([named(line.entry), *measured, _mean(line, place)])
+    return {
+        "notes": notes,
+        "basis": ", ".join(_title(target) for target in group.basis),
+        "table": table(("intermediate task", *titles, "mean"), rows),
+    }
+
+
 def _title(target: Target) -> str:
-    apart = f"; {target.apart}" if target.apart else ""
-    return f"{read_card(target.task).title} ({target.track}{apart})"
+    return f"{read_card(target.task).title} ({target.track})"
 
 
-def _line(line: Line, targets: Sequence[Target]) -> list[object]:
-    cells = [_cell(line.cells[one]) if one in line.cells else NOT_MEASURED for one in targets]
-    return [named(line.entry), *cells, line.why if line.mean is None else _told(line.mean)]
-
-
-def _cell(found: Cell) -> Raw:
+def _cell(line: Line, target: Target) -> Raw | str:
+    found = line.cells.get(target)
+    if found is None:
+        return NOT_MEASURED
     marks = " †" * found.contaminated + " ‡" * found.same
-    return Raw(f"{_told(found.gain.verdict)}{marks}")
+    return Raw(f"{_told(found.gain.verdict)}{_seeds(line.entry, found.gain.entry)}{marks}")
+
+
+def _mean(line: Line, place: int) -> Raw | str:
+    mean = line.means[place]
+    if mean.verdict is None:
+        return mean.why
+    return Raw(f"{_told(mean.verdict)}{_seeds(line.entry, mean.entry)}")
+
+
+def _seeds(whole: Entry, part: Entry) -> str:
+    """How many of a recipe's checkpoints a figure is about, where these are not all."""
+    most, found = len(whole.members), len(part.members)
+    return f"; {found} of {most} seeds" if found < most else ""
 
 
 def _told(verdict: Verdict) -> Raw:
@@ -72,7 +103,7 @@ def _best(found: TargetTable) -> Raw | None:
     for target, gain in best.naive.items():
         honest = best.honest.get(target)
         rows.append((
-            _title(target), gain.entry.title, size(gain.verdict),
+            _title(target), titles[gain.entry.slug], size(gain.verdict),
             "—" if honest is None else titles[best.chosen[target]],
             "—" if honest is None else Raw(f"**{size(honest)}** {unbroken(plain(honest))}"),
         ))  # fmt: skip

@@ -7,13 +7,14 @@ choose and two measure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from harness.analysis.differences import SEED
 from harness.analysis.gather import read_board
-from harness.analysis.target_table import TargetTable, averaged
+from harness.analysis.target_table import Group, TargetTable, averaged
 from harness.analysis.targets import Target
 from harness.statistics.selection import halves
 from tests.board.boards import (
@@ -38,15 +39,15 @@ def table_of(root: Path, kept: Path | None = None) -> TargetTable:
     return table
 
 
-def qa(root: Path, model: str, f1: float, seed: int = 0) -> None:
+def qa(root: Path, model: str, f1: float, seed: int = 0, custom: Sequence[str] = (SMALL,)) -> None:
     rows = {unit: answers(unit, [f1] * 8) for unit in UNITS}
-    measure(root, model, rows, task="demo_qa", layer=None, track="tuned", custom=[SMALL], seed=seed)
+    measure(root, model, rows, task="demo_qa", layer=None, track="tuned", custom=custom, seed=seed)
 
 
 def test_cells_are_the_verdicts_of_the_board(root: Path) -> None:
     board = read_board(hand_worked(root))
     (table,) = board.targets
-    assert (table.base.slug, table.targets, table.basis) == ("base", (BITEXT,), (BITEXT,))
+    assert (table.base.slug, table.groups) == ("base", (Group((BITEXT,), (BITEXT,)),))
     assert table.level[BITEXT].macro is not None
     lines = {line.entry.slug: line for line in table.lines}
     assert set(lines) == {"english-qa", "multilingual-qa"}
@@ -54,7 +55,7 @@ def test_cells_are_the_verdicts_of_the_board(root: Path) -> None:
         if one.b == ("base",) and one.difference is not None:
             line = lines[one.a[0]]
             assert line.cells[BITEXT].gain.verdict == one.verdict
-            assert line.mean == one.verdict
+            assert [mean.verdict for mean in line.means] == [one.verdict]
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -86,52 +87,91 @@ def test_a_contaminated_pair_is_shown_and_used_nowhere(root: Path) -> None:
     table = table_of(root)
     line = {line.entry.slug: line for line in table.lines}["multilingual-qa"]
     cell = line.cells[BITEXT]
-    assert (cell.contaminated, line.mean, line.why) == (True, None, "contaminated: demo_bitext")
+    (mean,) = line.means
+    assert (cell.contaminated, mean.verdict, mean.why) == (True, None, "contaminated: demo_bitext")
     assert cell.gain.verdict.estimate == pytest.approx(0.75)
     assert cell.gain.verdict.adjusted.method == "none"
     assert table.best.naive == {}  # nothing to choose from
 
 
 def test_rows_that_are_never_ranked_have_a_column_of_their_own(root: Path) -> None:
-    """And a variant without a target of the mean has no mean, which says what is missing."""
+    """They have a mean of their own too; a variant without them has none, and it is said why."""
     hand_worked(root)
     qa(root, BASE, 0.25)
     qa(root, ENGLISH, 0.75)
     small = Target("demo_qa", "tuned", SMALL)
     table = table_of(root)
-    assert table.targets == table.basis == (BITEXT, small)
+    assert table.groups == (Group((BITEXT,), (BITEXT,)), Group((small,), (small,)))
     lines = {line.entry.slug: line for line in table.lines}
     cell = lines["english-qa"].cells[small]
     assert (cell.same, lines["english-qa"].cells[BITEXT].same) == (True, False)
     assert cell.gain.verdict.estimate == pytest.approx(0.5)
     assert cell.gain.verdict.adjusted.method == "Benjamini–Hochberg"
-    mean = lines["english-qa"].mean
-    assert mean is not None
-    assert mean.estimate == pytest.approx((0.5 + 0.5) / 2)
-    assert (mean.delta, mean.columns) == (None, 2 + len(UNITS))  # of two metrics, no δ
-    assert (lines["multilingual-qa"].mean, lines["multilingual-qa"].why) == (
-        None, "missing: demo_qa",
-    )  # fmt: skip
+    assert [mean.verdict for mean in lines["english-qa"].means] == [
+        lines["english-qa"].cells[target].gain.verdict for target in (BITEXT, small)
+    ]
+    ranked, others = lines["multilingual-qa"].means
+    assert ranked.verdict is not None
+    assert (others.verdict, others.why) == (None, "missing: demo_qa")
     assert table.best.naive_mean is None  # one target has no choice
     assert table.best.honest_mean is None
+
+
+def test_a_mean_over_two_metrics(root: Path) -> None:
+    hand_worked(root)
+    qa(root, BASE, 0.25, custom=())
+    qa(root, ENGLISH, 0.75, custom=())
+    lines = {line.entry.slug: line for line in table_of(root).lines}
+    (mean,) = lines["english-qa"].means
+    assert mean.verdict is not None
+    assert mean.verdict.estimate == pytest.approx((0.5 + 0.5) / 2)
+    assert (mean.verdict.delta, mean.verdict.columns) == (None, 2 + len(UNITS))  # no δ of two
+    assert (mean.verdict.adjusted.method, mean.verdict.adjusted.size) == ("Benjamini–Hochberg", 1)
+    (mean,) = lines["multilingual-qa"].means
+    assert (mean.verdict, mean.why) == (None, "missing: demo_qa")
+
+
+def test_a_figure_is_of_the_seeds_that_have_the_target(root: Path) -> None:
+    """Seed s of three finds s of four sentences; seeds 1 and 2 have F1 of s / 4, the base 0."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    qa(root, BASE, 0.0)
+    for seed in (1, 2, 3):
+        model = f"hand/en-{seed}"
+        measure(root, model, {u: hits(u, [1] * seed + [0] * (4 - seed)) for u in ("de", "sw")})
+        submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], recipe="en",
+               seed=seed)  # fmt: skip
+        if seed < 3:
+            qa(root, model, seed / 4)
+    (line,) = table_of(root).lines
+    found = {
+        target: (cell.gain.verdict.estimate, [one.slug for one in cell.gain.entry.members])
+        for target, cell in line.cells.items()
+    }
+    assert found == {
+        BITEXT: (pytest.approx(0.5), ["en-1", "en-2", "en-3"]),
+        Target("demo_qa", "tuned", SMALL): (pytest.approx(0.375), ["en-1", "en-2"]),
+    }
+    assert [len(mean.entry.members) for mean in line.means] == [3, 2]
 
 
 def test_seeds_are_a_source_of_chance_in_a_mean_over_metrics(root: Path) -> None:
     measure(root, BASE, bitext(BASE))
     submit(root, BASE)
-    qa(root, BASE, 0.25)
+    qa(root, BASE, 0.25, custom=())
     for seed in (1, 2, 3):
         model = f"hand/en-{seed}"
         measure(root, model, bitext(ENGLISH))
-        qa(root, model, 0.25 * seed)
+        qa(root, model, 0.25 * seed, custom=())
         submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], recipe="en",
                seed=seed)  # fmt: skip
     (line,) = table_of(root).lines
-    assert line.mean is not None
-    assert line.mean.estimate == pytest.approx((0.5 + 0.25) / 2)
-    assert line.mean.evidence.runs[0] == 3
+    (mean,) = line.means
+    assert mean.verdict is not None
+    assert mean.verdict.estimate == pytest.approx((0.5 + 0.25) / 2)
+    assert mean.verdict.evidence.runs[0] == 3
     # Tuning draws at random for the base too, and it has one run: nothing may be said of a recipe.
-    assert line.mean.evidence.claim == "descriptive"
+    assert mean.verdict.evidence.claim == "descriptive"
 
 
 def test_a_mean_over_frozen_and_tuned_targets_is_over_every_tuning(root: Path) -> None:
@@ -143,16 +183,17 @@ def test_a_mean_over_frozen_and_tuned_targets_is_over_every_tuning(root: Path) -
     measure(root, BASE, bitext(BASE))
     submit(root, BASE)
     for tuning in (1, 2, 3):
-        qa(root, BASE, 0.0, tuning)
+        qa(root, BASE, 0.0, tuning, custom=())
     for seed, tunings in ((1, (1,)), (2, (1, 2, 3)), (3, (1, 2, 3))):
         model = f"hand/en-{seed}"
         measure(root, model, {u: hits(u, [1] * seed + [0] * (4 - seed)) for u in ("de", "sw")})
         submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], recipe="en",
                seed=seed)  # fmt: skip
         for tuning in tunings:
-            qa(root, model, (seed + tuning) / 10, tuning)
+            qa(root, model, (seed + tuning) / 10, tuning, custom=())
     (line,) = table_of(root).lines
-    verdict = line.mean
+    (mean,) = line.means
+    verdict = mean.verdict
     assert verdict is not None
     assert verdict.estimate == pytest.approx((0.5 + 11 / 30) / 2)
     assert verdict.evidence.runs == (7, 3)

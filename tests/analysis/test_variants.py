@@ -180,7 +180,7 @@ def test_a_recipe_is_contaminated_where_a_seed_is(seeded: Path) -> None:
     assert row.entry.contaminated == {"demo_bitext"}
     assert "en" not in {gain.entry.slug for gain in board.gains}
     (line,) = [line for line in board.targets[0].lines if line.entry.slug == "en"]
-    assert line.why == "contaminated: demo_bitext"
+    assert [mean.why for mean in line.means] == ["contaminated: demo_bitext"]
     one = next(one for one in board.contrasts if one.name == "English QA − base")
     assert one.a == ("en-1", "en-3")
 

@@ -9,7 +9,16 @@ from harness.analysis.gather import read_board
 from harness.board import targets
 from harness.board.build import leaderboard
 from harness.board.words import adjusted_p, plain, size
-from tests.board.boards import BASE, ENGLISH, MANY, answers, hand_worked, measure, submit
+from tests.board.boards import (
+    BASE,
+    ENGLISH,
+    MANY,
+    answers,
+    bitext,
+    hand_worked,
+    measure,
+    submit,
+)
 
 
 def rows(text: str, first: str) -> list[list[str]]:
@@ -53,6 +62,27 @@ def test_marks_and_what_is_not_measured(root: Path) -> None:
     ((_, _, qa, mean),) = rows(text, "[hand/english-qa]")
     assert qa.endswith(" ‡")
     assert mean.startswith("**+25.00**")
+
+
+def test_never_ranked_targets_have_a_table_that_says_how_they_were_measured(root: Path) -> None:
+    hand_worked(root)
+    units = ("en", "de", "es", "ru", "ar", "hi", "zh", "sw")
+    given = {unit: answers(unit, [0.5] * 8) for unit in units}
+    why = ["dtype bfloat16 (protocol: float32)", "split half"]
+    for model in (BASE, "hand/en-1"):
+        measure(root, model, given, task="demo_qa", layer=None, track="tuned", custom=why)
+    for seed in (1, 2):
+        submit(root, f"hand/en-{seed}", base=BASE, objective="extractive-qa", languages=["en"],
+               recipe="en", seed=seed)  # fmt: skip
+        measure(root, f"hand/en-{seed}", bitext(ENGLISH))
+    ranked, others = targets.write(read_board(root)).split("### Targets that are never ranked")
+    assert "demo_qa" not in ranked
+    assert "1. dtype bfloat16 (protocol: float32); split half" in others
+    assert "&#91;1&#93; |" in others
+    ((_, cell, mean),) = rows(others.split("### The best")[0], "2 seeds")
+    assert cell.replace("\xa0", " ").startswith("**0.00** [0.00, 0.00]")
+    assert cell.endswith("; 1 of 2 seeds ‡")
+    assert mean.endswith("; 1 of 2 seeds")
 
 
 def test_nothing_to_show(root: Path) -> None:
