@@ -161,8 +161,8 @@ class _Attention(torch.autograd.Function):
         p: float,
         factor: float,
     ) -> torch.Tensor:
-        dtype = query.dtype
-        query, key, value = (_plain(one) for one in (query, key, value))
+        given = query, key, value
+        query, key, value = (_plain(one) for one in given)
         ctx.factor, ctx.scale = factor, scale_of(p)
         stream, keys = drawing(), key.shape[2]
         stays = torch.empty((*query.shape[:3], keys), dtype=torch.bool)
@@ -173,8 +173,11 @@ class _Attention(torch.autograd.Function):
             _, weights = space
             weights.mul_(space[0].copy_(_flat(stays[at])))
             _product(weights, _flat(value[at]), ctx.scale, _flat(out[at]))
-        ctx.save_for_backward(*(one.to(dtype) for one in (query, key, value)), mask, stays)
-        return out.to(dtype)
+        # The contiguous tensors, which are not made again; of bfloat16, which is half as large,
+        # those that were given.
+        saved = (query, key, value) if given[0].dtype == out.dtype else given
+        ctx.save_for_backward(*saved, mask, stays)
+        return out.to(given[0].dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

@@ -1,25 +1,57 @@
-"""Gradients of large embeddings on a CPU: they share one buffer, where torch makes one per step."""
+"""Large embeddings on a CPU: a step's gradient, its norm and its update touch the rows in use.
+
+A step uses some thousand rows of a vocabulary of 250,000. torch makes a gradient of all rows in
+every backward pass, whose pages the system must clear and map each time, scales all of it and
+updates every row. Here the gradient stays in one buffer, and rows whose gradient and moments are 0
+get what AdamW gives them, which is the weight decay alone. The results are the same to the last
+bit.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 LARGE = 1 << 22  # An embedding with so many values is large: making its gradient takes long.
 
 
+class RowGradient:
+    """Makes the sparse gradient of a parameter dense, in the same memory every time.
+
+    ``rows``: int64[rows of the last step]; the gradient is 0 in all others.
+    """
+
+    def __init__(self) -> None:
+        self.rows: Any = None
+        self.dense: Any = None
+
+    def __call__(self, parameter: Any) -> None:
+        import torch
+
+        found = parameter.grad
+        if self.dense is None:
+            self.dense = torch.zeros_like(parameter)
+        else:
+            self.dense.index_fill_(0, self.rows, 0)
+        indices = found._indices()[0]
+        self.rows = indices.unique()
+        self.dense.index_add_(0, indices, found._values())
+        parameter.grad = self.dense
+
+
+Kept = Mapping[Any, RowGradient]  # a large embedding's parameter → its gradient
+
+
 @contextmanager
-def kept_gradients(model: Any) -> Iterator[None]:
+def kept_gradients(model: Any) -> Iterator[Kept]:
     """Reuse the memory of the gradients of large embeddings; the gradients stay dense.
 
-    A step uses some thousand rows of a vocabulary of 250,000. torch makes a gradient of all rows
-    in every backward pass, and the system must clear and map its pages each time. Here the
-    backward pass makes a sparse gradient instead, whose rows are added into a buffer. The sums are
-    the same to the last bit where a forward pass looks the embedding up once; where it does so
-    twice, they are added in another order. An embedding that is also an output layer uses all
-    rows, and is left as it is.
+    The backward pass makes a sparse gradient, whose rows are added into a buffer. The sums are the
+    same to the last bit where a forward pass looks the embedding up once; where it does so twice,
+    they are added in another order. An embedding that is also an output layer uses all rows, and
+    is left as it is.
     """
     import torch
 
@@ -34,32 +66,80 @@ def kept_gradients(model: Any) -> Iterator[None]:
         and not module.sparse
         and uses[id(module.weight)] == 1
     ]
-    hooks = []
+    kept, hooks = {}, []
     for module in chosen:
         module.sparse = True
         weight: Any = module.weight
-        hooks.append(weight.register_post_accumulate_grad_hook(_Buffer()))
+        kept[weight] = RowGradient()
+        hooks.append(weight.register_post_accumulate_grad_hook(kept[weight]))
     try:
-        yield
+        yield kept
     finally:
         for module, hook in zip(chosen, hooks, strict=True):
             module.sparse = False
             hook.remove()
 
 
-class _Buffer:
-    """Makes the sparse gradient of a parameter dense, in the same memory every time."""
+def clip_norm(parameters: Iterable[Any], most: float, kept: Kept) -> Any:
+    """Do ``torch.nn.utils.clip_grad_norm_``, and scale no rows that are 0."""
+    import torch
+    from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-    def __init__(self) -> None:
-        self.dense: Any = None
+    chosen = [one for one in parameters if one.grad is not None]
+    norm = get_total_norm([one.grad for one in chosen])
+    clip_grads_with_norm_([one for one in chosen if one not in kept], most, norm)
+    factor = torch.clamp(most / (norm + 1e-6), max=1.0)  # as clip_grads_with_norm_ has it
+    for one in chosen:
+        if one in kept:
+            rows = kept[one].rows
+            one.grad.index_copy_(0, rows, one.grad[rows].mul_(factor))
+    return norm
 
-    def __call__(self, parameter: Any) -> None:
-        import torch
 
-        found = parameter.grad
-        if self.dense is None:
-            self.dense = torch.zeros_like(parameter)
-        else:
-            self.dense.zero_()
-        self.dense.index_add_(0, found._indices()[0], found._values())
-        parameter.grad = self.dense
+def update_rows(optimiser: Any, kept: Kept) -> None:
+    """Have AdamW update the rows of large embeddings that have had a gradient, before its step.
+
+    The step itself leaves these embeddings out, unless more than half of their rows had one.
+    """
+    import torch
+
+    active: dict[Any, torch.Tensor] = {}  # int64[rows] that have a moment, by parameter
+
+    def update(parameter: Any, group: Mapping[str, Any]) -> None:
+        state = optimiser.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        moments = state["exp_avg"], state["exp_avg_sq"]
+        if parameter not in active:  # A run that was resumed has moments already.
+            there = [moment.any(1) for moment in moments]
+            active[parameter] = (there[0] | there[1]).nonzero()[:, 0]
+        both: Any = torch.cat([active[parameter], kept[parameter].rows])
+        rows = active[parameter] = both.unique()
+        if 2 * len(rows) > len(parameter):
+            return
+        own = torch.nn.Parameter(parameter.detach()[rows])
+        own.grad = parameter.grad[rows]
+        options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay", "fused")}
+        inner = torch.optim.AdamW([own], **options)
+        of_rows = [moment[rows] for moment in moments]
+        inner.state[own] = {
+            "step": state["step"], "exp_avg": of_rows[0], "exp_avg_sq": of_rows[1],
+        }  # fmt: skip
+        inner.step()
+        with torch.no_grad():
+            if group["weight_decay"]:
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.index_copy_(0, rows, own)
+        for moment, found in zip(moments, of_rows, strict=True):
+            moment.index_copy_(0, rows, found)
+        parameter.grad = None
+
+    def before_step(*_: Any) -> None:
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                if parameter in kept and parameter.grad is not None:
+                    update(parameter, group)
+
+    optimiser.register_step_pre_hook(before_step)

@@ -1,4 +1,4 @@
-"""The gradient of a large embedding is the same, in memory that is kept."""
+"""The steps over a large embedding are the same, by rows and in memory that is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.training import gradients
-from harness.training.gradients import kept_gradients
+from harness.training.gradients import clip_norm, kept_gradients, update_rows
 
 ROWS, WIDTH = 50, 8
 # Rows come twice, the one of padding too, and some not before the last step or never.
@@ -32,39 +32,97 @@ class Model(torch.nn.Module):
 
 
 def trained(
-    kept: bool, *, tied: bool = False, twice: bool = False
+    kept: bool,
+    *,
+    tied: bool = False,
+    twice: bool = False,
+    decay: float = 0.1,
+    most: float = 1.0,
+    resumed: bool = False,
 ) -> tuple[list[torch.Tensor], list[int]]:
     """All parameters after every step of AdamW, and where the embedding's gradient was."""
     model = Model(tied=tied)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1, fused=True)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 0.1, 1.0, 3)
+
+    def made() -> torch.optim.AdamW:
+        own = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=decay, fused=True)
+        update_rows(own, gradients_kept)
+        return own
+
     states, places = [], []
-    with kept_gradients(model) if kept else nullcontext():
+    with kept_gradients(model) if kept else nullcontext({}) as gradients_kept:
+        optimiser = made()
+        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 0.1, 1.0, 3)
         for ids in STEPS:
             loss = model(torch.tensor(ids)).square().sum()
             if twice:
                 loss = loss + model(torch.tensor(ids).flip(1)[:, 1:]).exp().sum()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            if kept:
+                norm = clip_norm(model.parameters(), most, gradients_kept)
+            else:
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), most)
             assert model.words.weight.grad is not None
             assert not model.words.weight.grad.is_sparse
             places.append(model.words.weight.grad.data_ptr())
             optimiser.step()
             schedule.step()
             optimiser.zero_grad()
-            states.append(torch.cat([one.detach().flatten() for one in model.parameters()]))
+            moments = optimiser.state[model.words.weight]
+            whole = [*model.parameters(), *moments.values(), norm]
+            states.append(torch.cat([one.detach().flatten() for one in whole]))
+            if resumed:
+                saved = optimiser.state_dict()
+                optimiser = made()
+                optimiser.load_state_dict(saved)
+                schedule.optimizer = optimiser
     assert not model.words.sparse
     return states, places
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_same_steps_to_the_last_bit(tied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("most", [1.0, 1e6])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_same_steps_to_the_last_bit(
+    tied: bool, decay: float, most: float, resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gradients, "LARGE", ROWS * WIDTH)
-    own, places = trained(kept=True, tied=tied)
-    plain, _ = trained(kept=False, tied=tied)
+    options = {"tied": tied, "decay": decay, "most": most}
+    own, places = trained(kept=True, resumed=resumed, **options)
+    plain, _ = trained(kept=False, **options)
     for one, other in zip(own, plain, strict=True):
         assert torch.equal(one, other)
     assert tied or len(set(places)) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_many_steps_over_many_rows_to_the_last_bit(
+    threads: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates and decays of a real schedule; with the larger share most rows are soon in use."""
+    monkeypatch.setattr(gradients, "LARGE", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = []
+        for kept in (True, False):
+            generator = torch.Generator().manual_seed(5)
+            words = torch.nn.Embedding(3_001, 17)
+            torch.nn.init.normal_(words.weight, generator=generator)
+            optimiser = torch.optim.AdamW(words.parameters(), weight_decay=0.01, fused=True)
+            with kept_gradients(words) if kept else nullcontext({}) as own:
+                update_rows(optimiser, own)
+                for step in range(12):
+                    optimiser.param_groups[0]["lr"] = 3e-4 * (1 - step / 13)
+                    ids = torch.randint(3_001, (int(3_001 * share),), generator=generator)
+                    words(ids).square().sum().backward()
+                    optimiser.step()
+                    optimiser.zero_grad()
+            found.append(words.weight.detach())
+        assert torch.equal(*found)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_same_steps_where_a_step_looks_up_twice(monkeypatch: pytest.MonkeyPatch) -> None:
