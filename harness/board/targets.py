@@ -98,13 +98,18 @@ def _best(found: TargetTable) -> Raw | None:
     best = found.best
     if not best.naive:
         return None
-    titles = {line.entry.slug: line.entry.title for line in found.lines}
+    lines = {line.entry.slug: line for line in found.lines}
+
+    def titled(slug: str, target: Target) -> str:
+        whole = lines[slug].entry
+        return f"{whole.title}{_seeds(whole, lines[slug].cells[target].gain.entry)}"
+
     rows: list[tuple[object, ...]] = []
     for target, gain in best.naive.items():
         honest = best.honest.get(target)
         rows.append((
-            _title(target), titles[gain.entry.slug], size(gain.verdict),
-            "—" if honest is None else titles[best.chosen[target]],
+            _title(target), titled(gain.entry.slug, target), size(gain.verdict),
+            "—" if honest is None else titled(best.chosen[target], target),
             "—" if honest is None else Raw(f"**{size(honest)}** {unbroken(plain(honest))}"),
         ))  # fmt: skip
     if best.naive_mean is not None:
