@@ -41,7 +41,8 @@ def keep(results: Path, revision: str, task: str) -> None:
 
 
 def unit(tmp_path: Path, *tasks: str) -> list[str]:
-    study.run("mlqa_en", 1, Namespace(base="b", data="d", work=tmp_path, task=tasks, align=False))
+    given = Namespace(base="b", data="d", work=tmp_path, align=False)
+    study.run("mlqa_en", 1, tasks, given)
     kept = (tmp_path / "results" / f"local__{NAME}").glob("*/*")
     return sorted(f"{path.parent.name[0]} {path.name.split('.')[0]}" for path in kept)
 
@@ -58,8 +59,9 @@ def test_other_weights_than_those_of_the_rows_are_measured_anew(
     tmp_path: Path, commands: list[str]
 ) -> None:
     keep(tmp_path / "results", OLD, "tatoeba")
-    assert unit(tmp_path, "lareqa") == ["1 bucc2018", "1 lareqa", "1 tatoeba"]
-    assert commands == ["train", "tatoeba", "lareqa", "bucc2018"]
+    every = study.tasks_of("mlqa_en", 1)
+    assert unit(tmp_path, "lareqa") == sorted(f"1 {task}" for task in every)
+    assert commands == ["train", *every]
     assert f"local:{NEW}ab" in (tmp_path / f"{NAME}.yaml").read_text()
 
 
@@ -68,5 +70,21 @@ def test_a_unit_that_was_stopped_on_other_weights_goes_on(
 ) -> None:
     keep(tmp_path / "results", OLD, "tatoeba")
     keep(tmp_path / "results", NEW, "lareqa")
-    assert unit(tmp_path, "lareqa") == ["1 bucc2018", "1 lareqa", "1 tatoeba"]
+    assert len(unit(tmp_path, "lareqa")) == len(study.tasks_of("mlqa_en", 1))
     assert not (tmp_path / "results" / f"local__{NAME}" / OLD).exists()
+
+
+def test_the_other_targets_are_measured_of_some_units_and_of_the_base() -> None:
+    retrieval = ("tatoeba", "lareqa", "bucc2018")
+    assert study.tasks_of("mlqa_en", 3) == (*retrieval, *study.SMALL)
+    assert study.tasks_of("mlqa_en", 4) == study.tasks_of("xnli_dev_en", 1) == retrieval
+    assert study.tasks_of("base", 1) == study.SMALL
+    assert [seed for arm, seed in study.units() if arm == "base"] == [1, 2, 3]
+
+
+def test_a_tuning_has_the_seed_of_its_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(study, "xharness", lambda *words: ran.append(" ".join(map(str, words))))
+    study.measure(Path("b"), ["bucc2018", "udpos"], 2, Namespace(data="d", work=tmp_path))
+    assert ["--seed" in one for one in ran] == [False, True]
+    assert "--task udpos --suite xtreme-small --finetune --dtype bfloat16 --seed 2" in ran[1]
