@@ -59,7 +59,7 @@ def units() -> Iterator[tuple[str, int]]:
 
 
 def tasks_of(arm: str, seed: int) -> tuple[str, ...]:
-    """What is measured of a unit."""
+    """Return the tasks that a unit is measured on."""
     small = SMALL if arm in SMALL_ARMS and seed <= SMALL_SEEDS else ()
     return small if arm == "base" else (*TASKS, *small)
 
@@ -72,7 +72,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="holds weights for a while")
     parser.add_argument("--arm", action="append", choices=[arm for arms, _ in PLAN for arm in arms])
     parser.add_argument("--seed", action="append", type=int)
-    parser.add_argument("--task", action="append", choices=(*TASKS, *SMALL), help="default: all")
+    parser.add_argument(
+        "--task", action="append", choices=(*TASKS, *SMALL), help="default: all that a unit has"
+    )
     parser.add_argument("--align", action="store_true", help="keep the layers' alignment as well")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
@@ -116,12 +118,12 @@ def run(arm: str, seed: int, tasks: Sequence[str], given: argparse.Namespace) ->
 
 def measure(folder: Path, tasks: Sequence[str], seed: int, given: argparse.Namespace) -> None:
     """Evaluate a checkpoint; what is finished is not measured again."""
-    for task in tasks:
+    for task, after in zip(tasks, [*tasks[1:], ""], strict=True):
         options = (*TUNING, "--seed", seed) if task in SMALL else TASKS[task]
         xharness("eval", folder, "--task", task, *options, "--data", given.data,
                  "--out", RESULTS, "--cache-dir", given.work / "cache", "--device", "cpu",
                  "--offline")  # fmt: skip
-        if task != "xcopa":  # Both versions of XCOPA are measured on one tuning.
+        if (task, after) != ("xcopa", "xcopa_corrected"):  # which are measured on one tuning
             shutil.rmtree(given.work / "cache", ignore_errors=True)  # nobody asks for it again
 
 

@@ -24,7 +24,7 @@ from harness.analysis.gains import (
     sides,
 )
 from harness.analysis.results import Result
-from harness.analysis.targets import Target, having, measured, results_at
+from harness.analysis.targets import Target, having, result_at, results_at, targets_of
 from harness.cards.catalogue import read_card, read_suites
 from harness.cards.task import RETRIEVAL
 from harness.statistics.verdict import Verdict
@@ -77,16 +77,18 @@ class Line:
     means: tuple[Mean, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """Targets that are shown together: those of the board's ranks, or those never ranked.
+    """Targets whose rows the board ranks, or targets whose rows it never ranks.
 
     ``targets``: the columns, those that nobody measured too; ``basis``: those that the mean is
-    over, one for each task of the paper's with a pair that is not contaminated.
+    over, one for each task of the paper's with a pair that is not contaminated; ``best``: the best
+    intermediate task of each of these.
     """
 
     targets: tuple[Target, ...]
     basis: tuple[Target, ...]
+    best: Best
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,6 @@ class TargetTable:
     level: Mapping[Target, Result]
     groups: tuple[Group, ...]
     lines: tuple[Line, ...]
-    best: Best
 
 
 def target_tables(
@@ -113,7 +114,9 @@ def target_tables(
     by_slug = {entry.slug: entry for entry in entries}
     variants: dict[str, list[Entry]] = {}
     for entry in shown:
-        if entry.base is not None and measured(entry) and measured(by_slug[entry.base]):
+        if entry.base is None or not targets_of(by_slug[entry.base]):
+            continue
+        if any(targets_of(one) for one in entry.members or (entry,)):
             variants.setdefault(entry.base, []).append(entry)
     many = sum(map(len, variants.values())) > RESAMPLED
     source = Source((), None if many else results, kept)
@@ -126,38 +129,47 @@ def target_tables(
 def _table(
     base: Entry, variants: Sequence[Entry], gains: Sequence[Gain], source: Source
 ) -> TargetTable:
-    level = measured(base)
+    level = {target: result_at(base, target) for target in targets_of(base)}
     cells: dict[str, dict[Target, Cell]] = {entry.slug: {} for entry in variants}
     for target in level:
         for cell in _column(base, variants, target, gains, source):
             cells[cell.gain.entry.slug][target] = cell
     found = {target for of_variant in cells.values() for target in of_variant}
     columns = _columns(found)
-    clean: dict[Target, dict[str, Gain]] = {}
-    for target in averaged(columns):
-        usable = {
-            slug: of_variant[target].gain
-            for slug, of_variant in cells.items()
-            if target in of_variant and not of_variant[target].contaminated
-        }
-        if usable:
-            clean[target] = usable
-    ranked, others = (
-        Group(of_group, _one_per_task(target for target in of_group if target in clean))
-        for of_group in (
-            tuple(target for target in columns if bool(target.apart) is apart)
-            for apart in (False, True)
-        )
+    ranked = tuple(target for target in columns if not target.apart)
+    never_ranked = tuple(target for target in columns if target.apart)
+    groups = tuple(
+        _group(base, targets, cells, source)
+        for targets in (ranked, never_ranked)
+        if found.intersection(targets)
     )
-    groups = (ranked, others) if others.targets else (ranked,)
     means = [_means(base, variants, cells, group.basis, gains) for group in groups]
     lines = tuple(
         Line(entry, cells[entry.slug], tuple(of_group[entry.slug] for of_group in means))
         for entry in variants
     )
-    basis = _one_per_task(target for group in groups for target in group.basis)
+    return TargetTable(base, level, groups, lines)
+
+
+def _group(
+    base: Entry,
+    targets: tuple[Target, ...],
+    cells: Mapping[str, Mapping[Target, Cell]],
+    source: Source,
+) -> Group:
+    measured = [target for target in targets if any(target in own for own in cells.values())]
+    clean: dict[Target, dict[str, Gain]] = {}
+    for target in averaged(measured):
+        usable = {
+            slug: own[target].gain
+            for slug, own in cells.items()
+            if target in own and not own[target].contaminated
+        }
+        if usable:
+            clean[target] = usable
+    basis = _one_per_task(clean)
     best = best_per_target(base, {target: clean[target] for target in basis}, source)
-    return TargetTable(base, level, groups, lines, best)
+    return Group(targets, basis, best)
 
 
 def _one_per_task(targets: Iterable[Target]) -> tuple[Target, ...]:
@@ -218,19 +230,19 @@ def _column(
     new: list[Gain] = []
     for one, (verdict, difference) in zip(asked, against_base(asked, source), strict=True):
         gain = Gain(one.entry, base, target.track, one.metric, (target.task,), verdict, difference)
-        seen = _contaminated(base, measured(one.entry)[target], target)
+        seen = _contaminated(base, result_at(one.entry, target), target)
         (found if seen else new).append(gain)
     gains_of = {gain.entry.slug: gain for gain in [*found, *adjusted(new)]} | known
     cells = []
     for slug, part in parts.items():
-        mine = measured(part)[target]
+        mine = result_at(part, target)
         contaminated = _contaminated(base, mine, target)
         cells.append(Cell(gains_of[slug], contaminated, _same_kind(part, mine)))
     return cells
 
 
 def _contaminated(base: Entry, mine: Result, target: Target) -> bool:
-    return mine.contaminated or measured(base)[target].contaminated
+    return mine.contaminated or result_at(base, target).contaminated
 
 
 def _same_kind(entry: Entry, mine: Result) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,41 +26,43 @@ class Target(NamedTuple):
         return ", ".join([self.task, self.track, *([self.apart] if self.apart else [])])
 
 
-def measured(entry: Entry) -> dict[Target, Result]:
-    """Return target → a checkpoint's result on it, the mean over seeds; of a variant, over its
-    members.
+def targets_of(entry: Entry) -> tuple[Target, ...]:
+    """Return what a checkpoint was measured on, in the order of its results; of a variant, what
+    every member was.
     """
     if entry.members:
-        each = [measured(one) for one in entry.members]
-        return {
-            target: seed_mean([one[target] for one in each])
-            for target in each[0]
-            if all(target in one for one in each)
-        }
-    comparable = (
-        result
-        for result in entry.results
-        if not result.missing and all(note.startswith(COMPARABLE) for note in result.notes)
-    )
-    return seed_means(comparable, lambda one: Target(one.task, one.track, "; ".join(one.notes)))
+        first, *others = (targets_of(one) for one in entry.members)
+        return tuple(target for target in first if all(target in one for one in others))
+    return tuple(dict.fromkeys(target for target, _ in _comparable(entry)))
 
 
-def having(entry: Entry, targets: Sequence[Target]) -> Entry | None:
+def result_at(entry: Entry, target: Target) -> Result:
+    """Return a checkpoint's result on one of its targets, the mean over seeds; of a variant, over
+    its members.
+    """
+    if entry.members:
+        return seed_mean([result_at(one, target) for one in entry.members])
+    found = (result for own, result in _comparable(entry) if own == target)
+    return seed_means(found, lambda _: target)[target]
+
+
+def _comparable(entry: Entry) -> Iterator[tuple[Target, Result]]:
+    for one in entry.results:
+        if not one.missing and all(note.startswith(COMPARABLE) for note in one.notes):
+            yield Target(one.task, one.track, "; ".join(one.notes)), one
+
+
+def having(entry: Entry, targets: Collection[Target]) -> Entry | None:
     """Return a checkpoint that has all the targets: of a variant, its members that have them.
 
     None where it does not have them, or no member does.
     """
     if not entry.members:
-        return entry if set(targets) <= measured(entry).keys() else None
+        return entry if set(targets) <= set(targets_of(entry)) else None
     members = tuple(one for one in entry.members if having(one, targets) is not None)
     return replace(entry, members=members) if members else None
 
 
 def results_at(targets: Sequence[Target]) -> Callable[[Entry], Mapping[str, Result]]:
-    """Return a checkpoint's results on some targets, by their labels."""
-
-    def results_of(entry: Entry) -> Mapping[str, Result]:
-        found = measured(entry)
-        return {target.label: found[target] for target in targets}
-
-    return results_of
+    """Return a function from a checkpoint to its results on some targets, by their labels."""
+    return lambda entry: {target.label: result_at(entry, target) for target in targets}

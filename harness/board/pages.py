@@ -77,7 +77,9 @@ def command(result: Result, *, every_layer: bool = False) -> str:
         if recipe and (named := suite_of(recipe["name"])):
             words += ["--suite", named]
     card = result.card
-    own = set(board_units(result.task, tuple(card.languages), meta["split"]))
+    # A suite that names the split has the languages of its own; `eval --split` has the board's.
+    split = meta["split"] if "--suite" in words else None
+    own = set(board_units(result.task, tuple(card.languages), split))
     there = set(meta["languages"])
     if there == set(card.languages) != own:
         words += ["--suite", "full"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from harness.analysis.best import Best
 from harness.analysis.entries import Entry
 from harness.analysis.gather import Board
 from harness.analysis.published import PublishedScore
-from harness.analysis.target_table import Line, TargetTable
+from harness.analysis.target_table import Group, Line, Mean, TargetTable
 from harness.analysis.targets import Target
 from harness.board.markdown import Raw, cell, environment, table, unbroken
 from harness.board.pages import named, scored
@@ -27,43 +28,39 @@ def write(board: Board) -> str:
 
 
 def _section(found: TargetTable) -> dict[str, object]:
+    means = zip(*(line.means for line in found.lines), strict=True)
     return {
         "title": found.base.title,
-        "groups": [_group(found, place) for place in range(len(found.groups))],
-        "best": _best(found),
+        "groups": [_group(found, *one) for one in zip(found.groups, means, strict=True)],
     }
 
 
-def _group(found: TargetTable, place: int) -> dict[str, object]:
-    """A table of the targets of one group, with the mean over them.
-
-    Why targets are not ranked stands in notes, which their titles have the numbers of.
-    """
-    group = found.groups[place]
+def _group(found: TargetTable, group: Group, means: Sequence[Mean]) -> dict[str, object]:
+    """A table of the targets of one group, with the mean over them and the best of each."""
     notes = list(dict.fromkeys(target.apart for target in group.targets if target.apart))
-    titles = [
-        _title(target) + (f" [{notes.index(target.apart) + 1}]" if target.apart else "")
-        for target in group.targets
-    ]
+    titles = {target: _title(target, notes) for target in group.targets}
     rows: list[list[object]] = [["none (the base), score in %"]]
     rows[0] += [
         scored(found.level[target].macro) if target in found.level else NOT_MEASURED
         for target in group.targets
     ]
     rows[0].append("—")
-    for line in found.lines:
+    for line, mean in zip(found.lines, means, strict=True):
         measured = [_cell(line, target) for target in group.targets]
         if not notes or any(target in line.cells for target in group.targets):
-            rows.append([named(line.entry), *measured, _mean(line, place)])
+            rows.append([named(line.entry), *measured, _mean(line, mean)])
     return {
         "notes": notes,
-        "basis": ", ".join(_title(target) for target in group.basis),
-        "table": table(("intermediate task", *titles, "mean"), rows),
+        "basis": ", ".join(titles[target] for target in group.basis),
+        "table": table(("intermediate task", *titles.values(), "mean"), rows),
+        "best": _best(found.lines, group.best, titles),
     }
 
 
-def _title(target: Target) -> str:
-    return f"{read_card(target.task).title} ({target.track})"
+def _title(target: Target, notes: Sequence[str]) -> str:
+    """The column's title, with the number of the note that says why its rows are not ranked."""
+    number = f" [{notes.index(target.apart) + 1}]" if target.apart else ""
+    return f"{read_card(target.task).title} ({target.track}){number}"
 
 
 def _cell(line: Line, target: Target) -> Raw | str:
@@ -74,8 +71,7 @@ def _cell(line: Line, target: Target) -> Raw | str:
     return Raw(f"{_told(found.gain.verdict)}{_seeds(line.entry, found.gain.entry)}{marks}")
 
 
-def _mean(line: Line, place: int) -> Raw | str:
-    mean = line.means[place]
+def _mean(line: Line, mean: Mean) -> Raw | str:
     if mean.verdict is None:
         return mean.why
     return Raw(f"{_told(mean.verdict)}{_seeds(line.entry, mean.entry)}")
@@ -93,22 +89,21 @@ def _told(verdict: Verdict) -> Raw:
     return Raw(f"**{size(verdict)}** {unbroken(plain(verdict))}, {said}")
 
 
-def _best(found: TargetTable) -> Raw | None:
+def _best(lines: Sequence[Line], best: Best, titles: Mapping[Target, str]) -> Raw | None:
     """The best per target, naive and honest, target by target and in the mean."""
-    best = found.best
     if not best.naive:
         return None
-    lines = {line.entry.slug: line for line in found.lines}
+    by_slug = {line.entry.slug: line for line in lines}
 
     def titled(slug: str, target: Target) -> str:
-        whole = lines[slug].entry
-        return f"{whole.title}{_seeds(whole, lines[slug].cells[target].gain.entry)}"
+        line = by_slug[slug]
+        return f"{line.entry.title}{_seeds(line.entry, line.cells[target].gain.entry)}"
 
     rows: list[tuple[object, ...]] = []
     for target, gain in best.naive.items():
         honest = best.honest.get(target)
         rows.append((
-            _title(target), titled(gain.entry.slug, target), size(gain.verdict),
+            titles[target], titled(gain.entry.slug, target), size(gain.verdict),
             "—" if honest is None else titled(best.chosen[target], target),
             "—" if honest is None else Raw(f"**{size(honest)}** {unbroken(plain(honest))}"),
         ))  # fmt: skip

@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 LARGE = 1 << 22  # An embedding with so many values is large: making its gradient takes long.
+# Rows of a multiple of so many values have no part that torch's kernel of AdamW leaves to scalar
+# code, which rounds otherwise: a row then gets the same update wherever it lies.
+ALIGNED = 16
 
 
 class RowGradient:
@@ -41,11 +44,11 @@ class RowGradient:
         parameter.grad = self.dense
 
 
-Kept = Mapping[Any, RowGradient]  # a large embedding's parameter → its gradient
+RowGradients = Mapping[Any, RowGradient]  # a large embedding's parameter → its gradient
 
 
 @contextmanager
-def kept_gradients(model: Any) -> Iterator[Kept]:
+def kept_gradients(model: Any) -> Iterator[RowGradients]:
     """Reuse the memory of the gradients of large embeddings; the gradients stay dense.
 
     The backward pass makes a sparse gradient, whose rows are added into a buffer. The sums are the
@@ -62,6 +65,7 @@ def kept_gradients(model: Any) -> Iterator[Kept]:
         for module in modules
         if isinstance(module, torch.nn.Embedding)
         and module.weight.numel() >= LARGE
+        and module.weight.shape[1] % ALIGNED == 0
         and module.weight.requires_grad
         and not module.sparse
         and uses[id(module.weight)] == 1
@@ -80,7 +84,7 @@ def kept_gradients(model: Any) -> Iterator[Kept]:
             hook.remove()
 
 
-def clip_norm(parameters: Iterable[Any], most: float, kept: Kept) -> Any:
+def clip_norm(parameters: Iterable[Any], most: float, kept: RowGradients) -> Any:
     """Do ``torch.nn.utils.clip_grad_norm_``, and scale no rows that are 0."""
     import torch
     from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -96,10 +100,11 @@ def clip_norm(parameters: Iterable[Any], most: float, kept: Kept) -> Any:
     return norm
 
 
-def update_rows(optimiser: Any, kept: Kept) -> None:
+def update_rows(optimiser: Any, kept: RowGradients) -> None:
     """Have AdamW update the rows of large embeddings that have had a gradient, before its step.
 
     The step itself leaves these embeddings out, unless more than half of their rows had one.
+    ``optimiser``: a ``torch.optim.AdamW`` without amsgrad and maximize.
     """
     import torch
 
@@ -143,3 +148,4 @@ def update_rows(optimiser: Any, kept: Kept) -> None:
                     update(parameter, group)
 
     optimiser.register_step_pre_hook(before_step)
+    optimiser.register_load_state_dict_post_hook(lambda _: active.clear())

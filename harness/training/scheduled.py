@@ -28,7 +28,7 @@ from harness.errors import IncompleteError
 from harness.training.batches import Steps
 from harness.training.curve import LossLog
 from harness.training.dropout import QuickDropout
-from harness.training.gradients import Kept, clip_norm, kept_gradients, update_rows
+from harness.training.gradients import RowGradients, clip_norm, kept_gradients, update_rows
 from harness.training.saves import DONE, SAVES, last_saved, save_now, save_whole
 from harness.training.selection import Selection, restore, store
 
@@ -54,7 +54,7 @@ class ScheduledTrainer(Trainer):
     ) -> None:
         self.steps, self.settings, self.folder = steps, settings, folder
         self.loss_log, self.reporter = loss_log, reporter
-        self.kept: Kept = {}
+        self.kept: RowGradients = {}
         super().__init__(
             model=model,
             args=_arguments(steps, settings, folder),
@@ -195,9 +195,9 @@ def _arguments(steps: Steps, settings: Settings, folder: Path) -> TrainingArgume
 
 
 @contextmanager
-def _faster_on_cpu(model: Any, steps: Steps, settings: Settings) -> Iterator[Kept]:
+def _faster_on_cpu(model: Any, steps: Steps, settings: Settings) -> Iterator[RowGradients]:
     """Make the steps on a CPU faster; their results stay the same. Yields the kept gradients."""
-    kept: Kept = {}
+    kept: RowGradients = {}
     with ExitStack() as stack:
         if settings.device == "cpu":
             stack.enter_context(keep_all_freed())

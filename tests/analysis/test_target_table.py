@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.best import Best
 from harness.analysis.differences import SEED
 from harness.analysis.gather import read_board
-from harness.analysis.target_table import Group, TargetTable, averaged
+from harness.analysis.target_table import TargetTable, averaged
 from harness.analysis.targets import Target
 from harness.statistics.selection import halves
 from tests.board.boards import (
@@ -39,6 +40,16 @@ def table_of(root: Path, kept: Path | None = None) -> TargetTable:
     return table
 
 
+def columns(table: TargetTable) -> list[tuple[tuple[Target, ...], tuple[Target, ...]]]:
+    return [(group.targets, group.basis) for group in table.groups]
+
+
+def best_of(root: Path, kept: Path | None = None) -> Best:
+    """The best per target of the only group."""
+    (group,) = table_of(root, kept).groups
+    return group.best
+
+
 def qa(root: Path, model: str, f1: float, seed: int = 0, custom: Sequence[str] = (SMALL,)) -> None:
     rows = {unit: answers(unit, [f1] * 8) for unit in UNITS}
     measure(root, model, rows, task="demo_qa", layer=None, track="tuned", custom=custom, seed=seed)
@@ -47,7 +58,7 @@ def qa(root: Path, model: str, f1: float, seed: int = 0, custom: Sequence[str] =
 def test_cells_are_the_verdicts_of_the_board(root: Path) -> None:
     board = read_board(hand_worked(root))
     (table,) = board.targets
-    assert (table.base.slug, table.groups) == ("base", (Group((BITEXT,), (BITEXT,)),))
+    assert (table.base.slug, columns(table)) == ("base", [((BITEXT,), (BITEXT,))])
     assert table.level[BITEXT].macro is not None
     lines = {line.entry.slug: line for line in table.lines}
     assert set(lines) == {"english-qa", "multilingual-qa"}
@@ -64,9 +75,9 @@ def test_best_is_chosen_on_one_half_and_measured_on_the_other(
 ) -> None:
     folder = tmp_path / "kept" if kept else None
     hand_worked(root)
-    best = table_of(root, folder).best
+    best = best_of(root, folder)
     if kept:  # read again, as it was kept
-        assert table_of(root, folder).best.honest == best.honest
+        assert best_of(root, folder).honest == best.honest
     choosing = {
         name.rpartition(":")[2] for name in halves([f"tatoeba:{i}" for i in range(4)], SEED)
     }
@@ -91,7 +102,7 @@ def test_a_contaminated_pair_is_shown_and_used_nowhere(root: Path) -> None:
     assert (cell.contaminated, mean.verdict, mean.why) == (True, None, "contaminated: demo_bitext")
     assert cell.gain.verdict.estimate == pytest.approx(0.75)
     assert cell.gain.verdict.adjusted.method == "none"
-    assert table.best.naive == {}  # nothing to choose from
+    assert table.groups[0].best.naive == {}  # nothing to choose from
 
 
 def test_rows_that_are_never_ranked_have_a_column_of_their_own(root: Path) -> None:
@@ -101,7 +112,7 @@ def test_rows_that_are_never_ranked_have_a_column_of_their_own(root: Path) -> No
     qa(root, ENGLISH, 0.75)
     small = Target("demo_qa", "tuned", SMALL)
     table = table_of(root)
-    assert table.groups == (Group((BITEXT,), (BITEXT,)), Group((small,), (small,)))
+    assert columns(table) == [((BITEXT,), (BITEXT,)), ((small,), (small,))]
     lines = {line.entry.slug: line for line in table.lines}
     cell = lines["english-qa"].cells[small]
     assert (cell.same, lines["english-qa"].cells[BITEXT].same) == (True, False)
@@ -113,8 +124,7 @@ def test_rows_that_are_never_ranked_have_a_column_of_their_own(root: Path) -> No
     ranked, others = lines["multilingual-qa"].means
     assert ranked.verdict is not None
     assert (others.verdict, others.why) == (None, "missing: demo_qa")
-    assert table.best.naive_mean is None  # one target has no choice
-    assert table.best.honest_mean is None
+    assert [group.best.naive_mean for group in table.groups] == [pytest.approx(0.75), None]
 
 
 def test_a_mean_over_two_metrics(root: Path) -> None:
@@ -203,6 +213,45 @@ def test_a_mean_over_frozen_and_tuned_targets_is_over_every_tuning(root: Path) -
     assert (verdict.low + verdict.high) / 2 == pytest.approx(verdict.estimate)
 
 
+def test_seeds_with_different_targets_are_in_the_table(root: Path) -> None:
+    """Seed 1 has the frozen target alone, seed 2 the tuned one alone, the base both."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    qa(root, BASE, 0.0)
+    for seed in (1, 2):
+        submit(root, f"hand/en-{seed}", base=BASE, objective="extractive-qa", languages=["en"],
+               recipe="en", seed=seed)  # fmt: skip
+    measure(root, "hand/en-1", bitext(ENGLISH))
+    qa(root, "hand/en-2", 0.5)
+    (line,) = table_of(root).lines
+    members = [[one.slug for one in cell.gain.entry.members] for cell in line.cells.values()]
+    assert members == [["en-1"], ["en-2"]]
+
+
+def test_a_base_with_rows_that_are_never_ranked_alone(root: Path) -> None:
+    submit(root, BASE)
+    qa(root, BASE, 0.25)
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"])
+    qa(root, ENGLISH, 0.75)
+    table = table_of(root)
+    small = Target("demo_qa", "tuned", SMALL)
+    assert columns(table) == [((small,), (small,))]
+    ((mean,),) = (line.means for line in table.lines)
+    assert mean.verdict is not None
+
+
+def test_a_task_may_have_a_best_in_either_group(root: Path) -> None:
+    """Ranked, one variant has it: there is nothing to choose. Never ranked, two have it."""
+    hand_worked(root)
+    for model, f1 in ((BASE, 0.0), (ENGLISH, 0.5), (MANY, 0.25)):
+        qa(root, model, f1)
+    for model in (BASE, ENGLISH):
+        qa(root, model, 0.5, custom=())
+    ranked, others = table_of(root).groups
+    assert set(ranked.best.naive) == {BITEXT}
+    assert [gain.entry.slug for gain in others.best.naive.values()] == ["english-qa"]
+
+
 def test_no_table_without_a_measured_base(root: Path) -> None:
     measure(root, ENGLISH, bitext(ENGLISH))
     submit(root, BASE)
@@ -214,7 +263,7 @@ def test_many_variants_have_no_honest_figure(root: Path, monkeypatch: pytest.Mon
     from harness.analysis import target_table
 
     monkeypatch.setattr(target_table, "RESAMPLED", 1)
-    best = table_of(hand_worked(root)).best
+    best = best_of(hand_worked(root))
     assert (set(best.naive), best.honest) == ({BITEXT}, {})
     assert (best.naive_mean, best.honest_mean) == (pytest.approx(0.75), None)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,6 +17,7 @@ from harness.board.build import render
 from harness.board.markdown import cell, table
 from harness.board.page import embedded
 from harness.board.pages import command
+from harness.cards.catalogue import read_card, read_suites
 from tests.board.boards import BASE, MANY, bitext, hand_worked, measure, submit
 
 EVIL = "a|b`c`<script>alert(1)</script>\n# *x* [y](javascript:z) </script> $z$"
@@ -115,6 +118,24 @@ def test_command_names_the_languages_of_a_part(root: Path) -> None:
     measure(root, BASE, {"de": bitext(BASE)["de"]})
     (result,) = read_board(root).entries[0].results
     assert "--lang de" in command(result)
+
+
+@pytest.mark.parametrize("recipe", ["panx_small", "xtreme_panx", None])
+def test_command_of_a_split_names_the_languages_that_eval_would_not_take(
+    recipe: str | None,
+) -> None:
+    """Nine languages of PAN-X are measured by halves: those of the suite xtreme-small alone."""
+    (small,) = (one for one in read_suites()["xtreme-small"] if one.task == "panx")
+    meta = {
+        "model": "hand/base", "revision": "0" * 40, "split": "half", "limit": None, "seed": 0,
+        "languages": small.languages, "custom": [], "track": "tuned" if recipe else "own-head",
+        "resolved": {"recipe": {"name": recipe}} if recipe else {},
+    }  # fmt: skip
+    card, folded = read_card("panx"), SimpleNamespace(meta=meta)
+    result: Any = SimpleNamespace(task="panx", card=card, folded=folded)
+    words = command(result)
+    assert ("--suite xtreme-small" in words) == (recipe == "panx_small")
+    assert words.count("--lang ") == (0 if recipe == "panx_small" else 9)
 
 
 def test_sources_name_no_outside_request(root: Path) -> None:

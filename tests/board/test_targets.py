@@ -79,7 +79,7 @@ def test_never_ranked_targets_have_a_table_that_says_how_they_were_measured(root
     assert "demo_qa" not in ranked
     assert "1. dtype bfloat16 (protocol: float32); split half" in others
     assert "&#91;1&#93; |" in others
-    ((_, cell, mean),) = rows(others.split("### The best")[0], "2 seeds")
+    ((_, cell, mean),) = rows(others.split("The best intermediate task")[0], "2 seeds")
     assert cell.replace("\xa0", " ").startswith("**0.00** [0.00, 0.00]")
     assert cell.endswith("; 1 of 2 seeds ‡")
     assert mean.endswith("; 1 of 2 seeds")

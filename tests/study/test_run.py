@@ -88,3 +88,19 @@ def test_a_tuning_has_the_seed_of_its_unit(tmp_path: Path, monkeypatch: pytest.M
     study.measure(Path("b"), ["bucc2018", "udpos"], 2, Namespace(data="d", work=tmp_path))
     assert ["--seed" in one for one in ran] == [False, True]
     assert "--task udpos --suite xtreme-small --finetune --dtype bfloat16 --seed 2" in ran[1]
+
+
+def test_no_cache_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both versions of XCOPA share a tuning, which the cache holds."""
+    there: list[bool] = []
+
+    def xharness(*words: object) -> None:
+        there.append((tmp_path / "cache").exists())
+        (tmp_path / "cache").mkdir(exist_ok=True)
+
+    monkeypatch.setattr(study, "xharness", xharness)
+    given = Namespace(data="d", work=tmp_path)
+    study.measure(Path("b"), ["pawsx", "xcopa", "xcopa_corrected"], 1, given)
+    assert there == [False, False, True]
+    study.measure(Path("b"), ["xcopa"], 1, given)
+    assert not (tmp_path / "cache").exists()

@@ -10,7 +10,7 @@ import torch
 from harness.training import gradients
 from harness.training.gradients import clip_norm, kept_gradients, update_rows
 
-ROWS, WIDTH = 50, 8
+ROWS, WIDTH = 50, 16
 # Rows come twice, the one of padding too, and some not before the last step or never.
 STEPS = ([[0, 3, 3, 1], [7, 1, 0, 0]], [[5, 5, 5, 9]], [[3, 2, 1, 0], [49, 9, 9, 3]])
 
@@ -108,7 +108,7 @@ def test_many_steps_over_many_rows_to_the_last_bit(
         found = []
         for kept in (True, False):
             generator = torch.Generator().manual_seed(5)
-            words = torch.nn.Embedding(3_001, 17)
+            words = torch.nn.Embedding(3_001, 48)
             torch.nn.init.normal_(words.weight, generator=generator)
             optimiser = torch.optim.AdamW(words.parameters(), weight_decay=0.01, fused=True)
             with kept_gradients(words) if kept else nullcontext({}) as own:
@@ -130,6 +130,36 @@ def test_the_same_steps_where_a_step_looks_up_twice(monkeypatch: pytest.MonkeyPa
     own, _ = trained(kept=True, twice=True)
     plain, _ = trained(kept=False, twice=True)
     torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_moments_that_are_loaded_later_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "LARGE", 1)
+    found = []
+    for kept in (True, False):
+        words = torch.nn.Embedding.from_pretrained(torch.ones(60, 16), freeze=False)
+        optimiser = torch.optim.AdamW(words.parameters(), lr=0.1, fused=True)
+        with kept_gradients(words) if kept else nullcontext({}) as own:
+            update_rows(optimiser, own)
+            for ids in ([1, 2], [3]):
+                words(torch.tensor(ids)).square().sum().backward()
+                optimiser.step()
+                optimiser.zero_grad()
+                state = optimiser.state_dict()
+                state["state"][0]["exp_avg"][50] = 1.0
+                state["state"][0]["exp_avg_sq"][50] = 1.0
+                optimiser.load_state_dict(state)
+        found.append(words.weight.detach())
+    assert torch.equal(*found)
+    assert not torch.equal(found[0][50], found[0][51])
+
+
+def test_rows_that_are_no_multiple_of_a_vector_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch's kernel computes the last values of a tensor otherwise: they may be other ones."""
+    monkeypatch.setattr(gradients, "LARGE", 1)
+    with kept_gradients(torch.nn.Embedding(50, 30)) as kept:
+        assert kept == {}
 
 
 def test_small_and_frozen_embeddings_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
