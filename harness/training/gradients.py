@@ -18,6 +18,7 @@ LARGE = 1 << 22  # An embedding with so many values is large: making its gradien
 # Rows of a multiple of so many values have no part that torch's kernel of AdamW leaves to scalar
 # code, which rounds otherwise: a row then gets the same update wherever it lies.
 ALIGNED = 16
+BLOCK = 4_096  # rows that are updated at once: memory of one size is used again
 
 
 class RowGradient:
@@ -116,6 +117,7 @@ def update_rows(optimiser: Any, kept: RowGradients) -> None:
             state["step"] = torch.zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
+            active[parameter] = kept[parameter].rows
         moments = state["exp_avg"], state["exp_avg_sq"]
         if parameter not in active:  # A run that was resumed has moments already.
             there = [moment.any(1) for moment in moments]
@@ -124,21 +126,26 @@ def update_rows(optimiser: Any, kept: RowGradients) -> None:
         rows = active[parameter] = both.unique()
         if 2 * len(rows) > len(parameter):
             return
-        own = torch.nn.Parameter(parameter.detach()[rows])
-        own.grad = parameter.grad[rows]
         options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay", "fused")}
-        inner = torch.optim.AdamW([own], **options)
-        of_rows = [moment[rows] for moment in moments]
-        inner.state[own] = {
-            "step": state["step"], "exp_avg": of_rows[0], "exp_avg_sq": of_rows[1],
-        }  # fmt: skip
-        inner.step()
+        updated = []
+        for some in rows.split(BLOCK):
+            own = torch.nn.Parameter(parameter.detach()[some])
+            own.grad = parameter.grad[some]
+            inner = torch.optim.AdamW([own], **options)
+            of_rows = [moment[some] for moment in moments]
+            inner.state[own] = {
+                "step": state["step"].clone(), "exp_avg": of_rows[0], "exp_avg_sq": of_rows[1],
+            }  # fmt: skip
+            inner.step()
+            for moment, found in zip(moments, of_rows, strict=True):
+                moment.index_copy_(0, some, found)
+            updated.append(own.detach())
         with torch.no_grad():
             if group["weight_decay"]:
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.index_copy_(0, rows, own)
-        for moment, found in zip(moments, of_rows, strict=True):
-            moment.index_copy_(0, rows, found)
+            for some, weights in zip(rows.split(BLOCK), updated, strict=True):
+                parameter.index_copy_(0, some, weights)
+        state["step"] += 1
         parameter.grad = None
 
     def before_step(*_: Any) -> None:

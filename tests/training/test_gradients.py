@@ -102,6 +102,7 @@ def test_many_steps_over_many_rows_to_the_last_bit(
 ) -> None:
     """Rates and decays of a real schedule; with the larger share most rows are soon in use."""
     monkeypatch.setattr(gradients, "LARGE", 1)
+    monkeypatch.setattr(gradients, "BLOCK", 64)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
