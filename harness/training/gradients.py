@@ -126,25 +126,23 @@ def update_rows(optimiser: Any, kept: RowGradients) -> None:
         rows = active[parameter] = both.unique()
         if 2 * len(rows) > len(parameter):
             return
-        options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay", "fused")}
-        updated = []
+        if group["weight_decay"]:
+            with torch.no_grad():
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        options = {name: group[name] for name in ("lr", "betas", "eps", "fused")}
         for some in rows.split(BLOCK):
             own = torch.nn.Parameter(parameter.detach()[some])
             own.grad = parameter.grad[some]
-            inner = torch.optim.AdamW([own], **options)
-            of_rows = [moment[some] for moment in moments]
+            inner = torch.optim.AdamW([own], weight_decay=0, **options)
+            first, second = (moment[some] for moment in moments)
             inner.state[own] = {
-                "step": state["step"].clone(), "exp_avg": of_rows[0], "exp_avg_sq": of_rows[1],
+                "step": state["step"].clone(), "exp_avg": first, "exp_avg_sq": second,
             }  # fmt: skip
             inner.step()
-            for moment, found in zip(moments, of_rows, strict=True):
-                moment.index_copy_(0, some, found)
-            updated.append(own.detach())
-        with torch.no_grad():
-            if group["weight_decay"]:
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            for some, weights in zip(rows.split(BLOCK), updated, strict=True):
-                parameter.index_copy_(0, some, weights)
+            for whole, part in zip(
+                (parameter.detach(), *moments), (own, first, second), strict=True
+            ):
+                whole.index_copy_(0, some, part.detach())
         state["step"] += 1
         parameter.grad = None
 
