@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -100,6 +101,8 @@ def root(
 def main() -> None:
     """The console script. A usage error is one line too, not typer's box."""
     streams.prepare()
+    # Schedulers and build servers end a job so; it stops as at Ctrl-C, with a word and code 130.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with errors():  # help and version are printed before a command has its own
             code = app(standalone_mode=False)

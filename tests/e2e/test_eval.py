@@ -208,16 +208,24 @@ def test_native_follows_the_declaration(run: Run, tmp_path: Path) -> None:
     assert (meta["track"], meta["resolved"]["lengths"]["query"]) == ("native", 24)
 
 
-def test_a_killed_run_is_finished_by_the_next(run: Run, results: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_is_finished_by_the_next(
+    run: Run, results: Path, tmp_path: Path, number: int
+) -> None:
     out = tmp_path / "out"
     command = (
         *("eval", "xharness/demo", "--task", "demo_bitext", "--task", "demo_passages"),
         *("--out", out, "--cache-dir", tmp_path / "cache"),
     )
     code, errors = interrupted(
-        "harness.results.outcomes:OutcomeFile.write_part", 3, signal.SIGKILL, *command
+        "harness.results.outcomes:OutcomeFile.write_part", 3, number, *command
     )
-    assert code == -signal.SIGKILL, errors
+    if number == signal.SIGTERM:
+        assert code == 130, errors
+        last = errors.strip().splitlines()[-1]
+        assert last == "interrupted: run the same command again to go on"
+    else:
+        assert code == -number, errors
     assert len(list(out.rglob("*.parts/*.parquet"))) == 3
 
     finished = run(*command)

@@ -414,7 +414,14 @@ COMMAND = (
 LOCALLY, ON_RAY = ("--workers", "2"), ("--engine", "ray")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=SLOW)])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=SLOW),
+        pytest.param(signal.SIGTERM, marks=SLOW),
+    ],
+)
 @pytest.mark.parametrize("how", [LOCALLY, pytest.param(ON_RAY, marks=SLOW)], ids=str)
 def test_a_command_that_was_ended_is_finished_by_the_next(
     reader: Path, expected: Path, tmp_path: Path, number: int, how: tuple[str, ...]
@@ -426,7 +433,7 @@ def test_a_command_that_was_ended_is_finished_by_the_next(
     # but one unit.
     closed = "harness.evaluation.shards:close_job"
     code, err = interrupted(closed, 1, number, *command, RAY_ADDRESS="local")
-    assert code == (130 if number == signal.SIGINT else -number), err
+    assert code == (-number if number == signal.SIGKILL else 130), err
     assert "Traceback" not in err
     done = timing(tmp_path)
     assert 0 < len(done) < len(EVERY) * len(SOME), "it was ended before or after its work"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import socket
 import sys
 import time
@@ -213,6 +214,7 @@ def connected() -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    at_end = signal.getsignal(signal.SIGTERM)
     if address is None:
         ray.init(address="local", include_dashboard=False, **quiet)
     else:
@@ -223,6 +225,8 @@ def connected() -> Iterator[Any]:
                 f"the Ray cluster at {address} does not let us in ({_short(error)}): one with "
                 "tokens needs RAY_AUTH_MODE=token and its token here too"
             ) from error
+    if at_end is signal.default_int_handler:  # Ray would end the command with 15, without a word.
+        signal.signal(signal.SIGTERM, at_end)
     try:
         yield ray
     finally:
