@@ -10,6 +10,7 @@ from harness.analysis.gather import Board
 from harness.analysis.published import PublishedScore
 from harness.analysis.target_table import Group, Line, Mean, TargetTable
 from harness.analysis.targets import Target
+from harness.analysis.variants import on_base
 from harness.board.markdown import Raw, cell, environment, table, unbroken
 from harness.board.pages import named, scored
 from harness.board.words import adjusted_p, plain, points, size, word
@@ -48,7 +49,7 @@ def _group(found: TargetTable, group: Group, means: Sequence[Mean]) -> dict[str,
     for line, mean in zip(found.lines, means, strict=True):
         measured = [_cell(line, target) for target in group.targets]
         if not notes or any(target in line.cells for target in group.targets):
-            rows.append([named(line.entry), *measured, _mean(line, mean)])
+            rows.append([_row(line.entry), *measured, _mean(line, mean)])
     return {
         "notes": notes,
         "basis": ", ".join(titles[target] for target in group.basis),
@@ -63,30 +64,38 @@ def _title(target: Target, notes: Sequence[str]) -> str:
     return f"{read_card(target.task).title} ({target.track}){number}"
 
 
+def _row(entry: Entry) -> Raw:
+    """The intermediate task's name; the base stands above its table."""
+    return Raw(named(entry).removesuffix(cell(on_base(entry))).rstrip())
+
+
 def _cell(line: Line, target: Target) -> Raw | str:
     found = line.cells.get(target)
     if found is None:
         return NOT_MEASURED
     marks = " †" * found.contaminated + " ‡" * found.same
-    return Raw(f"{_told(found.gain.verdict)}{_seeds(line.entry, found.gain.entry)}{marks}")
+    return Raw(f"{_told(found.gain.verdict, line.entry, found.gain.entry)}{marks}")
 
 
 def _mean(line: Line, mean: Mean) -> Raw | str:
-    if mean.verdict is None:
-        return mean.why
-    return Raw(f"{_told(mean.verdict)}{_seeds(line.entry, mean.entry)}")
+    return mean.why if mean.verdict is None else _told(mean.verdict, line.entry, mean.entry)
 
 
 def _seeds(whole: Entry, part: Entry) -> str:
     """How many of a recipe's checkpoints a figure is about, where these are not all."""
     most, found = len(whole.members), len(part.members)
-    return f"; {found} of {most} seeds" if found < most else ""
+    return f"{found} of {most} seeds" if found < most else ""
 
 
-def _told(verdict: Verdict) -> Raw:
-    """The difference with its plain interval, the p-value in its family, and the word for it."""
-    said = f"{unbroken(cell(adjusted_p(verdict)))}, {cell(word(verdict))}"
-    return Raw(f"**{size(verdict)}** {unbroken(plain(verdict))}, {said}")
+def _told(verdict: Verdict, whole: Entry, part: Entry) -> Raw:
+    """The difference with its plain interval, the p-value in its family, its word, the seeds."""
+    lines = (
+        f"**{size(verdict)}** {unbroken(plain(verdict))}",
+        unbroken(cell(adjusted_p(verdict))),
+        cell(word(verdict)),
+        _seeds(whole, part),
+    )
+    return Raw("<br>".join(line for line in lines if line))
 
 
 def _best(lines: Sequence[Line], best: Best, titles: Mapping[Target, str]) -> Raw | None:
@@ -97,7 +106,8 @@ def _best(lines: Sequence[Line], best: Best, titles: Mapping[Target, str]) -> Ra
 
     def titled(slug: str, target: Target) -> str:
         line = by_slug[slug]
-        return f"{line.entry.title}{_seeds(line.entry, line.cells[target].gain.entry)}"
+        seeds = _seeds(line.entry, line.cells[target].gain.entry)
+        return f"{line.entry.title}; {seeds}" if seeds else line.entry.title
 
     rows: list[tuple[object, ...]] = []
     for target, gain in best.naive.items():

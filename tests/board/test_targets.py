@@ -36,7 +36,7 @@ def test_page(root: Path) -> None:
     assert (score, none) == ("**0.0** [0.0, 0.0]", "—")
     for gain in read_board(root).gains:
         ((_, cell, mean),) = rows(text, f"[{gain.entry.title}]")
-        figures = f"**{size(gain.verdict)}** {plain(gain.verdict)}, {adjusted_p(gain.verdict)}"
+        figures = f"**{size(gain.verdict)}** {plain(gain.verdict)}<br>{adjusted_p(gain.verdict)}"
         assert cell.replace("\xa0", " ").startswith(figures)
         assert cell == mean
     ((_, chosen, naive, _, honest),) = rows(text, "Demo") or rows(text, "demo")
@@ -81,8 +81,8 @@ def test_never_ranked_targets_have_a_table_that_says_how_they_were_measured(root
     assert "&#91;1&#93; |" in others
     ((_, cell, mean),) = rows(others.split("The best intermediate task")[0], "2 seeds")
     assert cell.replace("\xa0", " ").startswith("**0.00** [0.00, 0.00]")
-    assert cell.endswith("; 1 of 2 seeds ‡")
-    assert mean.endswith("; 1 of 2 seeds")
+    assert cell.endswith("<br>1 of 2 seeds ‡")
+    assert mean.endswith("<br>1 of 2 seeds")
 
 
 def test_nothing_to_show(root: Path) -> None:
