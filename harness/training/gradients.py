@@ -86,18 +86,21 @@ def kept_gradients(model: Any) -> Iterator[RowGradients]:
 
 
 def clip_norm(parameters: Iterable[Any], most: float, kept: RowGradients) -> Any:
-    """Do ``torch.nn.utils.clip_grad_norm_``, and scale no rows that are 0."""
+    """Do ``torch.nn.utils.clip_grad_norm_``, and neither read nor scale rows that are 0.
+
+    torch adds the squares of one tensor in the order of its values, so that rows of 0 between them
+    leave the norm the same to the last bit.
+    """
     import torch
     from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
     chosen = [one for one in parameters if one.grad is not None]
-    norm = get_total_norm([one.grad for one in chosen])
-    clip_grads_with_norm_([one for one in chosen if one not in kept], most, norm)
+    used = {one: one.grad[kept[one].rows] for one in chosen if one in kept}
+    norm = get_total_norm([used.get(one, one.grad) for one in chosen])
+    clip_grads_with_norm_([one for one in chosen if one not in used], most, norm)
     factor = torch.clamp(most / (norm + 1e-6), max=1.0)  # as clip_grads_with_norm_ has it
-    for one in chosen:
-        if one in kept:
-            rows = kept[one].rows
-            one.grad.index_copy_(0, rows, one.grad[rows].mul_(factor))
+    for one, values in used.items():
+        one.grad.index_copy_(0, kept[one].rows, values.mul_(factor))
     return norm
 
 
