@@ -4,7 +4,7 @@ A step uses some thousand rows of a vocabulary of 250,000. torch makes a gradien
 every backward pass, whose pages the system must clear and map each time, scales all of it and
 updates every row. Here the gradient stays in one buffer, and rows whose gradient and moments are 0
 get what AdamW gives them, which is the weight decay alone. The results are the same to the last
-bit.
+bit. A save has the moments of the rows in use alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ LARGE = 1 << 22  # An embedding with so many values is large: making its gradien
 # code, which rounds otherwise: a row then gets the same update wherever it lies.
 ALIGNED = 16
 BLOCK = 4_096  # rows that are updated at once: memory of one size is used again
+MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, of the gradient and of its square
 
 
 class RowGradient:
@@ -107,7 +108,8 @@ def clip_norm(parameters: Iterable[Any], most: float, kept: RowGradients) -> Any
 def update_rows(optimiser: Any, kept: RowGradients) -> None:
     """Have AdamW update the rows of large embeddings that have had a gradient, before its step.
 
-    The step itself leaves these embeddings out, unless more than half of their rows had one.
+    The step itself leaves these embeddings out, unless more than half of their rows had one. In
+    the optimiser's ``state_dict()`` their moments are sparse; it loads sparse and dense ones.
     ``optimiser``: a ``torch.optim.AdamW`` without amsgrad and maximize.
     """
     import torch
@@ -118,10 +120,9 @@ def update_rows(optimiser: Any, kept: RowGradients) -> None:
         state = optimiser.state[parameter]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
+            state |= {name: torch.zeros_like(parameter) for name in MOMENTS}
             active[parameter] = kept[parameter].rows
-        moments = state["exp_avg"], state["exp_avg_sq"]
+        moments = [state[name] for name in MOMENTS]
         if parameter not in active:  # A run that was resumed has moments already.
             there = [moment.any(1) for moment in moments]
             active[parameter] = (there[0] | there[1]).nonzero()[:, 0]
@@ -155,5 +156,30 @@ def update_rows(optimiser: Any, kept: RowGradients) -> None:
                 if parameter in kept and parameter.grad is not None:
                     update(parameter, group)
 
+    def sparse_moments(_: Any, found: dict[str, Any]) -> None:
+        order = (one for group in optimiser.param_groups for one in group["params"])
+        for index, parameter in enumerate(order):
+            rows = active.get(parameter, ())
+            if 0 < 2 * len(rows) <= len(parameter):
+                state = found["state"][index]
+                found["state"][index] = state | {
+                    name: torch.sparse_coo_tensor(
+                        rows[None], state[name][rows], parameter.shape, check_invariants=True
+                    )
+                    for name in MOMENTS
+                }
+
+    def dense_moments(_: Any, given: dict[str, Any]) -> dict[str, Any]:
+        active.clear()
+        whole = {
+            index: {
+                name: value.to_dense() if torch.is_tensor(value) and value.is_sparse else value
+                for name, value in state.items()
+            }
+            for index, state in given["state"].items()
+        }
+        return given | {"state": whole}
+
     optimiser.register_step_pre_hook(before_step)
-    optimiser.register_load_state_dict_post_hook(lambda _: active.clear())
+    optimiser.register_state_dict_post_hook(sparse_moments)
+    optimiser.register_load_state_dict_pre_hook(dense_moments)
