@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from harness.analysis.cells import Parts, official
 from harness.analysis.draws import one_interval
 from harness.analysis.fold import Folded
 from harness.cards.catalogue import read_suites
+from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import TaskCard
 from harness.results.provenance import Origin
 from harness.results.scores import INDISTINCT, MACRO, indistinct_shares
@@ -46,8 +47,8 @@ class Result:
     all that it has, so that two such runs can be compared; ``draws``: unit → float32[DRAWS];
     ``parts``: unit → clusters and what each adds to the value; ``beside``: other metrics, their
     means over the board's languages. ``missing``: units of the board that are not there: then there
-    is no mean (``macro`` is None). ``contaminated``: the checkpoint was trained on the task's data.
-    ``seeds``: for a mean over seeds, the results that it averages.
+    is no mean (``macro`` is None). ``contaminated``: the checkpoint was trained, or tuned,
+    on the task's data. ``seeds``: for a mean over seeds, the results that it averages.
     """
 
     folded: Folded
@@ -279,8 +280,16 @@ def read_result(
         parts={unit: parts[unit] for unit in order if unit in parts},
         beside={name: sum(line) / len(line) for name, line in others.items()},
         missing=tuple(unit for unit in wanted if unit not in values or not folded.merged),
-        contaminated=is_contaminated(contaminated, card.name, str(folded.meta["split"])),
+        contaminated=is_contaminated(
+            contaminated | _seen_in_tuning(folded.meta), card.name, str(folded.meta["split"])
+        ),
     )
+
+
+def _seen_in_tuning(meta: Mapping[str, Any]) -> frozenset[str]:
+    """Return the splits that the recipe of tuned rows trains on or chooses its step by."""
+    recipe = read_target_recipes().get((meta["resolved"].get("recipe") or {}).get("name", ""))
+    return frozenset() if recipe is None else recipe.seen
 
 
 def unit_of(row: Mapping[str, object]) -> str:

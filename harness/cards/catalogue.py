@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -54,6 +54,16 @@ def usual_name(name: str) -> str:
     return OTHER_NAMES.get(spelled, spelled)
 
 
+def with_same_data(seen: Iterable[str]) -> frozenset[str]:
+    """The tasks (``task`` or ``task/split``), and those that have the same questions or texts."""
+    parts = {entry: entry.partition("/") for entry in seen}
+    return frozenset(parts) | {
+        f"{same}{slash}{split}"
+        for task, slash, split in parts.values()
+        for same in SAME_DATA.get(task, ())
+    }
+
+
 def _unknown_task(name: str) -> UsageError:
     """The error for a name that is no task: what is meant, or what became of it."""
     known, meant = card_names(), usual_name(name)
@@ -94,6 +104,17 @@ def _read_custom(path: Path) -> CustomCard:
     )
 
 
+# Who trains on the first task has seen the second, which has the same questions or texts.
+SAME_DATA: Mapping[str, tuple[str, ...]] = {
+    "xquad": ("lareqa",),
+    "lareqa": ("xquad",),
+    "mlqa": ("mlqa_cross",),
+    "mlqa_cross": ("mlqa",),
+    "udpos": ("udpos_hub",),
+    "udpos_hub": ("udpos",),
+    "xcopa": ("xcopa_corrected",),
+    "xcopa_corrected": ("xcopa",),
+}
 # What papers and other harnesses call the tasks.
 OTHER_NAMES: Mapping[str, str] = {
     "bucc": "bucc2018",

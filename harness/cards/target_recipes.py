@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, RootModel
 
-from harness.cards.catalogue import read_card, read_suites
+from harness.cards.catalogue import read_card, read_suites, with_same_data
 from harness.cards.languages import task_root
 from harness.cards.training import IntermediateCard, Recipe, intermediate_names, read_intermediate
 from harness.errors import DataError, UsageError
@@ -99,14 +99,23 @@ class TargetRecipe(Strict):
             settings["select"] = self.select.model_dump()
         return {"name": self.name, "hash": self.short, "train": self.train, **before, **settings}
 
-    def unranked_reasons(self, task: str) -> list[str]:
-        """Why rows of a task under this recipe are never ranked; nothing where it is its own."""
+    @property
+    def seen(self) -> frozenset[str]:
+        """The splits (``task/split``) that it trains on or chooses its step by."""
+        trained = frozenset(entry for entry in self.card.contaminates if "/" in entry)
+        chosen = {f"{self.select.task}/{self.select.split}"} if self.select else set()
+        own = with_same_data(trained | chosen)
+        return own | self.first.seen if self.first else own
+
+    def unranked_reasons(self, task: str, split: str) -> list[str]:
+        """Why rows of a split under this recipe are never ranked; nothing where it is its own."""
+        seen = [f"tuned or chosen on {task}/{split}"] if f"{task}/{split}" in self.seen else []
         if task in self.tasks or task in self.beside:
-            return []
+            return seen
         own = recipe_of(task)
         if own is not None and own.train == self.train:
-            return [f"target recipe {self.name} (protocol: {own.name})"]
-        return [f"target data {self.train} (protocol: {own.train if own else 'none'})"]
+            return [f"target recipe {self.name} (protocol: {own.name})", *seen]
+        return [f"target data {self.train} (protocol: {own.train if own else 'none'})", *seen]
 
 
 class TargetRecipes(RootModel[list[TargetRecipe]]):

@@ -156,7 +156,7 @@ def tuned_job(marked: MarkedJob, recipe: TargetRecipe, tuning: Tuning | None) ->
     """
     job, reasons = marked
     more = (
-        *recipe.unranked_reasons(job.card.name),
+        *recipe.unranked_reasons(job.card.name, job.split),
         *(tuning.unranked_reasons if tuning else ()),
     )
     return MarkedJob(replace(job, track="tuned", recipe=recipe), (*reasons, *more))

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from harness.cards.catalogue import with_same_data
 from harness.errors import DataError, HarnessError, NotFoundError, one_line
 from harness.io.strict_yaml import Document, KeyPath, misfits, scan_file
 from harness.submissions.submission import (
-    SAME_DATA,
     SLUG,
     Submission,
     base_of,
@@ -91,8 +91,8 @@ def _contaminations(document: Document) -> Iterator[str]:
     named, seen = (document.value.get(key) for key in ("datasets", "contaminated"))
     if not isinstance(named, list):
         return
-    told = {str(task).partition("/")[0] for task in seen} if isinstance(seen, list) else set()
-    told |= {same for task in told for same in SAME_DATA.get(task, ())}
+    named_tasks = seen if isinstance(seen, list) else []
+    told = with_same_data(str(task).partition("/")[0] for task in named_tasks)
     for place, task in target_data(named):
         if task not in told:
             path: KeyPath = ("datasets", place)

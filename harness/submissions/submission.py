@@ -13,7 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.cards.catalogue import OTHER_NAMES, card_names, read_card, usual_name
+from harness.cards.catalogue import (
+    OTHER_NAMES,
+    card_names,
+    read_card,
+    usual_name,
+    with_same_data,
+)
 from harness.cards.languages import canonical
 from harness.cards.objectives import MULTILINGUAL, Objective
 from harness.errors import DataError, UsageError, one_line, unknown_name
@@ -23,17 +29,6 @@ CONVERT = "xharness convert"  # the command that makes safetensors where none ar
 CONTAMINATED = 0.01  # Up to this share of a language, equal examples are put down to chance.
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _PART = r"\w(?:[\w.-]*\w)?"  # a part of an id, with no dot or hyphen at its ends
-# Who trains on the first task has seen the second, which has the same questions or texts.
-SAME_DATA: Mapping[str, tuple[str, ...]] = {
-    "xquad": ("lareqa",),
-    "lareqa": ("xquad",),
-    "mlqa": ("mlqa_cross",),
-    "mlqa_cross": ("mlqa",),
-    "udpos": ("udpos_hub",),
-    "udpos_hub": ("udpos",),
-    "xcopa": ("xcopa_corrected",),
-    "xcopa_corrected": ("xcopa",),
-}
 
 
 def _model(name: str) -> str:
@@ -268,10 +263,8 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
         chain.append(at)
         tasks |= {*submissions[at].contaminated, *submissions[at].measured}
         at = base_of(at, submissions)
-    for entry in list(tasks):
-        task, slash, split = entry.partition("/")
-        tasks |= {f"{same}{slash}{split}" for same in SAME_DATA.get(task, ())}
-    return frozenset(one for one in tasks if "/" not in one or one.partition("/")[0] not in tasks)
+    seen = with_same_data(tasks)
+    return frozenset(one for one in seen if "/" not in one or one.partition("/")[0] not in seen)
 
 
 def is_contaminated(seen: Collection[str], task: str, split: str) -> bool:

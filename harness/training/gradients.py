@@ -159,8 +159,8 @@ def update_rows(optimiser: Any, kept: RowGradients) -> None:
     def sparse_moments(_: Any, found: dict[str, Any]) -> None:
         order = (one for group in optimiser.param_groups for one in group["params"])
         for index, parameter in enumerate(order):
-            rows = active.get(parameter, ())
-            if 0 < 2 * len(rows) <= len(parameter):
+            rows = active.get(parameter)
+            if rows is not None and 2 * len(rows) <= len(parameter):
                 state = found["state"][index]
                 found["state"][index] = state | {
                     name: torch.sparse_coo_tensor(

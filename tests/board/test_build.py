@@ -22,6 +22,8 @@ from harness.analysis.gather import fold_all, read_board, read_scores
 from harness.board import rankings
 from harness.board.build import leaderboard, render, verify
 from harness.board.contrasts import _above_chance
+from harness.cards.catalogue import read_card
+from harness.cards.target_recipes import read_target_recipes
 from harness.errors import CheckFailed, DataError, NotFoundError
 from harness.results.outcomes import OutcomeFile
 from harness.results.scores import SCHEMA
@@ -339,6 +341,29 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
     assert "trained on its data" in named["English QA − base"].left_out[0].why
     assert {row["contaminated"] for row in board.scores.to_pylist()
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
+
+
+@pytest.mark.parametrize(("split", "seen"), [("dev", True), ("test", False)])
+def test_rows_of_a_split_that_their_recipe_trains_on_are_contaminated(
+    root: Path, split: str, seen: bool
+) -> None:
+    card = read_card("xnli")
+    line = {
+        "example_id": "de:1", "lang": "de", "cluster": "xnli:1", "gold": "neutral",
+        "prediction": "neutral", "correct": True, "scores": [0.0, 1.0, 0.0],
+    }  # fmt: skip
+    recipe = read_target_recipes()["xnli_small"]
+    resolved = {
+        "pooling": None, "layer": None, "lengths": {}, "prompts": {}, "dtype": "float32",
+        "card": card.hash, "split": split, "limit": None, "track": "tuned",
+        "recipe": recipe.resolved, "seed": 0,
+    }  # fmt: skip
+    submit(root, BASE)
+    measure(root, BASE, {"de": [line]}, task="xnli", split=split, track="tuned", resolved=resolved,
+            custom=recipe.unranked_reasons("xnli", split))  # fmt: skip
+    rows = read_board(root).scores.to_pylist()
+    assert {row["contaminated"] for row in rows} == {seen}
+    assert all(("tuned or chosen on xnli/dev" in row["note"]) is seen for row in rows)
 
 
 def test_measured_overlap_is_beside_what_is_declared(root: Path) -> None:

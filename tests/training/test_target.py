@@ -89,12 +89,38 @@ def test_the_recipes_are_those_of_the_protocol() -> None:
     bitext = recipe_beside("tatoeba")
     assert bitext is not None
     assert (bitext.name, bitext.hash) == ("xtreme_r_tatoeba", pairs.hash)  # one tuned checkpoint
-    assert bitext.unranked_reasons("tatoeba") == []
-    assert bitext.unranked_reasons("bucc2018") == ["target data squad_v1_pairs (protocol: none)"]
+    assert bitext.unranked_reasons("tatoeba", "test") == []
+    assert bitext.unranked_reasons("bucc2018", "test") == [
+        "target data squad_v1_pairs (protocol: none)"
+    ]
     assert recipe_beside("bucc2018") is recipe_beside("lareqa") is None
     tenth = read_target_recipes()["squad_tenth"]
-    assert tenth.unranked_reasons("xquad") == ["target data squad_v1_tenth (protocol: squad_v1)"]
-    assert recipe_of("xquad").unranked_reasons("xquad") == []  # type: ignore[union-attr]
+    why = ["target data squad_v1_tenth (protocol: squad_v1)"]
+    assert tenth.unranked_reasons("xquad", "test") == why
+    assert recipe_of("xquad").unranked_reasons("xquad", "test") == []  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "split", "seen"),
+    [
+        ("xnli_small", "xnli", "dev", True),  # trains on it
+        ("xnli_small", "xnli", "test", False),
+        ("xtreme_xnli", "xnli", "dev", True),  # chooses its step by it
+        ("xtreme_xnli", "xnli", "test", False),
+        ("pawsx_small", "pawsx", "dev", True),
+        ("pawsx_small", "pawsx", "half", False),  # which has none of the pairs that it trains on
+        ("udpos_small", "udpos", "half", False),
+        ("xtreme_udpos", "udpos_hub", "dev", True),  # the same sentences
+        ("xtreme_xcopa", "xcopa", "test", False),
+    ],
+)
+def test_a_recipe_says_which_splits_it_has_seen(
+    name: str, task: str, split: str, seen: bool
+) -> None:
+    recipe = read_target_recipes()[name]
+    assert (f"{task}/{split}" in recipe.seen) is seen
+    said = f"tuned or chosen on {task}/{split}"
+    assert (said in recipe.unranked_reasons(task, split)) is seen
 
 
 def test_warmup_is_a_share_below_one_and_steps_from_one() -> None:
