@@ -14,9 +14,11 @@ from pydantic import TypeAdapter
 from harness.analysis.differences import SEED, TwoSides, comparison, difference_key
 from harness.analysis.entries import Entry
 from harness.analysis.gains import Gain, Source, sides
+from harness.analysis.runs import Replicated
 from harness.analysis.targets import Target, results_at
 from harness.io.kept import keep_text, read_kept
 from harness.statistics.contrast import Estimate, macro
+from harness.statistics.ratios import PairedRatios, averaged, coupled
 from harness.statistics.resampling import RESAMPLES, Comparison, resample
 from harness.statistics.selection import choose
 from harness.statistics.verdict import Evidence, Verdict, judge
@@ -113,12 +115,8 @@ def _choose(pairs: Mapping[str, Mapping[str, TwoSides]], results: Path) -> Halve
     """
     choices = {}
     for label, of_target in pairs.items():
-        compared = {
-            slug: comparison(of, label, results)
-            for slug, of in of_target.items()
-            if of.can_be_paired
-        }
-        if len(compared) == len(of_target) and (choice := choose(compared, SEED)) is not None:
+        compared = {slug: _compared(of, label, results) for slug, of in of_target.items()}
+        if (choice := choose(compared, SEED)) is not None:
             choices[label] = choice
     honest = {label: _estimate([choice.other]) for label, choice in choices.items()}
     every = len(choices) == len(pairs) > 0
@@ -127,6 +125,20 @@ def _choose(pairs: Mapping[str, Mapping[str, TwoSides]], results: Path) -> Halve
         honest=honest,
         mean=_estimate([choice.other for choice in choices.values()]) if every else None,
     )
+
+
+def _compared(of: TwoSides, task: str, results: Path) -> Comparison:
+    """Return two sides' outcomes by example, or by runs where a mean over runs has none."""
+    if of.can_be_paired:
+        return comparison(of, task, results)
+    pairs = list(coupled(of.a.shares, of.b.shares))
+    parts = []
+    for i, j, _ in pairs:
+        alone = TwoSides(Replicated((of.a.runs[i],)), Replicated((of.b.runs[j],)))
+        part = comparison(alone, task, results)
+        assert isinstance(part, PairedRatios)  # what has no mean over runs is a ratio
+        parts.append(part)
+    return averaged(parts, [weight for _, _, weight in pairs])
 
 
 def _estimate(compared: Sequence[Comparison]) -> Estimate:

@@ -1,7 +1,8 @@
-"""Two runs compared by a ratio of sums, such as the F1 of mined pairs."""
+"""Two runs, or several a side, compared by a ratio of sums, such as the F1 of mined pairs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,6 +71,25 @@ class PairedRatios:
             counted=self.counted[chosen],
         )
 
+    def over(self, clusters: npt.NDArray[np.str_]) -> PairedRatios:
+        """The same comparison, with further clusters in which neither run has anything."""
+        places = np.searchsorted(clusters, self.clusters)
+
+        def spread(values: Values) -> Values:
+            whole = np.zeros((len(clusters), values.shape[1]))
+            whole[places] = values
+            return whole
+
+        return replace(
+            self,
+            clusters=clusters,
+            numerator_a=spread(self.numerator_a),
+            numerator_b=spread(self.numerator_b),
+            denominator_a=spread(self.denominator_a),
+            denominator_b=spread(self.denominator_b),
+            counted=spread(self.counted),
+        )
+
     def weighted_columns(self) -> Values:
         """float64[C, 4L] to be summed with a weight per cluster."""
         return np.hstack(
@@ -100,6 +120,91 @@ class PairedRatios:
         all_below = (self.denominator_a + self.denominator_b).sum(axis=0)
         one = _score(all_above + above, all_below + below)
         return one - _score(all_above - above, all_below - below)
+
+
+@dataclass(frozen=True, eq=False)
+class AveragedRatios:
+    """The weighted mean of comparisons of two runs each, over the same clusters and languages.
+
+    A mean of ratios is no ratio of sums, so every part has its own in every resample.
+    ``weights``: float64[P] that sum to 1. The other fields and the methods are those of
+    `PairedRatios`.
+    """
+
+    parts: Sequence[PairedRatios]
+    weights: Sequence[float]
+
+    @property
+    def task(self) -> str:
+        return self.parts[0].task
+
+    @property
+    def langs(self) -> tuple[str, ...]:
+        return self.parts[0].langs
+
+    @property
+    def clusters(self) -> npt.NDArray[np.str_]:
+        return self.parts[0].clusters
+
+    @property
+    def sizes(self) -> Values:
+        return self.parts[0].sizes
+
+    @property
+    def observed(self) -> Values:
+        return self._mean([part.observed for part in self.parts])
+
+    @property
+    def magnitude(self) -> Values:
+        return self._mean([part.magnitude for part in self.parts])
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        present: npt.NDArray[np.bool_] = np.any([part.present for part in self.parts], axis=0)
+        return present
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> AveragedRatios:
+        return replace(self, parts=[part.part(chosen) for part in self.parts])
+
+    def weighted_columns(self) -> Values:
+        return np.hstack([part.weighted_columns() for part in self.parts])
+
+    def weighted_differences(self, totals: Values) -> Values:
+        split = np.hsplit(totals, len(self.parts))
+        every = zip(self.parts, split, strict=True)
+        return self._mean([part.weighted_differences(own) for part, own in every])
+
+    def flipped_columns(self) -> Values:
+        return np.hstack([part.flipped_columns() for part in self.parts])
+
+    def flipped_differences(self, totals: Values) -> Values:
+        split = np.hsplit(totals, len(self.parts))
+        every = zip(self.parts, split, strict=True)
+        return self._mean([part.flipped_differences(own) for part, own in every])
+
+    def _mean(self, values: Sequence[Values]) -> Values:
+        mean: Values = np.tensordot(np.asarray(self.weights), np.stack(values), axes=1)
+        return mean
+
+
+def averaged(parts: Sequence[PairedRatios], weights: Sequence[float]) -> AveragedRatios:
+    """Return the mean of comparisons over the same languages, over the clusters of any of them."""
+    clusters = np.unique(np.concatenate([part.clusters for part in parts]))
+    return AveragedRatios([part.over(clusters) for part in parts], weights)
+
+
+def coupled(a: Sequence[float], b: Sequence[float]) -> Iterator[tuple[int, int, float]]:
+    """Yield (run of A, run of B, weight), with which each run has its own weight on either side.
+
+    ``a``, ``b``: the runs' weights, which sum to 1. The weighted mean of the differences of these
+    pairs is the mean of A less the mean of B; there are fewer of them than runs.
+    """
+    ends = [np.cumsum(side) for side in (a, b)]
+    cuts = np.unique(np.concatenate(ends).round(12))
+    for low, high in zip((0.0, *cuts[:-1]), cuts, strict=True):
+        middle = (low + high) / 2
+        i, j = (int(np.searchsorted(end, middle)) for end in ends)
+        yield i, j, float(high - low)
 
 
 def _score(above: Values, below: Values) -> Values:

@@ -14,8 +14,7 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from harness.statistics.paired import Paired
-from harness.statistics.ratios import PairedRatios
+from harness.statistics.resampling import Comparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +26,7 @@ class Choice:
     """
 
     name: str
-    other: Paired | PairedRatios
+    other: Comparison
 
     @property
     def difference(self) -> float:
@@ -35,7 +34,7 @@ class Choice:
         return float(self.other.observed.mean())
 
 
-def choose(candidates: Mapping[str, Paired | PairedRatios], seed: int) -> Choice | None:
+def choose(candidates: Mapping[str, Comparison], seed: int) -> Choice | None:
     """Choose the variant with the largest mean difference on one half of the clusters.
 
     ``candidates``: name → its comparison with the base, all of them on one task. Of equal ones the

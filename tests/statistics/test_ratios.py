@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import DataError, IncompleteError, UsageError
 from harness.kinds import KINDS
 from harness.kinds.mining import SCHEMA
 from harness.statistics import contrast
 from harness.statistics.paired import pair
-from harness.statistics.ratios import PairedRatios
+from harness.statistics.ratios import PairedRatios, averaged, coupled
 from harness.statistics.resampling import resample
 
 
@@ -155,3 +157,67 @@ def test_seeds_of_a_ratio_whose_denominator_is_of_the_data() -> None:
 def test_a_longer_sentence_in_another_run_is_other_data() -> None:
     with pytest.raises(DataError, match="another size in another run"):
         pair([tagged("nnn", "n"), tagged("nn", "n")], [tagged("nnn", "n")], "accuracy", "tagging")
+
+
+# Several runs a side
+
+
+def f1(run: pa.Table, times: dict[str, int]) -> float:
+    """F1 of a mining run in which a source comes so many times, counted pair by pair."""
+    found = kept = gold = 0
+    for row in run.to_pylist():
+        weight = times[row["source_id"]]
+        found += weight * (row["gold"] and row["kept"])
+        kept += weight * row["kept"]
+        gold += weight * row["gold"]
+    return 2 * found / (kept + gold) if kept + gold else 0.0
+
+
+C = mined("s1 t1 g", "s2 t2 gk", "s3 t3 gk", "s5 t9 k")
+
+
+def test_the_mean_of_several_runs_by_hand() -> None:
+    """A side's mean is over the F1 of its runs, in every resample, and no F1 of their sums."""
+    a, b, weights = [A, C], [B, A, C], ([0.25, 0.75], [0.5, 0.25, 0.25])
+    pairs = list(coupled(*weights))
+    both = averaged([paired(a[i], b[j]) for i, j, _ in pairs], [w for *_, w in pairs])
+
+    def difference(times: dict[str, int]) -> float:
+        means = [
+            sum(share * f1(run, times) for run, share in zip(side, shares, strict=True))
+            for side, shares in zip((a, b), weights, strict=True)
+        ]
+        return means[0] - means[1]
+
+    names = [name.rpartition(":")[2] for name in both.clusters]
+    assert both.observed == pytest.approx([difference(dict.fromkeys(names, 1))])
+    drawn = np.random.default_rng(0).integers(0, 4, (5, len(names)))
+    wanted = [[difference(dict(zip(names, row.tolist(), strict=True)))] for row in drawn]
+    assert both.weighted_differences(drawn @ both.weighted_columns()) == pytest.approx(
+        np.array(wanted)
+    )
+    half = np.arange(len(names)) < 3
+    chosen = {name: int(kept) for name, kept in zip(names, half, strict=True)}
+    assert both.part(half).observed == pytest.approx([difference(chosen)])
+
+
+def test_one_run_a_side_is_its_own_mean() -> None:
+    one, mean = paired(A, B, task="b"), averaged([paired(A, B, task="b")], [1.0])
+    alone, several = (resample([it], np.random.default_rng(3), 200) for it in (one, mean))
+    assert np.array_equal(alone.bootstrap, several.bootstrap, equal_nan=True)
+    assert np.array_equal(alone.flipped, several.flipped)
+    assert alone.magnitude == pytest.approx(several.magnitude)
+
+
+SHARES = st.lists(st.integers(1, 9), min_size=1, max_size=6).map(
+    lambda parts: [part / sum(parts) for part in parts]
+)
+
+
+@given(SHARES, SHARES)
+def test_coupled_runs_have_their_own_weights_on_either_side(a: list[float], b: list[float]) -> None:
+    pairs = list(coupled(a, b))
+    for place, side in enumerate((a, b)):
+        sums = [sum(pair[2] for pair in pairs if pair[place] == run) for run in range(len(side))]
+        assert sums == pytest.approx(side)
+    assert len(pairs) < len(a) + len(b)
