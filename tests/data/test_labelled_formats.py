@@ -59,8 +59,18 @@ def test_pawsx(name: str, tmp_path: Path) -> None:
     assert [one.label for one in items] == ["paraphrase", "different"]
     first = '"no" said he.' if "unbalanced" in name else 'He said "no".'
     assert items[0].first == first
-    numbers = ["7", "9"] if "header" in name else ["0", "1"]
-    assert [one.cluster for one in items] == [f"pawsx:test:{number}" for number in numbers]
+    # By the number of the row, whether the file has ids or not: another language's may differ.
+    assert [one.id for one in items] == ["test:0", "test:1"]
+    assert [one.cluster for one in items] == ["pawsx:test:0", "pawsx:test:1"]
+
+
+def test_pawsx_files_whose_ids_differ_are_not_parallel(tmp_path: Path) -> None:
+    one, other = "7\tA\tB\t1\n9\tC\tD\t0\n", "9\tC\tD\t0\n7\tA\tB\t1\n"
+    found = files(tmp_path, "test", "rows", de=one, es=other)
+    with pytest.raises(
+        DataError, match=r"es\.file: pair 1 has id 9, and 7 in de\.file: rows of one"
+    ):
+        READERS["pawsx"](read_card("pawsx"), "test", ("de", "es"), found)
 
 
 def test_half_of_pawsx_is_the_same_rows_in_every_language(tmp_path: Path) -> None:
@@ -142,10 +152,15 @@ BAD = [
     ("udpos", "tokens", "Das\tDET\tx\n", "de.file:1: not a word, a tab and a tag"),
     ("udpos", "tokens", "Ja\tINTJ\nDas\n", "de.file:2: not a word, a tab and a tag"),
     ("udpos", "tokens", "\tDET\n", "de.file:1: not a word, a tab and a tag"),
+    ("udpos", "tokens", "Ja\tINTJ\n\t\nDas\tDET\n", "de.file:2: not a word, a tab and a tag"),
+    ("udpos", "tokens", "Ja\tINTJ\n\nDas\tDET\nx\tY\n", "de.file:4: label 'Y' is not one of ADJ"),
     ("udpos", "tokens", "Das\tNOUNS\n", "label 'NOUNS' is not one of ADJ"),
     ("panx", "tokens", "Ulm\tB-GPE\n", "label 'B-GPE' is not one of O"),
     ("panx", "tokens", "nl:Ulm\tB-LOC\n\nnl:!\tO\n", "words begin with nl:, so that it is not of"),
+    ("panx", "tokens", "Ulm\tB-LOC\nde:!\tO\nde:?\tO\n", "de.file:1: a word without de:, which"),
+    ("panx", "tokens", "de:U\tB-LOC\n\nde:!\tO\n?\tO\n", "de.file:4: a word without de:, which"),
     ("panx", "tokens", "\n\n", "empty"),
+    ("pawsx", "rows", f'"{"A" * (1 << 20)}A"\tB\t1\n', "de.file:1: not a table: field larger"),
 ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +19,7 @@ from harness.io.files import is_lfs_pointer, pointer_words
 
 MAX_TEXT = 2 * 1024**3  # the largest official file has 535 MB
 MAX_LINE = 64 * 1024**2  # of JSON lines: the longest official one has less than 1 MB
+MAX_FIELD = 1 << 20  # of a table: the csv module reads no longer ones than 131,072 by itself
 Value = TypeVar("Value")
 
 
@@ -71,6 +74,28 @@ def read_text(file: LocalFile) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         where = f"{file.name}:{line}: not UTF-8 at byte {error.start} of the file"
         raise DataError(f"{where}: download it again") from None
+
+
+def read_csv(
+    file: LocalFile, text: str, delimiter: str, *, quoted: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the fields of each row and the line that it ends in.
+
+    ``text``: of the file; ``quoted``: a field in quotation marks may hold line ends. Raises
+    DataError for what the csv module cannot read.
+    """
+    csv.field_size_limit(MAX_FIELD)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+    )
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        where = f"{file.name}:{reader.line_num}"
+        raise DataError(f"{where}: not a table: {one_line(error, 150)}") from None
 
 
 def read_lines(file: LocalFile) -> list[str]:

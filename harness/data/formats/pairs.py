@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from harness.cards.task import TaskCard
@@ -17,6 +16,7 @@ from harness.data.formats.files import (
     file_of,
     first_repeated,
     holds_rows,
+    read_csv,
     read_rows,
     read_text,
     take,
@@ -42,13 +42,12 @@ class Row(NamedTuple):
 def read_xnli(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
     """Read pairs, of which three in a row share their premise, which is the cluster."""
     columns = ("premise", "hypothesis")
-    return _read(card, split, units, files, columns, lambda number, row: str(number // 3))
+    return _read(card, split, units, files, columns, lambda number: str(number // 3))
 
 
 def read_pawsx(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
-    """Read pairs; the cluster is the row, by its id where the file has one."""
-    columns = ("sentence1", "sentence2")
-    return _read(card, split, units, files, columns, lambda number, row: row.id or str(number))
+    """Read pairs; the cluster is the row, which has the same number in every language."""
+    return _read(card, split, units, files, ("sentence1", "sentence2"), str)
 
 
 def _read(
@@ -57,12 +56,17 @@ def _read(
     units: tuple[str, ...],
     files: Files,
     columns: tuple[str, str],
-    cluster: Callable[[int, Row], str],
+    cluster: Callable[[int], str],
 ) -> Parsed:
-    """Read pairs. ``columns``: what rows of the Hub call the two texts."""
+    """Read pairs. ``columns``: what rows of the Hub call the two texts; ``cluster``: of a row.
+
+    A pair is named by the number of its row: some files have ids and others of the same rows have
+    none, and a name has to be the same in all.
+    """
     part = card.source.splits[split]
     examples = {}
     counts = {}
+    ids: dict[str, list[str]] = {}  # file → those of its rows, where it has them
     for unit in units:
         file = file_of(files, unit, split, "rows")
         rows = _rows(card, split, file, columns) if holds_rows(file) else _table(file)
@@ -70,20 +74,35 @@ def _read(
             raise DataError(f"{file.name}: no pairs: download it again")
         pairs = [
             Pair(
-                f"{split}:{row.id or number}",
+                f"{split}:{number}",
                 row.first,
                 row.second,
                 label_of(card, row.label, row.place),
-                f"{card.name}:{split}:{cluster(number, row)}",
+                f"{card.name}:{split}:{cluster(number)}",
             )
             for number, row in enumerate(found)
             if unit not in part.half or in_second_half(str(number))
         ]
-        if (repeated := first_repeated(pair.id for pair in pairs)) is not None:
-            raise DataError(f"{file.name}: id {repeated.partition(':')[2]} given twice")
+        if any(row.id for row in found):
+            ids[file.name] = [row.id for row in found]
+        if (repeated := first_repeated(ids.get(file.name, []))) is not None:
+            raise DataError(f"{file.name}: id {repeated} given twice")
         examples[unit] = ItemSet(unit, tuple(pairs))
         counts[unit] = len(pairs)
+    _check_parallel(ids)
     return Parsed(examples, {split: counts})
+
+
+def _check_parallel(ids: Mapping[str, Sequence[str]]) -> None:
+    """Raise DataError where the rows of two files have not the same ids in the same order."""
+    names = list(ids)
+    for one, other in pairwise(names):
+        for number, (mine, theirs) in enumerate(zip(ids[one], ids[other], strict=False)):
+            if mine != theirs:
+                raise DataError(
+                    f"{other}: pair {number + 1} has id {theirs}, and {mine} in {one}: rows of one "
+                    "number are to be translations, download both again"
+                )
 
 
 def _table(file: LocalFile) -> Iterator[Row]:
@@ -113,8 +132,8 @@ def _fields(file: LocalFile) -> Iterator[tuple[int, list[str]]]:
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     marked = [part for line in lines for part in line.split("\t") if '"' in part]
     if marked and all(_QUOTED.fullmatch(part) for part in marked):
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
-        yield from ((reader.line_num, [part.strip() for part in row]) for row in reader)
+        for number, row in read_csv(file, text, "\t"):
+            yield number, [part.strip() for part in row]
         return
     for number, line in enumerate(lines, start=1):
         yield number, [part.strip() for part in line.split("\t")]

@@ -29,11 +29,18 @@ _PREFIX = re.compile(r"([a-z]{2,3}):")  # WikiANN's files have the language befo
 
 
 class Tagged(NamedTuple):
-    """A sentence as its file has it. ``place``: its first line, for errors."""
+    """A sentence as its file has it. ``place``: the file, or the row of one; ``line``: the line of
+    the file that the first word is in, 0 of a row.
+    """
 
-    place: str
     words: tuple[str, ...]
     tags: tuple[str, ...]
+    place: str
+    line: int = 0
+
+    def place_of(self, number: int) -> str:
+        """Return where a word and its tag are, for errors; ``number``: the word's, from 0."""
+        return f"{self.place}:{self.line + number}" if self.line else self.place
 
 
 def read_udpos(card: TaskCard, split: str, units: tuple[str, ...], files: Files) -> Parsed:
@@ -63,7 +70,7 @@ def _read(card: TaskCard, split: str, units: tuple[str, ...], files: Files, colu
                 Sentence(
                     f"{split}:{number}",
                     one.words,
-                    tuple(label_of(card, tag, one.place) for tag in one.tags),
+                    tuple(label_of(card, tag, one.place_of(at)) for at, tag in enumerate(one.tags)),
                     f"{card.name}:{unit}:{_cluster(card, unit, one)}",
                 )
                 for number, one in enumerate(found)
@@ -91,12 +98,19 @@ def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
     Where all words begin with ``<lang>:``, that is taken off.
 
     Raises DataError for a line that is not a word, a tab and a tag, and where all words begin with
-    the code of another language.
+    the code of another language, or most of them but not all with that of this one.
     """
     lines = [line.removesuffix("\r") for line in read_text(file).split("\n")]
     found = _PREFIX.match(next(filter(str.strip, lines), ""))
     prefix = found[0] if found else f"{lang}:"
-    prefixed = all(line.startswith(prefix) for line in lines if line.strip())
+    places = [place for place, line in enumerate(lines, start=1) if line.strip()]
+    bare = [place for place in places if not lines[place - 1].startswith(prefix)]
+    prefixed = not bare
+    if bare and prefix == f"{lang}:" and 2 * len(bare) < len(places):
+        raise DataError(
+            f"{file.name}:{bare[0]}: a word without {prefix}, which most words begin with: "
+            "download it again"
+        )
     if prefixed and found and found[1] != lang:
         raise DataError(
             f"{file.name}: its words begin with {prefix}, so that it is not of {lang}: put the "
@@ -106,9 +120,9 @@ def read_sentences(file: LocalFile, lang: str) -> Iterator[Tagged]:
     tags: list[str] = []
     first = 1
     for number, line in enumerate([*lines, ""], start=1):
-        if not line.strip():
+        if not line.strip() and "\t" not in line:
             if words:
-                yield Tagged(f"{file.name}:{first}", tuple(words), tuple(tags))
+                yield Tagged(tuple(words), tuple(tags), file.name, first)
             words, tags, first = [], [], number + 1
             continue
         fields = line.split("\t")
@@ -134,4 +148,4 @@ def _rows(card: TaskCard, split: str, file: LocalFile, column: str) -> Iterator[
             raise DataError(f"{place}: a tab or a line break inside a word: download it again")
         if words:
             known = tuple(label_text(tag, names, place) for tag in tags)
-            yield Tagged(place, tuple(word.strip() for word in words), known)
+            yield Tagged(tuple(word.strip() for word in words), known, place)

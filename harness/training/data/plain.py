@@ -21,16 +21,19 @@ def read_conll(card: IntermediateCard, files: Files, labels: list[str], notes: l
         for lang in card.languages
     }
     if not labels:
-        labels += sorted({tag for own in sentences.values() for _, _, tags in own for tag in tags})
+        labels += sorted({tag for own in sentences.values() for one in own for tag in one.tags})
     ids = {label: number for number, label in enumerate(labels)}
     found: Found = {}
     for lang, own in sentences.items():
         examples: list[Example] = []
-        for number, (place, words, tags) in enumerate(own):
-            unknown = next((tag for tag in tags if tag not in ids), None)
-            if unknown is not None:
-                raise DataError(f"{place}: tag {unknown[:40]!r} is not one of the card's")
-            examples.append(Tagged(str(number), lang, words, tuple(ids[tag] for tag in tags)))
+        for number, one in enumerate(own):
+            for at, tag in enumerate(one.tags):
+                if tag not in ids:
+                    raise DataError(
+                        f"{one.place_of(at)}: tag {tag[:40]!r} is not one of the card's"
+                    )
+            tags = tuple(ids[tag] for tag in one.tags)
+            examples.append(Tagged(str(number), lang, one.words, tags))
         found[lang] = examples
     return found
 

@@ -8,16 +8,12 @@ not stream, it returns the rows of an earlier file that had the same path, size 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.data.formats import LocalFile
-from harness.data.formats.files import read_json, read_rows, read_text
+from harness.data.formats.files import read_csv, read_json, read_rows, read_text
 from harness.errors import DataError, one_line
-
-FIELD_LIMIT = 1 << 20
 
 
 def read_records(
@@ -48,34 +44,21 @@ def _table(
     file: LocalFile, delimiter: str, header: bool, quoted: bool, strict: bool
 ) -> Iterator[tuple[str, Any]]:
     """Yield the rows as column → text. A quoted field may hold line ends."""
-    csv.field_size_limit(FIELD_LIMIT)
-    reader = csv.reader(
-        io.StringIO(read_text(file), newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-    )
     names: Sequence[str] | None = None
-    try:
-        for row in reader:
-            place = f"{file.name}:{reader.line_num}"
-            if not row:
+    for line, row in read_csv(file, read_text(file), delimiter, quoted=quoted):
+        place = f"{file.name}:{line}"
+        if not row:
+            continue
+        if names is None:
+            names = row if header else [str(number) for number in range(len(row))]
+            if header:
                 continue
-            if names is None:
-                names = row if header else [str(number) for number in range(len(row))]
-                if header:
-                    continue
-            if len(row) == len(names):
-                yield place, dict(zip(names, row, strict=True))
-            elif strict:
-                raise DataError(
-                    f"{place}: {len(row)} columns, not {len(names)}: not the official file"
-                )
-            else:
-                yield place, None
-    except csv.Error as error:
-        raise DataError(
-            f"{file.name}:{reader.line_num}: not a table: {one_line(error, 150)}"
-        ) from None
+        if len(row) == len(names):
+            yield place, dict(zip(names, row, strict=True))
+        elif strict:
+            raise DataError(f"{place}: {len(row)} columns, not {len(names)}: not the official file")
+        else:
+            yield place, None
 
 
 def column(record: Any, path: str, place: str) -> Any:
