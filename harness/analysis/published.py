@@ -46,10 +46,10 @@ class Column(Strict):
 
 
 class Row(Strict):
-    """A model's figures, one for each column."""
+    """A model's figures, one for each column; None where there is none."""
 
     model: str
-    values: list[Percent]
+    values: list[Percent | None]
 
 
 class Table(Strict):
@@ -84,6 +84,7 @@ class Table(Strict):
             )
             for row in self.rows
             for column, value in zip(self.columns, row.values, strict=True)
+            if value is not None
         ]
 
 

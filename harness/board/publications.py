@@ -46,7 +46,7 @@ def _by_task(figures: Sequence[PublishedScore]) -> Raw:
     values = {(one.task, one.model): one.shown for one in figures}
     rows = [
         (one.task, one.metric, one.languages or "not said",
-         *(values[one.task, model] for model in models), one.apart or "—")
+         *(values.get((one.task, model), "—") for model in models), one.apart or "—")
         for one in {one.task: one for one in figures}.values()
     ]  # fmt: skip
     return table(("task", "metric", "languages", *models, UNLIKE), rows, left=2, tail=1)

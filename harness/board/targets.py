@@ -130,11 +130,17 @@ def _best(lines: Sequence[Line], best: Best, titles: Mapping[Target, str]) -> Ra
 
 def _published(figures: Sequence[PublishedScore]) -> Raw:
     """The paper's best per target beside its base, where both are published in one metric."""
-    values = {(one.model, one.task, one.metric): one for one in figures if not one.table}
-    rows = [
-        (task, metric, before.shown, after.shown,
-         points((after.value - before.value) / 100), after.source)
+    values = {(one.model, one.task, one.metric): one for one in figures}
+    pairs = [
+        (before, after)
         for (model, task, metric), after in values.items()
         if model == AFTER and (before := values.get((BEFORE, task, metric))) is not None
-    ]  # fmt: skip
+    ]
+    gains = [(after.value - before.value) / 100 for before, after in pairs]
+    rows: list[tuple[str, ...]] = [
+        (before.task, before.metric, before.shown, after.shown, points(gain), after.source)
+        for (before, after), gain in zip(pairs, gains, strict=True)
+    ]
+    if gains:
+        rows.append(("mean", "", "", "", points(sum(gains) / len(gains)), ""))
     return table(("target", "metric", BEFORE, AFTER, "difference", "source"), rows, left=2, tail=1)
