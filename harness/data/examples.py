@@ -125,7 +125,8 @@ class Loaded:
     ``files``: layout path → sha256 of what was read. ``missing``: language → why it could not be
     had. ``broken``: language → what is wrong with its data, which is there. ``notes``: what a
     reader of the scores must know (a count that differs from the published one makes the data
-    custom: ``complete`` is then false and the rows are never ranked).
+    custom: ``complete`` is then false and the rows are never ranked); ``remarks``: what keeps no
+    row from being ranked.
     """
 
     examples: Examples
@@ -135,3 +136,4 @@ class Loaded:
     missing: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()

@@ -75,6 +75,7 @@ def read_files(card: TaskCard, split: str, units: Sequence[str], fetched: Fetche
         missing={**missing, **parsed.missing},
         broken=broken,
         notes=(*(f"custom data: {text}" for text in differing), *parsed.notes),
+        remarks=_uncounted(card, split, parsed, fetched.route),
     )
 
 
@@ -225,6 +226,20 @@ def _differing_counts(card: TaskCard, parsed: Parsed) -> list[str]:
     if card.candidates is not None and parsed.candidates not in (None, card.candidates):
         differing.append(f"{card.name} has {parsed.candidates} of {card.candidates} candidates")
     return differing
+
+
+def _uncounted(card: TaskCard, split: str, parsed: Parsed, route: str) -> tuple[str, ...]:
+    """Return that nothing says how many examples there have to be, where that is so."""
+    if isinstance(card, CustomCard) or route == "package":
+        return ()
+    unknown = sorted(set(parsed.counts.get(split, {})) - set(card.counts.get(split, {})))
+    if not unknown:
+        return ()
+    which = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
+    return (
+        f"no published number of {COUNTED[card.kind]} is known of {split} ({which}): nothing says "
+        "that the data is whole",
+    )
 
 
 def _nothing(card: TaskCard) -> Examples:

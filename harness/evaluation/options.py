@@ -123,9 +123,9 @@ class Options:
     finetune: Annotated[
         bool,
         Option(
-            "Measure QA, LAReQA and Mewsli-X in the tuned track: a fresh head or dual encoder is "
-            "trained first, by one recipe on every checkpoint, and kept in the cache. Tatoeba is "
-            "measured both ways.",
+            "Measure what needs a head (QA, classification, multiple choice, tagging), LAReQA and "
+            "Mewsli-X in the tuned track: a fresh head or dual encoder is trained first, by one "
+            "recipe on every checkpoint, and kept in the cache. Tatoeba is measured both ways.",
             "--finetune/--no-finetune",
         ),
     ] = False

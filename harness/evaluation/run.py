@@ -305,7 +305,7 @@ def _notes(
 ) -> dict[str, list[str]]:
     """Return the notes and remarks; a remark does not keep rows from being ranked."""
     of_weights = dict.fromkeys((*context.checkpoint.remarks, *context.measured.remarks))
-    remarks = [*of_weights, *model.remarks]
+    remarks = [*of_weights, *model.remarks, *context.task.loaded.remarks]
     return {"notes": [*context.task.loaded.notes, *remarks], "remarks": remarks}
 
 

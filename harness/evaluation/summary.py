@@ -191,7 +191,7 @@ def _task(task: PlannedTask) -> TaskSummary:
         finished=tuple(unit for unit in task.units if unit not in unfinished),
         texts=task.texts,
         texts_to_do=task.todo_texts,
-        notes=tuple(task.loaded.notes),
+        notes=(*task.loaded.notes, *task.loaded.remarks),
         unranked_reasons={planned.job.signature: planned.unranked_reasons for planned in task.jobs},
     )
 

@@ -48,6 +48,7 @@ from harness.results.xtreme_layout import (
     sorted_order,
 )
 
+NAMES = "<task>/test-<lang>.json, .jsonl or .tsv"  # of files with predictions
 RANKED = ("map@20", "recall@10")  # they look at 20 ranks and at 10
 
 Values = dict[str, float]
@@ -93,7 +94,7 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
     if folder.is_file():
         raise UsageError(f"{folder} is a file: give --gold too, or the folder that has <task>/")
     if not folder.is_dir():
-        raise NotFoundError(f"no folder {folder}: give one with <task>/test-<lang>.json or .tsv")
+        raise NotFoundError(f"no folder {folder}: give one with {NAMES}")
     values: dict[str, dict[str, Values]] = {}
     missing: dict[str, str] = {}
     broken: dict[str, str] = {}
@@ -125,7 +126,7 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
         except DataError as error:
             broken[card.name] = str(error)
             continue
-        notes += loaded.notes
+        notes += (*loaded.notes, *loaded.remarks)
         missing |= {f"{card.name}/{unit}": text for unit, text in loaded.missing.items()}
         broken |= {f"{card.name}/{unit}": text for unit, text in loaded.broken.items()}
         for unit, path in files.items():
@@ -142,9 +143,7 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
         if unsplit is not None:
             raise unsplit
         why = f" ({notes[0]})" if notes else ""
-        raise NotFoundError(
-            f"nothing to score under {folder}{why}: give <task>/test-<lang>.json or .tsv"
-        )
+        raise NotFoundError(f"nothing to score under {folder}{why}: give {NAMES}")
     return FolderScores(values, missing, broken, tuple(notes))
 
 

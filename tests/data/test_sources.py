@@ -317,6 +317,19 @@ def test_other_counts_in_a_folder_make_the_data_custom(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_network", "no_checksums")
+def test_data_whose_number_nobody_has_published_says_so(tmp_path: Path) -> None:
+    """UDPOS and PAN-X test: a file that was cut is not told from a whole one, so that is said."""
+    for path in ("udpos/test-de.tsv", "xnli/test-de.tsv"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / "udpos/test-de.tsv").write_text("Ja\tINTJ\n\nDas\tDET\n")
+    (tmp_path / "xnli/test-de.tsv").write_text("A.\tB.\tneutral\n" * 3)
+    location = DataLocation(tmp_path, tmp_path / "cache")
+    (remark,) = load(read_card("udpos"), None, ["de"], location).remarks
+    assert remark.startswith("no published number of sentences is known of test (de): nothing says")
+    counted = load(read_card("xnli"), None, ["de"], location)
+    assert (counted.complete, counted.remarks) == (False, ())
+
+
 def test_other_counts_from_the_hub_are_refused(tmp_path: Path) -> None:
     card = read_card("xquad")
     xquad_both(tmp_path / "other", snapshot_of(card, "test", tmp_path))
