@@ -15,7 +15,7 @@ from harness.analysis.results import Result
 from harness.analysis.runs import Replicated, Run
 from harness.analysis.sides import Measured, Measurements, Source, find_runs
 from harness.analysis.verdicts import Measure, Slugs, board_verdicts, may_have
-from harness.cards.catalogue import read_card
+from harness.cards.catalogue import counted_once, read_card
 from harness.cards.task import TaskCard
 from harness.errors import DataError, IncompleteError, together, unknown_name
 from harness.metrics.by_kind import METRICS, has_paired_mean
@@ -93,15 +93,16 @@ def compare(
         find_runs(name, source, metric, of_side)
         for name, of_side in zip((a, b), signatures, strict=True)
     ]
-    common = {
-        group: shared for group, shared in _common((a, b), sides, only).items() if shared.tasks
-    }
+    alike = _common((a, b), sides, only)
+    common = {group: shared for group, shared in alike.items() if shared.tasks}
     if not common:
+        if remarks := [remark for shared in alike.values() for remark in shared.remarks]:
+            raise IncompleteError(f"nothing of {a} and {b} can be compared: {'; '.join(remarks)}")
         asked = f" ({' or '.join(only)})" if only else ""
         asked += f" with {metric}" if metric else ""
         raise IncompleteError(
-            f"{a} and {b} were not measured on a common task{asked}, track, layer, recipe, split "
-            "and limit: run `xharness eval` on both alike"
+            f"{a} and {b} were not measured on a common task{asked}, track, layer, recipe, split, "
+            "limit and version: run `xharness eval` on both alike"
         )
     found = [
         _compared((a, b), sides, group, common[group], source)
@@ -154,7 +155,29 @@ def _common(
             found = [result for run in runs for result in run[measured]]
             shared.remarks += _remarks(task, found)
             shared.tasks[task] = measured
+    for shared in common.values():
+        _keep_whole(shared, runs)
     return common
+
+
+def _keep_whole(shared: Common, runs: Sequence[Measurements]) -> None:
+    """Leave out of a mean what is not whole in every run, and a second version of a task's data."""
+    lacking = {
+        task: sorted({lang for run in runs for one in run[measured] for lang in one.missing})
+        for task, measured in shared.tasks.items()
+    }
+    if not all(lacking.values()):
+        for task, languages in lacking.items():
+            if languages:
+                del shared.tasks[task]
+                named = " ".join(languages[:8]) + " …" * (len(languages) > 8)
+                shared.remarks.append(f"{task} left out of the mean: {named} missing")
+    once = counted_once(shared.tasks)
+    for task in [task for task in shared.tasks if task not in once]:
+        del shared.tasks[task]
+        shared.remarks.append(
+            f"{task} left out of the mean: other data of a task in it, `--task {task}` compares it"
+        )
 
 
 def _remarks(task: str, found: Sequence[Result]) -> list[str]:

@@ -12,6 +12,7 @@ from harness.analysis.entries import Entry
 from harness.analysis.replicates import over_replicates, runs_of
 from harness.analysis.runs import Replicated
 from harness.analysis.variants import recipe_of
+from harness.cards.catalogue import counted_once
 from harness.cards.objectives import MULTILINGUAL
 from harness.statistics.hierarchy import Claim, Hierarchical
 from harness.statistics.multiplicity import FAMILY_SIZE, holm
@@ -244,7 +245,7 @@ def _ask(question: _Question, kinds: Mapping[str, Sequence[Entry]]) -> _Asked:
             return _Asked(replace(contrast, why=f"{kind}: {what}"), None)
     every = [*sides[0], *sides[1]]
     usable = [_usable(entry, track, metric)[0] for entry in every]
-    tasks = [task for task in usable[0] if all(task in own for own in usable)]
+    tasks = counted_once(task for task in usable[0] if all(task in own for own in usable))
     if not tasks:
         return _Asked(replace(contrast, why="no task that both sides have whole"), None)
     runs = [

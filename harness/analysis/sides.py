@@ -22,7 +22,8 @@ class Measured(NamedTuple):
     """What a run measured, and how: two runs are compared where this is equal.
 
     ``layer``: where one was asked for, else None, since checkpoints differ in depth. ``settings``:
-    the others that are not the protocol's. ``recipe``: the hash of the target recipe.
+    the others that are not the protocol's. ``recipe``: the hash of the target recipe. ``card``: the
+    card's hash. ``version``: that of the protocols.
     """
 
     task: str
@@ -32,6 +33,8 @@ class Measured(NamedTuple):
     recipe: str | None
     split: str
     limit: int | None
+    card: str
+    version: int
 
 
 # What a checkpoint has: several results are seeds of tuning. Their paths are whole.
@@ -191,5 +194,6 @@ def _measured(result: Result) -> Measured:
     layer = result.layer if len(other) < len(settings) and result.track != "tuned" else None
     recipe = (meta["resolved"].get("recipe") or {}).get("hash")
     return Measured(
-        result.task, result.track, layer, other, recipe, str(meta["split"]), meta["limit"]
-    )
+        result.task, result.track, layer, other, recipe, str(meta["split"]), meta["limit"],
+        meta["card_hash"], meta.get("protocol_version", 1),
+    )  # fmt: skip

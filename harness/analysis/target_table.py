@@ -25,11 +25,10 @@ from harness.analysis.gains import (
 )
 from harness.analysis.results import Result
 from harness.analysis.targets import Target, having, result_at, results_at, targets_of
-from harness.cards.catalogue import read_card, read_suites
+from harness.cards.catalogue import PAPER, read_card, read_suites
 from harness.cards.task import RETRIEVAL
 from harness.statistics.verdict import Verdict
 
-PAPER = ("xtreme-r", "xtreme")  # suites whose tasks are the columns
 # Objective → the kinds of target, or the targets, that train the same thing.
 SAME_KIND: Mapping[str, frozenset[str]] = {
     "extractive-qa": frozenset({"span_qa"}),

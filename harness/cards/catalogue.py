@@ -64,6 +64,18 @@ def with_same_data(seen: Iterable[str]) -> frozenset[str]:
     }
 
 
+def counted_once(tasks: Iterable[str]) -> list[str]:
+    """The tasks that a mean may be over: without other versions of the data of one of them.
+
+    `xcopa_corrected` beside `xcopa` would count a target twice. XTREME's own version is kept.
+    """
+    tasks, suites = list(tasks), read_suites()
+    own = {entry.task for suite in PAPER for entry in suites.get(suite, ())}
+    return [
+        task for task in tasks if task in own or not own & set(SAME_DATA.get(task, ())) & set(tasks)
+    ]
+
+
 def _unknown_task(name: str) -> UsageError:
     """The error for a name that is no task: what is meant, or what became of it."""
     known, meant = card_names(), usual_name(name)
@@ -104,6 +116,7 @@ def _read_custom(path: Path) -> CustomCard:
     )
 
 
+PAPER = ("xtreme-r", "xtreme")  # the suites of the papers
 # Who trains on the first task has seen the second, which has the same questions or texts.
 SAME_DATA: Mapping[str, tuple[str, ...]] = {
     "xquad": ("lareqa",),

@@ -56,7 +56,7 @@ def show(
             select,
         )
         from harness.data.folders import cache_folder
-        from harness.terminal.scores import chance_notes
+        from harness.terminal.scores import chance_notes, incomplete_notes
 
         files = outcome_files(paths)
         if worst is not None or where:
@@ -68,8 +68,10 @@ def show(
 
         def print_found(rows: list[dict[str, Any]]) -> None:
             shown = of_languages(rows, listed(lang))
-            _print_scores(shown, format, by_language or lang is not None)
-            if format == "table":
+            languages = by_language or lang is not None
+            _print_scores(shown, format, languages)
+            if format not in ("json", "csv"):
+                print_notes([] if languages else incomplete_notes(shown))
                 print_notes(chance_notes(languages_at_chance(chosen, kept), shown))
 
         show_found(lambda: measured(chosen, kept), print_found)
@@ -88,6 +90,7 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
     elif format in ("markdown", "latex"):
         grid = score_grid(rows, by_language=by_language)
         echo(grids.markdown(grid) if format == "markdown" else grids.latex(grid))
+        print_notes([grid.caption, *_remarks(rows)])
     elif by_language or len({(row["model"], row["revision"]) for row in rows}) > 1:
         grid = score_grid(rows, by_language=by_language)
         console = stdout()

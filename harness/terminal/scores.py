@@ -12,6 +12,7 @@ from harness.terminal.tables import headline_of, official_direction, summary
 
 Row = Mapping[str, Any]
 INTERVALS = "percent; in brackets 95 % intervals over parallel items"
+MARKED = f"{INTERVALS}; * is not ranked"
 
 
 def model_names(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
@@ -30,7 +31,8 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
     """Make a grid of the primary metric of each task: its mean, or every language.
 
     Each model has a column. A file that differs from another of its model and task in track, layer,
-    split, seed or options has a line of its own.
+    split, seed or options has a line of its own. What is not ranked, or is a mean over other
+    languages than the board's, is marked.
     """
     names = model_names(rows)
     lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
@@ -48,7 +50,7 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
             if model in cells:  # The files differ in options that no column shows.
                 key = (*key[:-2], f"{key[-2]} {name[-1]}".strip(), key[-1])
                 cells = lines.setdefault(key, {})
-            cells[model] = with_interval(row)
+            cells[model] = with_interval(row) + "*" * _apart(row)
     told = any(key[2] for key in lines)
     head = ("task", "metric", *(["run"] * told), *(["language"] * by_language))
     body = tuple(
@@ -60,7 +62,7 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
         )
         for key, cells in lines.items()
     )
-    return Grid((*head, *names.values()), body, left=len(head), caption=INTERVALS)
+    return Grid((*head, *names.values()), body, left=len(head), caption=MARKED)
 
 
 def task_grid(rows: Sequence[Row]) -> Grid:
@@ -86,6 +88,20 @@ def task_grid(rows: Sequence[Row]) -> Grid:
         )
     head = ("model", "task", "metric", "mean", "best", "worst", "languages", "note")
     return Grid(head, tuple(lines), left=3, caption="percent")
+
+
+def incomplete_notes(rows: Sequence[Row]) -> list[str]:
+    """Return a note for each mean that is over other languages than the board's, with these."""
+    names = model_names(rows)
+    notes = []
+    for (model, revision, task, *_), own in _files(rows).items():
+        if any(row["lang"] == MACRO and not row["complete"] for row in own):
+            langs = sorted({row["lang"] for row in own} - {MACRO})
+            over = " ".join(langs[:12]) + " …" * (len(langs) > 12)
+            notes.append(
+                f"{names[model, revision]}, {task}: incomplete, a mean over {len(langs)}: {over}"
+            )
+    return list(dict.fromkeys(notes))
 
 
 def chance_notes(found: Sequence[Row], rows: Sequence[Row]) -> list[str]:
@@ -134,7 +150,7 @@ def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
         )
         for model in sorted(means, key=place)
     )
-    return Grid(("model", *tasks), lines, caption=f"track {track}: {INTERVALS}; * is not ranked")
+    return Grid(("model", *tasks), lines, caption=f"track {track}: {MARKED}")
 
 
 def _apart(row: Row) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from harness.analysis.compare import compare
 from harness.analysis.sides import Source
+from harness.cards.catalogue import read_card
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.results.outcomes import find
 from harness.results.provenance import Origin, digest_of, name_of, note
@@ -103,8 +104,10 @@ def test_of_one_task_alone(root: Path) -> None:
     for model in (ENGLISH, BASE):
         measure(root, model, bitext(BASE), task="tatoeba")  # no difference there
     results = root / "leaderboard/results"
-    (both,) = compare(ENGLISH, BASE, Source(results))
-    assert both.difference.estimate.difference == pytest.approx(0.25)
+    (whole,) = compare(ENGLISH, BASE, Source(results))
+    assert {one.task for one in whole.difference.languages} == {"demo_bitext"}
+    (remark,) = whole.remarks
+    assert remark.startswith("tatoeba left out of the mean: af ar az bg bn el es et … missing")
     for task, difference in (("demo_bitext", 0.5), ("tatoeba", 0.0)):
         (found,) = compare(ENGLISH, BASE, Source(results), only=[task])
         assert found.difference.estimate.difference == pytest.approx(difference)
@@ -113,6 +116,42 @@ def test_of_one_task_alone(root: Path) -> None:
         compare(ENGLISH, BASE, Source(results), only=["lareqa"])
     with pytest.raises(UsageError, match="unknown task 'tatoba': did you mean tatoeba"):
         compare(ENGLISH, BASE, Source(results), only=["tatoba"])
+
+
+def test_rows_of_another_version_are_compared_among_themselves(root: Path) -> None:
+    """Beside current rows they count for nothing, whichever has the first path."""
+    hand_worked(root)
+    for number in range(4):  # of one checkpoint alone, of several signatures
+        measure(root, ENGLISH, bitext(BASE), card_hash=f"{number}" * 64)
+    (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+    assert found.remarks == ()
+    measure(root, BASE, bitext(BASE), card_hash="1" * 64)
+    (found,) = compare(ENGLISH, BASE, Source(root / "leaderboard/results"))
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+
+
+def test_two_versions_of_one_task_count_once(root: Path) -> None:
+    def chosen(lang: str, right: int) -> list[dict[str, object]]:
+        return [
+            {
+                "example_id": f"{lang}:{at}", "lang": lang, "cluster": f"copa:{at}", "gold": "0",
+                "prediction": "0" if at < right else "1", "correct": at < right,
+                "scores": [1.0, 0.0],
+            }
+            for at in range(4)
+        ]  # fmt: skip
+
+    for task, rights in (("xcopa", (3, 2)), ("xcopa_corrected", (4, 0))):
+        for model, right in zip((ENGLISH, BASE), rights, strict=True):
+            rows = {lang: chosen(lang, right) for lang in read_card(task).languages}
+            measure(root, model, rows, task=task, layer=None, track="tuned")
+    source = Source(root / "leaderboard/results")
+    (found,) = compare(ENGLISH, BASE, source)
+    assert found.difference.estimate.difference == pytest.approx(0.25)
+    assert found.remarks[-1].startswith("xcopa_corrected left out of the mean: other data of a")
+    (alone,) = compare(ENGLISH, BASE, source, only=["xcopa_corrected"])
+    assert alone.difference.estimate.difference == pytest.approx(1.0)
 
 
 def test_by_another_metric(root: Path) -> None:
@@ -162,7 +201,7 @@ def test_contaminated_is_left_out(seen: str, root: Path) -> None:
     hand_worked(root)
     submit(root, MANY, base=BASE, objective="extractive-qa", languages=["de"],
            contaminated=[seen])  # fmt: skip
-    with pytest.raises(IncompleteError, match="not measured on a common task"):
+    with pytest.raises(IncompleteError, match=r"demo_bitext left out: .* was trained on it"):
         compare(
             MANY, BASE, Source(root / "leaderboard/results", read_submissions(root / "submissions"))
         )

@@ -17,7 +17,7 @@ from harness.analysis.single import Condition, parse_condition
 from harness.errors import UsageError
 from harness.results.outcomes import find
 from harness.terminal.grids import Grid, comma_separated, latex, markdown
-from harness.terminal.scores import board_grid, model_names, score_grid
+from harness.terminal.scores import board_grid, incomplete_notes, model_names, score_grid
 from tests.board.boards import hits, measure
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
@@ -210,6 +210,35 @@ def test_tracks_never_share_a_line_and_layers_of_two_models_do() -> None:
     ]
     same = [row(), row(signature="u")]  # a difference that has no column
     assert len(score_grid(same, by_language=False).rows) == 2
+
+
+def test_what_is_not_ranked_is_marked_and_what_a_mean_is_over_named() -> None:
+    of_two = [
+        row(model="d", signature="t", complete=False),
+        row(model="d", signature="t", complete=False, lang="sw"),
+        row(model="d", signature="t", complete=False, lang="es"),
+    ]
+    rows = [row(note="first 10 queries a language"), *of_two]
+    grid = score_grid(rows, by_language=False)
+    assert grid.rows == (("tatoeba", "recall@10", "50.0 [40.0, 60.0]*", "50.0 [40.0, 60.0]*"),)
+    assert "* is not ranked" in grid.caption
+    assert incomplete_notes(rows) == ["d, tatoeba: incomplete, a mean over 2: es sw"]
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "latex"])
+def test_every_format_for_people_says_what_is_not_ranked(
+    run: Run, tmp_path: Path, format: str
+) -> None:
+    ran = run("eval", "xharness/demo", "--task", "demo_bitext", "--limit", "10", "--lang", "de",
+              "--lang", "sw", "--out", tmp_path / "out")  # fmt: skip
+    assert ran.code == 0, ran.stderr
+    (model,) = (tmp_path / "out").iterdir()
+    shown = run("show", model, "--format", format)
+    assert shown.code == 0, shown.stderr
+    assert "first 10 queries a language" in shown.stderr + shown.stdout
+    if format != "table":
+        assert "*" in shown.stdout
+        assert "incomplete, a mean over 2: de sw" in shown.stderr
 
 
 def test_two_revisions_of_a_model_are_told_apart() -> None:
