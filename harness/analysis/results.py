@@ -281,15 +281,17 @@ def read_result(
         beside={name: sum(line) / len(line) for name, line in others.items()},
         missing=tuple(unit for unit in wanted if unit not in values or not folded.merged),
         contaminated=is_contaminated(
-            contaminated | _seen_in_tuning(folded.meta), card.name, str(folded.meta["split"])
+            contaminated | _seen_by_rows(folded.meta), card.name, str(folded.meta["split"])
         ),
     )
 
 
-def _seen_in_tuning(meta: Mapping[str, Any]) -> frozenset[str]:
-    """Return the splits that the recipe of tuned rows trains on or chooses its step by."""
+def _seen_by_rows(meta: Mapping[str, Any]) -> frozenset[str]:
+    """Return the target data that the rows themselves say was trained on: by their checkpoint, as
+    its folder had it, and by the recipe that it was tuned by.
+    """
     recipe = read_target_recipes().get((meta["resolved"].get("recipe") or {}).get("name", ""))
-    return frozenset() if recipe is None else recipe.seen
+    return frozenset(meta.get("contaminated", ())) | (recipe.seen if recipe else frozenset())
 
 
 def unit_of(row: Mapping[str, object]) -> str:

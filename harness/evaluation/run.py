@@ -27,6 +27,7 @@ from harness.kinds import KINDS
 from harness.kinds.kind import UnitResult
 from harness.results.metadata import FORMAT
 from harness.results.scores import note_row, score_file
+from harness.submissions.submission import is_contaminated, own_contamination
 from harness.training.target import Tuning, provenance, tuned
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def run_unit(context: TaskContext, planned: PlannedJob, unit: str, prepared: Pre
     meta = {
         **_meta(context, planned),
         **_unit_meta(unit, measured),
-        **_notes(context, model),
+        **_notes(context, planned, model),
         "timing": _timing(unit, started),
     }
     if context.tuning_provenance:
@@ -258,6 +259,7 @@ def make_encoder(context: TaskContext, backbone: Backbone, advance: Advance) -> 
 def _meta(context: TaskContext, planned: PlannedJob) -> dict[str, Any]:
     """Return the metadata of the Parquet file (key ``xharness``), the same for all units."""
     checkpoint, loaded, job = context.checkpoint, context.task.loaded, planned.job
+    seen = _seen(checkpoint)
     return {
         "format": FORMAT,
         "model": checkpoint.id,
@@ -282,6 +284,7 @@ def _meta(context: TaskContext, planned: PlannedJob) -> dict[str, Any]:
         "dtype": job.dtype,
         "device": context.request.runtime.device,
         "custom": list(planned.unranked_reasons),
+        **({"contaminated": sorted(seen)} if seen else {}),
         "data_complete": loaded.complete,
         "mixed": [],
         "route": loaded.route,
@@ -301,12 +304,20 @@ def _unit_meta(unit: str, measured: UnitResult) -> dict[str, Any]:
 
 
 def _notes(
-    context: TaskContext, model: Encoder | ObjectEncoder | LazyModel
+    context: TaskContext, planned: PlannedJob, model: Encoder | ObjectEncoder | LazyModel
 ) -> dict[str, list[str]]:
     """Return the notes and remarks; a remark does not keep rows from being ranked."""
     of_weights = dict.fromkeys((*context.checkpoint.remarks, *context.measured.remarks))
     remarks = [*of_weights, *model.remarks, *context.task.loaded.remarks]
-    return {"notes": [*context.task.loaded.notes, *remarks], "remarks": remarks}
+    notes = [*context.task.loaded.notes]
+    if is_contaminated(_seen(context.checkpoint), planned.job.card.name, planned.job.split):
+        notes.append("trained on data of this task, as the checkpoint's own submission.yaml says")
+    return {"notes": [*notes, *remarks], "remarks": remarks}
+
+
+def _seen(checkpoint: Checkpoint) -> frozenset[str]:
+    """Return the target data that the folder of a checkpoint says it was trained on."""
+    return own_contamination(checkpoint.folder) if checkpoint.local else frozenset()
 
 
 def _timing(unit: str, started: float) -> dict[str, Any]:

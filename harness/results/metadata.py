@@ -50,6 +50,7 @@ class Metadata(BaseModel):
     dtype: Dtype
     device: str
     custom: list[str]
+    contaminated: list[str] = Field(default_factory=list)
     degenerate: list[str]
     candidates: dict[str, Count] = Field(default_factory=dict)
     indistinct: dict[str, Count] = Field(default_factory=dict)

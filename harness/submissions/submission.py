@@ -267,6 +267,19 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
     return frozenset(one for one in seen if "/" not in one or one.partition("/")[0] not in seen)
 
 
+def own_contamination(folder: Path) -> frozenset[str]:
+    """Return the target tasks, or splits, that a checkpoint's own folder says it was trained on.
+
+    `xharness train` leaves the submission of its checkpoint there. Where there is none that can be
+    read, nothing is known.
+    """
+    try:
+        found = read_model(folder / "submission.yaml", Submission, "submission.yaml")
+    except (OSError, DataError):
+        return frozenset()
+    return with_same_data({*found.contaminated, *found.measured})
+
+
 def is_contaminated(seen: Collection[str], task: str, split: str) -> bool:
     """Return whether a split was trained on. ``seen``: the result of `contamination`."""
     return task in seen or f"{task}/{split}" in seen

@@ -18,6 +18,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import harness
 from harness.cards.training import intermediate_names, read_intermediate
 from harness.io.environment import processor
 from harness.submissions.submission import Submission
@@ -659,6 +660,29 @@ def test_a_trained_reader_answers(run: Run, tmp_path: Path) -> None:
         first, last = scores.start_logits.argmax(), scores.end_logits.argmax()
         found = tokenizer.decode(inputs["input_ids"][0, first : last + 1]).strip()
         assert found == question["answers"][0]["text"]
+
+
+def test_a_trained_checkpoint_tells_what_it_has_seen(
+    run: Run, base: Path, own: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nobody has submitted it: what its own folder says counts, on its rows and in `compare`."""
+    card = pairs_card(own, contaminates=["demo_bitext"])
+    made, out = tmp_path / "made", tmp_path / "results"
+    ran = run("train", base, "-i", card, "--out", made, "--data", tmp_path, *FEW, "-q")
+    assert ran.code == 0, ran.stderr
+    for model in (base, made):
+        ran = run("eval", model, "--suite", "demo", "--task", "demo_bitext,demo_passages",
+                  "--lang", "de", "--out", out, "--offline", "--device", "cpu")  # fmt: skip
+        assert ran.code == 0, ran.stderr
+    said = {row["task"]: row["note"] for row in harness.scores(out / "local__made").to_pylist()}
+    assert "trained on data of this task" in said["demo_bitext"]
+    assert "trained on data of this task" not in said["demo_passages"]
+    ran = run("compare", made, base, "--out", out, "--format", "json")
+    assert ran.code == 0, ran.stderr
+    assert "demo_bitext left out" in ran.stderr + ran.stdout
+    ran = run("compare", made, base, "--out", out, "--task", "demo_bitext")
+    assert ran.code == 5
+    assert "was trained on it" in ran.stderr
 
 
 def test_intermediate_tasks_are_listed(run: Run) -> None:
