@@ -103,7 +103,8 @@ def batch_rows(share: Share, steps: int, *, seed: int, number: int) -> list[npt.
 
     The rows are taken from shuffled passes over all of them, one after another, so that only the
     last batch of a run may be smaller. Rows of similar length are put into one batch; they are
-    looked for among the rows of ``POOL`` batches.
+    looked for among the rows of ``POOL`` batches. These may be of several passes: where there are
+    few rows, a batch can hold one twice. To change that is to train other weights.
     """
     rows = len(share.lengths)
     wanted = share.wanted if steps == share.steps else steps * share.batch_size
