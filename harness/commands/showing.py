@@ -90,7 +90,7 @@ def _print_scores(rows: list[dict[str, Any]], format: str, by_language: bool) ->
     elif format in ("markdown", "latex"):
         grid = score_grid(rows, by_language=by_language)
         echo(grids.markdown(grid) if format == "markdown" else grids.latex(grid))
-        print_notes([grid.caption, *_remarks(rows)])
+        print_notes(_remarks(rows))
     elif by_language or len({(row["model"], row["revision"]) for row in rows}) > 1:
         grid = score_grid(rows, by_language=by_language)
         console = stdout()
