@@ -200,10 +200,11 @@ def run_unit(context: TaskContext, planned: PlannedJob, unit: str, prepared: Pre
     task, settings = context.task, planned.job.unit_settings
     model, shared = prepared
     measured = KINDS[task.card.kind].run(settings, task.loaded.examples, unit, model, shared)
+    seen = _seen(context.checkpoint)
     meta = {
-        **_meta(context, planned),
+        **_meta(context, planned, seen),
         **_unit_meta(unit, measured),
-        **_notes(context, planned, model),
+        **_notes(context, planned, model, seen),
         "timing": _timing(unit, started),
     }
     if context.tuning_provenance:
@@ -256,10 +257,9 @@ def make_encoder(context: TaskContext, backbone: Backbone, advance: Advance) -> 
     )
 
 
-def _meta(context: TaskContext, planned: PlannedJob) -> dict[str, Any]:
+def _meta(context: TaskContext, planned: PlannedJob, seen: frozenset[str]) -> dict[str, Any]:
     """Return the metadata of the Parquet file (key ``xharness``), the same for all units."""
     checkpoint, loaded, job = context.checkpoint, context.task.loaded, planned.job
-    seen = _seen(checkpoint)
     return {
         "format": FORMAT,
         "model": checkpoint.id,
@@ -304,13 +304,16 @@ def _unit_meta(unit: str, measured: UnitResult) -> dict[str, Any]:
 
 
 def _notes(
-    context: TaskContext, planned: PlannedJob, model: Encoder | ObjectEncoder | LazyModel
+    context: TaskContext,
+    planned: PlannedJob,
+    model: Encoder | ObjectEncoder | LazyModel,
+    seen: frozenset[str],
 ) -> dict[str, list[str]]:
     """Return the notes and remarks; a remark does not keep rows from being ranked."""
     of_weights = dict.fromkeys((*context.checkpoint.remarks, *context.measured.remarks))
     remarks = [*of_weights, *model.remarks, *context.task.loaded.remarks]
     notes = [*context.task.loaded.notes]
-    if is_contaminated(_seen(context.checkpoint), planned.job.card.name, planned.job.split):
+    if is_contaminated(seen, planned.job.card.name, planned.job.split):
         notes.append("trained on data of this task, as the checkpoint's own submission.yaml says")
     return {"notes": [*notes, *remarks], "remarks": remarks}
 

@@ -33,7 +33,7 @@ PARTS = ".parts"  # how the name of a folder of parts ends
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
 PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
 # A dictionary of values that hardly repeat costs more than it saves. Numbers byte by byte, and ids
-# by what they share with the one before, take a twentieth less of a file of Tatoeba's or LAReQA's.
+# by what they share with the one before, take some tenth less of a file of Tatoeba's or LAReQA's.
 ENCODINGS = {
     "ranks.list.element": "BYTE_STREAM_SPLIT",
     "scores.list.element": "BYTE_STREAM_SPLIT",
