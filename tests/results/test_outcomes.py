@@ -17,7 +17,7 @@ import pytest
 
 from harness.cards.catalogue import read_card
 from harness.errors import DataError, IncompleteError, NotFoundError
-from harness.results.outcomes import OutcomeFile, find, outcome_file, read_meta
+from harness.results.outcomes import KEY, OutcomeFile, find, outcome_file, read_meta
 from tests.metadata import metadata
 
 SCHEMA = pa.schema([("example_id", pa.string()), ("lang", pa.string()), ("f1", pa.float32())])
@@ -93,6 +93,28 @@ def test_columns_are_encoded_by_what_they_hold(file: OutcomeFile) -> None:
     assert "DELTA_BYTE_ARRAY" in encodings["example_id"]
     # A reader finds a unit's row group by these.
     assert {column.path_in_schema for column in columns if column.is_stats_set} == {"lang"}
+
+
+def test_repeated_ids_are_kept_in_the_order_of_the_pool(file: OutcomeFile) -> None:
+    schema = SCHEMA.append(pa.field("top_ids", pa.list_(pa.string())))
+    kept = [["de:10", "de:9", "de:0"], [], ["de:9", "de:10"], ["é"]]
+    lines = [
+        {"example_id": str(i), "lang": "de", "top_ids": ids}
+        for i, ids in enumerate([["of", "no", "row"], *kept])
+    ]
+    file.write_part("de", pa.Table.from_pylist(lines, schema)[1:], meta("de"))
+    file.write_part("zh", schema.empty_table(), meta("zh"))
+    file.merge(ORDER)
+    assert file.read("de").column("top_ids").to_pylist() == kept
+    assert file.read("zh").column("top_ids").to_pylist() == []
+    assert pq.read_schema(file.path).remove_metadata().equals(schema)
+    with pq.ParquetFile(file.path) as written:
+        assert set(written.metadata.metadata) == {KEY}  # no second copy in Arrow's schema
+        column = written.read_row_group(0, ["top_ids"]).column("top_ids")
+    assert column.type.equals(pa.list_(pa.string()))
+    with pq.ParquetFile(file.path, read_dictionary=["top_ids.list.element"]) as written:
+        names = written.read_row_group(0, ["top_ids"]).column("top_ids").chunk(0).values.dictionary
+    assert names.to_pylist() == ["é", "de:0", "de:9", "de:10"]
 
 
 def test_a_language_is_added_to_a_merged_file(file: OutcomeFile) -> None:
