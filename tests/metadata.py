@@ -11,7 +11,7 @@ from harness.inference.protocol import PROTOCOL_VERSION, signature
 FREE = ("card", "split", "limit", "track", "seed", "dtype")  # signed, and changed at the top
 
 
-def metadata(card: TaskCard, units: Sequence[str], **changes: Any) -> dict[str, Any]:
+def metadata(card: TaskCard, units: Sequence[str], /, **changes: Any) -> dict[str, Any]:
     """As a run would write it for rows of these units; ``changes`` are signed where they would be.
 
     ``layer``: of the encoding, None for a reader.

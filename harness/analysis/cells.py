@@ -55,7 +55,7 @@ def unit_cells(unit: pa.Table, card: TaskCard, split: str) -> list[Cell]:
     """
     kind = KINDS[card.kind]
     rows = of_split(unit, split)
-    measured = kind.measure(rows, card.metrics, split)
+    measured = kind.measure(rows, card.shown, split)
     keys = _keys(kind.cluster(rows, card.name))
     metrics = [one.score.metric for one in measured]
     headline = card.primary if card.primary in metrics else metrics[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isclose
@@ -16,7 +17,7 @@ from harness.analysis.runs import Replicated, Run
 from harness.analysis.sides import Measured, Measurements, Source, find_runs
 from harness.analysis.verdicts import Measure, Slugs, board_verdicts, may_have
 from harness.cards.catalogue import counted_once, read_card
-from harness.cards.task import TaskCard
+from harness.cards.task import CustomCard, TaskCard
 from harness.errors import DataError, IncompleteError, together, unknown_name
 from harness.metrics.by_kind import METRICS, has_paired_mean
 from harness.statistics.hierarchy import ROUNDING, Hierarchical
@@ -87,18 +88,17 @@ def compare(
         DataError: outcome files are damaged; ``error.scores`` has what the others give.
     """
     cards = [read_card(task) for task in only]
-    only = [card.name for card in cards]  # One outside the package is given by its path.
     _check_metric(metric, cards)
     sides = [
         find_runs(name, source, metric, of_side)
         for name, of_side in zip((a, b), signatures, strict=True)
     ]
-    alike = _common((a, b), sides, only)
+    alike = _common((a, b), sides, cards)
     common = {group: shared for group, shared in alike.items() if shared.tasks}
     if not common:
         if remarks := [remark for shared in alike.values() for remark in shared.remarks]:
             raise IncompleteError(f"nothing of {a} and {b} can be compared: {'; '.join(remarks)}")
-        asked = f" ({' or '.join(only)})" if only else ""
+        asked = f" ({' or '.join(card.argument for card in cards)})" if cards else ""
         asked += f" with {metric}" if metric else ""
         raise IncompleteError(
             f"{a} and {b} were not measured on a common task{asked}, track, layer, recipe, split, "
@@ -123,21 +123,34 @@ def _check_metric(metric: str | None, cards: Sequence[TaskCard]) -> None:
 
 
 def _common(
-    names: tuple[str, str], sides: Sequence[Sequence[Measurements]], only: Collection[str]
+    names: tuple[str, str], sides: Sequence[Sequence[Measurements]], only: Sequence[TaskCard]
 ) -> dict[Group, Common]:
-    """Return what every run of both sides measured alike, and what is left out of it."""
+    """Return what every run of both sides measured alike, and what is left out of it.
+
+    ``only``: these tasks; of a card outside the package, measured by that very card.
+    """
     runs = [run for side in sides for run in side]
     several = any(len(side) > 1 for side in sides)
+    asked = {card.name: card.hash if isinstance(card, CustomCard) else None for card in only}
+    alike = [measured for measured in runs[0] if all(measured in run for run in runs)]
+    custom = {one for one in alike if isinstance(runs[0][one][0].card, CustomCard)}
+    cards = {(one.task, one.card) for one in custom if asked.get(one.task) is None}
+    unclear = [task for task, number in Counter(task for task, _ in cards).items() if number > 1]
     common: dict[Group, Common] = {}
     # The usual layer, split and whole set of queries come first; others count only without them.
     for measured, seeds in sorted(runs[0].items(), key=lambda item: len(item[1][0].notes)):
         first, task = seeds[0], measured.task
-        if only and task not in only:
+        if measured not in alike or (asked and task not in asked):
             continue
-        group = (first.track, first.metric)
-        if any(measured not in run for run in runs):
+        if asked.get(task) not in (None, measured.card):
             continue
-        shared = common.setdefault(group, Common())
+        shared = common.setdefault((first.track, first.metric), Common())
+        if task in unclear:
+            shared.remarks.append(
+                f"{task} left out: it was measured with several cards of that name, name the file "
+                "of one as --task ./CARD.yaml"
+            )
+            continue
         if task in shared.tasks:
             continue
         if seen := [
@@ -156,6 +169,7 @@ def _common(
             shared.remarks += _remarks(task, found)
             shared.tasks[task] = measured
     for shared in common.values():
+        shared.remarks = list(dict.fromkeys(shared.remarks))
         _keep_whole(shared, runs)
     return common
 

@@ -12,7 +12,7 @@ from harness.analysis.fold import fold, score_rows
 from harness.analysis.results import read_result
 from harness.cards.catalogue import read_card
 from harness.cards.languages import canonical
-from harness.errors import UsageError, together, unknown_name
+from harness.errors import NotFoundError, UsageError, together, unknown_name
 from harness.results.outcomes import OutcomeFile, found_under, read_each
 from harness.results.scores import MACRO
 
@@ -29,18 +29,32 @@ def outcome_files(paths: Iterable[str | Path]) -> list[OutcomeFile]:
 
 
 def select(files: Sequence[OutcomeFile], tasks: Sequence[str]) -> list[OutcomeFile]:
-    """Return the files of some tasks, or of the cards at some paths; all where none is named.
+    """Return the files of some tasks, or by the cards at some paths; all where none is named.
 
     Raises:
         UsageError: nothing is there of a task.
-        NotFoundError: there is no card at a path.
+        NotFoundError: there is no card at a path, or nothing was measured by it as it is now.
+        DataError: a file of a task that a card is named for is damaged.
     """
+    if not tasks:
+        return list(files)
     names = [file.path.name.split(".")[0] for file in files]
-    tasks = [read_card(one).name if one.endswith((".yaml", ".yml")) else one for one in tasks]
+    chosen: set[OutcomeFile] = set()
     for task in tasks:
-        if task not in names:
-            raise unknown_name("measured task", task, dict.fromkeys(names))
-    return [file for file, name in zip(files, names, strict=True) if not tasks or name in tasks]
+        card = read_card(task) if task.endswith((".yaml", ".yml")) else None
+        wanted = card.name if card else task
+        if wanted not in names:
+            raise unknown_name("measured task", wanted, dict.fromkeys(names))
+        own = [file for file, name in zip(files, names, strict=True) if name == wanted]
+        if card is not None:
+            own = [file for file in own if file.meta()["card_hash"] == card.hash]
+        if not own:
+            raise NotFoundError(
+                f"nothing was measured by {task} as it is now: run `xharness eval` with it, or "
+                f"name the task ({wanted}) for all versions"
+            )
+        chosen.update(own)
+    return [file for file in files if file in chosen]
 
 
 def measured(files: Sequence[OutcomeFile], kept: Path | None = None) -> list[Row]:

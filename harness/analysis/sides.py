@@ -8,14 +8,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.analysis.entries import make_entries
+from harness.analysis.entries import make_entries, submitted
 from harness.analysis.fold import Folded
 from harness.analysis.gather import fold_files
 from harness.analysis.results import Result, read_result
 from harness.errors import DataError, NotFoundError, UsageError, together
 from harness.results.outcomes import OutcomeFile, find
 from harness.results.provenance import origin_of, read_origins
-from harness.submissions.submission import Submission, contamination
+from harness.submissions.submission import Submission
 
 
 class Measured(NamedTuple):
@@ -50,6 +50,10 @@ class Source:
     cache: Path | None = None
     damaged: dict[str, None] = field(default_factory=dict)
 
+    def every(self) -> list[tuple[Folded, str]]:
+        """Every file of the results that is whole, with its path."""
+        return self.fold(find(self.results) if self.results.is_dir() else [])
+
     def fold(self, files: Sequence[OutcomeFile]) -> list[tuple[Folded, str]]:
         """Return the files that are whole, with their paths; those of the results with who measured
         them.
@@ -81,7 +85,7 @@ def find_runs(
         RefusedError: the name is the folder of a checkpoint that cannot be evaluated.
         UsageError: a recipe was trained on several bases, or on several revisions of one.
     """
-    submissions, results = source.submissions, source.results
+    submissions = source.submissions
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
     if name in submissions or not seeds:
         return [_run(name, source, metric, signatures)]
@@ -89,12 +93,9 @@ def find_runs(
     bases = sorted({"@".join(filter(None, (str(o.base), o.base_revision))) for o in made})
     if len(bases) > 1:
         raise UsageError(f"recipe {name} is on several bases ({', '.join(bases)}): name one seed")
-    there = {file.path.parent.name for file in find(results)} if results.is_dir() else set()
-    measured = [
-        slug
-        for slug in seeds
-        if (submissions[slug].revision or "pending").removeprefix("local:")[:12] in there
-    ]
+    ids = {(one.meta["model"], one.meta["revision"]) for one, _ in source.every()}
+    there = {submitted(model, revision, submissions) for model, revision in ids}
+    measured = [slug for slug in seeds if slug in there]
     if not measured:
         raise NotFoundError(f"no seed of recipe {name} is measured: run `xharness eval` first")
     return [_run(slug, source, metric, signatures) for slug in measured]
@@ -117,8 +118,7 @@ def _run(
         raise together([*map(DataError, source.damaged), *missing])
     revisions = sorted({str(one.meta["revision"]) for one, _ in found})
     if len(revisions) > 1:
-        there = {str(Path(path).parent) if files else f"{name}@{one.meta['revision'][:12]}"
-                 for one, path in found}  # fmt: skip
+        there = {str(Path(path).parent) if files else _short(one) for one, path in found}
         choices = ", ".join(sorted(there))
         raise NotFoundError(
             f"{name} was measured at {len(revisions)} revisions: give one of {choices}"
@@ -142,19 +142,33 @@ def _run(
 
 def _found(name: str, source: Source) -> tuple[list[OutcomeFile], list[tuple[Folded, str]]]:
     """Return the files of a folder of that name, if it has any, and the folds of a name."""
-    folder, results = Path(name), source.results
+    folder = Path(name)
     if files := find(folder) if folder.is_dir() else []:
         return files, source.fold(files)
+    if name in source.submissions:
+        return [], [(one, path) for one, path in source.every() if _is_of(one, name, source)]
     model, revision = _identity(name)
-    slug = source.submissions.get(name)
-    found = []
-    for one, path in source.fold(find(results) if results.is_dir() else []):
-        by_slug = slug is not None and one.meta["revision"] == slug.revision
-        by_name = one.meta["model"] == (slug.model if slug else model)
-        at = not revision or str(one.meta["revision"]).startswith(revision)
-        if by_slug or (by_name and at):
-            found.append((one, path))
-    return [], found
+    return [], [
+        (one, path)
+        for one, path in source.every()
+        if one.meta["model"] == model and str(one.meta["revision"]).startswith(revision)
+    ]
+
+
+def _is_of(one: Folded, slug: str, source: Source) -> bool:
+    """Return whether a file is of a submission, as the board finds it; of a pending one, whether it
+    is of its model.
+    """
+    submission = source.submissions[slug]
+    found = submitted(one.meta["model"], one.meta["revision"], source.submissions)
+    pending = submission.pending and one.meta["model"] == submission.model
+    return found == slug or (found is None and pending)
+
+
+def _short(one: Folded) -> str:
+    """Return the id and the beginning of the revision, as `compare` takes them."""
+    kind, colon, digest = str(one.meta["revision"]).rpartition(":")
+    return f"{one.meta['model']}@{kind}{colon}{digest[:12]}"
 
 
 def _identity(name: str) -> tuple[str, str]:
@@ -181,8 +195,7 @@ def _seen(
     found: Iterable[tuple[Folded, str]], submissions: Mapping[str, Submission]
 ) -> frozenset[str]:
     entries = make_entries(found, submissions)
-    slugs = [entry.slug for entry in entries if entry.results and entry.slug in submissions]
-    return contamination(slugs[0], submissions) if slugs else frozenset()
+    return frozenset[str]().union(*(entry.contaminated for entry in entries if entry.results))
 
 
 def _measured(result: Result) -> Measured:

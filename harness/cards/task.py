@@ -103,6 +103,11 @@ class TaskCard(Strict):
         return self.name
 
     @property
+    def shown(self) -> list[str]:
+        """The metrics in the order in which they are shown."""
+        return self.metrics
+
+    @property
     def pairs(self) -> bool:
         """Whether the units are pairs of languages, `context-question`."""
         return "-" in self.languages[0]
@@ -193,6 +198,9 @@ class TaskCard(Strict):
         return {"-".join(parts)} & set(self.languages)
 
 
+CUSTOM = "custom card "  # how a note begins that names one
+
+
 class CustomCard(TaskCard):
     """A card from outside the package: its rows are marked custom and never ranked.
 
@@ -204,6 +212,11 @@ class CustomCard(TaskCard):
     checksum: str
 
     @property
+    def note(self) -> str:
+        """What the rows say of the card: two versions of it may have one name."""
+        return f"{CUSTOM}{self.checksum[:12]}"
+
+    @property
     def argument(self) -> str:
         """What names the task on a command line."""
         return self.path
@@ -212,6 +225,11 @@ class CustomCard(TaskCard):
     def hash(self) -> str:
         """sha256 hex over what decides a number, and over the file."""
         return sha256(f"{super().hash} {self.checksum}".encode()).hexdigest()
+
+    @property
+    def shown(self) -> list[str]:
+        """The metrics, the primary one first: the rows alone say which one leads."""
+        return list(dict.fromkeys([self.primary, *self.metrics]))
 
     def portable(self) -> dict[str, Any]:
         """The card as plain data, without the folder that it lay in."""

@@ -175,7 +175,7 @@ def _job(card: TaskCard, request: Request, track: Track, settings: Settings) -> 
 
 
 def _marked(job: Job, protocol_default: Settings) -> MarkedJob:
-    custom = [f"custom card {job.card.checksum[:12]}"] if isinstance(job.card, CustomCard) else []
+    custom = [job.card.note] if isinstance(job.card, CustomCard) else []
     return MarkedJob(job, (*custom, *_differences(job, protocol_default)))
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from harness.cards.catalogue import read_suites
 from harness.cards.target_recipes import read_target_recipes
-from harness.cards.task import CustomCard, TaskCard
+from harness.cards.task import TaskCard
 from harness.errors import together
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
@@ -87,13 +87,10 @@ def score_file(file: OutcomeFile, units: Collection[str] | None = None) -> pa.Ta
     """
     meta = file.meta()
     card = known_card(file, meta)
-    # Of a card outside the package the rows alone say which metric leads.
-    first = [card.primary] if isinstance(card, CustomCard) else []
-    metrics = list(dict.fromkeys([*first, *card.metrics]))
     per_language: list[Score] = []
     for _, rows in checked(file, meta, units):
         with consistent(file):
-            per_language += KINDS[card.kind].fold(rows, metrics, meta["split"])
+            per_language += KINDS[card.kind].fold(rows, card.shown, meta["split"])
     if units is not None:
         meta["languages"] = [unit for unit in meta["languages"] if unit in units]
     note = "; ".join([*unranked_reasons(meta, card), *meta.get("remarks", ())])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.cards.task import CUSTOM
 from harness.results.scores import MACRO
 from harness.terminal.console import percent
 from harness.terminal.grids import Grid
@@ -127,6 +129,9 @@ def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
     shown first. Models are sorted by their mean over the tasks that all of the own models have.
     Those that lack one of these tasks come last.
     """
+    cards = {(row["task"], _custom(row)) for row in (*own, *board) if _custom(row)}
+    several = Counter(task for task, _ in cards)
+    versions = {task for task, number in several.items() if number > 1}
     means: dict[tuple[bool, str, str], dict[str, Row]] = {}
     for mine, rows in ((True, own), (False, board)):
         of_track = [row for row in rows if row["track"] == track]
@@ -134,7 +139,8 @@ def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
             for row in of_file:
                 if row["lang"] == MACRO and row["value"] is not None:
                     model = means.setdefault((mine, row["model"], row["revision"]), {})
-                    model.setdefault(f"{row['task']} {row['metric']}", row)
+                    card = f" ({_custom(row)})" if row["task"] in versions else ""
+                    model.setdefault(f"{row['task']}{card} {row['metric']}", row)
     tasks = list(dict.fromkeys(name for of_model in means.values() for name in of_model))
     shared = [name for name in tasks if all(name in means[model] for model in means if model[0])]
 
@@ -189,7 +195,14 @@ def _told_apart(row: Row, rows: Sequence[Row]) -> str:
     for name, among in (("track", of_task), ("split", of_task), ("layer", own), ("seed", own)):
         if len({one[name] for one in among}) > 1 and row[name] is not None:
             parts.append(f"{row[name]}" if name == "track" else f"{name} {row[name]}")
+    if len({_custom(one) for one in of_task}) > 1:
+        parts.append(_custom(row))
     return ", ".join(parts)
+
+
+def _custom(row: Row) -> str:
+    """Return which card outside the package a row was measured by; nothing for another row."""
+    return next((note for note in row["note"].split("; ") if note.startswith(CUSTOM)), "")
 
 
 def with_interval(row: Row) -> str:

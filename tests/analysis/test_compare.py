@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.compare import compare
+from harness.analysis.measured import measured, select
 from harness.analysis.sides import Source
 from harness.cards.catalogue import read_card
+from harness.cards.languages import task_root
+from harness.cards.task import CustomCard
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.results.outcomes import find
 from harness.results.provenance import Origin, digest_of, name_of, note
 from harness.submissions.submission import read_submissions
+from harness.terminal.scores import score_grid
 from tests.board.boards import (
     BASE,
     ENGLISH,
@@ -311,3 +315,88 @@ def test_a_folder_of_damaged_files_alone(root: Path) -> None:
     with pytest.raises(DataError, match="is not a readable outcome file") as caught:
         compare(str(path.parent), str(path.parent), source)
     assert caught.value.also == ()
+
+
+def _known(root: Path) -> Source:
+    return Source(root / "leaderboard/results", read_submissions(root / "submissions"))
+
+
+def test_of_two_cards_with_one_name_the_one_that_is_given_counts(
+    root: Path, tmp_path: Path
+) -> None:
+    """A card outside the package was changed between two runs in one folder."""
+    text = (task_root() / "target" / "demo_bitext.yaml").read_text(encoding="utf-8")
+    cards = []
+    for name in ("one", "two"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text.replace("name: demo_bitext", "name: mine") + f"# {name}\n")
+        cards.append(read_card(str(path)))
+    for card, better in zip(cards, (ENGLISH, BASE), strict=True):
+        assert isinstance(card, CustomCard)
+        for model in (ENGLISH, BASE):
+            right = int(model == better)
+            rows = {unit: hits(unit, [right] * 4) for unit in ("de", "sw")}
+            measure(root, model, rows, task=card.path, custom=[card.note], card=card.portable())
+    results = root / "leaderboard/results"
+    files = {file.path for file in find(results)}
+    assert len(files) == 4
+    for card, difference in zip(cards, (1, -1), strict=True):
+        (found,) = compare(ENGLISH, BASE, Source(results), only=[card.argument])
+        assert found.difference.estimate.difference == difference
+        chosen = select(find(results), [card.argument])
+        assert [file.meta()["card_hash"] for file in chosen] == [card.hash] * 2
+    with pytest.raises(IncompleteError, match="mine left out: it was measured with several"):
+        compare(ENGLISH, BASE, Source(results))
+    shown = score_grid(measured(find(results)), by_language=False)
+    assert {line[:3] for line in shown.rows} == {("mine", "recall@10", card.note) for card in cards}
+    values = [{cell.partition(" ")[0] for cell in line[3:]} for line in shown.rows]
+    assert values == [{"100.0", "0.0"}] * 2
+
+
+def test_a_seed_that_waits_for_its_revision_counts(root: Path) -> None:
+    """A pending submission is measured where its model is, for a recipe as for the board."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    for seed, model in enumerate((ENGLISH, MANY), 1):
+        measure(root, model, bitext(model))
+        pinned = {} if seed == 1 else {"revision": None}
+        submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], seed=seed,
+               recipe="qa-1a2b", **pinned)  # fmt: skip
+    (found,) = compare("qa-1a2b", BASE, _known(root))
+    assert found.difference.estimate.difference == pytest.approx((0.5 + 0.75) / 2)
+
+
+def test_a_slug_means_the_revision_that_it_is_pinned_to(root: Path) -> None:
+    hand_worked(root)
+    measure(root, ENGLISH, bitext(BASE), revision="e" * 40)
+    (found,) = compare("english-qa", "base", _known(root))
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+    with pytest.raises(NotFoundError, match="at 2 revisions") as caught:
+        compare(ENGLISH, "base", _known(root))
+    for offered in str(caught.value).partition("give one of ")[2].split(", "):
+        assert compare(offered, "base", _known(root))
+
+
+def test_local_folders_of_one_name_are_told_apart_by_their_digests(root: Path) -> None:
+    """The remedy that is named can be followed, and the slug says which one is meant."""
+    measure(root, BASE, bitext(BASE))
+    for digit, model in (("1", ENGLISH), ("2", MANY)):
+        measure(root, "ckpt", bitext(model), revision=f"local:{digit * 64}")
+        (root / "submissions").mkdir(exist_ok=True)
+        submit(root, f"seed-{digit}", revision=f"local:{digit * 64}", base=BASE, recipe="qa-1a2b",
+               seed=digit, objective="extractive-qa", languages=["en"])  # fmt: skip
+    submit(root, BASE)
+    for name, difference in (("seed-1", 0.5), ("seed-2", 0.75), ("ckpt@local:222222222222", 0.75)):
+        (found,) = compare(name, BASE, _known(root))
+        assert found.difference.estimate.difference == pytest.approx(difference)
+    with pytest.raises(NotFoundError, match="ckpt@local:111111111111, ckpt@local:222222222222"):
+        compare("ckpt", BASE, _known(root))
+
+
+def test_another_revision_of_a_contaminated_model_is_left_out(root: Path) -> None:
+    hand_worked(root)
+    submit(root, MANY, base=BASE, objective="extractive-qa", languages=["de"],
+           contaminated=["demo_bitext"])  # fmt: skip
+    measure(root, MANY, bitext(MANY), revision="e" * 40)
+    with pytest.raises(IncompleteError, match=r"demo_bitext left out: .* was trained on it"):
+        compare(f"{MANY}@eeeeeeeeeeee", BASE, _known(root))

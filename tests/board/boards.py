@@ -86,7 +86,7 @@ def measure(
     folder = root / "leaderboard" / "results"
     slug = model.replace("/", "__")
     slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in slug)
-    file = outcome_file(folder, slug, str(meta["revision"])[:12], task, str(meta["signature"]))
+    file = outcome_file(folder, slug, str(meta["revision"])[:12], card.name, str(meta["signature"]))
     for unit, lines in rows.items():
         table = pa.Table.from_pylist([dict(line) for line in lines], KINDS[card.kind].schema)
         file.write_part(unit, table, meta | {"languages": [unit], "timing": {unit: {}}})
