@@ -319,7 +319,22 @@ def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[Left
             left_out.append(LeftOut(entry.slug, f"on {task}, trained on its data"))
         else:
             usable.append(task)
+    if recipe_of(entry) is not None:  # the mean of a recipe over its other seeds is another one
+        left_out += [
+            LeftOut(entry.slug, f"on {task}, not ranked: {why}")
+            for task, why in _unranked(entry, track, metric).items()
+        ]
     return usable, left_out
+
+
+def _unranked(entry: Entry, track: str, metric: str) -> dict[str, str]:
+    """Return task → why no run of it is ranked, of the tasks that were measured."""
+    regular = entry.tasks(track)
+    return {
+        one.task: "; ".join(one.notes) or f"{' '.join(one.missing)} missing"
+        for one in reversed(entry.results)
+        if (one.track, one.metric) == (track, metric) and one.task not in regular
+    }
 
 
 def _keep_matched(sides: list[list[Entry]]) -> list[LeftOut]:

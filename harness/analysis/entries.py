@@ -16,6 +16,7 @@ from harness.submissions.submission import (
     base_of,
     contamination,
     find_slug,
+    kin_contamination,
     kind_of,
 )
 
@@ -97,10 +98,15 @@ def make_entries(
         slug = submitted(model, revision, submissions)
         if slug is None or slug in entries:  # a pending submission stands for one revision only
             name = _slug(model, revision)
-            entry = Entry(name, model, revision, None, None, frozenset(), ())
+            seen = kin_contamination(model, submissions)
+            entry = Entry(name, model, revision, None, None, seen, ())
         else:
             entry = replace(_without_outcomes(slug, submissions, pinned), revision=revision)
-        results = [read_result(one, path, entry.contaminated) for one, path in members]
+        doubt = _unread_base(entry, submissions, attempts)
+        results = [
+            read_result(replace(one, doubt=doubt), path, entry.contaminated)
+            for one, path in members
+        ]
         results.sort(key=lambda r: (place_of(r.track), r.task, r.layer or 0, r.path))
         entries[entry.slug] = replace(entry, results=tuple(results))
     for slug in submissions.keys() - entries.keys():
@@ -108,6 +114,27 @@ def make_entries(
     for slug in attempts.keys() - entries.keys():  # its file cannot be read
         entries[slug] = Entry(slug, attempts[slug].model, None, None, None, frozenset(), ())
     return tuple(replace(entries[slug], attempt=attempts.get(slug)) for slug in sorted(entries))
+
+
+def _unread_base(
+    entry: Entry, submissions: Mapping[str, Submission], attempts: Mapping[str, Attempt]
+) -> str:
+    """Return why it is not known what an entry, or the last base that is submitted, was trained on:
+    a submission that cannot be read, and may be the one that says it. Nothing where it is known.
+    """
+    model: str | None = entry.model
+    slug = entry.slug if entry.slug in submissions else None
+    while slug is not None:
+        model, slug = submissions[slug].base, base_of(slug, submissions)
+    unread = [
+        name
+        for name, attempt in attempts.items()
+        # One whose model cannot be read either has its own name there: it may be about any model.
+        if name not in submissions and attempt.unread and attempt.model in (model, name)
+    ]
+    if model is None or not unread:
+        return ""
+    return f"submissions/{unread[0]}.yaml cannot be read, and may say what {model} was trained on"
 
 
 def _pinned(

@@ -63,13 +63,15 @@ DROPPED = ("timing", "data")  # of the metadata: not needed, and different in ev
 class Folded:
     """The scores of one outcome file. ``meta``: its metadata without timing and data digests.
 
-    ``origin``: who measured its rows, according to the board that it lies on.
+    ``origin``: who measured its rows, according to the board that it lies on. ``doubt``: what that
+    board cannot know of the checkpoint.
     """
 
     meta: dict[str, Any]
     merged: bool
     table: pa.Table
     origin: Origin = field(default_factory=Origin)
+    doubt: str = ""
 
     @cached_property
     def card(self) -> TaskCard:
@@ -79,8 +81,8 @@ class Folded:
     @cached_property
     def notes(self) -> list[str]:
         """Why these scores are never ranked."""
-        doubtful = [self.origin.doubtful] if self.origin.doubtful else []
-        return [*unranked_reasons(self.meta, self.card), *doubtful]
+        doubts = filter(None, (self.origin.doubtful, self.doubt))
+        return [*unranked_reasons(self.meta, self.card), *doubts]
 
     @property
     def complete(self) -> bool:

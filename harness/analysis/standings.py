@@ -13,7 +13,7 @@ from harness.analysis.gains import Gain, from_draws
 from harness.analysis.replicates import mean_score, over_seeds, runs_of
 from harness.analysis.results import SUITES, Result, Value, mean_interval, mean_value
 from harness.analysis.runs import Replicated
-from harness.analysis.variants import recipe_of
+from harness.analysis.variants import recipe_of, training_seed
 from harness.cards.catalogue import read_suites
 from harness.statistics.outliers import Outlier, outliers
 from harness.statistics.ranks import KnownTests, Place, tie_groups
@@ -68,10 +68,14 @@ def standing(
     one of them is not ranked, and its row says what is missing. Two checkpoints whose difference
     has a verdict (a named contrast, a checkpoint against its base) are told apart by its p alone.
     """
-    found = {entry.slug: tasks for entry in entries if (tasks := entry.tasks(track))}
-    if not found:
-        return None
+    found = {
+        entry.slug: entry.tasks(track)
+        for entry in entries
+        if any(one.tasks(track) for one in (entry, *entry.members))
+    }
     metrics = {task: r.metric for tasks in found.values() for task, r in tasks.items()}
+    if not metrics:
+        return None
     order = [task for task in _suite_order() if task in metrics]
     order += sorted(set(metrics) - set(order))
     # recall@10 or F1 of answers: mining's F1 is another quantity and is shown beside.
@@ -82,7 +86,7 @@ def standing(
         if gain.track == track and set(gain.tasks) == set(basis)
     }
     members = [entry for entry in entries if entry.slug in found]
-    reasons = {entry.slug: _why(found[entry.slug], basis) for entry in members}
+    reasons = {entry.slug: _why(entry, track, basis) for entry in members}
     ranked = [entry for entry in members if not reasons[entry.slug]]
     tests = _tests((track, metric, tuple(basis)), ranked, contrasts, against_base)
     by_slug = {entry.slug: entry for entry in ranked}
@@ -235,8 +239,9 @@ def _basis(metrics: dict[str, str], headline: str | None) -> tuple[list[str], st
     return [first], metrics[first]
 
 
-def _why(tasks: Mapping[str, Result], basis: Sequence[str]) -> str:
-    missing = [task for task in basis if task not in tasks]
+def _why(entry: Entry, track: str, basis: Sequence[str]) -> str:
+    tasks = entry.tasks(track)
+    missing = [_missing(entry, track, task) for task in basis if task not in tasks]
     seen = [task for task in basis if task in tasks and tasks[task].contaminated]
     parts = []
     if missing:
@@ -244,3 +249,12 @@ def _why(tasks: Mapping[str, Result], basis: Sequence[str]) -> str:
     if seen:
         parts.append(f"contaminated: {', '.join(seen)}")
     return "; ".join(parts)
+
+
+def _missing(entry: Entry, track: str, task: str) -> str:
+    """Return a missing task, with the seeds that it is missing of where others have it."""
+    lacking = [one for one in entry.members if task not in one.tasks(track)]
+    if len(lacking) == len(entry.members):
+        return task
+    seeds = [one.slug if (seed := training_seed(one)) is None else str(seed) for one in lacking]
+    return f"{task} of seed{'s' * (len(seeds) > 1)} {' '.join(seeds)}"

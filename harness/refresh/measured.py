@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from harness.cards.task import TaskCard
 from harness.errors import DataError
 from harness.inference.protocol import PROTOCOL_VERSION
-from harness.io.strict_yaml import read_model
+from harness.io.strict_yaml import read_model, scan_file
 from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile, find, read_meta
 from harness.submissions.attempts import Attempt, read_attempts
@@ -56,6 +56,18 @@ def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
                 broken[path.stem] = str(error)
                 copy.unlink(missing_ok=True)
         return read_submissions(good), broken
+
+
+def claimed_model(path: Path) -> str | None:
+    """Return the model that a submission names, whatever else is wrong with it; None where that
+    cannot be read.
+    """
+    try:
+        value = scan_file(path).value
+    except DataError:
+        return None
+    model = value.get("model") if isinstance(value, dict) else None
+    return model if isinstance(model, str) else None
 
 
 def readable(root: Path) -> dict[str, Submission] | None:

@@ -18,7 +18,7 @@ from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
 from harness.refresh.fitting import Limits
 from harness.refresh.items import Item, Terms, decide
-from harness.refresh.measured import pending_units, read_each
+from harness.refresh.measured import claimed_model, pending_units, read_each
 from harness.refresh.pinning import pin
 from harness.refresh.replays import begin, replicate
 from harness.results.provenance import measuring
@@ -67,7 +67,8 @@ class Refresh:
         listed = {*submissions, *broken}
         self.attempts = {slug: one for slug, one in self.attempts.items() if slug in listed}
         for slug, why in broken.items():
-            self._keep(slug, Attempt(model=slug, status="failed", reason=why, exit_code=6))
+            model = claimed_model(self.root / "submissions" / f"{slug}.yaml") or slug
+            self._keep(slug, Attempt(model=model, status="failed", reason=why, exit_code=6))
         self.failed = list(broken)
         wanted = choose_cards(self.request.selection).cards
         terms = Terms(wanted, self.root / RESULTS, self.limits, anyway=bool(self.chosen))

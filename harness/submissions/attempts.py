@@ -62,6 +62,11 @@ class Attempt(Strict):
         return f"{self.status}, without {', '.join(left_out)}" if left_out else self.status
 
     @property
+    def unread(self) -> bool:
+        """Whether the file of the submission could not be read."""
+        return self.status == "failed" and self.exit_code == DataError.exit_code
+
+    @property
     def final(self) -> bool:
         """Whether another attempt would end in the same way."""
         return self.status == "failed" and self.exit_code in FINAL

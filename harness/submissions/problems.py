@@ -16,10 +16,12 @@ from harness.submissions.submission import (
     SLUG,
     Submission,
     base_of,
+    checkpoint_key,
     contamination,
     contradictions,
     differ_in_training,
     kind_of,
+    possible_bases,
     target_data,
 )
 
@@ -109,7 +111,7 @@ def conflicts(
     own = submissions[slug]
     others = {name: one for name, one in submissions.items() if name != slug}
     for name, one in others.items():
-        if (one.model, one.revision) == (own.model, own.revision):
+        if checkpoint_key(one) == checkpoint_key(own):
             yield (
                 f"{document.place(('model',))}: model: {own.model} is submitted by {name}.yaml"
                 " already: keep one"
@@ -132,6 +134,8 @@ def conflicts(
     except HarnessError as error:
         yield f"{document.place(('base',))}: base: {str(error).removeprefix('submissions: ')}"
         return
+    if several := possible_bases(slug, submissions):
+        yield f"{document.place(('base',))}: base: {several}"
     if own.base is None or base_of(slug, submissions) is not None:
         return
     same = [one for one in others.values() if one.model == own.base]

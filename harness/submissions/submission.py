@@ -209,7 +209,7 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
         if not SLUG.fullmatch(path.stem):
             raise DataError(f"submissions/{path.name}: name it with letters, digits, . _ and -")
         submission = read_model(path, Submission, f"submissions/{path.name}")
-        key = (submission.model, submission.revision)
+        key = checkpoint_key(submission)
         if key in owners:
             raise DataError(
                 f"submissions/{path.name}: {submission.model} is submitted by"
@@ -235,7 +235,29 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
         found[path.stem] = submission
     for slug in found:
         contamination(slug, found)
+        if several := possible_bases(slug, found):
+            raise DataError(f"submissions/{slug}.yaml: base: {several}")
     return found
+
+
+def checkpoint_key(submission: Submission) -> tuple[str, str | None]:
+    """Return what is equal where two submissions are of the same weights: for local ones, their
+    digest, whatever the folders are called.
+    """
+    local = (submission.revision or "").startswith("local:")
+    return ("" if local else submission.model), submission.revision
+
+
+def possible_bases(slug: str, submissions: Mapping[str, Submission]) -> str:
+    """Return in words that a base without a revision may be several submissions, or nothing."""
+    own = submissions[slug]
+    named = sorted(name for name, one in submissions.items() if one.model == own.base)
+    if own.base is None or own.base_revision or len(named) < 2:
+        return ""
+    return (
+        f"{own.base} is submitted at several revisions, by "
+        f"{', '.join(f'{name}.yaml' for name in named)}: give base_revision"
+    )
 
 
 def differ_in_training(one: Submission, other: Submission) -> bool:
@@ -265,6 +287,15 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
         at = base_of(at, submissions)
     seen = with_same_data(tasks)
     return frozenset(one for one in seen if "/" not in one or one.partition("/")[0] not in seen)
+
+
+def kin_contamination(model: str, submissions: Mapping[str, Submission]) -> frozenset[str]:
+    """Return what any submitted revision of a model was trained on, for one that is not submitted.
+
+    Nobody says what such a revision was trained on, and the likeliest is what the others were.
+    """
+    own = (slug for slug, one in submissions.items() if one.model == model)
+    return frozenset[str]().union(*(contamination(slug, submissions) for slug in own))
 
 
 def own_contamination(folder: Path) -> frozenset[str]:

@@ -29,6 +29,7 @@ from harness.results.outcomes import OutcomeFile
 from harness.results.scores import SCHEMA
 from harness.statistics.contrast import Estimate
 from harness.statistics.verdict import Verdict
+from harness.submissions.attempts import Attempt, write_attempts
 from tests.board.boards import (
     BASE,
     ENGLISH,
@@ -341,6 +342,58 @@ def test_contaminated_through_the_base_is_shown_and_not_ranked(root: Path) -> No
     assert "trained on its data" in named["English QA − base"].left_out[0].why
     assert {row["contaminated"] for row in board.scores.to_pylist()
             if row["model"] in (ENGLISH, "hand/seen")} == {True}  # fmt: skip
+
+
+def test_another_revision_of_a_contaminated_checkpoint_is_contaminated(root: Path) -> None:
+    hand_worked(root)
+    submit(root, ENGLISH, base=BASE, objective="extractive-qa", languages=["en"],
+           contaminated=["demo_bitext"])  # fmt: skip
+    measure(root, ENGLISH, bitext(MANY), revision="e" * 40)
+    (old,) = [row for row in read_board(root).standings[0].rows if row.entry.submission is None]
+    assert (old.entry.model, old.rank, old.why) == (ENGLISH, None, "contaminated: demo_bitext")
+
+
+@pytest.mark.parametrize("model", [BASE, "base"])
+def test_what_descends_from_a_submission_that_cannot_be_read_is_not_ranked(
+    model: str, root: Path
+) -> None:
+    """A slip of the pen in the base's file must not make its variants clean.
+
+    Where not even the model in it can be read, it may be about any base that is not submitted.
+    """
+    hand_worked(root)
+    measure(root, "hand/other", bitext(MANY))
+    submit(root, "hand/other")
+    (root / "submissions" / "base.yaml").unlink()
+    why = "submissions/base.yaml: unknown key licnce"
+    write_attempts(root, {"base": Attempt(model=model, status="failed", reason=why, exit_code=6)})
+    board = read_board(root)
+    assert [row.entry.slug for row in board.standings[0].rows] == ["other"]
+    doubt = f"submissions/base.yaml cannot be read, and may say what {BASE} was trained on"
+    results = {entry.slug: entry.results for entry in board.entries if entry.results}
+    assert {slug: one.notes for slug, (one,) in results.items()} == {
+        "english-qa": [doubt], "multilingual-qa": [doubt], "other": [],
+        f"hand__base-{revision(BASE)[:12]}": [doubt],
+    }  # fmt: skip
+
+
+def test_a_seed_that_is_not_ranked_is_named(root: Path) -> None:
+    """The rankings say what is missing, and the contrast, which is over the others, that it is."""
+    measure(root, BASE, bitext(BASE))
+    submit(root, BASE)
+    for seed in (1, 2, 3):
+        model = f"hand/seed-{seed}"
+        note = {"notes": ["custom data"]} if seed == 3 else {}
+        measure(root, model, bitext(ENGLISH), **note)
+        submit(root, model, base=BASE, objective="extractive-qa", languages=["en"],
+               recipe="qa-1a2b", seed=seed)  # fmt: skip
+    board = read_board(root)
+    rows = {row.entry.slug: row.why for row in board.standings[0].rows}
+    assert rows == {"base": "", "qa-1a2b": "missing: demo_bitext of seed 3"}
+    (named,) = [one for one in board.contrasts
+                if (one.name, one.track) == ("English QA − base", "frozen")]  # fmt: skip
+    assert named.a == ("seed-1", "seed-2")
+    assert named.left_out == (LeftOut("seed-3", "on demo_bitext, not ranked: custom data"),)
 
 
 @pytest.mark.parametrize(("split", "seen"), [("dev", True), ("test", False)])

@@ -10,6 +10,7 @@ import pytest
 from harness.errors import DataError, UsageError
 from harness.refresh.fitting import Limits, memory, memory_needed
 from harness.refresh.handover import request
+from harness.refresh.measured import claimed_model
 from harness.submissions.attempts import FILE, Attempt, dated, read_attempts, write_attempts
 
 FAILED = Attempt(model="org/x", status="failed", reason="no", exit_code=4, since="then")
@@ -35,6 +36,25 @@ def test_damaged_attempts_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(DataError, match=r"attempts\.json"):
         read_attempts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        ("model: org/x\nlicnce: mit\n", "org/x"),  # what is wrong is elsewhere
+        ("model: org/x\nmodel: org/y\n", "org/y"),
+        ("modl: org/x\n", None),
+        ("model: [org/x]\n", None),
+        ("- org/x\n", None),
+        ("model: 'org/x\n", None),
+    ],
+)
+def test_the_model_of_a_submission_that_does_not_fit(
+    text: str, model: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    assert claimed_model(path) == model
 
 
 def test_the_same_failure_keeps_its_date() -> None:

@@ -176,6 +176,21 @@ def test_a_base_that_nothing_would_be_inherited_from(tmp_path: Path) -> None:
     ]
 
 
+def test_a_base_at_several_revisions_and_the_same_weights_twice(tmp_path: Path) -> None:
+    qa = "objective: extractive-qa\nlanguages: [en]\n"
+    for slug, digit in (("new", "b"), ("old", "a")):
+        write(tmp_path, slug, f"model: org/base\nrevision: {digit * 40}\n{qa}")
+    child = write(tmp_path, "child", f"model: org/child\nbase: org/base\n{qa}")
+    local = f"revision: local:{'2' * 64}\n{qa}"
+    one = write(tmp_path, "one", f"model: one\n{local}")
+    write(tmp_path, "two", f"model: two\n{local}")
+    assert found(child, one) == [
+        "child.yaml:2: base: org/base is submitted at several revisions, by new.yaml, old.yaml:"
+        " give base_revision",
+        "one.yaml:1: model: one is submitted by two.yaml already: keep one",
+    ]
+
+
 def test_one_seed_of_a_recipe_twice(tmp_path: Path) -> None:
     same = "base: org/base\nobjective: nli\nlanguages: [en]\nrecipe: r1\nseed: 1\n"
     one = write(tmp_path, "one", f"model: org/one\n{same}")

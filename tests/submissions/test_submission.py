@@ -81,6 +81,25 @@ def test_one_submission_a_checkpoint(tmp_path: Path) -> None:
         read_submissions(tmp_path)
 
 
+def test_the_same_weights_are_one_checkpoint_under_any_name(tmp_path: Path) -> None:
+    for seed, slug in enumerate(("one", "two"), 1):
+        write(tmp_path, slug, f"model: {slug}\nrevision: local:{'2' * 64}\nbase: org/base\n"
+              f"objective: nli\nlanguages: [en]\nrecipe: r1\nseed: {seed}\n")  # fmt: skip
+    with pytest.raises(DataError, match=r"two\.yaml.*submitted by one\.yaml already"):
+        read_submissions(tmp_path)
+
+
+def test_a_base_that_is_submitted_twice_has_to_be_named_with_its_revision(tmp_path: Path) -> None:
+    trained = "objective: nli\nlanguages: [en]\n"
+    for slug, digit, seen in (("new", "b", ""), ("old", "a", "contaminated: [tatoeba]\n")):
+        write(tmp_path, slug, f"model: org/base\nrevision: {digit * 40}\n{trained}{seen}")
+    write(tmp_path, "x", f"model: org/x\nbase: org/base\n{trained}")
+    with pytest.raises(DataError, match=r"x\.yaml: base: .* by new\.yaml, old\.yaml: give base_r"):
+        read_submissions(tmp_path)
+    write(tmp_path, "x", f"model: org/x\nbase: org/base\nbase_revision: {'a' * 40}\n{trained}")
+    assert contamination("x", read_submissions(tmp_path)) == {"tatoeba"}
+
+
 def test_contamination_is_inherited(tmp_path: Path) -> None:
     write(tmp_path, "a", "model: org/a\nobjective: none\n")
     write(tmp_path, "b", "model: org/b\nbase: org/a\nobjective: extractive-qa\nlanguages: [ar]\n"
