@@ -9,6 +9,7 @@ hand.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 from collections.abc import Sequence
@@ -40,7 +41,9 @@ class LinearHead(torch.nn.Module):
     def __init__(self, encoder: Any, kind: str, labels: Sequence[str]) -> None:
         super().__init__()
         self.encoder, self.kind, self.labels = encoder, kind, tuple(labels)
-        self.config = encoder.config
+        self.config = copy.copy(encoder.config)
+        # The encoder's own names may be those of another head, which it had before.
+        self.config.id2label = dict(enumerate(labels))
         self.typed = "token_type_ids" in inspect.signature(encoder.forward).parameters
         self.dropout = torch.nn.Dropout(DROPOUT)
         width = encoder.config.get_text_config(decoder=False).hidden_size

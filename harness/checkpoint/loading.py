@@ -21,7 +21,7 @@ from harness.checkpoint.guard import naming, quiet, refusing
 from harness.checkpoint.heads import CLASSES, LINEAR, QA_HEAD, QA_HEADS, head_prefix, lacking
 from harness.checkpoint.layers import depth, layers_name, max_positions
 from harness.checkpoint.placing import placed
-from harness.checkpoint.ported import check_keys, check_unused, is_ported
+from harness.checkpoint.ported import PORTED, check_keys, check_unused, is_ported, renamed_keys
 from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.skeleton import encoder_class, make_skeleton, own_encoder, rerooted
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
@@ -124,9 +124,24 @@ def load_head(
         RefusedError: there is no such head, or any weight is missing; else as for ``load_encoder``.
         IncompleteError: as for ``load_encoder``.
     """
-    if why := lacking(checkpoint.head, kind):
+    if why := lacking(checkpoint.head, kind) or other_class(checkpoint):
         raise RefusedError(f"{checkpoint.label}: {why}")
     return _with_head(checkpoint, CLASSES[kind], dtype, device)
+
+
+def other_class(checkpoint: Checkpoint) -> str:
+    """Return why the head cannot be read although its last layer can: it is of a class of somebody
+    else, which may do more (a CRF, another pooling), and whose code never runs. Or nothing.
+
+    The classes that transformers has taken over are checked by their keys and weights instead.
+    """
+    import transformers
+
+    declared = checkpoint.architecture
+    known = checkpoint.linear_head or checkpoint.model_type in PORTED
+    if known or declared in dir(transformers):
+        return ""
+    return f"its head is of the class {declared}, which transformers does not have"
 
 
 def _with_head(checkpoint: Checkpoint, auto: str, dtype: str, device: str) -> tuple[Any, Tokenizer]:
@@ -160,7 +175,6 @@ def _load_linear(checkpoint: Checkpoint, dtype: str, device: str) -> tuple[Any, 
     assert head is not None
     encoder, tokenizer = load_encoder(checkpoint, dtype=dtype, device="cpu")
     with refusing(checkpoint):
-        encoder.config.id2label = dict(enumerate(head.labels))
         model = LinearHead(encoder, head.kind, head.labels)
         layer = model.get_submodule(LINEAR)
         tensors = {}
@@ -190,8 +204,12 @@ def _config(folder: Path) -> Any:
         shutil.copyfile(folder / "config.json", Path(alone, "config.json"))
         config = AutoConfig.from_pretrained(alone, trust_remote_code=False, local_files_only=True)
     config._name_or_path = ""
+    renamed = renamed_keys(stated)
+    for name, own in renamed.items():
+        setattr(config, own, stated[name])
     if is_ported(stated):
-        check_keys(stated, {field.name for field in fields(config)} | set(config.attribute_map))
+        read = {field.name for field in fields(config)} | set(config.attribute_map)
+        check_keys(stated, read | set(renamed))
     return config
 
 

@@ -21,10 +21,15 @@ TOKEN_NAMES = frozenset({"bos_token", "eos_token", "mask_token", "pad_token", "u
 # Model type → keys that its repositories write but the port does not read. They change nothing in
 # an encoder: dropout is off in evaluation, and a head is not part of an encoder.
 PORTED: Mapping[str, frozenset[str]] = {
-    "eurobert": TOKEN_NAMES | {"clf_pooling", "hidden_dropout"},
+    "eurobert": TOKEN_NAMES | {"hidden_dropout"},
     "gte": TOKEN_NAMES,
     "jina_embeddings_v3": TOKEN_NAMES,
     "nomic_bert": TOKEN_NAMES,
+}
+# Model type → a key that its repositories write → the port's name for it, and the values of it that
+# the port knows.
+RENAMED: Mapping[str, Mapping[str, tuple[str, frozenset[str]]]] = {
+    "eurobert": {"clf_pooling": ("classifier_pooling", frozenset({"bos", "late", "mean"}))},
 }
 # Every configuration of transformers 4 could have these keys; version 5 does not have all of them.
 COMMON_KEYS = (
@@ -52,6 +57,24 @@ HEADS = frozenset(
     {"classifier", "cls", "decoder", "dense", "head", "lm_head", "mlm_head", "out_proj"}
     | {"pooler", "predictions", "pre_classifier", "qa_outputs", "score", LINEAR}
 )
+
+
+def renamed_keys(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that the port has another name for, with that name.
+
+    Raises:
+        RefusedError: the port does not know the value.
+    """
+    found = {}
+    for name, (own, values) in RENAMED.get(str(config.get("model_type")), {}).items():
+        if name not in config:
+            continue
+        if config[name] not in values:
+            raise RefusedError(
+                f"config.json has {name} = {config[name]!r}: it can be {', '.join(sorted(values))}"
+            )
+        found[name] = own
+    return found
 
 
 def is_ported(config: Mapping[str, Any]) -> bool:

@@ -182,6 +182,10 @@ def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> st
         return "" if checkpoint.has_qa_head else checkpoint.head_note
     if why := lacking(checkpoint.head, needs):
         return why
+    from harness.checkpoint.loading import other_class
+
+    if why := other_class(checkpoint):
+        return why
     if card.labels and checkpoint.head is not None:
         try:
             label_order(checkpoint.head.labels, card.labels)

@@ -46,8 +46,8 @@ class Labeller(HeadModel):
         self.kind = kind
         positions = max_positions(model, tokenizer) or protocol.max_length
         self.max_length = min(protocol.max_length, positions)
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = self._pad  # where some heads look for the last token
+        # Some heads find the last token of a text by it, and a configuration can name another.
+        model.config.get_text_config().pad_token_id = self._pad
 
     def probe(self) -> None:
         """Test once whether padding changes a text's outputs; if so, batches hold one length.

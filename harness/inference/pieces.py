@@ -33,8 +33,9 @@ def make_pieces(
 ) -> Pieces:
     """Cut sentences between words, as XTREME does: what does not fit begins a new piece.
 
-    ``max_length``: tokens of a piece, special ones included. A word without a token, and one with
-    more tokens than a piece has room for, is one unknown token.
+    ``max_length``: tokens of a piece, special ones included; XTREME's script leaves room for one
+    more special token with XLM-R's tokenizer than this one adds (125 tokens of 128, here 126). A
+    word without a token, and one with more tokens than a piece has room for, is one unknown token.
 
     Raises:
         RefusedError: the special tokens leave no room.

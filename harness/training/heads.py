@@ -81,19 +81,21 @@ def make_model(
             if spec.kind == "dual_encoder":
                 tasks[spec.task] = DualEncoder(encoder, symmetric=spec.symmetric)
             else:
-                tasks[spec.task], left = _with_head(encoder, spec, own)
+                tasks[spec.task], left = _with_head(encoder, spec, own, pad)
                 if left and notes is not None:
                     notes.setdefault(spec.task, []).extend(left)
     return Trained(encoder, tasks)
 
 
 def _with_head(
-    encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor]
+    encoder: Any, spec: HeadSpec, own: Mapping[str, torch.Tensor], pad: int
 ) -> tuple[Any, list[str]]:
     """Make a model for a task around the encoder, with notes on tensors of ``own`` not used.
 
     The model is of a class of transformers where there is one for the kind.
     """
+    from transformers.modeling_layers import GenericForSequenceClassification
+
     config = copy.deepcopy(encoder.config)
     if spec.kind in ("classification", "tagging"):
         config.id2label = dict(enumerate(spec.labels))
@@ -116,6 +118,10 @@ def _with_head(
                 setattr(encoder, name, module)
                 left.append(_take(_own_parameters(module, f"{name}."), own, name))
         setattr(model, place, encoder)
+        if isinstance(model, GenericForSequenceClassification):
+            # It finds the last token of a text by this id, which need not be the tokenizer's. Of
+            # other models it stays as it is: some count positions from it when they are loaded.
+            config.get_text_config().pad_token_id = pad
     if spec.kind == "mlm":
         model.tie_weights()  # So the output weights are the encoder's, and no part of the head.
         head = _own_parameters(model, "", without=encoder)

@@ -120,6 +120,7 @@ def test_the_code_of_a_ported_repository_is_not_run_and_that_is_said(tmp_path: P
         ("gte-multilingual (native port)", {"logn_attention_scale": True}, "logn_attention"),
         ("jina-embeddings-v3 (native configuration)", {"lora_adaptations": []}, "'lora_adap"),
         ("gte-Qwen2", {}, "auto_map"),
+        ("EuroBERT", {"clf_pooling": "max"}, "clf_pooling = 'max': it can be bos, late, mean"),
         ("EuroBERT", {"rope_parameters": {"auto_map": {"a": "b.C"}}}, "auto_map"),
     ],
 )
@@ -131,6 +132,14 @@ def test_a_key_that_the_port_does_not_read_is_refused_by_name(
         describe(resolve(str(folder)))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("pooling", ["bos", "late", "mean"])
+def test_the_head_of_a_port_pools_as_the_repository_says(pooling: str, tmp_path: Path) -> None:
+    """transformers has another name for the key, and would take its own default."""
+    folder = build(ARCHITECTURES["EuroBERT"], tmp_path, clf_pooling=pooling)
+    model, _ = load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
+    assert model.config.classifier_pooling == pooling
 
 
 @pytest.mark.parametrize("model_type", PORTED)

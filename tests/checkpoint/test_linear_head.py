@@ -21,6 +21,7 @@ from harness.checkpoint.linear_head import LinearHead
 from harness.checkpoint.loading import load_encoder, load_head, load_reader
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import RefusedError
+from harness.inference.labeller import Labeller
 from harness.training.heads import HeadSpec, make_model
 from harness.training.output import save_model
 from tests import checkpoints, real_names
@@ -229,3 +230,39 @@ def test_an_entry_that_the_weights_do_not_hold_is_refused(
 def test_what_is_said_of_it() -> None:
     assert linear_note(None) == linear_note(Head("tagging", ("A",))) == ""
     assert "no multiple choice head" in linear_note(Head("multiple_choice", (), linear=True))
+
+
+def test_the_labels_are_those_of_the_head_and_not_of_one_before(
+    bases: Callable[[str], Checkpoint],
+) -> None:
+    """The base had a head for the same task once, whose names are still in its configuration."""
+    labels = ("entailment", "neutral", "contradiction")
+    encoder, tokenizer = load_encoder(bases("mbart"), dtype="float32", device="cpu")
+    encoder.config.id2label = dict(enumerate(reversed(labels)))
+    spec = HeadSpec("x", "classification", labels)
+    trained = make_model(encoder, [spec], {}, pad=1, seed=0).eval()
+    head = trained.tasks["x"]
+    layer = head.get_submodule(LINEAR)
+    torch.nn.init.zeros_(layer.weight)
+    layer.bias.data = torch.tensor([3.0, 2.0, 1.0])
+    found = Labeller(head, tokenizer, "classification").classify([("a", "b")], labels, lang="de")
+    assert found.tolist() == [[3.0, 2.0, 1.0]]
+    found = Labeller(head, tokenizer, "classification").classify(
+        [("a", "b")], ("neutral", "contradiction", "entailment"), lang="de"
+    )
+    assert found.tolist() == [[2.0, 1.0, 3.0]]
+
+
+def test_the_last_token_is_the_last_before_padding(bases: Callable[[str], Checkpoint]) -> None:
+    """Such a classifier looks for it by the id in the configuration, which may be no padding."""
+    encoder, _ = load_encoder(bases("qwen3"), dtype="float32", device="cpu")
+    encoder.config.pad_token_id = 50
+    spec = HeadSpec("x", "classification", ("no", "yes"))
+    head = make_model(encoder, [spec], {}, pad=3, seed=0).eval().tasks["x"]
+    alone = torch.tensor([[40, 41, 42]])
+    padded = torch.tensor([[40, 41, 42, 3, 3]])
+    with torch.no_grad():
+        one = head(input_ids=alone, attention_mask=torch.ones_like(alone)).logits
+        mask = torch.tensor([[1, 1, 1, 0, 0]])
+        other = head(input_ids=padded, attention_mask=mask).logits
+    torch.testing.assert_close(one, other)

@@ -16,11 +16,18 @@ from safetensors.torch import load_file, save_file
 
 import harness.checkpoint.loading
 from harness.checkpoint.layers import depth, encoder_layers, max_positions
-from harness.checkpoint.loading import describe, load_encoder, load_reader
+from harness.checkpoint.loading import describe, load_encoder, load_head, load_reader
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import IncompleteError, RefusedError
 from harness.inference.stores import Stores
-from tests.checkpoints import KINDS, LAYERS, build, build_adapter, build_sentence_transformer
+from tests.checkpoints import (
+    KINDS,
+    LAYERS,
+    build,
+    build_adapter,
+    build_head,
+    build_sentence_transformer,
+)
 
 TEXTS = ["The ferry leaves at seven.", "Die Fähre fährt um sieben Uhr morgens ab.", "北の島"]
 # Positions that RoBERTa-like models leave unused up to their padding index are taken off.
@@ -572,3 +579,16 @@ def test_products_on_a_gpu_are_of_float32(
     monkeypatch.setattr(torch.nn.Module, "to", lambda model, device: model)
     load(checkpoint, dtype="float32", device="cuda")
     assert _precision() == (False, False)
+
+
+@pytest.mark.parametrize("name", ["BertCrfForTokenClassification", "MyForTokenClassification"])
+def test_a_head_of_a_class_of_somebody_else_is_not_read(name: str, tmp_path: Path) -> None:
+    """Its last layer has the usual name, and what comes behind or before it is not known."""
+    folder = build_head(tmp_path, "tagging", ("NOUN", "VERB"))
+    load_head(resolve(str(folder)), "tagging", dtype="float32", device="cpu")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
+    checkpoint = resolve(str(folder))
+    with pytest.raises(RefusedError, match=f"its head is of the class {name}, which transformers"):
+        load_head(checkpoint, "tagging", dtype="float32", device="cpu")
+    load_encoder(checkpoint, dtype="float32", device="cpu")
