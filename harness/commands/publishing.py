@@ -10,7 +10,7 @@ import typer
 
 from harness.commands.options import BoardRoot, CacheDir, Data, Offline, option
 from harness.commands.outputs import echo, errors
-from harness.errors import NotFoundError, UsageError
+from harness.errors import HarnessError, NotFoundError, UsageError, one_line
 
 Yes = Annotated[bool, typer.Option("--yes", help="Send without asking.")]
 
@@ -37,7 +37,7 @@ def publish(
         from harness.data.folders import cache_folder
         from harness.publishing.hub import send, whoami
         from harness.publishing.proposal import diff
-        from harness.publishing.publish import PARTS, findings
+        from harness.publishing.publish import PARTS, check_made, findings
 
         if not to:
             raise UsageError("no data set for the rows: give --to namespace/name")
@@ -52,14 +52,17 @@ def publish(
             echo(_heading(one))
             for line in diff(list(one.changes)):
                 echo(line)
-        todo = [one for one in found if one.to_send]
-        if dry_run or not todo:
-            return
-        if not yes:
+        failed = [one.error for one in found if one.error is not None]
+        todo = [] if dry_run else [one for one in found if one.to_send]
+        if todo and not yes:
             _confirm(f"send {len(todo)} pull request{'s' * (len(todo) > 1)}")
             _logged_in(author)
         for one in todo:
-            echo(f"sent: {send(one)}")
+            try:
+                echo(f"sent: {send(one)}")
+            except HarnessError as error:  # The others are sent all the same.
+                failed.append(error)
+        check_made(failed, planned=len(found))
 
 
 def refresh(
@@ -154,6 +157,7 @@ def _heading(found: object) -> str:
         "declined": f"nothing to send: it was declined in {found.url}",
         "update": f"update of {found.url}",
         "new": "new pull request",
+        "failed": f"cannot be made: {one_line(found.error)}",
     }[found.state]
     return f"# {what}: {said}{' (and a new data set)' * found.missing}"
 

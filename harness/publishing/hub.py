@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.io.hub import hub_errors
 from harness.publishing.proposal import Change, Kind, Proposal, RepositoryState, changes
 
@@ -18,8 +19,9 @@ class Finding:
 
     ``state``: ``same`` (the repository has all of it), ``proposed`` (an open pull request of ours
     has it), ``declined`` (a pull request of ours had it and was closed), ``update`` (an open pull
-    request of ours has something else) or ``new``. ``url`` and ``number`` are those of the pull
-    request. ``missing``: the repository itself does not exist yet.
+    request of ours has something else), ``new`` or ``failed``. ``url`` and ``number`` are those of
+    the pull request. ``missing``: the repository itself does not exist yet. ``error``: why it
+    failed.
     """
 
     proposal: Proposal
@@ -28,6 +30,7 @@ class Finding:
     url: str = ""
     number: int | None = None
     missing: bool = False
+    error: HarnessError | None = None
 
     @property
     def to_send(self) -> bool:

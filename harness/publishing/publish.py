@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.analysis.entries import Entry
 from harness.analysis.gather import Board, read_board
 from harness.board.build import verify
-from harness.errors import UsageError, unknown_name
+from harness.errors import HarnessError, IncompleteError, UsageError, together, unknown_name
 from harness.publishing.card import block, with_block
 from harness.publishing.eval_results import FILE, eval_results
 from harness.publishing.hub import Finding, find
@@ -33,13 +33,14 @@ def findings(
     """Find what is to be sent for the checkpoints that are named, or for all; nothing is sent.
 
     Every score is computed again from its rows first. ``data_set``: the id of the data set for the
-    rows. ``author``: our name on the Hub, or None where nobody is logged in.
+    rows. ``author``: our name on the Hub, or None where nobody is logged in. A repository that
+    cannot be read, or a model card that is damaged, is a finding with the error.
 
     Raises:
         CheckFailed: the board does not agree with its rows.
-        NotFoundError: the checkpoint is not on the board, or its repository cannot be read.
+        NotFoundError: the checkpoint is not on the board.
         UsageError: there is nothing to publish, a checkpoint is local, a part is unknown, or a
-            model card is damaged.
+            model would be published at several revisions.
     """
     for part in parts:
         if part not in PARTS:
@@ -55,7 +56,31 @@ def findings(
         raise UsageError(
             "nothing to publish: no checkpoint has a task whole, run `xharness refresh` first"
         )
-    return [find(one, author) for one in proposals(board, entries, root, data_set, parts)]
+    return [_find(one, author) for one in proposals(board, entries, root, data_set, parts)]
+
+
+def check_made(failed: Sequence[HarnessError], planned: int) -> None:
+    """Raise where pull requests could not be made. ``planned``: how many there were to be.
+
+    Raises:
+        IncompleteError: some could not be made, for the reasons beside it.
+        HarnessError: none could be made, for this reason.
+    """
+    if not failed:
+        return
+    reasons = {str(error): error for error in failed}.values()  # a repository has two of one reason
+    if len(failed) == planned:
+        raise together(reasons)
+    said = f"{len(failed)} of {planned} pull requests cannot be made, see below: run it again later"
+    raise together([IncompleteError(said), *reasons])
+
+
+def _find(proposal: Proposal, author: str | None) -> Finding:
+    """Find what is to be sent; an error is one of this proposal, and stops no other."""
+    try:
+        return find(proposal, author)
+    except HarnessError as error:
+        return Finding(proposal, "failed", error=error)
 
 
 def proposals(

@@ -227,6 +227,56 @@ def test_a_model_that_is_not_there(publish: Publish, hub: Hub) -> None:
     assert f"{MODEL} is not on" in ran.err
 
 
+def test_of_a_model_only_the_submitted_revision_is_published(
+    publish: Publish, hub: Hub, root: Path
+) -> None:
+    lay(root, hit=False, revision="b" * 40)  # its score is 0.5, that of the submitted one 1.0
+    for words in ((), (MODEL,)):
+        ran = publish("--dry-run", "--part", "eval-results", *words)
+        assert (ran.code, ran.out.count("new pull request")) == (0, 1), ran.err
+        assert "+  value: 1.0" in ran.out.splitlines()
+    ran = publish("--dry-run", "--part", "eval-results", f"{MODEL}@{'b' * 12}")
+    assert (ran.code, "+  value: 0.5" in ran.out.splitlines()) == (0, True)
+
+
+@pytest.mark.parametrize("words", [(), (MODEL,), (f"{MODEL}@{'a' * 40}", f"{MODEL}@{'b' * 12}")])
+def test_one_revision_of_several_has_to_be_named(
+    publish: Publish, hub: Hub, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    board = lay(tmp_path / "two", revision="a" * 40)
+    lay(board, hit=False, revision="b" * 40)
+    ran = publish("--yes", *words, board=board)
+    assert (ran.code, ran.err) == (
+        2,
+        f"error: {MODEL} would be published at 2 revisions ({'a' * 12}, {'b' * 12}): name one, as"
+        f" {MODEL}@revision\n",
+    )
+    assert written(hub) == []
+
+
+def test_a_model_that_is_gone_leaves_the_others(publish: Publish, hub: Hub, root: Path) -> None:
+    lay(root, "a/gone")  # it comes before the other
+    ran = publish("--yes", "--part", "card")
+    assert ran.code == 5
+    first, second = ran.err.splitlines()
+    assert first.startswith("error: 1 of 2 pull requests cannot be made")
+    assert second.startswith("error: a/gone is not on")
+    assert "a/gone — xharness: scores in the model card: cannot be made: a/gone is not" in ran.out
+    assert [pull.title for pull in hub.pulls["models", MODEL]] == [
+        "xharness: scores in the model card"
+    ]
+
+
+def test_a_refused_write_leaves_the_others(publish: Publish, hub: Hub) -> None:
+    hub.fail("/commit/", 403)  # once
+    ran = publish(MODEL, "--yes")
+    assert (ran.code, ran.out.count("sent: ")) == (5, 2)
+    assert [line.split(" cannot")[0] for line in ran.err.splitlines()][:1] == [
+        "error: 1 of 3 pull requests"
+    ]
+    assert "HTTP 403" in ran.err.splitlines()[1]
+
+
 def test_a_refused_write_is_one_line(publish: Publish, hub: Hub) -> None:
     hub.fail("/commit/", 403)
     ran = publish("--yes", "--part", "card")
