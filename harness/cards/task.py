@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from harness.cards.labels import repeated
 from harness.cards.languages import canonical, read_languages
 from harness.cards.layouts import LAYOUTS, Format, Kind
 from harness.cards.source_files import FileCode, Hub, SourceFile, read_checksums
@@ -263,6 +264,9 @@ def _misfits(card: TaskCard) -> Iterable[Misfit]:
     if (card.kind in LABELLED) != (len(card.labels) > 1):
         known = " and ".join(LABELLED)
         yield Misfit(("labels",), f"two labels or more are for {known} tasks, and needed there")
+    if again := repeated(card.labels):
+        place, problem = again
+        yield Misfit(("labels", place), problem)
     for value, label in card.label_names.items():
         if label not in card.labels:
             problem = f"label_names: {value} stands for {label}, which is not among labels"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, RootModel, model_validator
 
 from harness.cards.catalogue import card_names, read_card
+from harness.cards.labels import repeated
 from harness.cards.languages import read_languages, task_root
 from harness.cards.objectives import Objective
 from harness.cards.source_files import FileCode, HubData, SourceFile, read_checksums
@@ -315,6 +316,8 @@ def _problems(card: IntermediateCard) -> Iterable[str]:
             yield f"lora.layers {first}, {last}: the first, then the last, from 0"
     if card.kind == "classification" and len(card.labels) < 2:
         yield "classification needs at least two labels"
+    if again := repeated(card.labels):
+        yield f"labels: {again[1]}"
     for value, label in card.label_names.items():
         if card.kind == "classification" and label not in card.labels:
             yield f"label_names: {value} stands for {label}, which is not among labels"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.cards.labels import folded
 from harness.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -118,20 +119,24 @@ def lacking(head: Head | None, kind: str) -> str:
 
 
 def label_order(names: Sequence[str], labels: Sequence[str]) -> list[int]:
-    """Return, for each label of a task, the output of the head with that name; case is ignored.
+    """Return, for each label of a task, the output of the head with that name.
+
+    Case is ignored where the names are not those of the task to the letter.
 
     Raises:
-        RefusedError: the head does not have exactly the labels of the task.
+        RefusedError: the head does not have exactly the labels of the task, or a name could be
+            that of two outputs.
     """
-    known = [name.strip().casefold() for name in names]
-    wanted = [label.casefold() for label in labels]
-    if sorted(known) != sorted(wanted):
-        shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-        raise RefusedError(
-            f"its head has the {len(names)} labels {shown}, the task has {', '.join(labels)}: "
-            "labels are matched by name (id2label in config.json)"
-        )
-    return [known.index(label) for label in wanted]
+    for spelled in (str, folded):
+        known = [spelled(name) for name in names]
+        wanted = [spelled(label) for label in labels]
+        if sorted(known) == sorted(wanted) and len(set(known)) == len(known):
+            return [known.index(label) for label in wanted]
+    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    raise RefusedError(
+        f"its head has the {len(names)} labels {shown}, the task has {', '.join(labels)}: "
+        "labels are matched by name (id2label in config.json)"
+    )
 
 
 def architecture(vetted: Vetted) -> str:

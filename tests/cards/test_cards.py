@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harness.cards import catalogue, task
 from harness.cards import source_files as official_files
 from harness.cards.catalogue import card_names, read_card, read_cards, read_suites
+from harness.cards.languages import task_root
 from harness.cards.target_recipes import read_target_recipes
 from harness.cards.task import TaskCard
 from harness.errors import DataError, UsageError
@@ -177,6 +178,23 @@ def test_a_broken_card_is_refused_in_one_line(old: str, new: str, message: str) 
     with pytest.raises(DataError, match=message) as caught:
         card_from(CARD.replace(old, new))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("A, A", "A repeats A: "),
+        ("A, B, a", "a repeats A: labels differ in more than case"),
+        ('A, "A "', "A repeats A: "),
+    ],
+)
+def test_labels_that_a_head_could_not_tell_apart_are_refused(labels: str, message: str) -> None:
+    text = (task_root() / "target" / "demo_pairs.yaml").read_text(encoding="utf-8")
+    card = text.replace("labels: [entailment, neutral, contradiction]", f"labels: [{labels}]")
+    assert card != text
+    place = labels.count(",")
+    with pytest.raises(DataError, match=rf"^little.yaml:10: labels.{place}: .*{message}"):
+        card_from(card)
 
 
 def test_yaml_is_bounded() -> None:

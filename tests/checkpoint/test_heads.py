@@ -40,6 +40,27 @@ def test_other_labels_are_refused(names: tuple[str, ...]) -> None:
         label_order(names, XNLI)
 
 
+@pytest.mark.parametrize(
+    ("names", "labels", "order"),
+    [
+        (("a", "A"), ("A", "a"), [1, 0]),  # to the letter, where case decides
+        (("A", "a"), ("A", "a"), [0, 1]),
+        (("A", "A"), ("A", "a"), None),  # either output could be either label
+        (("A", "a "), ("A", "a"), None),
+        (("A", "A"), ("A", "A"), None),
+        ((" a", "b"), ("A ", "B"), [0, 1]),
+    ],
+)
+def test_no_output_stands_for_two_labels(
+    names: tuple[str, ...], labels: tuple[str, ...], order: list[int] | None
+) -> None:
+    if order is not None:
+        assert label_order(names, labels) == order
+        return
+    with pytest.raises(RefusedError, match="its head has the 2 labels A, "):
+        label_order(names, labels)
+
+
 def vetted(architecture: str, tensor: str, shape: list[int], **config: Any) -> Any:
     tensors = {tensor: SimpleNamespace(shape=shape)}
     return SimpleNamespace(config={"architectures": [architecture], **config}, tensors=tensors)

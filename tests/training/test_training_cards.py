@@ -86,6 +86,7 @@ def test_dev_sets_say_so_in_their_names() -> None:
         ({"languages": ["en", "en"]}, "languages repeat"),
         ({"kind": "tagging"}, "format records gives no examples of kind tagging: give conll"),
         ({"labels": ["only"]}, "at least two labels"),
+        ({"labels": ["yes", "no", "Yes"]}, "labels: Yes repeats yes"),
         ({"label_names": {"1": "maybe"}}, "maybe, which is not among labels"),
         ({"contaminates": ["squad"]}, "squad is not a target task"),
         ({"contaminates": ["squad/dev"]}, "squad is not a target task"),
