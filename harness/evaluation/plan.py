@@ -190,7 +190,7 @@ def _no_head(checkpoint: Checkpoint, card: TaskCard, selection: Selection) -> st
         try:
             label_order(checkpoint.head.labels, card.labels)
         except RefusedError as error:
-            if card.argument in selection.tasks:
+            if selection.tasks:
                 raise RefusedError(f"{checkpoint.label} {card.name}: {error}") from error
             return str(error)
     return ""

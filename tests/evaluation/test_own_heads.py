@@ -9,12 +9,21 @@ import pyarrow.parquet as pq
 import pytest
 
 import harness
+from harness.cards.languages import task_root
 from harness.errors import RefusedError
 from harness.results.outcomes import find, read_meta
 from tests.checkpoints import build_head
 
 XNLI = ("contradiction", "entailment", "neutral")
 UPOS = ("VERB", "PUNCT", "PROPN", "PRON", "NOUN", "DET", "ADP", "ADJ")
+
+
+def own_card(task: str, folder: Path) -> Path:
+    """A card from outside the package: that of a task under another name."""
+    text = (task_root() / "target" / f"{task}.yaml").read_text(encoding="utf-8")
+    path = folder / "card.yaml"
+    path.write_text(text.replace(f"name: {task}\n", "name: own\n"), encoding="utf-8")
+    return path
 
 
 @pytest.mark.parametrize(
@@ -60,3 +69,15 @@ def test_other_labels_are_refused_or_a_row(names: tuple[str, ...], tmp_path: Pat
     assert "labels are matched by name" in notes["demo_pairs"]
     assert notes["demo_choices"].startswith("a classification head, no multiple choice head: ")
     assert notes["demo_tags"].startswith("a classification head, no tagging head: --finetune")
+
+
+@pytest.mark.parametrize("named", ["card.yaml", "./card.yaml", "folder/../card.yaml"])
+def test_a_card_is_named_however_its_path_is_spelled(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    own_card("demo_pairs", tmp_path)
+    model = str(build_head(tmp_path / "model", "classification", ("yes", "no")))
+    with pytest.raises(RefusedError, match="its head has the 2 labels yes, no"):
+        harness.evaluate(model, tasks=[named], out=tmp_path / "out", cache_dir=tmp_path / "c")
