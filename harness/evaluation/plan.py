@@ -110,10 +110,13 @@ def _inapplicable(checkpoint: Checkpoint, request: Request, chosen: Chosen) -> s
         return ""
     if isinstance(checkpoint, GivenModel):
         return checkpoint.head_note
-    if chosen.recipe is None and (why := _no_head(checkpoint, card, request.selection)):
-        tuned = recipe_of(card.name) is not None
-        remedy = NO_HEAD_REMEDY if tuned else f"{card.name} has no target recipe"
-        return f"{why}: {remedy}"
+    if chosen.recipe is not None:
+        return ""
+    no_recipe = f"{card.name} has no target recipe"
+    if why := _no_head(checkpoint, card, request.selection):
+        return f"{why}: {NO_HEAD_REMEDY if recipe_of(card.name) else no_recipe}"
+    if request.finetune:  # its own head would not be what was asked for
+        return f"{no_recipe}: leave --finetune out to measure the head that the checkpoint brings"
     return ""
 
 

@@ -55,6 +55,29 @@ def test_a_trained_head_is_measured_as_it_is(
 
 
 @pytest.mark.parametrize(
+    ("kind", "names", "task"),
+    [
+        ("classification", XNLI, "demo_pairs"),
+        ("multiple_choice", (), "demo_choices"),
+        ("tagging", UPOS, "demo_tags"),
+    ],
+)
+def test_its_own_head_is_not_measured_in_place_of_a_tuned_one(
+    kind: str, names: tuple[str, ...], task: str, tmp_path: Path
+) -> None:
+    model = str(build_head(tmp_path / "model", kind, names))
+    card = str(own_card(task, tmp_path))
+    found = harness.evaluate(
+        model, tasks=[card], languages=["de"], finetune=True, out=tmp_path / "out",
+        cache_dir=tmp_path / "c",
+    )  # fmt: skip
+    (row,) = found.to_arrow().to_pylist()
+    assert (row["task"], row["metric"]) == ("own", None)
+    assert row["note"].startswith("own has no target recipe: leave --finetune out")
+    assert not list(find(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
     "names", [("LABEL_0", "LABEL_1", "LABEL_2"), ("entailment", "not_entailment")]
 )
 def test_other_labels_are_refused_or_a_row(names: tuple[str, ...], tmp_path: Path) -> None:
