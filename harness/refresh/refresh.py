@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random, SystemRandom
@@ -20,6 +20,7 @@ from harness.refresh.fitting import Limits
 from harness.refresh.items import Item, Terms, decide
 from harness.refresh.measured import claimed_model, pending_units, read_each
 from harness.refresh.pinning import pin
+from harness.refresh.replacing import replace_rows, waiting_room
 from harness.refresh.replays import begin, replicate
 from harness.results.provenance import measuring
 from harness.submissions.attempts import Attempt, dated, read_attempts, write_attempts
@@ -176,10 +177,6 @@ class Refresh:
             pin(path, found.revision)
         pinned = item.submission.model_copy(update={"revision": found.revision})
         item = replace(item, submission=pinned)
-        # Only these files are removed: --fresh would remove the rows of other tasks too.
-        for task in todo:
-            for file in item.pending.replaced.get(task, ()):
-                file.remove()
         differing = self._replicated(item, found, end)
         attempt = self._row(item, "measured", missing=lacking)
         if todo:
@@ -194,8 +191,7 @@ class Refresh:
         lacking: dict[str, str], end: float | None,
     ) -> Attempt:  # fmt: skip
         """Evaluate the units ``todo``; ``lacking``: task → why its data could not be had."""
-        with measuring(self.root / RESULTS, begin=True):
-            ended = self._worker(self._arguments(item, found, todo, self.root / RESULTS), end)
+        ended = self._ended(item, found, todo, end)
         without = dict(item.before.without if item.before else {})
         for task, note in ended.notes.items():
             if note.startswith(("missing: ", "broken data: ")):
@@ -223,6 +219,26 @@ class Refresh:
             )  # fmt: skip
         reason = ended.reason or f"no rows were written for {', '.join(still)}"
         return self._row(item, "failed", reason=reason, exit_code=ended.exit_code, **known)
+
+    def _ended(
+        self, item: Item, found: Checkpoint, tasks: Collection[str], end: float | None
+    ) -> worker.Ended:
+        """Run the evaluation: of tasks whose old rows are in the way, in a folder of their own."""
+        results = self.root / RESULTS
+        replaced = item.pending.replaced
+        old = {task: replaced[task] for task in tasks if task in replaced}
+        ended = worker.Ended(0, "", {})
+        if new := [task for task in tasks if task not in old]:
+            with measuring(results, begin=True):
+                ended = self._worker(self._arguments(item, found, new, results), end)
+        if not old or ended.stopped:
+            return ended
+        waiting = waiting_room(results, self.request.runtime.cache)
+        ended = ended.then(self._worker(self._arguments(item, found, old, waiting), end))
+        wanted = choose_cards(self.request.selection).cards
+        whole = pending_units(item.submission, wanted, waiting).done
+        replace_rows(old, whole, waiting, results)
+        return ended
 
     def _checkpoint(self, item: Item) -> Checkpoint | Attempt:
         """Download and vet the checkpoint, or return the row that says why it is not evaluated."""

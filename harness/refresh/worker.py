@@ -53,6 +53,12 @@ class Ended:
     notes: Mapping[str, str]
     stopped: bool = False
 
+    def then(self, other: Ended) -> Ended:
+        """Return how two evaluations ended, one after the other: the first failure counts."""
+        failed = self if self.exit_code else other
+        notes = {**self.notes, **other.notes}
+        return Ended(failed.exit_code, failed.reason, notes, self.stopped or other.stopped)
+
 
 def environment(home: Path, *, cache: Path, hub_cache: Path) -> dict[str, str]:
     """Return the variables of a worker. ``home``: an empty folder; the caches have the files."""

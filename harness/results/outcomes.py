@@ -161,6 +161,16 @@ class OutcomeFile:
                 _write(self.path, [self.read(unit) for unit in units], meta)
             shutil.rmtree(self.parts, ignore_errors=True)
 
+    def take(self, finished: Path) -> None:
+        """Put a finished file from elsewhere in the place of all that is here.
+
+        Raises:
+            IncompleteError: the disk is full or the folder cannot be written; what was here stays.
+        """
+        with _disk_errors(self.path.parent), self._lock(), replacing(self.path) as partial:
+            shutil.copyfile(finished, partial)
+            shutil.rmtree(self.parts, ignore_errors=True)  # they are of what goes
+
     def remove(self) -> None:
         """Forget what is done, for a run from scratch."""
         with _disk_errors(self.path.parent), self._lock():

@@ -77,13 +77,17 @@ def measure(
     *,
     task: str = "demo_bitext",
     layer: int | None = 8,
+    results: Path | None = None,
     **changes: Any,
 ) -> Path:
-    """Write an outcome file as a run does; ``rows``: unit → rows. Returns its path."""
+    """Write an outcome file as a run does; ``rows``: unit → rows. Returns its path.
+
+    ``results``: where the rows go, if not to the board's.
+    """
     card = read_card(task)
     given = {"model": model, "revision": revision(model), "layer": layer} | changes
     meta = metadata(card, [*rows], **given)
-    folder = root / "leaderboard" / "results"
+    folder = results or root / "leaderboard" / "results"
     slug = model.replace("/", "__")
     slug = "".join(c if c.isalnum() or c in "._-" else "-" for c in slug)
     file = outcome_file(folder, slug, str(meta["revision"])[:12], card.name, str(meta["signature"]))

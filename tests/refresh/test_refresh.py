@@ -17,11 +17,13 @@ from harness.cards.catalogue import read_card, read_suites
 from harness.cli import app
 from harness.errors import IncompleteError, NotFoundError
 from harness.evaluation.options import Options, make_request
+from harness.inference.protocol import PROTOCOL_VERSION
 from harness.refresh.fitting import Limits
 from harness.refresh.rebuild import check_failures, hand_over_pending, rebuild
 from harness.refresh.refresh import Refresh
 from harness.refresh.worker import Ended
 from harness.results.outcomes import OutcomeFile
+from harness.results.provenance import digest_of, read_origins
 from harness.submissions.attempts import Attempt, read_attempts, write_attempts
 from harness.submissions.submission import read_submissions
 from tests.board.boards import hits, measure
@@ -79,10 +81,20 @@ class Worker:
         model, revision = arguments[0].split("@")
         return self.endings.get(model, self.measures)(model, revision)
 
+    @property
+    def out(self) -> Path:
+        """Where the evaluation that was started last writes."""
+        words = self.calls[-1]
+        return Path(words[words.index("--out") + 1])
+
     def measures(self, model: str, revision: str, **changes: Any) -> Ended:
+        if "demo_bitext" in self.calls[-1]:
+            self.writes(model, revision, results=self.out, **changes)
+        return Ended(0, "", NOTES)
+
+    def writes(self, model: str, revision: str, **changes: Any) -> None:
         rows = {unit: hits(unit, [1, 0]) for unit in read_card("demo_bitext").languages}
         measure(self.root, model, rows, revision=revision, **changes)
-        return Ended(0, "", NOTES)
 
 
 @pytest.fixture
@@ -282,14 +294,55 @@ def test_rows_in_the_way_of_new_ones_go_and_no_others(
     old, kept = begun("demo_bitext", protocol_version=0), begun("demo_passages")
 
     def looks(model: str, revision: str) -> Ended:
-        assert not old.done()
+        assert old.meta()["protocol_version"] == 0  # until others are whole
         assert kept.done()
         return worker.measures(model, revision)
 
     assert states(root, worker) == {"a": "stale"}
     worker.endings["org/a"] = looks
     assert refresh(root, worker)[1]["a"].status == "measured"
-    assert "--fresh" not in worker.calls[0]
+    assert not [words for words in worker.calls if "--fresh" in words]
+    assert old.path.exists()
+    assert not old.parts.exists()
+    assert old.meta()["protocol_version"] == PROTOCOL_VERSION
+    assert kept.done()
+
+
+@pytest.mark.parametrize(
+    "ending", [Ended(-15, "ended", {}, stopped=True), Ended(5, "the disk is full", {})]
+)
+def test_old_rows_stay_until_others_are_whole(
+    hub: Hub, root: Path, worker: Worker, ending: Ended
+) -> None:
+    commit = hub.repositories["models", "org/a"].branches["main"]
+    submit(root, "a", more=f"revision: {commit}\n")
+    one = read_card("demo_bitext").languages[0]
+    rows = {one: hits(one, [1])}
+    old = OutcomeFile(measure(root, "org/a", rows, revision=commit, protocol_version=0))
+    before = old.path.read_bytes()
+
+    def begins(model: str, revision: str) -> Ended:
+        if "demo_bitext" not in worker.calls[-1]:
+            return Ended(0, "", NOTES)
+        new = OutcomeFile(measure(root, model, rows, revision=revision, results=worker.out))
+        new.parts.mkdir()
+        new.path.rename(new.parts / f"{one}.parquet")  # a language is done, the task is not
+        return ending
+
+    worker.endings["org/a"] = begins
+    _, done = refresh(root, worker, minutes=60)
+    assert done["a"].status == ("pending" if ending.stopped else "failed")
+    assert old.path.read_bytes() == before
+    assert not old.parts.exists()
+    begun = worker.out
+    del worker.endings["org/a"]
+    assert refresh(root, worker)[1]["a"].status == "measured"
+    assert worker.out == begun  # it goes on where it was
+    assert old.meta()["protocol_version"] == PROTOCOL_VERSION
+    results = root / "leaderboard" / "results"
+    (origin,) = (read_origins(results) or {}).values()
+    assert (origin.provenance, origin.digest) == ("measured", digest_of(old))
+    assert states(root, worker) == {"a": "measured"}
 
 
 def test_what_is_measured_in_another_way_does_not_count(
@@ -299,7 +352,7 @@ def test_what_is_measured_in_another_way_does_not_count(
     commit = hub.repositories["models", "org/a"].branches["main"]
     submit(root, "a", more=f"revision: {commit}\n")
     for changes in ({"limit": 5}, {"custom": ["layer 3"]}, {"seed": 1}, {"track": "native"}):
-        worker.measures("org/a", commit, **changes)
+        worker.writes("org/a", commit, **changes)
     assert states(root, worker) == {"a": "to measure"}
 
 

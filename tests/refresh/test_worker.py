@@ -188,3 +188,11 @@ def test_shielding_can_be_done_twice() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "still there\n"
     assert callable(shield)
+
+
+def test_of_two_evaluations_the_first_failure_counts() -> None:
+    whole, full = Ended(0, "", {"a": "x"}), Ended(5, "the disk is full", {"b": "y"})
+    slow = Ended(-15, "it was ended", {"b": "z"}, stopped=True)
+    assert whole.then(full) == Ended(5, "the disk is full", {"a": "x", "b": "y"})
+    assert full.then(whole) == Ended(5, "the disk is full", {"a": "x", "b": "y"})
+    assert full.then(slow) == Ended(5, "the disk is full", {"b": "z"}, stopped=True)
