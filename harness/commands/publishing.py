@@ -129,7 +129,10 @@ def refresh(
         if send:  # said before hours of evaluation, not after
             _logged_in(account)
         if dry_run:
-            for item in todo.items():
+            items = todo.items()
+            for slug in todo.failed:  # Their files cannot be read.
+                echo(f"{slug}: {todo.attempts[slug]}")
+            for item in items:
                 what = ", ".join(item.pending.units) if item.due else item.reason
                 echo(f"{item.slug}: {item.state}{f': {what}' if what else ''}")
         else:

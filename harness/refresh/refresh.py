@@ -12,7 +12,7 @@ from typing import Any
 from harness.analysis.gather import RESULTS
 from harness.checkpoint.resolve import Checkpoint
 from harness.data.folders import hub_cache
-from harness.errors import HarnessError, IncompleteError, NotFoundError, one_line
+from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, one_line
 from harness.evaluation.models import DEMO_MODEL, find_checkpoint
 from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
@@ -58,14 +58,16 @@ class Refresh:
 
         Raises:
             NotFoundError: a slug that was named is not submitted.
-            DataError: the attempts cannot be read.
+            DataError: the attempts, or a submission that was named, cannot be read.
         """
         self.attempts = read_attempts(self.root)
         submissions, broken = read_each(self.root / "submissions")
-        unknown = [slug for slug in self.chosen if slug not in submissions]
-        if unknown:
-            raise NotFoundError(f"submissions/{unknown[0]}.yaml cannot be read, or is not there")
         listed = {*submissions, *broken}
+        for slug in self.chosen:
+            if slug not in listed:
+                raise NotFoundError(f"no submissions/{slug}.yaml: name a file there, without .yaml")
+            if slug in broken:
+                raise DataError(broken[slug])
         self.attempts = {slug: one for slug, one in self.attempts.items() if slug in listed}
         for slug, why in broken.items():
             model = claimed_model(self.root / "submissions" / f"{slug}.yaml") or slug

@@ -446,12 +446,25 @@ def test_unknown_slug_and_rows_of_submissions_that_are_gone(
     submit(root, "pickle", "a")
     refresh(root, worker, chosen=["pickle"])
     assert worker.calls == []
-    with pytest.raises(NotFoundError, match=r"submissions/none\.yaml"):
+    with pytest.raises(NotFoundError, match=r"no submissions/none\.yaml"):
         refresh(root, worker, chosen=["none"])
     (root / "submissions" / "pickle.yaml").unlink()
     refresh(root, worker)
     assert list(read_attempts(root)) == ["a"]
     assert read_submissions(root / "submissions")["a"].revision is not None
+
+
+def test_why_a_submission_cannot_be_read_is_said(root: Path, tmp_path: Path) -> None:
+    (root / "submissions" / "bad.yaml").write_text("modl: x\n")
+    why = "submissions/bad.yaml:1: unknown key modl: did you mean model?"
+    words = ["refresh", "--suite", "demo", "--root", str(root), "--cache-dir", str(tmp_path / "c")]
+    ran = CliRunner().invoke(app, [*words, "bad"])
+    assert ran.exit_code == 6
+    assert ran.stderr.startswith(f"error: {why}")
+    assert ran.stderr.count("\n") == 1
+    ran = CliRunner().invoke(app, [*words, "--dry-run"])
+    assert (ran.exit_code, ran.stdout.count("\n")) == (0, 1)
+    assert ran.stdout.startswith(f"bad: failed: {why}")
 
 
 def test_jobs_are_printed_and_sent_once(
