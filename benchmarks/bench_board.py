@@ -128,7 +128,8 @@ def write(root: Path, task: str, of_task: list[Unit], model: str, revision: str,
     """One outcome file: ranks at random, the better the more skill."""
     from harness.cards.catalogue import read_card
     from harness.kinds.retrieval import SCHEMA
-    from harness.results.outcomes import KEY, outcome_file
+    from harness.results.encoding import KEY
+    from harness.results.outcomes import outcome_file
     from tests.metadata import metadata
 
     card, skill = read_card(task), 0.2 + 0.6 * rng.random()

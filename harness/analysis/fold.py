@@ -28,7 +28,8 @@ from harness.errors import DataError, UsageError
 from harness.io.kept import keep, read_kept
 from harness.metrics.per_example import Floats
 from harness.results.checks import REMEDY, checked, consistent, folders_of, known_card
-from harness.results.outcomes import KEY, OutcomeFile, read_meta
+from harness.results.encoding import KEY
+from harness.results.outcomes import OutcomeFile, read_meta
 from harness.results.provenance import Origin
 from harness.results.scores import (
     SCHEMA,

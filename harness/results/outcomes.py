@@ -8,7 +8,6 @@ folder, leave whole files only.
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,36 +16,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
 from harness.errors import DataError, IncompleteError, NotFoundError, one_line
 from harness.io import strict_json
 from harness.io.files import is_lfs_pointer, pointer_words, replacing, sweep
+from harness.results.encoding import KEY, UNIT, write_units
 from harness.results.metadata import check_metadata
 
 Read = TypeVar("Read")
 
-KEY = b"xharness"
 PARTS = ".parts"  # how the name of a folder of parts ends
 # The same for all units, as a rule.
 CONSTANT = ("libraries", "harness", "device", "route", "tuning")
 PER_UNIT = ("candidates", "indistinct")  # numbers by unit; rows of before version 2 have none
-# A dictionary of values that hardly repeat costs more than it saves. Numbers byte by byte, and ids
-# by what they share with the one before, take some tenth less of a file of Tatoeba's or LAReQA's.
-ENCODINGS = {
-    "ranks.list.element": "BYTE_STREAM_SPLIT",
-    "scores.list.element": "BYTE_STREAM_SPLIT",
-    "margin": "BYTE_STREAM_SPLIT",
-    "example_id": "DELTA_BYTE_ARRAY",
-    "source_id": "DELTA_BYTE_ARRAY",
-    "target_id": "DELTA_BYTE_ARRAY",
-    "cluster": "PLAIN",
-}
-UNIT = ("lang", "question_lang")  # what a row group's unit is known by, from their statistics
-REPEATED = "top_ids"  # the column whose ids come again and again, in lists
-LEVEL = 15  # of zstd: 2 to 15 % smaller than its default, for some tenths of a second a file
 # What reading a damaged file raises.
 DAMAGE = (
     pa.ArrowException,
@@ -138,7 +122,7 @@ class OutcomeFile:
         # Under the lock, since another run may be merging, which ends with the parts removed.
         with _disk_errors(self.parts), self._lock():
             self.parts.mkdir(exist_ok=True)
-            _write(self.parts / f"{unit}.parquet", [rows], meta)
+            write_units(self.parts / f"{unit}.parquet", [rows], meta)
 
     def merge(self, order: Sequence[str]) -> None:
         """Join the parts and what is merged already into one file, units in ``order``.
@@ -158,7 +142,7 @@ class OutcomeFile:
                 units = [u for u in order if u in done] + sorted(set(done) - set(order))
                 sources = sorted({str(path) for path in done.values()})
                 meta = _joined(self.path, [read_meta(Path(path)) for path in sources], units)
-                _write(self.path, [self.read(unit) for unit in units], meta)
+                write_units(self.path, [self.read(unit) for unit in units], meta)
             shutil.rmtree(self.parts, ignore_errors=True)
 
     def take(self, finished: Path) -> None:
@@ -284,48 +268,6 @@ def _joined(path: Path, metas: Sequence[dict[str, Any]], units: Sequence[str]) -
         name: digest for meta in metas for name, digest in sorted(meta["data"].items())
     }
     return joined
-
-
-def _write(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> None:
-    # Arrow's own copy of the schema would hold the metadata a second time, in base64.
-    metadata = {KEY: json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode()}
-    units = [_with_sorted_ids(rows) for rows in units]
-    schema = units[0].schema.remove_metadata()
-    leaves = [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
-              for field in schema]  # fmt: skip
-    encoding: dict[str, Any] = {
-        "use_dictionary": [leaf for leaf in leaves if leaf not in ENCODINGS],
-        "column_encoding": {leaf: ENCODINGS[leaf] for leaf in leaves if leaf in ENCODINGS},
-        "write_statistics": [name for name in schema.names if name in UNIT],
-        "compression": "zstd",
-        "compression_level": LEVEL,
-        "store_schema": False,
-    }
-    with (
-        replacing(path) as partial,
-        pq.ParquetWriter(partial, schema, write_page_checksum=True, **encoding) as writer,
-    ):
-        writer.add_key_value_metadata(metadata)
-        for rows in units:
-            writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
-
-
-def _with_sorted_ids(rows: pa.Table) -> pa.Table:
-    """``rows`` whose repeated ids name a dictionary in the order of the pool.
-
-    That takes some 3 % less of a file of Tatoeba's than the order in which the ids appear. A reader
-    sees strings as before.
-    """
-    if REPEATED not in rows.column_names:
-        return rows
-    lists = rows.column(REPEATED).combine_chunks()
-    ids = lists.flatten()
-    names = sorted(ids.unique().to_pylist(), key=lambda name: (len(name), name))
-    order = pa.array(names, ids.type)
-    kept = pa.DictionaryArray.from_arrays(pc.index_in(ids, order), order)
-    offsets = pc.subtract(lists.offsets, lists.offsets[0])  # rows may be a slice of others
-    place = rows.column_names.index(REPEATED)
-    return rows.set_column(place, REPEATED, pa.ListArray.from_arrays(offsets, kept))
 
 
 def _rows(path: Path, unit: str) -> pa.Table:

@@ -17,7 +17,8 @@ import pytest
 
 from harness.cards.catalogue import read_card
 from harness.errors import DataError, IncompleteError, NotFoundError
-from harness.results.outcomes import KEY, OutcomeFile, find, outcome_file, read_meta
+from harness.results.encoding import KEY
+from harness.results.outcomes import OutcomeFile, find, outcome_file, read_meta
 from tests.metadata import metadata
 
 SCHEMA = pa.schema([("example_id", pa.string()), ("lang", pa.string()), ("f1", pa.float32())])
