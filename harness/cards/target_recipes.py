@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, RootModel
 
-from harness.cards.catalogue import read_card, read_suites, with_same_data
+from harness.cards.catalogue import read_card, read_suites, with_halves, with_same_data
 from harness.cards.languages import task_root
 from harness.cards.training import IntermediateCard, Recipe, intermediate_names, read_intermediate
 from harness.errors import DataError, UsageError
@@ -101,10 +101,14 @@ class TargetRecipe(Strict):
 
     @property
     def seen(self) -> frozenset[str]:
-        """The splits (``task/split``) that it trains on or chooses its step by."""
-        trained = frozenset(entry for entry in self.card.contaminates if "/" in entry)
-        chosen = {f"{self.select.task}/{self.select.split}"} if self.select else set()
-        own = with_same_data(trained | chosen)
+        """The splits (``task/split``) that it trains on or chooses its step by.
+
+        A card that trains on the first half of a split has not seen the second one.
+        """
+        trained = with_same_data(entry for entry in self.card.contaminates if "/" in entry)
+        chosen = [f"{self.select.task}/{self.select.split}"] if self.select else []
+        own = trained if self.card.half else with_halves(trained)
+        own |= with_halves(with_same_data(chosen))
         return own | self.first.seen if self.first else own
 
     def unranked_reasons(self, task: str, split: str) -> list[str]:

@@ -18,6 +18,7 @@ from harness.cards.catalogue import (
     card_names,
     read_card,
     usual_name,
+    with_halves,
     with_same_data,
 )
 from harness.cards.languages import canonical
@@ -143,6 +144,17 @@ class Submission(Strict):
             for split, shares in splits.items()
             if any(share > CONTAMINATED for share in shares.values())
         )
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """What its own training has seen, with the targets and halves of splits that are the same.
+
+        A half whose overlap was measured is judged by that: training on the other half, as cards
+        of this package do, is declared as the whole split.
+        """
+        told = with_same_data({*self.contaminated, *self.measured})
+        judged = {f"{target}/{split}" for target, own in self.overlap.items() for split in own}
+        return told | (with_halves(told) - judged)
 
     @property
     def pending(self) -> bool:
@@ -276,16 +288,15 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
     Raises:
         DataError: bases form a circle.
     """
-    tasks: set[str] = set()
+    seen: set[str] = set()
     chain: list[str] = []
     at: str | None = slug
     while at is not None:
         if at in chain:
             raise DataError(f"submissions: bases go round in a circle: {' → '.join([*chain, at])}")
         chain.append(at)
-        tasks |= {*submissions[at].contaminated, *submissions[at].measured}
+        seen |= submissions[at].seen
         at = base_of(at, submissions)
-    seen = with_same_data(tasks)
     return frozenset(one for one in seen if "/" not in one or one.partition("/")[0] not in seen)
 
 
@@ -305,10 +316,9 @@ def own_contamination(folder: Path) -> frozenset[str]:
     read, nothing is known.
     """
     try:
-        found = read_model(folder / "submission.yaml", Submission, "submission.yaml")
+        return read_model(folder / "submission.yaml", Submission, "submission.yaml").seen
     except (OSError, DataError):
         return frozenset()
-    return with_same_data({*found.contaminated, *found.measured})
 
 
 def is_contaminated(seen: Collection[str], task: str, split: str) -> bool:

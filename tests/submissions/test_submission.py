@@ -16,6 +16,7 @@ from harness.submissions.submission import (
     is_contaminated,
     kind_of,
     overlap_words,
+    own_contamination,
     read_submissions,
     target_data,
 )  # fmt: skip
@@ -126,6 +127,26 @@ def test_contamination_knows_the_split(tmp_path: Path) -> None:
     # The whole task says it of all of its splits.
     assert contamination("b", found) == {"pawsx", "mlqa/dev", "mlqa_cross/dev"}
     assert is_contaminated(contamination("b", found), "pawsx", "test")
+
+
+@pytest.mark.parametrize(
+    ("declared", "half"),
+    [
+        ("contaminated: [pawsx/dev]", True),  # half has no row that dev has not
+        ("contaminated: [pawsx/half]", True),
+        ("contaminated: [pawsx/test]", False),
+        ("contaminated: [pawsx/dev]\noverlap: {pawsx: {half: {en: 0.5}}}", True),
+        # It was trained on the other half, as its own counts say.
+        ("contaminated: [pawsx/dev]\noverlap: {pawsx: {half: {en: 0.001}}}", False),
+        ("overlap: {pawsx: {dev: {en: 0.5}}}", True),
+    ],
+)
+def test_a_split_counts_with_the_half_of_it(declared: str, half: bool, tmp_path: Path) -> None:
+    write(tmp_path, "a", f"model: org/a\nobjective: paraphrase\nlanguages: [en]\n{declared}\n")
+    seen = contamination("a", read_submissions(tmp_path))
+    assert is_contaminated(seen, "pawsx", "half") is half
+    (tmp_path / "a.yaml").rename(tmp_path / "submission.yaml")
+    assert own_contamination(tmp_path) == seen
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,9 @@ def test_the_recipes_are_those_of_the_protocol() -> None:
         ("pawsx_small", "pawsx", "dev", True),
         ("pawsx_small", "pawsx", "half", False),  # which has none of the pairs that it trains on
         ("udpos_small", "udpos", "half", False),
+        ("xtreme_pawsx", "pawsx", "half", True),  # wholly rows of the dev set that it chooses by
+        ("xtreme_udpos", "udpos", "half", True),
+        ("xtreme_panx", "panx", "half", True),
         ("xtreme_udpos", "udpos_hub", "dev", True),  # the same sentences
         ("xtreme_xcopa", "xcopa", "test", False),
     ],
