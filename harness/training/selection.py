@@ -21,7 +21,7 @@ from harness.checkpoint.tokenizer import Tokenizer
 from harness.checkpoint.weights import WEIGHTS
 from harness.data.examples import ItemSet
 from harness.data.load import DataLocation, Download, fetch, load, planned_downloads
-from harness.errors import IncompleteError, one_line
+from harness.errors import DataError, IncompleteError, one_line
 from harness.inference.labeller import Labeller
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitSettings
@@ -46,8 +46,15 @@ class DevSet:
 
 
 def dev_files(select: Select, location: DataLocation) -> dict[str, str]:
-    """Fetch the files of the dev set: name → sha256. IncompleteError where one cannot be had."""
+    """Fetch the files of the dev set: name → sha256.
+
+    Raises:
+        IncompleteError: one cannot be had.
+        DataError: one is not the official file.
+    """
     fetched = fetch(read_card(select.task), select.split, (select.language,), location)
+    for text in fetched.broken.values():
+        raise DataError(text)
     if fetched.failures or not fetched.files:
         why = next(iter(fetched.failures.values()), "no files")
         raise IncompleteError(f"{select.task} {select.split} ({select.language}): {why}")

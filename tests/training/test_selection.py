@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from harness.cards.catalogue import read_card
 from harness.cards.target_recipes import Select, read_target_recipes
 from harness.checkpoint.resolve import resolve
-from harness.data.load import DataLocation
-from harness.errors import IncompleteError
+from harness.data.load import DataLocation, load
+from harness.errors import DataError, IncompleteError
 from harness.training.output import RECORD
 from harness.training.selection import Selection, read_dev
 from harness.training.target import Tuning, TuningSettings, plan_tuning, provenance, tuned
@@ -146,6 +147,19 @@ def test_a_dev_set_that_is_not_there_is_named(tmp_path: Path) -> None:
     location = DataLocation(tmp_path, tmp_path / "cache", offline=True)
     with pytest.raises(IncompleteError, match=r"xnli dev \(en\): "):
         read_dev(Select(task="xnli", metric="accuracy", every=100), location)
+
+
+def test_a_dev_file_that_is_not_the_official_one_is_said_to_be_that(tmp_path: Path) -> None:
+    (tmp_path / "xnli").mkdir()
+    (tmp_path / "xnli" / "dev-en.tsv").write_text("one\tanother\tneutral\n", encoding="utf-8")
+    location = DataLocation(tmp_path, tmp_path / "cache", offline=True)
+    select = Select(task="xnli", metric="accuracy", every=100)
+    message = r"^xnli/dev-en\.tsv: sha256 is \w{12}…, the official file's is \w{12}…: put the offic"
+    with pytest.raises(DataError, match=message) as chosen:
+        read_dev(select, location)
+    with pytest.raises(DataError, match=message) as measured:
+        load(read_card("xnli"), "dev", ("en",), location)
+    assert str(chosen.value) == str(measured.value)
 
 
 def test_the_official_recipes_choose_as_xtreme_does() -> None:
