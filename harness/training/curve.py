@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from harness.training.saves import logged
+
 HEADER = "step\ttask\tloss\tlearning_rate\n"
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 320, 64, 40
 COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#7b5ea7", "#b08900", "#3d5a80", "#8d6e63", "#00796b")
@@ -29,15 +31,17 @@ class LossLog:
             file.write(_line(step, task, loss, learning_rate))
 
     def rows(self) -> list[tuple[int, str, float, float]]:
-        """Return (step, task, loss, learning rate) of every line that was written to its end."""
-        if not self.path.is_file():
-            return []
-        found = []
-        for line in self.path.read_text(encoding="utf-8").splitlines()[1:]:
-            fields = line.split("\t")
-            if len(fields) == 4:
-                found.append((int(fields[0]), fields[1], float(fields[2]), float(fields[3])))
-        return found
+        """Return (step, task, loss, learning rate) of every line that was written to its end.
+
+        Raises:
+            DataError: a line is damaged.
+        """
+        return logged(self.path, _row)
+
+
+def _row(fields: Sequence[str]) -> tuple[int, str, float, float]:
+    step, task, loss, learning_rate = fields
+    return int(step), task, float(loss), float(learning_rate)
 
 
 def _line(step: int, task: str, loss: float, learning_rate: float) -> str:

@@ -1,12 +1,18 @@
-"""Keeps steps of a training on disk, so that a run that was killed goes on where it was."""
+"""Keeps steps of a training on disk, so that a run that was killed goes on where it was.
+
+The tables that a run adds a line to after a step are read here too.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from harness.errors import IncompleteError, one_line
+from harness.errors import DataError, IncompleteError, one_line
+
+Row = TypeVar("Row")
 
 DONE = "complete"  # This file is written last into a saved step, and says that the step is whole.
 SAVES = 20  # A run saves about this many times, at equal distances in steps.
@@ -31,6 +37,27 @@ def remove_partial(folder: Path) -> None:
     for path in folder.glob("checkpoint-*"):
         if not (path / DONE).is_file():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def logged(path: Path, parse: Callable[[Sequence[str]], Row]) -> list[Row]:
+    """Return the rows of a table that a run adds to, below its header; none without the file.
+
+    A last line without its end was torn when the run ended: it counts as not written.
+
+    Raises:
+        DataError: ``parse`` cannot read another line (ValueError).
+    """
+    whole = path.read_bytes().rpartition(b"\n")[0] if path.is_file() else b""
+    rows = []
+    for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[1:], start=2):
+        try:
+            rows.append(parse(line.split("\t")))
+        except ValueError:
+            raise DataError(
+                f"{path}:{number}: {one_line(line, 60)!r} is damaged: remove {path.parent}, and "
+                "the training starts again"
+            ) from None
+    return rows
 
 
 def save_now(planned: bool, since: float, cost: float) -> bool:

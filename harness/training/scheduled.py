@@ -147,6 +147,10 @@ class Saving(TrainerCallback):
         self.began = self.saved = time.monotonic()
         self.cost = 0.0
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.selection is not None:
+            self.selection.catch_up(self.model, state.global_step, self.total)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.selection is not None:
             self.selection.consider(self.model, state.global_step, self.total)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from harness.errors import DataError, IncompleteError, one_line
 from harness.inference.labeller import Labeller
 from harness.kinds import KINDS
 from harness.kinds.kind import UnitSettings
+from harness.training.saves import logged
 
 SCORES = "selection.tsv"
 BEST = "best-"  # The folder with the best weights is called this, followed by the step's number.
@@ -90,6 +91,13 @@ def restore(model: Any, folder: Path) -> None:
     load_model(model, str(folder / WEIGHTS))
 
 
+def _row(fields: Sequence[str]) -> tuple[int, float]:
+    step, score = fields
+    if not 0 <= float(score) <= 1:
+        raise ValueError("no score")
+    return int(step), float(score)
+
+
 class Selection:
     """The scores of a run so far, kept in ``folder``; the head of ``task`` is scored."""
 
@@ -100,10 +108,15 @@ class Selection:
         self.folder, self.device = folder, device
 
     def resume_after(self, step: int) -> None:
-        """Forget the scores of later steps."""
+        """Forget the scores of later steps. DataError where a line is damaged."""
         lines = [f"{number}\t{score!r}\n" for number, score in self.scores() if number <= step]
         (self.folder / SCORES).write_text("step\tscore\n" + "".join(lines), encoding="utf-8")
         self.sweep()
+
+    def catch_up(self, model: Any, step: int, total: int) -> None:
+        """Score the step that the run goes on after, where its line was torn or lost."""
+        if step and step not in dict(self.scores()):
+            self.consider(model.to(self.device), step, total)
 
     def consider(self, model: Any, step: int, total: int) -> None:
         """Score the model where a score is due, and keep its weights if it is the best so far.
@@ -146,10 +159,8 @@ class Selection:
         return max(self.scores(), key=lambda row: (row[1], -row[0]))
 
     def scores(self) -> list[tuple[int, float]]:
-        """Return every (step, score) so far."""
-        path = self.folder / SCORES
-        lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
-        return [(int(step), float(score)) for step, _, score in (x.partition("\t") for x in lines)]
+        """Return every (step, score) so far. DataError where a line is damaged."""
+        return logged(self.folder / SCORES, _row)
 
     def record(self) -> dict[str, Any]:
         """Return the entry in the record of the training."""

@@ -62,6 +62,7 @@ def run_steps(
     Raises:
         IncompleteError: the loss, a gradient or a weight is not finite, or memory or disk is full;
             the last good step is kept.
+        DataError: a line of the table of losses or scores is damaged.
     """
     if steps.rank == 0:
         remove_partial(folder)
@@ -73,6 +74,8 @@ def run_steps(
         settings.selection.resume_after(done)
     if saved is not None and done >= total:
         restore(model, saved)
+        if settings.selection is not None:
+            settings.selection.catch_up(model, done, total)
     else:
         from harness.training.scheduled import ScheduledTrainer
 

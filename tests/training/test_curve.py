@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
+from harness.errors import DataError
 from harness.training.curve import LossLog, smoothed, svg
 
 
@@ -19,6 +22,21 @@ def test_a_resumed_run_drops_what_it_does_again(tmp_path: Path) -> None:
     assert curve.rows() == [(1, "a", 1.0, 0.1), (2, "a", 0.5, 0.1)]
     curve.add(3, "a", 1 / 3, 0.1)
     assert curve.rows()[-1] == (3, "a", 1 / 3, 0.1)  # to the last digit
+
+
+@pytest.mark.parametrize("torn", ["4", "4\ta\t0.5\t", "4\ta\t0.5\t0.", "\0\0\0"])
+def test_a_torn_last_line_is_as_if_it_was_not_written(torn: str, tmp_path: Path) -> None:
+    curve = LossLog(tmp_path / "loss.tsv")
+    curve.resume_after(0)
+    curve.add(1, "a", 1.0, 0.1)
+    whole = curve.path.read_text()
+    curve.path.write_text(whole + torn)
+    assert curve.rows() == [(1, "a", 1.0, 0.1)]
+    curve.resume_after(4)
+    assert curve.path.read_text() == whole
+    curve.path.write_text(f"{whole}{torn}\n{whole}")
+    with pytest.raises(DataError, match=r"loss\.tsv:[34]: '.*' is damaged: remove .*, and the tra"):
+        curve.rows()
 
 
 def test_smoothing_by_hand() -> None:

@@ -17,8 +17,9 @@ from harness.checkpoint.resolve import resolve
 from harness.data.load import DataLocation, load
 from harness.errors import DataError, IncompleteError
 from harness.training.output import RECORD
-from harness.training.selection import Selection, read_dev
+from harness.training.selection import SCORES, Selection, read_dev
 from harness.training.target import Tuning, TuningSettings, plan_tuning, provenance, tuned
+from harness.training.workspace import WORK
 from tests.checkpoints import build
 
 SELECT = Select(task="demo_tags", split="test", language="en", metric="f1_pos", every=2)
@@ -88,6 +89,36 @@ def test_a_run_that_goes_on_chooses_the_same_step(killed: int, tmp_path: Path) -
     assert again.scores() == list(scores.items())
 
 
+@pytest.mark.parametrize("torn", ["4", "4\t", "4\t0.", "4\t0.9"])
+def test_a_step_whose_line_is_torn_is_scored_again(torn: str, tmp_path: Path) -> None:
+    scores = {2: 0.3, 4: 0.9, 6: 0.4, 7: 0.2}
+    made = selection(tmp_path, scores)
+    made.resume_after(0)
+    run(made, 1, 4, 7, saves=(3, 4))
+    table = tmp_path / "selection.tsv"
+    table.write_text(table.read_text().replace("4\t0.9\n", torn))
+    again = selection(tmp_path, scores)
+    again.resume_after(4)  # the step was saved all the same
+    assert again.scores() == [(2, 0.3)]
+    again.catch_up(run(again, 4, 3, 7), 3, 7)  # no step that a score is due at
+    model = Layer()
+    torch.nn.init.constant_(model.step, 4)
+    again.catch_up(model, 4, 7)
+    again.catch_up(model, 4, 7)
+    model = run(again, 5, 7, 7, saves=(7,))
+    assert again.scores() == list(scores.items())
+    again.restore_best(model)
+    assert model.step.item() == 4
+
+
+@pytest.mark.parametrize("line", ["", "2", "2\t", "2\t0.3\t0.4", "two\t0.3", "2\tnan", "2\t30"])
+def test_another_damaged_line_is_named_with_a_remedy(line: str, tmp_path: Path) -> None:
+    (tmp_path / "selection.tsv").write_text(f"step\tscore\n{line}\n4\t0.5\n")
+    made = selection(tmp_path, {})
+    with pytest.raises(DataError, match=r"^/.*selection\.tsv:2: '.*' is damaged: remove /.*again$"):
+        made.resume_after(4)
+
+
 @pytest.fixture
 def location(tmp_path: Path) -> DataLocation:
     return DataLocation(None, tmp_path / "cache", offline=True)
@@ -125,6 +156,10 @@ def test_a_tuned_checkpoint_says_which_step_it_is_and_resumes_to_the_bit(
     assert plain.recipe.hash != chosen.recipe.hash
     with pytest.raises(KeyboardInterrupt):
         tuned(chosen, location, Watcher(last=4))
+    with pytest.raises(KeyboardInterrupt):
+        tuned(chosen, location, Watcher(last=5))
+    scores = chosen.folder / WORK / SCORES
+    scores.write_bytes(scores.read_bytes()[:-3])  # torn, of the step that is saved
     first = tuned(chosen, location, Watcher())
     record = json.loads((chosen.folder / RECORD).read_text())
     steps = [step for step, _ in record["selection"]["scores"]]
