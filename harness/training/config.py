@@ -89,7 +89,7 @@ def resolved_settings(config: TrainingConfig, sets: Mapping[str, TrainingSet]) -
             "recipe": config.recipes[card.name].model_dump(),
             "files": dict(sets[card.name].files),
             "examples": len(sets[card.name].examples),
-            **_hub_columns(card, sets[card.name]),
+            **hub_columns(card, sets[card.name].route),
         }
         for card in config.cards
     }
@@ -111,10 +111,13 @@ def resolved_settings(config: TrainingConfig, sets: Mapping[str, TrainingSet]) -
     }
 
 
-def _hub_columns(card: IntermediateCard, read: TrainingSet) -> dict[str, Any]:
-    """Return the columns that were read, where the card names other ones for the Hub's files."""
+def hub_columns(card: IntermediateCard, route: str) -> dict[str, Any]:
+    """Return the columns that are read, where the card names other ones for the Hub's files.
+
+    They decide the examples and are not in the card's hash.
+    """
     hub = card.source.splits[card.split].hub
-    if read.route != "hub" or hub is None or not hub.columns:
+    if route != "hub" or hub is None or not hub.columns:
         return {}
     return {"columns": {role: dict(columns) for role, columns in hub.columns.items()}}
 

@@ -27,7 +27,7 @@ from harness.data import official
 from harness.data.load import DataLocation, Download
 from harness.errors import DataError, HarnessError, IncompleteError, UsageError
 from harness.io.cache import lock_of
-from harness.training.config import TrainingConfig
+from harness.training.config import TrainingConfig, hub_columns
 from harness.training.data.questions import MOST_MISPLACED
 from harness.training.data.reading import read
 from harness.training.data.sources import fetch
@@ -167,7 +167,8 @@ def plan_tuning(
     """
     card = recipe.card
     first = plan_tuning(checkpoint, recipe.first, settings, location) if recipe.first else None
-    data = dict(fetch(card, location).digests)
+    fetched = fetch(card, location)
+    data = dict(fetched.digests)
     dev = dev_files(recipe.select, location) if recipe.select else {}
     trained = "bfloat16" if settings.dtype == "bfloat16" else "float32"
     key = {
@@ -179,6 +180,7 @@ def plan_tuning(
         "dtype": trained,
         **({"first": first.folder.name} if first else {}),
         **({"dev": dev} if dev else {}),
+        **hub_columns(card, fetched.route),
     }
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = location.cache / FOLDER / name

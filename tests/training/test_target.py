@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
 
+from harness.cards import target_recipes
 from harness.cards.catalogue import read_card
 from harness.cards.target_recipes import read_target_recipes, recipe_beside, recipe_of
-from harness.cards.training import Recipe
+from harness.cards.training import Recipe, read_intermediate
 from harness.checkpoint.resolve import resolve
 from harness.data.load import DataLocation
 from harness.errors import DataError, IncompleteError
 from harness.io.cache import entries, lock_of, prune
 from harness.training import target
+from harness.training.data.sources import Files
 from harness.training.target import (
     Tuning,
     TuningSettings,
@@ -176,6 +179,34 @@ def test_the_folder_is_named_by_all_that_decides(location: DataLocation, tmp_pat
     assert others[-1].unranked_reasons == ["target data tiny_qa has 5 of 6 examples"]
     with pytest.raises(IncompleteError, match=r"no tiny/other\.json"):
         planned(tmp_path / "model", location, "demo_other")
+
+
+def test_columns_of_the_hub_are_among_what_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sentences the other way round are other examples, of the same files."""
+    build("bert", tmp_path / "model")
+    checkpoint, location = resolve(str(tmp_path / "model")), DataLocation(None, tmp_path / "cache")
+    recipe, card = read_target_recipes()["pawsx_small"], read_intermediate("pawsx_dev_half_en")
+    monkeypatch.setattr(target, "read", lambda card, location: SimpleNamespace(examples=[]))
+
+    def folder(route: str, first: str, second: str) -> Path:
+        part = card.source.splits[card.split]
+        assert part.hub is not None
+        columns = {"rows": {"first": first, "second": second, "label": "label"}}
+        part = part.model_copy(update={"hub": part.hub.model_copy(update={"columns": columns})})
+        source = card.source.model_copy(update={"splits": {card.split: part}})
+        other = card.model_copy(update={"source": source})
+        monkeypatch.setattr(target_recipes, "read_intermediate", lambda name: other)
+        files = Files(route, {}, {}, {"en/validation.parquet": "ab"})
+        monkeypatch.setattr(target, "fetch", lambda card, location: files)
+        return plan_tuning(checkpoint, recipe, TuningSettings(), location).folder
+
+    hub = folder("hub", "sentence1", "sentence2")
+    assert hub == folder("hub", "sentence1", "sentence2")
+    assert hub != folder("hub", "sentence2", "sentence1")
+    # A file of the official layout has the columns that the card names for it.
+    assert folder("folder", "sentence1", "sentence2") == folder("folder", "sentence2", "sentence1")
 
 
 def test_made_once_and_damage_is_named(location: DataLocation, tmp_path: Path) -> None:
