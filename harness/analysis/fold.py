@@ -184,11 +184,15 @@ def _fold(file: OutcomeFile) -> Folded:
     card = known_card(file, meta)
     cells: list[Cell] = []
     relevant: dict[str, float] = {}  # language → the mean number of a query's relevant candidates
+    larger: dict[str, float] = {}  # language → the share of the larger class of gold labels
     for _, rows in checked(file, meta):
         with consistent(file):
             cells += unit_cells(rows, card, meta["split"])
         if "relevant" in rows.schema.names:
             relevant[cells[-1].score.lang] = float(pc.mean(rows.column("relevant")).as_py())
+        if card.kind == "classification":
+            of_classes = pc.value_counts(rows.column("gold")).field("counts")
+            larger[cells[-1].score.lang] = pc.max(of_classes).as_py() / len(rows)
     cells += _macros(cells)
     lows, highs = interval(np.stack([cell.draws for cell in cells]))
     lines = []
@@ -200,7 +204,8 @@ def _fold(file: OutcomeFile) -> Folded:
             row |= {"draws": cell.draws.astype(np.float32), "keys": keys, "parts": added}
         lines.append(row)
     table = pa.Table.from_pylist(lines, schema=FOLD_SCHEMA)
-    kept = {key: meta[key] for key in meta if key not in DROPPED} | {"relevant": relevant}
+    kept = {key: meta[key] for key in meta if key not in DROPPED}
+    kept |= {"relevant": relevant, "larger": larger}
     return Folded(kept, file.path.exists(), table)
 
 

@@ -79,6 +79,12 @@ class Result:
         return found
 
     @property
+    def larger(self) -> Mapping[str, float]:
+        """Language → the share of the larger class among its gold labels, of classification."""
+        found: Mapping[str, float] = self.folded.meta.get("larger", {})
+        return found
+
+    @property
     def task(self) -> str:
         """The task's id."""
         return self.card.name

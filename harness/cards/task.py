@@ -66,8 +66,8 @@ class TaskCard(Strict):
 
     ``labels``: the classes, in the order of the scores in outcome rows; ``label_names``: what a
     file calls them, where that is not their name. ``chance``: the accuracy of always giving the
-    larger class, or one of equal ones. ``counts``: split → unit → pairs, questions,
-    mentions, sentences or gold pairs, as published; of half a file, those of the half.
+    larger class, or one of equal ones, where rows do not tell. ``counts``: split → unit → pairs,
+    questions, mentions, sentences or gold pairs, as published; of half a file, those of the half.
     ``candidates``: size of the one pool, as published.
     """
 

@@ -6,8 +6,10 @@ answering have none, and no language is called at chance by them.
 
 - accuracy (k = 1) and hit@k: a hit is a query with a relevant candidate among the first k; there
   are as many draws as queries, each a hit with probability 1 − C(n − g, k) / C(n, k).
-- accuracy of classification and multiple choice: a hit is a right answer, with the probability that
-  the task's card gives for chance, the share of the larger class.
+- accuracy of classification and multiple choice: a hit is a right answer. Its probability is, for
+  classification, the share of the larger class among the gold labels of the very rows, which always
+  giving that class scores; for multiple choice, where a choice's place says nothing, what the card
+  gives for chance.
 - recall@k: a hit is a relevant candidate among the first k; there are queries × g draws, each a hit
   with probability k / n.
 

@@ -11,6 +11,7 @@ import pytest
 from harness.analysis.chance import at_chance, ceiling, columns_at_chance, draws_of, expected
 from harness.analysis.gather import read_board
 from harness.analysis.results import Result
+from harness.statistics.chance import RandomDraws
 from tests.board.boards import BASE, hits, measure, submit
 
 
@@ -125,23 +126,46 @@ def test_the_most_there_is(metric: str, relevant: float, most: float) -> None:
     assert ceiling(a_result(metric, relevant)) == pytest.approx(most)
 
 
-def test_the_larger_class_is_what_chance_is(root: Path) -> None:
-    """Of 12 pairs in three classes, 4 are right by chance, and up to 7 by luck."""
-    submit(root, BASE)
-    for model, right in ((BASE, 7), ("hand/above", 8)):
-        rows = [
-            {
-                "example_id": f"test:{n}", "lang": "de", "cluster": f"demo_pairs:test:{n // 3}",
-                "gold": "neutral", "prediction": "neutral" if n < right else "entailment",
-                "correct": n < right, "scores": [0.0, 1.0, 0.0],
-            }
-            for n in range(12)
-        ]  # fmt: skip
-        measure(root, model, {"de": rows}, task="demo_pairs")
-    submit(root, "hand/above")
+def labelled(right: int, gold: list[str]) -> list[dict[str, Any]]:
+    """German pairs with these labels, of which the first ``right`` are found."""
+    other = {"neutral": "entailment", "entailment": "contradiction", "contradiction": "neutral"}
+    return [
+        {
+            "example_id": f"test:{n}", "lang": "de", "cluster": f"demo_pairs:test:{n // 3}",
+            "gold": label, "prediction": label if n < right else other[label],
+            "correct": n < right, "scores": [0.0, 1.0, 0.0],
+        }
+        for n, label in enumerate(gold)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("classes", "rate", "most"),
+    [
+        ((4, 4, 4), 1 / 3, 7),  # 4 of 12 are right by chance, and up to 7 by luck
+        ((6, 3, 3), 1 / 2, 9),  # 6, and up to 9: P(X ≤ 8) = 0.927, P(X ≤ 9) = 0.981
+    ],
+)
+def test_the_larger_class_of_the_rows_is_what_chance_is(
+    classes: tuple[int, int, int], rate: float, most: int, root: Path
+) -> None:
+    names = ("neutral", "entailment", "contradiction")
+    gold = [name for name, count in zip(names, classes, strict=True) for _ in range(count)]
+    for model, right in ((BASE, most), ("hand/above", most + 1)):
+        submit(root, model)
+        measure(root, model, {"de": labelled(right, gold)}, task="demo_pairs")
     low, above = (result(root, slug, "demo_pairs") for slug in ("base", "above"))
     random = draws_of(low, "de")
     assert random is not None
-    assert (random.draws, random.rate, random.most()) == (12, 0.3333, 7)
+    assert (random.draws, random.rate, random.most()) == (12, rate, most)
     assert at_chance([low], "de")
     assert not at_chance([above], "de")
+
+
+def test_without_rows_chance_is_that_of_the_card() -> None:
+    found = a_result("accuracy")
+    found.card.chance, found.larger = 0.57, {"de": 0.5525}
+    assert [draws_of(found, lang).rate for lang in ("de", "sw")] == [0.5525, 0.57]  # type: ignore[union-attr]
+    # Of 2,000 pairs 0.5915 and 0.5745 are the most that luck gives.
+    assert RandomDraws(2000, 0.57).most() == 1183
+    assert RandomDraws(2000, 0.5525).most() == 1149
