@@ -15,19 +15,14 @@ from harness.io.files import replacing
 
 KEY = b"xharness"
 # A dictionary of values that hardly repeat costs more than it saves. Numbers byte by byte, and ids
-# by what they share with the one before, take some tenth less of a file of Tatoeba's or LAReQA's.
-ENCODINGS = {
-    "ranks.list.element": "BYTE_STREAM_SPLIT",
-    "scores.list.element": "BYTE_STREAM_SPLIT",
-    "margin": "BYTE_STREAM_SPLIT",
-    "example_id": "DELTA_BYTE_ARRAY",
-    "source_id": "DELTA_BYTE_ARRAY",
-    "target_id": "DELTA_BYTE_ARRAY",
-    "cluster": "PLAIN",
-}
+# by what they share with the one before or as they are, take some tenth less of a file.
+NUMBERS = ("ranks.list.element", "scores.list.element", "margin")
+IDS = ("example_id", "source_id", "target_id", "cluster")
+OF_IDS = ("PLAIN", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY")
 UNIT = ("lang", "question_lang")  # what a row group's unit is known by, from their statistics
 REPEATED = "top_ids"  # the column whose ids come again and again, in lists
-LEVEL = 15  # of zstd: 2 to 15 % smaller than its default, for some tenths of a second a file
+# This level is 2 to 15 % smaller than the default, for some tenths of a second a file.
+COMPRESSED: dict[str, Any] = {"compression": "zstd", "compression_level": 15}
 
 
 def write_units(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) -> None:
@@ -40,21 +35,33 @@ def write_units(path: Path, units: Sequence[pa.Table], meta: Mapping[str, Any]) 
     schema = units[0].schema.remove_metadata()
     leaves = [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
               for field in schema]  # fmt: skip
-    encoding: dict[str, Any] = {
-        "use_dictionary": [leaf for leaf in leaves if leaf not in ENCODINGS],
-        "column_encoding": {leaf: ENCODINGS[leaf] for leaf in leaves if leaf in ENCODINGS},
+    largest = max(units, key=len)
+    encodings = {leaf: "BYTE_STREAM_SPLIT" for leaf in leaves if leaf in NUMBERS}
+    encodings |= {leaf: _smallest(largest.select([leaf])) for leaf in leaves if leaf in IDS}
+    options: dict[str, Any] = COMPRESSED | {
+        "use_dictionary": [leaf for leaf in leaves if leaf not in encodings],
+        "column_encoding": encodings,
         "write_statistics": [name for name in schema.names if name in UNIT],
-        "compression": "zstd",
-        "compression_level": LEVEL,
         "store_schema": False,
     }
     with (
         replacing(path) as partial,
-        pq.ParquetWriter(partial, schema, write_page_checksum=True, **encoding) as writer,
+        pq.ParquetWriter(partial, schema, write_page_checksum=True, **options) as writer,
     ):
         writer.add_key_value_metadata(metadata)
         for rows in units:
             writer.write_table(rows.cast(schema), row_group_size=max(len(rows), 1))
+
+
+def _smallest(ids: pa.Table) -> str:
+    """Return the encoding that makes a column of ids smallest: which one depends on the task."""
+
+    def size(encoding: str) -> int:
+        file = pa.BufferOutputStream()
+        pq.write_table(ids, file, use_dictionary=False, column_encoding=encoding, **COMPRESSED)
+        return int(file.getvalue().size)
+
+    return min(OF_IDS, key=size)
 
 
 def _with_sorted_ids(rows: pa.Table) -> pa.Table:

@@ -20,7 +20,7 @@ PACKAGE = Path(differences.__file__).parent.parent
 # Rooms whose modules decide numbers; the others read files, show things or run models.
 ROOMS = ("analysis", "kinds", "metrics", "results", "statistics")
 # They read and write files as they are.
-FILES = {f"results/{name}.py" for name in ("outcomes", "predictions", "xtreme_layout")}
+FILES = {f"results/{name}.py" for name in ("encoding", "outcomes", "predictions", "xtreme_layout")}
 
 
 def imported(name: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,27 @@ def test_columns_are_encoded_by_what_they_hold(file: OutcomeFile) -> None:
     encodings = {column.path_in_schema: column.encodings for column in columns}
     assert "BYTE_STREAM_SPLIT" in encodings["ranks.list.element"]
     assert "RLE_DICTIONARY" in encodings["lang"]
-    assert "DELTA_BYTE_ARRAY" in encodings["example_id"]
     # A reader finds a unit's row group by these.
     assert {column.path_in_schema for column in columns if column.is_stats_set} == {"lang"}
+
+
+@pytest.mark.parametrize(
+    ("ids", "alike"),
+    [
+        ([f"question:{i:04}" for i in range(400)], True),  # each is like the one before
+        ([sha256(b"%d" % i).hexdigest() for i in range(400)], False),
+        ([], False),
+    ],
+)
+def test_ids_are_encoded_as_is_smallest(file: OutcomeFile, ids: list[str], alike: bool) -> None:
+    lines = [{"example_id": one, "lang": "ar"} for one in ids]
+    file.write_part("ar", pa.Table.from_pylist(lines, SCHEMA), meta("ar"))
+    file.merge(ORDER)
+    assert file.read("ar").column("example_id").to_pylist() == ids
+    with pq.ParquetFile(file.path) as written:
+        column = written.metadata.row_group(0).column(0)
+    assert ("DELTA_BYTE_ARRAY" in column.encodings) == alike
+    assert "RLE_DICTIONARY" not in column.encodings
 
 
 def test_repeated_ids_are_kept_in_the_order_of_the_pool(file: OutcomeFile) -> None:
