@@ -93,8 +93,11 @@ def compare(
         find_runs(name, source, metric, of_side)
         for name, of_side in zip((a, b), signatures, strict=True)
     ]
+    sides, fewer = _with_tasks((a, b), sides, [card.name for card in cards])
     alike = _common((a, b), sides, cards)
     common = {group: shared for group, shared in alike.items() if shared.tasks}
+    for shared in common.values():
+        shared.remarks += fewer
     if not common:
         if remarks := [remark for shared in alike.values() for remark in shared.remarks]:
             raise IncompleteError(f"nothing of {a} and {b} can be compared: {'; '.join(remarks)}")
@@ -120,6 +123,23 @@ def _check_metric(metric: str | None, cards: Sequence[TaskCard]) -> None:
     if metric is not None and metric not in names:
         of = ", ".join(card.name for card in cards) or "any task"
         raise unknown_name(f"metric of {of}", metric, sorted(names))
+
+
+def _with_tasks(
+    names: tuple[str, str], sides: Sequence[list[Measurements]], tasks: Collection[str]
+) -> tuple[list[list[Measurements]], list[str]]:
+    """Return the runs of each side that were measured on all of some tasks, as the board's table of
+    targets has them, and remarks on the recipes of which these are only some seeds.
+    """
+    kept, remarks = [], []
+    for name, side in zip(names, sides, strict=True):
+        able = [run for run in side if {one.task for one in run} >= set(tasks)]
+        if 0 < len(able) < len(side):
+            remarks.append(
+                f"{name}: {len(able)} of {len(side)} seeds were measured on {' and '.join(tasks)}"
+            )
+        kept.append(able or side)
+    return kept, remarks
 
 
 def _common(

@@ -22,6 +22,7 @@ from tests.board.boards import (
     BASE,
     ENGLISH,
     MANY,
+    answers,
     bitext,
     hand_worked,
     hits,
@@ -364,6 +365,24 @@ def test_a_seed_that_waits_for_its_revision_counts(root: Path) -> None:
                recipe="qa-1a2b", **pinned)  # fmt: skip
     (found,) = compare("qa-1a2b", BASE, _known(root))
     assert found.difference.estimate.difference == pytest.approx((0.5 + 0.75) / 2)
+
+
+def test_of_a_task_that_is_named_the_seeds_that_have_it_are_compared(root: Path) -> None:
+    """Over all tasks every seed counts; of a named one those that were measured on it, as in the
+    board's table of targets.
+    """
+    measure(root, BASE, bitext(BASE))
+    measure(root, BASE, {"de": answers("de", [0.0, 0.0])}, task="demo_qa", layer=None)
+    for seed, model in enumerate((ENGLISH, MANY), 1):
+        measure(root, model, bitext(model))
+        submit(root, model, base=BASE, objective="extractive-qa", languages=["en"], seed=seed,
+               recipe="qa-1a2b")  # fmt: skip
+    measure(root, MANY, {"de": answers("de", [1.0, 0.0])}, task="demo_qa", layer=None)
+    (found,) = compare("qa-1a2b", BASE, _known(root))
+    assert (found.metric, found.remarks) == ("recall@10", ())
+    (found,) = compare("qa-1a2b", BASE, _known(root), only=["demo_qa"])
+    assert found.difference.estimate.difference == pytest.approx(0.5)
+    assert found.remarks[-1] == "qa-1a2b: 1 of 2 seeds were measured on demo_qa"
 
 
 def test_a_slug_means_the_revision_that_it_is_pinned_to(root: Path) -> None:
