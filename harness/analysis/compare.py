@@ -93,7 +93,7 @@ def compare(
         find_runs(name, source, metric, of_side)
         for name, of_side in zip((a, b), signatures, strict=True)
     ]
-    sides, fewer = _with_tasks((a, b), sides, [card.name for card in cards])
+    sides, fewer = _with_tasks((a, b), sides, cards)
     alike = _common((a, b), sides, cards)
     common = {group: shared for group, shared in alike.items() if shared.tasks}
     for shared in common.values():
@@ -126,20 +126,29 @@ def _check_metric(metric: str | None, cards: Sequence[TaskCard]) -> None:
 
 
 def _with_tasks(
-    names: tuple[str, str], sides: Sequence[list[Measurements]], tasks: Collection[str]
+    names: tuple[str, str], sides: Sequence[list[Measurements]], cards: Sequence[TaskCard]
 ) -> tuple[list[list[Measurements]], list[str]]:
-    """Return the runs of each side that were measured on all of some tasks, as the board's table of
+    """Return the runs of each side that were measured by all of some cards, as the board's table of
     targets has them, and remarks on the recipes of which these are only some seeds.
     """
     kept, remarks = [], []
     for name, side in zip(names, sides, strict=True):
-        able = [run for run in side if {one.task for one in run} >= set(tasks)]
+        able = [
+            run
+            for run in side
+            if all(any(_is_by(measured, card) for measured in run) for card in cards)
+        ]
         if 0 < len(able) < len(side):
-            remarks.append(
-                f"{name}: {len(able)} of {len(side)} seeds were measured on {' and '.join(tasks)}"
-            )
+            tasks = " and ".join(card.argument for card in cards)
+            remarks.append(f"{name}: {len(able)} of {len(side)} seeds were measured on {tasks}")
         kept.append(able or side)
     return kept, remarks
+
+
+def _is_by(measured: Measured, card: TaskCard) -> bool:
+    """Return whether it is of the card's task; of a card outside the package, by that very card."""
+    custom = isinstance(card, CustomCard)
+    return measured.task == card.name and (not custom or measured.card == card.hash)
 
 
 def _common(
@@ -151,18 +160,15 @@ def _common(
     """
     runs = [run for side in sides for run in side]
     several = any(len(side) > 1 for side in sides)
-    asked = {card.name: card.hash if isinstance(card, CustomCard) else None for card in only}
     alike = [measured for measured in runs[0] if all(measured in run for run in runs)]
     custom = {one for one in alike if isinstance(runs[0][one][0].card, CustomCard)}
-    cards = {(one.task, one.card) for one in custom if asked.get(one.task) is None}
+    cards = {(one.task, one.card) for one in custom if not only}
     unclear = [task for task, number in Counter(task for task, _ in cards).items() if number > 1]
     common: dict[Group, Common] = {}
     # The usual layer, split and whole set of queries come first; others count only without them.
     for measured, seeds in sorted(runs[0].items(), key=lambda item: len(item[1][0].notes)):
         first, task = seeds[0], measured.task
-        if measured not in alike or (asked and task not in asked):
-            continue
-        if asked.get(task) not in (None, measured.card):
+        if measured not in alike or (only and not any(_is_by(measured, card) for card in only)):
             continue
         shared = common.setdefault((first.track, first.metric), Common())
         if task in unclear:

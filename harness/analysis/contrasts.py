@@ -319,7 +319,9 @@ def _usable(entry: Entry, track: str, metric: str) -> tuple[list[str], list[Left
             left_out.append(LeftOut(entry.slug, f"on {task}, trained on its data"))
         else:
             usable.append(task)
-    if recipe_of(entry) is not None:  # the mean of a recipe over its other seeds is another one
+    # Without one of its seeds a recipe has another mean, so that is said of seeds; of other
+    # checkpoints the ranking says why they are not in it.
+    if recipe_of(entry) is not None:
         left_out += [
             LeftOut(entry.slug, f"on {task}, not ranked: {why}")
             for task, why in _unranked(entry, track, metric).items()

@@ -112,7 +112,8 @@ def make_entries(
     for slug in submissions.keys() - entries.keys():
         entries[slug] = _without_outcomes(slug, submissions, pinned)
     for slug in attempts.keys() - entries.keys():  # its file cannot be read
-        entries[slug] = Entry(slug, attempts[slug].model, None, None, None, frozenset(), ())
+        model = attempts[slug].model or slug
+        entries[slug] = Entry(slug, model, None, None, None, frozenset(), ())
     return tuple(replace(entries[slug], attempt=attempts.get(slug)) for slug in sorted(entries))
 
 
@@ -129,8 +130,8 @@ def _unread_base(
     unread = [
         name
         for name, attempt in attempts.items()
-        # One whose model cannot be read either has its own name there: it may be about any model.
-        if name not in submissions and attempt.unread and attempt.model in (model, name)
+        # One whose model cannot be read either may be about any model.
+        if name not in submissions and attempt.unread and attempt.model in (model, "")
     ]
     if model is None or not unread:
         return ""

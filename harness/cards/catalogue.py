@@ -65,14 +65,16 @@ def with_same_data(seen: Iterable[str]) -> frozenset[str]:
 
 
 def with_halves(seen: Iterable[str]) -> frozenset[str]:
-    """What was seen, and of a split (``task/split``) those that are halves of the same files."""
+    """What was seen, and of a split (``task/split``) those that share rows with it: one is a half
+    of the other's files.
+    """
     entries = frozenset(seen)
     return entries | {
         f"{task}/{name}"
         for task, _, split in (entry.partition("/") for entry in entries)
         if task in card_names() and (own := read_card(task).source.splits.get(split))
         for name, part in read_card(task).source.splits.items()
-        if part.half and not own.half and part.files == own.files
+        if bool(part.half) != bool(own.half) and part.files == own.files
     }
 
 

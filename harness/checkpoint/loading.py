@@ -21,7 +21,14 @@ from harness.checkpoint.guard import naming, quiet, refusing
 from harness.checkpoint.heads import CLASSES, LINEAR, QA_HEAD, QA_HEADS, head_prefix, lacking
 from harness.checkpoint.layers import depth, layers_name, max_positions
 from harness.checkpoint.placing import placed
-from harness.checkpoint.ported import PORTED, check_keys, check_unused, is_ported, renamed_keys
+from harness.checkpoint.ported import (
+    PORTED,
+    check_head,
+    check_keys,
+    check_unused,
+    is_ported,
+    renamed,
+)
 from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.skeleton import encoder_class, make_skeleton, own_encoder, rerooted
 from harness.checkpoint.tokenizer import Tokenizer, load_tokenizer
@@ -153,6 +160,7 @@ def _with_head(checkpoint: Checkpoint, auto: str, dtype: str, device: str) -> tu
         import transformers
 
         config = _config(checkpoint.weights_folder)
+        check_head(vetted.config)
         skeleton = make_skeleton(getattr(transformers, auto), config, vetted)
         prefix = None
         if auto.endswith("QuestionAnswering") and checkpoint.model_type not in QA_HEADS:
@@ -204,12 +212,10 @@ def _config(folder: Path) -> Any:
         shutil.copyfile(folder / "config.json", Path(alone, "config.json"))
         config = AutoConfig.from_pretrained(alone, trust_remote_code=False, local_files_only=True)
     config._name_or_path = ""
-    renamed = renamed_keys(stated)
-    for name, own in renamed.items():
-        setattr(config, own, stated[name])
+    for name, value in renamed(stated).items():
+        setattr(config, name, value)
     if is_ported(stated):
-        read = {field.name for field in fields(config)} | set(config.attribute_map)
-        check_keys(stated, read | set(renamed))
+        check_keys(stated, {field.name for field in fields(config)} | set(config.attribute_map))
     return config
 
 

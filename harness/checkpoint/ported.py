@@ -28,8 +28,8 @@ PORTED: Mapping[str, frozenset[str]] = {
 }
 # Model type → a key that its repositories write → the port's name for it, and the values of it that
 # the port knows.
-RENAMED: Mapping[str, Mapping[str, tuple[str, frozenset[str]]]] = {
-    "eurobert": {"clf_pooling": ("classifier_pooling", frozenset({"bos", "late", "mean"}))},
+RENAMED: Mapping[str, Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "eurobert": {"clf_pooling": ("classifier_pooling", ("bos", "late", "mean"))},
 }
 # Every configuration of transformers 4 could have these keys; version 5 does not have all of them.
 COMMON_KEYS = (
@@ -59,22 +59,25 @@ HEADS = frozenset(
 )
 
 
-def renamed_keys(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys that the port has another name for, with that name.
+def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the port's name for keys that have another one there → the value, if it is known."""
+    names = RENAMED.get(str(config.get("model_type")), {})
+    return {own: config[name] for name, (own, values) in names.items()
+            if config.get(name) in values}  # fmt: skip
+
+
+def check_head(config: Mapping[str, Any]) -> None:
+    """Refuse a value for a head that the port does not know: an encoder does not read it.
 
     Raises:
-        RefusedError: the port does not know the value.
+        RefusedError: the message names it.
     """
-    found = {}
-    for name, (own, values) in RENAMED.get(str(config.get("model_type")), {}).items():
-        if name not in config:
-            continue
-        if config[name] not in values:
+    for name, (_, values) in RENAMED.get(str(config.get("model_type")), {}).items():
+        if name in config and config[name] not in values:
             raise RefusedError(
-                f"config.json has {name} = {config[name]!r}: it can be {', '.join(sorted(values))}"
+                f"config.json has {name} = {str(config[name])[:40]!r}: it can be "
+                f"{', '.join(values)}"
             )
-        found[name] = own
-    return found
 
 
 def is_ported(config: Mapping[str, Any]) -> bool:
@@ -100,7 +103,7 @@ def check_keys(config: Mapping[str, Any], known: Collection[str]) -> None:
     Raises:
         RefusedError: the message names the key.
     """
-    harmless = PORTED[config["model_type"]]
+    harmless = PORTED[config["model_type"]] | RENAMED.get(config["model_type"], {}).keys()
     for key, value in config.items():
         if key in NEUTRAL and value not in NEUTRAL[key]:
             raise RefusedError(

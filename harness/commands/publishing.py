@@ -62,7 +62,7 @@ def publish(
                 echo(f"sent: {send(one)}")
             except HarnessError as error:  # The others are sent all the same.
                 failed.append(error)
-        check_made(failed, planned=len(found))
+        check_made(failed, planned=sum(one.to_send or one.error is not None for one in found))
 
 
 def refresh(
@@ -130,7 +130,7 @@ def refresh(
             _logged_in(account)
         if dry_run:
             items = todo.items()
-            for slug in todo.failed:  # Their files cannot be read.
+            for slug in todo.failed if not todo.chosen else ():  # Their files cannot be read.
                 echo(f"{slug}: {todo.attempts[slug]}")
             for item in items:
                 what = ", ".join(item.pending.units) if item.due else item.reason

@@ -71,7 +71,7 @@ def check_made(failed: Sequence[HarnessError], planned: int) -> None:
     reasons = {str(error): error for error in failed}.values()  # a repository has two of one reason
     if len(failed) == planned:
         raise together(reasons)
-    said = f"{len(failed)} of {planned} pull requests cannot be made, see below: run it again later"
+    said = f"{len(failed)} of {planned} pull requests cannot be made, see below"
     raise together([IncompleteError(said), *reasons])
 
 

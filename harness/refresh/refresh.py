@@ -70,7 +70,7 @@ class Refresh:
                 raise DataError(broken[slug])
         self.attempts = {slug: one for slug, one in self.attempts.items() if slug in listed}
         for slug, why in broken.items():
-            model = claimed_model(self.root / "submissions" / f"{slug}.yaml") or slug
+            model = claimed_model(self.root / "submissions" / f"{slug}.yaml") or ""
             self._keep(slug, Attempt(model=model, status="failed", reason=why, exit_code=6))
         self.failed = list(broken)
         wanted = choose_cards(self.request.selection).cards
@@ -238,7 +238,8 @@ class Refresh:
         waiting = waiting_room(results, self.request.runtime.cache)
         ended = ended.then(self._worker(self._arguments(item, found, old, waiting), end))
         wanted = choose_cards(self.request.selection).cards
-        whole = pending_units(item.submission, wanted, waiting).done
+        now = pending_units(item.submission, wanted, waiting)
+        whole = {task: files for task, files in now.done.items() if task not in now.units}
         replace_rows(old, whole, waiting, results)
         return ended
 

@@ -151,9 +151,10 @@ class OutcomeFile:
         Raises:
             IncompleteError: the disk is full or the folder cannot be written; what was here stays.
         """
-        with _disk_errors(self.path.parent), self._lock(), replacing(self.path) as partial:
-            shutil.copyfile(finished, partial)
-            shutil.rmtree(self.parts, ignore_errors=True)  # they are of what goes
+        with _disk_errors(self.path.parent), self._lock():
+            with replacing(self.path) as partial:
+                shutil.copyfile(finished, partial)
+            shutil.rmtree(self.parts, ignore_errors=True)  # they are of what went
 
     def remove(self) -> None:
         """Forget what is done, for a run from scratch."""

@@ -31,6 +31,7 @@ Public = Annotated[str, AfterValidator(lambda text: FOLDERS.sub("", text))]
 class Attempt(Strict):
     """The last attempt at one submission.
 
+    ``model``: as it is submitted; empty where the file is so damaged that it cannot be read.
     ``revision``: the commit that was tried; None where none could be looked up. ``reason``: why it
     failed or is pending; empty where it is measured. ``exit_code``: that of the evaluation, or of
     the error that came before it; negative for a signal. ``since``: when this state began, in

@@ -22,6 +22,7 @@ from harness.submissions.submission import (
     differ_in_training,
     kind_of,
     possible_bases,
+    same_checkpoint,
     target_data,
 )
 
@@ -113,8 +114,13 @@ def conflicts(
     for name, one in others.items():
         if checkpoint_key(one) == checkpoint_key(own):
             yield (
-                f"{document.place(('model',))}: model: {own.model} is submitted by {name}.yaml"
-                " already: keep one"
+                f"{document.place(('model',))}: model: {same_checkpoint(own, one)} is submitted by"
+                f" {name}.yaml already: keep one"
+            )
+        if one.base == own.model and possible_bases(name, submissions):
+            yield (
+                f"{document.place(('revision',))}: revision: {name}.yaml has {own.model} as its "
+                "base, without saying which of its revisions: give base_revision there"
             )
         if own.recipe is not None and _training(one) == _training(own):
             yield (

@@ -224,8 +224,8 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
         key = checkpoint_key(submission)
         if key in owners:
             raise DataError(
-                f"submissions/{path.name}: {submission.model} is submitted by"
-                f" {owners[key]}.yaml already: keep one"
+                f"submissions/{path.name}: {same_checkpoint(submission, found[owners[key]])} is"
+                f" submitted by {owners[key]}.yaml already: keep one"
             )
         owners[key] = path.stem
         if submission.recipe is not None:
@@ -260,11 +260,18 @@ def checkpoint_key(submission: Submission) -> tuple[str, str | None]:
     return ("" if local else submission.model), submission.revision
 
 
+def same_checkpoint(submission: Submission, other: Submission) -> str:
+    """Return in words what two submissions of the same weights are of."""
+    one_name = submission.model == other.model
+    return submission.model if one_name else f"the checkpoint of {submission.model}"
+
+
 def possible_bases(slug: str, submissions: Mapping[str, Submission]) -> str:
     """Return in words that a base without a revision may be several submissions, or nothing."""
     own = submissions[slug]
     named = sorted(name for name, one in submissions.items() if one.model == own.base)
-    if own.base is None or own.base_revision or len(named) < 2:
+    revisions = {submissions[name].revision for name in named}
+    if own.base is None or own.base_revision or len(revisions) < 2:
         return ""
     return (
         f"{own.base} is submitted at several revisions, by "
@@ -296,7 +303,9 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
             raise DataError(f"submissions: bases go round in a circle: {' → '.join([*chain, at])}")
         chain.append(at)
         seen |= submissions[at].seen
-        at = base_of(at, submissions)
+        base, at = submissions[at].base, base_of(at, submissions)
+        if at is None:  # another revision of it may be submitted
+            seen |= _kin_seen(base, submissions)
     return frozenset(one for one in seen if "/" not in one or one.partition("/")[0] not in seen)
 
 
@@ -307,6 +316,12 @@ def kin_contamination(model: str, submissions: Mapping[str, Submission]) -> froz
     """
     own = (slug for slug, one in submissions.items() if one.model == model)
     return frozenset[str]().union(*(contamination(slug, submissions) for slug in own))
+
+
+def _kin_seen(model: str | None, submissions: Mapping[str, Submission]) -> frozenset[str]:
+    """Return what the submitted revisions of a model have seen, without their bases."""
+    own = (one.seen for one in submissions.values() if one.model == model)
+    return frozenset[str]().union(*own)
 
 
 def own_contamination(folder: Path) -> frozenset[str]:

@@ -353,7 +353,7 @@ def test_another_revision_of_a_contaminated_checkpoint_is_contaminated(root: Pat
     assert (old.entry.model, old.rank, old.why) == (ENGLISH, None, "contaminated: demo_bitext")
 
 
-@pytest.mark.parametrize("model", [BASE, "base"])
+@pytest.mark.parametrize("model", [BASE, ""])
 def test_what_descends_from_a_submission_that_cannot_be_read_is_not_ranked(
     model: str, root: Path
 ) -> None:

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from harness.checkpoint.loading import describe, load_encoder
-from harness.checkpoint.ported import PORTED, check_keys
+from harness.checkpoint.ported import PORTED, check_head, check_keys
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.errors import RefusedError
 from harness.inference.backbone import Backbone
@@ -120,7 +120,6 @@ def test_the_code_of_a_ported_repository_is_not_run_and_that_is_said(tmp_path: P
         ("gte-multilingual (native port)", {"logn_attention_scale": True}, "logn_attention"),
         ("jina-embeddings-v3 (native configuration)", {"lora_adaptations": []}, "'lora_adap"),
         ("gte-Qwen2", {}, "auto_map"),
-        ("EuroBERT", {"clf_pooling": "max"}, "clf_pooling = 'max': it can be bos, late, mean"),
         ("EuroBERT", {"rope_parameters": {"auto_map": {"a": "b.C"}}}, "auto_map"),
     ],
 )
@@ -140,6 +139,17 @@ def test_the_head_of_a_port_pools_as_the_repository_says(pooling: str, tmp_path:
     folder = build(ARCHITECTURES["EuroBERT"], tmp_path, clf_pooling=pooling)
     model, _ = load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
     assert model.config.classifier_pooling == pooling
+    check_head({"model_type": "eurobert", "clf_pooling": pooling})
+
+
+@pytest.mark.parametrize("pooling", ["max", ["bos"], None])
+def test_a_pooling_that_the_port_does_not_know_concerns_the_head_alone(
+    pooling: Any, tmp_path: Path
+) -> None:
+    folder = build(ARCHITECTURES["EuroBERT"], tmp_path, clf_pooling=pooling)
+    load_encoder(resolve(str(folder)), dtype="float32", device="cpu")
+    with pytest.raises(RefusedError, match=r"clf_pooling = .* it can be bos, late, mean"):
+        check_head(json.loads((folder / "config.json").read_text()))
 
 
 @pytest.mark.parametrize("model_type", PORTED)

@@ -184,10 +184,13 @@ def test_a_base_at_several_revisions_and_the_same_weights_twice(tmp_path: Path) 
     local = f"revision: local:{'2' * 64}\n{qa}"
     one = write(tmp_path, "one", f"model: one\n{local}")
     write(tmp_path, "two", f"model: two\n{local}")
-    assert found(child, one) == [
+    new = tmp_path / "new.yaml"
+    assert found(child, one, new) == [
         "child.yaml:2: base: org/base is submitted at several revisions, by new.yaml, old.yaml:"
         " give base_revision",
-        "one.yaml:1: model: one is submitted by two.yaml already: keep one",
+        "one.yaml:1: model: the checkpoint of one is submitted by two.yaml already: keep one",
+        "new.yaml:2: revision: child.yaml has org/base as its base, without saying which of its"
+        " revisions: give base_revision there",
     ]
 
 

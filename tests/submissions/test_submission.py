@@ -90,6 +90,16 @@ def test_the_same_weights_are_one_checkpoint_under_any_name(tmp_path: Path) -> N
         read_submissions(tmp_path)
 
 
+def test_a_base_at_another_revision_has_seen_what_the_submitted_one_has(tmp_path: Path) -> None:
+    trained = "objective: nli\nlanguages: [en]\n"
+    write(tmp_path, "base", f"model: org/base\nrevision: {'a' * 40}\n{trained}"
+          "contaminated: [tatoeba]\n")  # fmt: skip
+    write(tmp_path, "x", f"model: org/x\nbase: org/base\nbase_revision: {'b' * 40}\n{trained}")
+    found = read_submissions(tmp_path)
+    assert base_of("x", found) is None
+    assert contamination("x", found) == {"tatoeba"}
+
+
 def test_a_base_that_is_submitted_twice_has_to_be_named_with_its_revision(tmp_path: Path) -> None:
     trained = "objective: nli\nlanguages: [en]\n"
     for slug, digit, seen in (("new", "b", ""), ("old", "a", "contaminated: [tatoeba]\n")):
@@ -145,6 +155,7 @@ def test_a_split_counts_with_the_half_of_it(declared: str, half: bool, tmp_path:
     write(tmp_path, "a", f"model: org/a\nobjective: paraphrase\nlanguages: [en]\n{declared}\n")
     seen = contamination("a", read_submissions(tmp_path))
     assert is_contaminated(seen, "pawsx", "half") is half
+    assert is_contaminated(seen, "pawsx", "dev")  # of which the half is a part
     (tmp_path / "a.yaml").rename(tmp_path / "submission.yaml")
     assert own_contamination(tmp_path) == seen
 
