@@ -155,7 +155,8 @@ def test_a_split_counts_with_the_half_of_it(declared: str, half: bool, tmp_path:
     write(tmp_path, "a", f"model: org/a\nobjective: paraphrase\nlanguages: [en]\n{declared}\n")
     seen = contamination("a", read_submissions(tmp_path))
     assert is_contaminated(seen, "pawsx", "half") is half
-    assert is_contaminated(seen, "pawsx", "dev")  # of which the half is a part
+    in_dev = "test" not in declared  # of which the half is a part
+    assert is_contaminated(seen, "pawsx", "dev") is in_dev
     (tmp_path / "a.yaml").rename(tmp_path / "submission.yaml")
     assert own_contamination(tmp_path) == seen
 
