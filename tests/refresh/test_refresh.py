@@ -345,6 +345,28 @@ def test_old_rows_stay_until_others_are_whole(
     assert states(root, worker) == {"a": "measured"}
 
 
+def test_a_new_file_that_lacks_languages_takes_no_place(
+    hub: Hub, root: Path, worker: Worker
+) -> None:
+    """The data of a language could not be had: the evaluation ends well, and its file is shorter."""
+    commit = hub.repositories["models", "org/a"].branches["main"]
+    submit(root, "a", more=f"revision: {commit}\n")
+    first, *rest = read_card("demo_bitext").languages
+    assert rest
+    rows = {unit: hits(unit, [1]) for unit in (first, *rest)}
+    old = OutcomeFile(measure(root, "org/a", rows, revision=commit, protocol_version=0))
+    before = old.path.read_bytes()
+
+    def shorter(model: str, revision: str) -> Ended:
+        if "demo_bitext" in worker.calls[-1]:
+            measure(root, model, {first: rows[first]}, revision=revision, results=worker.out)
+        return Ended(0, "", NOTES)
+
+    worker.endings["org/a"] = shorter
+    refresh(root, worker)
+    assert old.path.read_bytes() == before
+
+
 def test_what_is_measured_in_another_way_does_not_count(
     hub: Hub, root: Path, worker: Worker
 ) -> None:
