@@ -348,7 +348,7 @@ def test_old_rows_stay_until_others_are_whole(
 def test_a_new_file_that_lacks_languages_takes_no_place(
     hub: Hub, root: Path, worker: Worker
 ) -> None:
-    """The data of a language could not be had: the evaluation ends well, and its file is shorter."""
+    """The data of a language could not be had: the evaluation ends well, its file is shorter."""
     commit = hub.repositories["models", "org/a"].branches["main"]
     submit(root, "a", more=f"revision: {commit}\n")
     first, *rest = read_card("demo_bitext").languages
