@@ -156,7 +156,7 @@ def _compare_rows(
 
 def _source(root: Path, out: PathName, cache_dir: PathName | None) -> Source:
     from harness.analysis.sides import Source
-    from harness.submissions.submission import read_submissions
+    from harness.submissions.folder import read_submissions
 
     submissions = read_submissions(root / "submissions")
     return Source(root / out, submissions, cache_folder(cache_dir) / "board")

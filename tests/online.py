@@ -34,8 +34,9 @@ from harness.errors import (
 )
 from harness.io.download import Unavailable
 from harness.io.hub import asked, model_info
+from harness.submissions.folder import read_submissions
 from harness.submissions.remote import inspect_checkpoint
-from harness.submissions.submission import CONVERT, Submission, read_submissions
+from harness.submissions.submission import CONVERT, Submission
 from harness.training.data.questions import MOST_MISPLACED
 from harness.training.data.reading import read_files as read_training_files
 from harness.training.data.sources import mirrored

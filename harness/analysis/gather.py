@@ -31,7 +31,8 @@ from harness.results.outcomes import OutcomeFile, find
 from harness.results.provenance import name_of, origin_of, read_origins
 from harness.results.scores import SCHEMA
 from harness.submissions.attempts import read_attempts
-from harness.submissions.submission import Submission, read_submissions
+from harness.submissions.folder import read_submissions
+from harness.submissions.submission import Submission
 
 RESULTS = Path("leaderboard/results")
 STUDY = Path("leaderboard/STUDY.md")

@@ -16,7 +16,8 @@ from harness.io.strict_yaml import read_model, scan_file
 from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile, find, read_meta
 from harness.submissions.attempts import Attempt, read_attempts
-from harness.submissions.submission import Submission, read_submissions
+from harness.submissions.folder import read_submissions
+from harness.submissions.submission import Submission
 from harness.version import __version__
 
 Wanted = Sequence[tuple[TaskCard, tuple[str, ...]]]  # cards and their units, as in a suite

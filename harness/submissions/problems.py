@@ -12,17 +12,19 @@ from pathlib import Path
 from harness.cards.catalogue import with_same_data
 from harness.errors import DataError, HarnessError, NotFoundError, one_line
 from harness.io.strict_yaml import Document, KeyPath, misfits, scan_file
+from harness.submissions.folder import (
+    checkpoint_key,
+    differ_in_training,
+    possible_bases,
+    same_checkpoint,
+)
 from harness.submissions.submission import (
     SLUG,
     Submission,
     base_of,
-    checkpoint_key,
     contamination,
     contradictions,
-    differ_in_training,
     kind_of,
-    possible_bases,
-    same_checkpoint,
     target_data,
 )
 

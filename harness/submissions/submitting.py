@@ -13,6 +13,7 @@ from harness.checkpoint.address import parse_model
 from harness.errors import HarnessError, UsageError
 from harness.io.hub import model_info
 from harness.io.strict_yaml import Document, misfits, validated
+from harness.submissions.folder import read_submissions
 from harness.submissions.problems import conflicts
 from harness.submissions.remote import RemoteCheckpoint, inspect_checkpoint
 from harness.submissions.submission import (
@@ -21,7 +22,6 @@ from harness.submissions.submission import (
     Submission,
     contamination,
     find_slug,
-    read_submissions,
     target_data,
 )
 from harness.submissions.submission_yaml import as_yaml

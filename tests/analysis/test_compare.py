@@ -16,7 +16,7 @@ from harness.cards.task import CustomCard
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.results.outcomes import find
 from harness.results.provenance import Origin, digest_of, name_of, note
-from harness.submissions.submission import read_submissions
+from harness.submissions.folder import read_submissions
 from harness.terminal.scores import score_grid
 from tests.board.boards import (
     BASE,

@@ -27,7 +27,8 @@ from harness.board.build import leaderboard, render
 from harness.cards.catalogue import read_card
 from harness.errors import UsageError
 from harness.statistics.multiplicity import benjamini_hochberg, holm
-from harness.submissions.submission import Submission, read_submissions
+from harness.submissions.folder import read_submissions
+from harness.submissions.submission import Submission
 from tests.board.boards import BASE, answers, bitext, hits, measure, submit
 
 FOUND = {"en": (1, 2, 3), "many": (4, 5, 6)}

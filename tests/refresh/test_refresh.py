@@ -25,7 +25,7 @@ from harness.refresh.worker import Ended
 from harness.results.outcomes import OutcomeFile
 from harness.results.provenance import digest_of, read_origins
 from harness.submissions.attempts import Attempt, read_attempts, write_attempts
-from harness.submissions.submission import read_submissions
+from harness.submissions.folder import read_submissions
 from tests.board.boards import hits, measure
 from tests.checkpoints import build, build_adapter
 from tests.hub.server import Hub

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.board.build import leaderboard
+from harness.submissions.folder import read_submissions
 from harness.submissions.problems import problems
-from harness.submissions.submission import Submission, contamination, read_submissions
+from harness.submissions.submission import Submission, contamination
 
 ROOT = Path(__file__).resolve().parents[2]
 

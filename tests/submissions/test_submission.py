@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import DataError
 from harness.io.strict_yaml import parse, validated
+from harness.submissions.folder import read_submissions
 from harness.submissions.submission import (
     Submission,
     base_of,
@@ -17,7 +18,6 @@ from harness.submissions.submission import (
     kind_of,
     overlap_words,
     own_contamination,
-    read_submissions,
     target_data,
 )  # fmt: skip
 from harness.submissions.submission_yaml import as_yaml

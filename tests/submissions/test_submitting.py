@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from harness.errors import NotFoundError, RefusedError, UsageError
 from harness.io.files import write_whole
-from harness.submissions.submission import Submission, read_submissions
+from harness.submissions.folder import read_submissions
+from harness.submissions.submission import Submission
 from harness.submissions.submission_yaml import as_yaml
 from harness.submissions.submitting import SubmitterClaims, propose
 from tests.checkpoints import build, build_adapter, build_sentence_transformer
