@@ -15,13 +15,12 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
+from harness.inference.nearest import Int64, top_k
 from harness.inference.vector_store import Float32, Vectors, blocks, chosen
 
 Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
 
 QUERY_BLOCK = 256  # queries scored at a time: 256 × 13,014 scores are 13 MB
-CANDIDATE_BLOCK = 65_536  # candidates searched at a time when a pool is streamed
 HASHED = 8_192  # vectors compared at a time: a pool of a million is not copied in whole
 
 
@@ -122,50 +121,6 @@ def _best(scores: Float32, ascending: Float32, count: int) -> Int64:
     count = min(count, len(scores))
     found = np.flatnonzero(scores >= ascending[len(scores) - count])
     return found[np.argsort(-scores[found], kind="stable")][:count].astype(np.int64)
-
-
-def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64]:
-    """Return the k best candidates of each query: scores float32[n, k] and rows int64[n, k], best
-    first.
-
-    The pool is streamed in blocks, so that ``candidates`` may lie in a store or a memory map. Of
-    equal scores the lower row comes first.
-    """
-    k = min(k, len(candidates))
-    scores = np.empty((len(queries), 0), dtype=np.float32)
-    rows = np.empty((len(queries), 0), dtype=np.int64)
-    wanted = np.ascontiguousarray(queries, dtype=np.float32)
-    seen = 0
-    for block in blocks(candidates, CANDIDATE_BLOCK):
-        found, where = _nearest(wanted, block, min(k, len(block)))
-        scores = np.concatenate([scores, found], axis=1)
-        rows = np.concatenate([rows, where + seen], axis=1)
-        seen += len(block)
-        order = np.lexsort((rows, -scores), axis=1)[:, :k]
-        scores = np.take_along_axis(scores, order, axis=1)
-        rows = np.take_along_axis(rows, order, axis=1)
-    return scores, rows
-
-
-def _nearest(queries: Float32, block: Float32, k: int) -> tuple[Float32, Int64]:
-    """Return the k best candidates of one block, in any order among equal scores.
-
-    FAISS keeps any of the candidates that tie for the last place. It is asked for one more, and
-    queries whose last place is tied are scored again.
-    """
-    import faiss
-
-    asked = min(k + 1, len(block))
-    scores, rows = faiss.knn(queries, block, asked, metric=faiss.METRIC_INNER_PRODUCT)
-    if asked > k:
-        tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
-        for start in range(0, len(tied), QUERY_BLOCK):
-            again = tied[start : start + QUERY_BLOCK]
-            lines = queries[again] @ block.T
-            for query, line, ascending in zip(again, lines, np.sort(lines, axis=1), strict=True):
-                best = _best(line, ascending, k)
-                scores[query, :k], rows[query, :k] = line[best], best
-    return scores[:, :k], rows[:, :k]
 
 
 def rank_top(

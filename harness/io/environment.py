@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.version import __version__
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "faiss-cpu", "numpy", "pyarrow")
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
 @cache

@@ -63,7 +63,7 @@ def test_version(run: Run) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    heavy = ("torch", "transformers", "pyarrow", "faiss", "numpy", "pydantic", "datasets")
+    heavy = ("torch", "transformers", "pyarrow", "numpy", "pydantic", "datasets")
     code = (
         "import sys\n"
         "sys.argv = ['xharness', '--help']\n"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import harness.inference.nearest
 import harness.inference.search
 from harness.inference.search import (
     Distinct,
@@ -20,7 +21,6 @@ from harness.inference.search import (
     mine,
     rank_all,
     rank_top,
-    top_k,
 )
 
 # Small whole numbers: every inner product is exact, and many are equal.
@@ -70,7 +70,7 @@ def test_rank_all_is_a_sort(search: Any, top: int) -> None:
 @given(searches(), st.integers(1, 30), st.integers(1, 7))
 def test_rank_top_is_rank_all_cut_at_the_depth(search: Any, depth: int, block: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(harness.inference.search, "CANDIDATE_BLOCK", block)
+        patched.setattr(harness.inference.nearest, "CANDIDATE_BLOCK", block)
         queries, candidates, relevant = search
         pool = distinct_vectors(candidates)
         ranks, top = lists(rank_top(queries, pool, relevant, depth=depth))
@@ -136,7 +136,7 @@ def test_equal_queries_and_candidates_rank_alike_in_every_block(
     distinct = distinct_vectors(pool)
     monkeypatch.setattr(harness.inference.search, "QUERY_BLOCK", 2)
     ranks, top = lists(rank_all(asked, distinct, relevant))
-    monkeypatch.setattr(harness.inference.search, "CANDIDATE_BLOCK", 7)
+    monkeypatch.setattr(harness.inference.nearest, "CANDIDATE_BLOCK", 7)
     cut, cut_top = lists(rank_top(asked, distinct, relevant, depth=500))
     assert (cut, cut_top) == (ranks, top)
     same: dict[bytes, tuple[list[int], list[int]]] = {}
@@ -153,48 +153,6 @@ def test_one_query_one_candidate() -> None:
     pool = distinct_vectors(vector)
     assert lists(rank_all(vector, pool, [[0]])) == ([[1]], [[0]])
     assert lists(rank_top(vector, pool, [[0]], depth=100)) == ([[1]], [[0]])
-    scores, rows = top_k(vector, vector, 4)
-    assert scores.shape == rows.shape == (1, 1)
-
-
-@settings(deadline=None, max_examples=150)
-@given(matrices(st.integers(1, 30)), matrices(st.integers(1, 40)), st.integers(1, 50), st.data())
-def test_top_k_is_a_stable_sort(
-    queries: Float32, candidates: Float32, k: int, data: st.DataObject
-) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            harness.inference.search, "CANDIDATE_BLOCK", data.draw(st.sampled_from([1, 3, 100]))
-        )
-        patched.setattr(
-            harness.inference.search, "QUERY_BLOCK", data.draw(st.sampled_from([2, 100]))
-        )
-        scores, rows = top_k(queries, candidates, k)
-    every = queries @ candidates.T
-    expected = np.argsort(-every, axis=1, kind="stable")[:, :k]
-    assert rows.tolist() == expected.tolist()
-    assert scores.tolist() == np.take_along_axis(every, expected, axis=1).tolist()
-
-
-def test_top_k_of_many_with_a_tie_for_the_last_place() -> None:
-    # FAISS finds a hundred and more neighbours by another algorithm than fewer.
-    candidates = np.ones((500, 2), dtype=np.float32)
-    candidates[300:350] = 2
-    queries = np.ones((40, 2), dtype=np.float32)
-    _, rows = top_k(queries, candidates, 120)
-    assert rows.tolist() == [[*range(300, 350), *range(70)]] * 40
-
-
-def test_top_k_reads_a_memory_map(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(2)
-    pool = random.normal(size=(1_000, 8)).astype(np.float32)
-    np.save(tmp_path / "pool.npy", pool)
-    queries = random.normal(size=(30, 8)).astype(np.float32)
-    monkeypatch.setattr(harness.inference.search, "CANDIDATE_BLOCK", 128)
-    scores, rows = top_k(queries, np.load(tmp_path / "pool.npy", mmap_mode="r"), 10)
-    expected = np.argsort(-(queries @ pool.T), axis=1, kind="stable")[:, :10]
-    assert np.array_equal(rows, expected)
-    np.testing.assert_allclose(scores, np.take_along_axis(queries @ pool.T, rows, 1), atol=1e-5)
 
 
 def slow_mining(source: Float32, target: Float32, k: int) -> dict[tuple[int, int], float]:
