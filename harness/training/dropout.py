@@ -119,11 +119,12 @@ def drawing() -> np.random.SFC64:
 
 
 def kept(shape: Sequence[int], p: float, stream: np.random.SFC64) -> torch.Tensor:
-    """Draw which values stay: bool[shape], each True with probability 1 - ``p`` (to 2^-17)."""
+    """Draw which values stay: uint8[shape], each 1 with probability 1 - ``p`` (to 2^-17), or 0."""
     count = math.prod(shape)
     words: Any = stream.random_raw(-(-count // 4))
     draws = torch.from_numpy(words.view(np.int16))[:count]
-    return draws.ge(round(p * DRAWS) - DRAWS // 2).view(tuple(shape))
+    stays = torch.empty(count, dtype=torch.uint8)  # torch vectorises neither ge nor copies of bool
+    return torch.ge(draws, round(p * DRAWS) - DRAWS // 2, out=stays).view(tuple(shape))
 
 
 def scale_of(p: float) -> float:
@@ -146,7 +147,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _dropped(values: torch.Tensor, stays: torch.Tensor, scale: float) -> torch.Tensor:
-    # torch vectorises a product of two floats, but not that of a float and a bool.
+    # torch vectorises a product of two floats, but not that of a float and a byte.
     return torch.mul(values, scale).mul_(stays.to(values.dtype))
 
 
@@ -165,7 +166,7 @@ class _Attention(torch.autograd.Function):
         query, key, value = (_plain(one) for one in given)
         ctx.factor, ctx.scale = factor, scale_of(p)
         stream, keys = drawing(), key.shape[2]
-        stays = torch.empty((*query.shape[:3], keys), dtype=torch.bool)
+        stays = torch.empty((*query.shape[:3], keys), dtype=torch.uint8)
         out = torch.empty((*query.shape[:3], value.shape[3]))
         for at, space in _parts(query, keys, 2):
             stays[at] = kept(stays[at].shape, p, stream)
