@@ -216,33 +216,43 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
     Raises:
         DataError: bases form a circle.
     """
-    seen: set[str] = set()
     chain: list[str] = []
     at: str | None = slug
     while at is not None:
         if at in chain:
             raise DataError(f"submissions: bases go round in a circle: {' → '.join([*chain, at])}")
         chain.append(at)
-        seen |= submissions[at].seen
-        base, at = submissions[at].base, base_of(at, submissions)
-        if at is None:  # another revision of it may be submitted
-            seen |= _kin_seen(base, submissions)
-    return frozenset(one for one in seen if "/" not in one or one.partition("/")[0] not in seen)
+        at = base_of(at, submissions)
+    return _seen_since(chain, submissions)
 
 
 def kin_contamination(model: str, submissions: Mapping[str, Submission]) -> frozenset[str]:
-    """Return what any submitted revision of a model was trained on, for one that is not submitted.
+    """Return what the submitted revisions of a model were trained on, for one that is not submitted.
 
     Nobody says what such a revision was trained on, and the likeliest is what the others were.
     """
-    own = (slug for slug, one in submissions.items() if one.model == model)
-    return frozenset[str]().union(*(contamination(slug, submissions) for slug in own))
+    return _seen_since(_revisions(model, submissions), submissions)
 
 
-def _kin_seen(model: str | None, submissions: Mapping[str, Submission]) -> frozenset[str]:
-    """Return what the submitted revisions of a model have seen, without their bases."""
-    own = (one.seen for one in submissions.values() if one.model == model)
-    return frozenset[str]().union(*own)
+def _seen_since(slugs: Iterable[str], submissions: Mapping[str, Submission]) -> frozenset[str]:
+    """Return what these checkpoints and all that they were trained from have seen.
+
+    A base that is not submitted has seen what other revisions of it have.
+    """
+    seen: set[str] = set()
+    waiting, met = list(slugs), set[str]()
+    while waiting:
+        slug = waiting.pop()
+        if slug not in met:
+            met.add(slug)
+            seen |= submissions[slug].seen
+            base = base_of(slug, submissions)
+            waiting += _revisions(submissions[slug].base, submissions) if base is None else [base]
+    return frozenset(one for one in seen if "/" not in one or one.partition("/")[0] not in seen)
+
+
+def _revisions(model: str | None, submissions: Mapping[str, Submission]) -> list[str]:
+    return [slug for slug, one in submissions.items() if one.model == model]
 
 
 def own_contamination(folder: Path) -> frozenset[str]:
@@ -275,7 +285,7 @@ def find_slug(
 
     Without a revision any submission of the model is taken: the first one by slug.
     """
-    named = [slug for slug, one in submissions.items() if one.model == model]
+    named = _revisions(model, submissions)
     exact = [slug for slug in named if revision and submissions[slug].revision == revision]
     pending = [slug for slug in named if submissions[slug].pending]
     return next(iter([*exact, *pending, *(() if revision else named)]), None)

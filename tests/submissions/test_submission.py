@@ -15,6 +15,7 @@ from harness.submissions.submission import (
     contamination,
     find_slug,
     is_contaminated,
+    kin_contamination,
     kind_of,
     overlap_words,
     own_contamination,
@@ -122,6 +123,19 @@ def test_contamination_is_inherited(tmp_path: Path) -> None:
     assert contamination("b", found) == {"tydiqa"}
     assert contamination("c", found) == {"tydiqa", "xquad", "lareqa"}  # the same questions
     assert base_of("c", found) == "b"
+
+
+def test_a_base_at_another_revision_has_seen_what_its_own_bases_have(tmp_path: Path) -> None:
+    write(tmp_path, "a", "model: org/a\nobjective: none\ncontaminated: [mlqa]\n")
+    write(tmp_path, "b", f"model: org/b\nrevision: {'b' * 40}\nbase: org/a\n"
+          "objective: extractive-qa\nlanguages: [ar]\ncontaminated: [tydiqa]\n")  # fmt: skip
+    for slug, model, base in (("c", "c", "b"), ("d", "b", "b")):  # d was trained on, from itself
+        write(tmp_path, slug, f"model: org/{model}\nrevision: {'d' * 40}\nbase: org/{base}\n"
+              f"base_revision: {'c' * 40}\nobjective: nli\nlanguages: [en]\n")  # fmt: skip
+    found = read_submissions(tmp_path)
+    for slug in ("c", "d"):
+        assert contamination(slug, found) == {"tydiqa", "mlqa", "mlqa_cross"}
+    assert kin_contamination("org/b", found) == {"tydiqa", "mlqa", "mlqa_cross"}
 
 
 def test_contamination_knows_the_split(tmp_path: Path) -> None:
