@@ -227,7 +227,7 @@ def contamination(slug: str, submissions: Mapping[str, Submission]) -> frozenset
 
 
 def kin_contamination(model: str, submissions: Mapping[str, Submission]) -> frozenset[str]:
-    """Return what the submitted revisions of a model were trained on, for one that is not submitted.
+    """Return what the submitted revisions of a model were trained on, for one that is not.
 
     Nobody says what such a revision was trained on, and the likeliest is what the others were.
     """

@@ -1,7 +1,7 @@
 """The pages of `xharness view`: it answers every address that the browser asks for.
 
-No part of an address is used as a path: a page is one of ``PAGES``, and a run is looked up among
-the runs of the folders that were given.
+No part of an address is opened: a page is one of ``PAGES``, and a run is looked up among the files
+of the folders that were given.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _scores(source: Source, query: Query) -> Answer:
         query=query,
         problems=problems,
         notes=[*notes, *chance_notes(languages_at_chance(files, source.kept), chosen)],
-        runs=[(key, _title(file)) for key, file in _runs(files).items() if _readable(file)],
+        runs=_titled([file for file in files if _readable(file)]),
     )
 
 
@@ -117,8 +117,8 @@ def _chosen(rows: Sequence[Row], query: Query) -> list[Row]:
 
 
 def _examples(source: Source, query: Query) -> Answer:
-    runs = _runs(outcome_files(source.paths))
-    file = runs.get(query.get("run", ""))
+    files = {str(file.path): file for file in outcome_files(source.paths)}
+    file = files.get(query.get("run", ""))
     if file is None:
         return _page(404, "no such run", problems=["choose one on the first page"])
     spoken = list(file.meta()["languages"])
@@ -149,13 +149,13 @@ def _examples(source: Source, query: Query) -> Answer:
 
 
 def _as_json(source: Source, query: Query) -> Answer:
-    rows, _ = _measured(outcome_files(source.paths), source)
+    rows = measured(outcome_files(source.paths), source.kept)
     text = json.dumps(_chosen(rows, query), ensure_ascii=False, indent=1, allow_nan=False)
     return Answer(200, JSON, text.encode())
 
 
 def _as_csv(source: Source, query: Query) -> Answer:
-    rows, _ = _measured(outcome_files(source.paths), source)
+    rows = measured(outcome_files(source.paths), source.kept)
     chosen = _chosen(rows, query)
     return Answer(200, CSV, grids.comma_separated(chosen, list(rows[0]) if rows else []).encode())
 
@@ -174,9 +174,13 @@ PAGES: Mapping[str, Callable[[Source, Query], Answer]] = {
 }
 
 
-def _runs(files: Sequence[OutcomeFile]) -> dict[str, OutcomeFile]:
-    """Return ``<model>/<revision>/<task>.<signature>.parquet`` → the outcome file."""
-    return {"/".join(file.path.parts[-3:]): file for file in files}
+def _titled(files: Sequence[OutcomeFile]) -> list[tuple[str, str]]:
+    """Return the path and the title of each; of several with one title, the path is in it."""
+    titles = [_title(file) for file in files]
+    return [
+        (str(file.path), title if titles.count(title) == 1 else f"{title}: {file.path}")
+        for file, title in zip(files, titles, strict=True)
+    ]
 
 
 def _readable(file: OutcomeFile) -> bool:

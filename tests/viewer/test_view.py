@@ -85,6 +85,8 @@ def test_tasks_and_languages_are_chosen(server: tuple[str, int]) -> None:
     assert body.count("<tr>") == 1
     assert ">de</td>" in body
     assert "demo_bitext" in body
+    link = unescape(re.findall(r'href="(/scores.json[^"]*)"', page)[0])
+    assert {row["lang"] for row in json.loads(get(server, link)[1])} == {"de"}
     rows = json.loads(get(server, "/scores.json?task=demo_bitext&language=es")[1])
     assert {(row["task"], row["lang"]) for row in rows} == {("demo_bitext", "es")}
     assert get(server, "/scores.csv")[1].startswith("model,revision,")
@@ -161,6 +163,27 @@ def test_a_damaged_file_is_named_and_the_others_are_shown(results: Path, tmp_pat
     assert 'role="alert"' in text
     assert "org__b" in text
     assert "demo_bitext" in text
+    for address in ("/scores.json", "/scores.csv"):  # Nobody would see that rows are missing.
+        whole = answer(Source((tmp_path / "out",), location, tmp_path / "kept"), address)
+        assert whole.status == 404
+        assert 'role="alert"' in whole.body.decode()
+
+
+def test_the_same_run_in_two_folders(tmp_path: Path) -> None:
+    from harness.data.folders import data_location
+    from harness.viewer.pages import Source, answer
+
+    folders = (tmp_path / "one", tmp_path / "two")
+    for folder, right in zip(folders, (1, 0), strict=True):
+        measure(folder, "org/m", {"de": hits("de", [right] * 30)})
+    location = data_location(None, tmp_path / "cache", offline=True)
+    source = Source(folders, location, tmp_path / "kept")
+    text = answer(source, "/").body.decode()
+    links = [unescape(link) for link in re.findall(r'href="(/examples[^"]*)"', text)]
+    assert len(set(links)) == 2
+    assert str(folders[0]) in text
+    shown = [answer(source, link).body.decode() for link in links]
+    assert shown[0] != shown[1]
 
 
 def test_languages_at_chance_are_named(tmp_path: Path) -> None:
