@@ -246,12 +246,7 @@ BENCHMARK = paired.Benchmark(
     "Exact search and mining",
     "python benchmarks/bench_search.py",
     ("faiss-cpu", "numpy", "torch"),
-    (
-        "harness/inference/nearest.py",
-        "harness/inference/search.py",
-        "harness/inference/vector_store.py",
-        "harness/kinds",
-    ),
+    ("harness/inference", "harness/kinds"),
     {"search": search, "mining": mining, "million": million},
 )
 

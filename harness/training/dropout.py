@@ -1,10 +1,11 @@
-"""Dropout that is fast on a CPU, and attention with it that keeps no matrix of probabilities.
+"""Dropout that is fast on a CPU, and attention with it that keeps few probabilities.
 
 torch draws a number for every value, one after the other, and its attention with dropout keeps
 three matrices of probabilities for the backward pass. Besides matrix products, most of the time of
 a training step on a CPU is spent on these two. Here four values share 64 random bits. Attention
-takes a few rows of a batch at a time and computes the probabilities again in the backward pass (as
-FlashAttention does, Dao et al. 2022); it keeps only which of them were dropped, one byte each.
+takes a few rows of a batch at a time. Where a layer has many probabilities, it keeps only which of
+them were dropped, one byte each, and computes them again in the backward pass (as FlashAttention
+does, Dao et al. 2022).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 DRAWS = 1 << 16  # a draw has 16 bits, so a probability is a multiple of 2^-16
+KEPT = 1 << 23  # So many probabilities (32 MiB) of a layer are kept for the backward pass.
 CELLS = 1 << 19  # So many probabilities (2 MiB) are computed at a time, but always a whole row.
 
 
@@ -166,37 +168,42 @@ class _Attention(torch.autograd.Function):
         query, key, value = (_plain(one) for one in given)
         ctx.factor, ctx.scale = factor, scale_of(p)
         stream, keys = drawing(), key.shape[2]
-        stays = torch.empty((*query.shape[:3], keys), dtype=torch.uint8)
+        shape = (*query.shape[:3], keys)
+        stays = torch.empty(shape, dtype=torch.uint8)
+        weights = torch.empty(shape) if math.prod(shape) <= KEPT else None
         out = torch.empty((*query.shape[:3], value.shape[3]))
-        for at, space in _parts(query, keys, 2):
+        for at, (scores, spare) in _parts(query, keys, 2):
             stays[at] = kept(stays[at].shape, p, stream)
-            _probabilities(query[at], key[at], _of(mask, at), factor, space)
-            _, weights = space
-            weights.mul_(space[0].copy_(_flat(stays[at])))
-            _product(weights, _flat(value[at]), ctx.scale, _flat(out[at]))
+            part = spare if weights is None else _flat(weights[at])
+            _probabilities(query[at], key[at], _of(mask, at), factor, (scores, part))
+            scores.copy_(_flat(stays[at])).mul_(part)
+            _product(scores, _flat(value[at]), ctx.scale, _flat(out[at]))
         # The contiguous tensors, which are not made again; of bfloat16, which is half as large,
         # those that were given.
         saved = (query, key, value) if given[0].dtype == out.dtype else given
-        ctx.save_for_backward(*saved, mask, stays)
+        ctx.save_for_backward(*saved, mask, weights, stays)
         return out.to(given[0].dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        *tensors, mask, stays = ctx.saved_tensors
+        *tensors, mask, weights, stays = ctx.saved_tensors
         query, key, value = (_plain(one) for one in tensors)
         grad = _plain(grads[0])
         of_query, of_key, of_value = (torch.empty_like(one) for one in (query, key, value))
-        for at, space in _parts(query, key.shape[2], 4):
-            _probabilities(query[at], key[at], _of(mask, at), ctx.factor, space[:2])
-            scores, weights, stay, change = space
+        for at, (scores, spare, stay, change) in _parts(query, key.shape[2], 4):
+            if weights is None:
+                part = spare
+                _probabilities(query[at], key[at], _of(mask, at), ctx.factor, (scores, part))
+            else:
+                part = _flat(weights[at])
             stay.copy_(_flat(stays[at]))
             _product(_flat(grad[at]), _flat(value[at]).transpose(1, 2), ctx.scale, change)
             change.mul_(stay)
             torch.ops.aten._softmax_backward_data.out(
-                change, weights, -1, torch.float32, grad_input=scores
+                change, part, -1, torch.float32, grad_input=scores
             )
-            weights.mul_(stay)
-            _product(weights.transpose(1, 2), _flat(grad[at]), ctx.scale, _flat(of_value[at]))
+            stay.mul_(part)
+            _product(stay.transpose(1, 2), _flat(grad[at]), ctx.scale, _flat(of_value[at]))
             _product(scores, _flat(key[at]), ctx.factor, _flat(of_query[at]))
             _product(scores.transpose(1, 2), _flat(query[at]), ctx.factor, _flat(of_key[at]))
         found = (one.to(grads[0].dtype) for one in (of_query, of_key, of_value))

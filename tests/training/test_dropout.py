@@ -74,6 +74,26 @@ def test_attention_is_the_formula_with_what_was_kept(
         torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", MASKS)
+def test_kept_probabilities_and_those_made_again_give_the_same_bits(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for most in (0, 5 * HEADS * LENGTH * KEYS):
+        monkeypatch.setattr(dropout, "KEPT", most)
+        own = inputs(5)
+        torch.manual_seed(3)
+        with QuickDropout():
+            out = functional.scaled_dot_product_attention(
+                own[0], own[1], own[2], attn_mask=MASKS[name](5), dropout_p=0.25
+            )
+        saved = out.grad_fn.saved_tensors  # type: ignore[union-attr]
+        assert (saved[-2] is None) == (most == 0)
+        out.square().sum().backward()
+        found.append([out, *(one.grad for one in own)])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("autocast", [False, True])
 def test_attention_over_bfloat16_is_that_over_float32_and_rounded(autocast: bool) -> None:
     rounded = [one.detach().bfloat16().requires_grad_() for one in inputs(5)]
