@@ -12,7 +12,6 @@ import pytest
 
 import harness
 from harness.results.outcomes import OutcomeFile, find
-from harness.training import scheduled
 from harness.training.progress import Progress
 from tests.checkpoints import build
 from tests.e2e.conftest import Ran, Run
@@ -166,7 +165,7 @@ def test_killed_while_tuning_the_same_command_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "stepped", killed)
         # However long a save takes here: on a busy machine fewer steps would be saved.
-        patch.setattr(scheduled, "save_now", lambda planned, since, cost: planned)
+        patch.setattr("harness.training.scheduled.save_now", lambda planned, since, cost: planned)
         ran = run(*command)
     assert ran.code == 130
     assert not find(tmp_path / "out")

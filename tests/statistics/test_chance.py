@@ -5,12 +5,18 @@ from __future__ import annotations
 from math import comb
 
 import pytest
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.statistics.chance import RandomDraws, at_chance, chance_rate, random_draws
+
+
+def quantile(level: float, draws: int, rate: float) -> int:
+    """The quantile of the binomial distribution by scipy's own search."""
+    from scipy.stats import binom
+
+    return int(binom.ppf(level, draws, rate))
 
 
 def test_rates_by_hand() -> None:
@@ -40,7 +46,7 @@ def test_draws_of_a_metric(metric: str, relevant: int, draws: int, rate: float) 
     assert found is not None
     assert found.draws == draws
     assert found.rate == pytest.approx(rate)
-    assert found.most() == int(scipy.stats.binom.ppf(0.975, draws, rate))
+    assert found.most() == quantile(0.975, draws, rate)
 
 
 @given(
@@ -49,7 +55,7 @@ def test_draws_of_a_metric(metric: str, relevant: int, draws: int, rate: float) 
     st.sampled_from([0.5, 0.95, 0.99999]),
 )
 def test_the_most_hits_are_the_quantile_of_scipy(draws: int, rate: float, level: float) -> None:
-    expected = int(scipy.stats.binom.ppf((1 + level) / 2, draws, rate))
+    expected = quantile((1 + level) / 2, draws, rate)
     assert RandomDraws(draws, rate).most(level) == expected
 
 
@@ -91,7 +97,7 @@ def test_several_relevant_candidates_are_several_draws() -> None:
     assert random.most() == 17
     assert at_chance([17 / 13_090], random)
     assert not at_chance([18 / 13_090], random)
-    assert scipy.stats.binom.ppf(0.975, 1_190, 10 / 13_014) == 3
+    assert quantile(0.975, 1_190, 10 / 13_014) == 3
 
 
 def test_refusals() -> None:

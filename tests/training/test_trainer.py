@@ -10,7 +10,6 @@ import torch
 
 from harness.cards.training import Recipe
 from harness.errors import IncompleteError
-from harness.training import scheduled
 from harness.training.curve import LossLog
 from harness.training.progress import Silent
 from harness.training.saves import save_now
@@ -31,7 +30,7 @@ def ended(error: BaseException, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         def train(self, **options: Any) -> None:
             raise error
 
-    monkeypatch.setattr(scheduled, "ScheduledTrainer", lambda *args: Failing())
+    monkeypatch.setattr("harness.training.scheduled.ScheduledTrainer", lambda *args: Failing())
     steps: Any = OneStep()
     settings = Settings(Recipe(), 0, False, "cpu")
     run_steps(None, steps, settings, folder, LossLog(folder / "loss.tsv"), Silent())
