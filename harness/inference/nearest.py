@@ -105,15 +105,19 @@ class _Nearest:
         return scores
 
     def _cut(self) -> None:
-        """Drop what is below each query's k best, and raise the floor above the last of these.
+        """Drop all but each query's k best, and raise the floor above the last of these.
 
-        A later candidate whose score equals the k-th best has a higher row, and loses to it.
+        Of the scores that tie for the last place the lowest rows are kept, and no more than there
+        is room for: a query that is as near to everything would hold its whole block. A later
+        candidate whose score equals the k-th best has a higher row, and loses to it.
         """
         query, place, rows, scores = self._lines()
         lines = np.full((len(self._counts), self._counts.max()), -np.inf, np.float32)
         lines[query, place] = scores
         kth = _kth_best(lines, self._k)
-        kept = scores >= kth[query]
+        above, tied = scores > kth[query], scores == kth[query]
+        spare = self._k - np.bincount(query[above], minlength=len(self._counts))
+        kept = above | (tied & (_place_among(tied, place) < spare[query]))
         self._held = [(query[kept], rows[kept], scores[kept])]
         self._counts = np.bincount(query[kept], minlength=len(self._counts))
         self._floor = np.nextafter(kth, np.float32(np.inf))
@@ -144,3 +148,13 @@ def _kth_best(scores: Float32, k: int) -> Float32:
     place = scores.shape[1] - k
     kth: Float32 = np.partition(scores, place, axis=1)[:, place]
     return kth
+
+
+def _place_among(chosen: npt.NDArray[np.bool_], place: Int64) -> Int64:
+    """Return how many before each entry of a query's line are chosen too.
+
+    Entries lie query by query; ``place``: where each stands in its query's line.
+    """
+    before: Int64 = np.cumsum(chosen) - chosen
+    among: Int64 = before - before[np.arange(len(place)) - place]
+    return among

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,20 @@ def test_scores_of_zero_tie_too() -> None:
     candidates[-1, 1] = -1
     _, rows = top_k(np.array([[1, 0], [0, 1]], dtype=np.float32), candidates, 5)
     assert rows.tolist() == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_memory_does_not_grow_with_ties(blocks: Any) -> None:
+    blocks(QUERY_BLOCK=8, CANDIDATE_BLOCK=1_024)
+    queries, candidates = np.zeros((1_600, 2), np.float32), np.ones((3_000, 2), np.float32)
+    top_k(queries[:8], candidates, 4)  # what is imported is counted elsewhere
+    tracemalloc.start()
+    try:
+        _, rows = top_k(queries, candidates, 4)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rows.tolist() == [[0, 1, 2, 3]] * 1_600
+    assert peak < 5e6  # 1,600 × 1,024 ties would be 33 MB of queries, rows and scores
 
 
 def test_real_numbers_in_several_blocks() -> None:
