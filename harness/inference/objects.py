@@ -206,7 +206,10 @@ def _require_width(vectors: Float32, width: int, name: str) -> None:
 
 
 def _array(returned: Any, name: str) -> Float32:
-    """Return a numpy array, a tensor, or a list of vectors, as float32."""
+    """Return a numpy array, a tensor, or a list of vectors, as float32, in memory of our own.
+
+    What an object returns may be the memory that its next call writes to.
+    """
     if isinstance(returned, (list, tuple)):
         returned = [_on_host(one) for one in returned]
     try:
@@ -219,7 +222,7 @@ def _array(returned: Any, name: str) -> Float32:
             f"{name}: encode returned {type(returned).__name__} of {array.dtype}: return numbers"
         )
     with np.errstate(over="ignore"):  # too large a number is found as not finite
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.array(array, dtype=np.float32, order="C")
 
 
 def _on_host(value: Any) -> Any:

@@ -72,6 +72,36 @@ def test_equal_texts_are_encoded_once_and_get_one_vector() -> None:
     assert not np.array_equal(vectors[0], vectors[1])
 
 
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_an_object_may_return_the_same_memory_again(kind: str, monkeypatch: Any) -> None:
+    room = np.zeros((10, 32), dtype=np.float32)
+    words = Words()
+
+    def encode(texts: list[str]) -> Any:
+        room[: len(texts)] = words.encode(texts)
+        return room[: len(texts)] if kind == "array" else torch.from_numpy(room)[: len(texts)]
+
+    reusing = given_model(Returns(encode, similarity_fn_name="dot"))
+    plain = given_model(Returns(words.encode, similarity_fn_name="dot"))
+    assert reusing.revision == plain.revision
+    monkeypatch.setattr("harness.inference.objects.TEXTS", 2)  # several calls for five texts
+    texts = ["one", "two two", "three", "four", "five"]
+    found = [ObjectEncoder(given, quiet) for given in (reusing, plain)]
+    before, expected = (one.encode(texts, role="document") for one in found)
+    found[0].encode(["six", "seven"], role="query")
+    assert np.array_equal(before, expected)
+
+
+def test_whether_numbers_repeat_is_told_of_one_memory_too() -> None:
+    rng, room = np.random.default_rng(0), np.zeros((8, 4), dtype=np.float32)
+
+    def encode(texts: list[str]) -> Any:
+        room[:] = rng.normal(size=(8, 4))
+        return room
+
+    assert not given_model(Returns(encode)).steady
+
+
 def test_roles_and_similarity_are_the_objects_own() -> None:
     model = Returns(
         lambda texts: np.full((len(texts), 2), 9.0),
