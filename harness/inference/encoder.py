@@ -26,6 +26,7 @@ from harness.inference.probe import (
     write_finding,
 )
 from harness.inference.protocol import Encoding
+from harness.inference.search import uncomparable
 from harness.inference.stores import Stores
 from harness.inference.token_ids import CHUNK, UNENCODED, TokenIds, cutting
 from harness.inference.vector_store import Float32, Stored, VectorStore, text_key
@@ -120,7 +121,7 @@ class Encoder:
         ``layer`` picks one of the encodings; a text is run through the model once for all of them.
 
         Raises:
-            RefusedError: the checkpoint gives vectors that are not finite.
+            RefusedError: the checkpoint gives vectors that are not finite, or too long to compare.
             IncompleteError: out of memory on a single text, or the vector cache cannot be used.
         """
         return self.stored(texts, role=role, lang=lang, layer=layer)[:]
@@ -240,7 +241,9 @@ class Encoder:
                 with refusing(self.checkpoint, UNENCODED):
                     for rows, vectors in halving(batch, forward):
                         for layer, store in stores.items():
-                            _check_finite(vectors[layer], self.checkpoint, lang, self._first.dtype)
+                            _check_comparable(
+                                vectors[layer], self.checkpoint, lang, self._first.dtype
+                            )
                             store.append([keys[row] for row in rows], vectors[layer])
             self._progress(len(batch), sum(len(texts[row]) for row in batch))
 
@@ -278,12 +281,13 @@ class Encoder:
         return self._stores.vectors(self.encodings[layer], role)
 
 
-def _check_finite(vectors: Float32, checkpoint: Checkpoint, lang: str, dtype: str) -> None:
-    bad = int((~np.isfinite(vectors).all(axis=1)).sum())
+def _check_comparable(vectors: Float32, checkpoint: Checkpoint, lang: str, dtype: str) -> None:
+    bad = int(uncomparable(vectors).sum())
     if bad:
         remedy = "try --dtype float32" if dtype != "float32" else "the weights are broken"
         where = f" ({lang})" if lang else ""
+        what = "too long to be compared" if np.isfinite(vectors).all() else "not finite"
         raise RefusedError(
-            f"{checkpoint.label} gives vectors that are not finite, {bad} of a batch of "
+            f"{checkpoint.label} gives vectors that are {what}, {bad} of a batch of "
             f"{len(vectors)} texts{where}: {remedy}"
         )

@@ -19,6 +19,7 @@ from harness.checkpoint.resolve import Checkpoint
 from harness.errors import RefusedError, UsageError, one_line
 from harness.inference.batching import distinct
 from harness.inference.protocol import OBJECTS, Role
+from harness.inference.search import uncomparable
 from harness.inference.vector_store import Float32, text_key
 from harness.io.strict_json import has_half_pair
 
@@ -112,6 +113,9 @@ def given_model(model: Any) -> GivenModel:
         )
     for one, other in zip(first, second, strict=True):
         _require_width(other, one.shape[1], name)
+        if similarity == "dot":
+            _require_products(one, name)
+            _require_length(one, name)
     steady = all(
         bool(np.abs(_unit(one) - _unit(other)).max() <= NOT_EQUAL)
         for one, other in zip(first, second, strict=True)
@@ -161,6 +165,8 @@ class ObjectEncoder:
             part = unique[start : start + TEXTS]
             parts.append(_encoded(given.model, part, role, given.name))
             _require_width(parts[-1], given.width, given.name)
+            if given.similarity == "dot":
+                _require_products(parts[-1], given.name)
             self._progress(len(part), sum(len(text) for text in part))
         vectors = np.concatenate(parts) if len(parts) != 1 else parts[0]
         vectors = _unit(vectors) if given.similarity == "cosine" else vectors
@@ -205,6 +211,25 @@ def _require_width(vectors: Float32, width: int, name: str) -> None:
         )
 
 
+def _require_products(vectors: Float32, name: str) -> None:
+    """Refuse vectors that are compared by inner products and too long for these."""
+    if bad := int(uncomparable(vectors).sum()):
+        raise RefusedError(
+            f"{name}: {bad} of {len(vectors)} vectors are too long for their inner products: scale "
+            "them, or compare by cosine"
+        )
+
+
+def _require_length(vectors: Float32, name: str) -> None:
+    """Refuse vectors that are all so short that their inner products are nothing in float32."""
+    longest = float(np.linalg.norm(vectors.astype(np.float64), axis=1).max())
+    if 0 < longest**2 < np.finfo(np.float32).tiny:
+        raise RefusedError(
+            f"{name}: the longest of {len(vectors)} vectors is {longest:.1g}, too short for inner "
+            "products: scale them, or compare by cosine"
+        )
+
+
 def _array(returned: Any, name: str) -> Float32:
     """Return a numpy array, a tensor, or a list of vectors, as float32, in memory of our own.
 
@@ -236,7 +261,7 @@ def _on_host(value: Any) -> Any:
 
 def _unit(vectors: Float32) -> Float32:
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    unit: Float32 = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    unit: Float32 = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
     return unit
 
 

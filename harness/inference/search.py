@@ -40,6 +40,17 @@ class Distinct:
         return len(self.rows)
 
 
+def uncomparable(vectors: Float32) -> npt.NDArray[np.bool_]:
+    """Return bool[n]: which vectors, float32[n, d], have inner products that float32 cannot hold.
+
+    Those are not finite, or so long that products overflow: infinite scores tie with each other,
+    and those that are no number have no place in an order.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares: Float32 = np.einsum("ij,ij->i", vectors, vectors)
+    return ~np.isfinite(squares)
+
+
 def distinct_vectors(vectors: Vectors) -> Distinct:
     """Return the vectors that are equal to the bit as one; zeros are equal whatever their sign.
 

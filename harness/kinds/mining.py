@@ -125,7 +125,8 @@ def _normalised(side: Vectors) -> Distinct:
     vectors = stored.vectors[:]
     for start in range(0, len(vectors), BLOCK):  # a corpus is half a million: no second copy
         block = vectors[start : start + BLOCK]
-        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-12)
+        norms = np.linalg.norm(block, axis=1, keepdims=True)
+        block /= np.where(norms > 0, norms, 1)
     unit = distinct_vectors(vectors)  # of one direction, lengths may have differed
     return Distinct(unit.vectors, unit.rows[stored.rows], stored.first[unit.first])
 

@@ -365,6 +365,16 @@ def test_vectors_that_are_not_finite_are_refused(checkpoint: Checkpoint, tmp_pat
     assert np.isfinite(sound.encode(TEXTS[:3], role="query")).all()
 
 
+def test_vectors_whose_inner_products_overflow_are_refused(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    long = encoder(checkpoint, tmp_path, replace(PLAIN, steps=()))
+    model, _ = long._backbone.load()
+    model.get_parameter("encoder.layer.1.output.LayerNorm.bias").fill_(1e25)
+    with pytest.raises(RefusedError, match=r"too long to be compared, 3 of a batch of 3 texts"):
+        long.encode(TEXTS[:3], role="query")
+
+
 def test_batches_are_halved_when_memory_runs_out(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,39 @@ def test_roles_and_similarity_are_the_objects_own() -> None:
         given_model(Returns(model.encode, similarity_fn_name="euclidean"))
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-15, 1e25])
+def test_cosine_does_not_depend_on_the_length_of_vectors(scale: float) -> None:
+    scaled = given_model(Returns(lambda texts: Words().encode(texts) * np.float32(scale)))
+    found, expected = (
+        ObjectEncoder(given, quiet).encode(["one two", "three"], role="query")
+        for given in (scaled, given_model(Words()))
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"), [(1e-25, "too short for inner products"), (1e25, "8 of 8 vectors are too")]
+)
+def test_vectors_whose_inner_products_float32_cannot_hold(scale: float, said: str) -> None:
+    with pytest.raises(RefusedError, match=said):
+        given_model(
+            Returns(
+                lambda texts: Words().encode(texts) * np.float32(scale), similarity_fn_name="dot"
+            )
+        )
+
+
+def test_a_long_vector_among_others_is_refused_where_products_compare() -> None:
+    def encode(texts: list[str]) -> Any:
+        vectors = Words().encode(texts)
+        vectors[[text == "long" for text in texts]] *= 1e20
+        return vectors
+
+    encoder = ObjectEncoder(given_model(Returns(encode, similarity_fn_name="dot")), quiet)
+    with pytest.raises(RefusedError, match="1 of 2 vectors are too long for their inner products"):
+        encoder.encode(["short", "long"], role="query")
+
+
 def test_another_vector_of_the_probe_is_another_revision() -> None:
     def almost(texts: list[str]) -> Any:
         vectors = Words().encode(texts)

@@ -21,6 +21,7 @@ from harness.inference.search import (
     mine,
     rank_all,
     rank_top,
+    uncomparable,
 )
 
 # Small whole numbers: every inner product is exact, and many are equal.
@@ -146,6 +147,15 @@ def test_equal_queries_and_candidates_rank_alike_in_every_block(
     for line, rank, wanted in zip(exact, ranks, relevant, strict=True):
         order = np.argsort(-line.round(12), kind="stable").tolist()
         assert rank == sorted(order.index(one) + 1 for one in wanted)
+
+
+def test_uncomparable_is_what_has_no_finite_product_with_itself() -> None:
+    vectors = np.zeros((6, 300), dtype=np.float32)
+    vectors[:, 0] = [1, 1e19, 2e19, -2e19, np.nan, -np.inf]
+    assert uncomparable(vectors).tolist() == [False, False, True, True, True, True]
+    assert uncomparable(np.full((1, 300), 1e19, np.float32)).tolist() == [True]
+    kept = vectors[:2]
+    assert np.isfinite(kept @ kept.T).all()
 
 
 def test_one_query_one_candidate() -> None:
