@@ -7,12 +7,13 @@ mGTE and mmBERT count it with F1 alone, which is more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.cards.catalogue import card_names, read_card, read_suites
-from harness.results.scores import MACRO
+from harness.results.scores import MACRO, by_file
 
 # Task → language → metric → value, in whatever unit.
 Values = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -55,22 +56,24 @@ def averages(values: Values) -> list[Average]:
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Values, in percent, of rows of the scores table that are of one run for each task.
+    """Values, in percent, of rows of the scores table that are of one file for each task.
 
-    A task with several runs (tracks, layers, seeds) has none: which one is meant is not said.
+    A task with several files (tracks, layers, seeds, folders) has none: which one is meant is not
+    said.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
-    runs: dict[str, set[tuple[Any, ...]]] = {}
-    for row in rows:
-        task, direction = row["task"], row["direction"]
-        if row["value"] is None or row["lang"] == MACRO or task not in card_names():
-            continue
-        if read_card(task).kind == "bitext" and not direction.startswith("en-"):
-            continue
-        runs.setdefault(task, set()).add((row["model"], row["revision"], row["signature"]))
-        of_task = found.setdefault(task, {})
-        of_task.setdefault(row["lang"], {})[row["metric"]] = 100 * row["value"]
-    return {task: values for task, values in found.items() if len(runs[task]) == 1}
+    files: Counter[str] = Counter()
+    for own in by_file(rows):
+        for row in own:
+            task, direction = row["task"], row["direction"]
+            if row["value"] is None or row["lang"] == MACRO or task not in card_names():
+                continue
+            if read_card(task).kind == "bitext" and not direction.startswith("en-"):
+                continue
+            of_task = found.setdefault(task, {})
+            of_task.setdefault(row["lang"], {})[row["metric"]] = 100 * row["value"]
+        files.update({row["task"] for row in own if row["value"] is not None})
+    return {task: values for task, values in found.items() if files[task] == 1}
 
 
 def in_words(average: Average, noted: Container[str] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from harness.kinds.kind import Score
 from harness.results.checks import checked, consistent, known_card
 from harness.results.outcomes import OutcomeFile, found_under, read_each
 
+Row = Mapping[str, Any]  # of the table of scores
+
 INDISTINCT = 0.05  # a larger share of a language's candidates without a vector of their own is said
 # The metadata in which rows of one file may differ, in words.
 MIXED = {
@@ -28,6 +30,7 @@ MIXED = {
     "tuning": "tuned checkpoints",
 }
 MACRO = "macro"  # the `lang` of a row that is the unweighted mean over the languages
+RUN = ("model", "revision", "task", "layer", "signature")  # columns that are one in a file
 
 SCHEMA = pa.schema(
     [
@@ -196,6 +199,28 @@ def is_complete(card: TaskCard, meta: dict[str, Any]) -> bool:
     ] or [set(card.languages)]
     whole = meta["limit"] is None and meta["data_complete"]
     return whole and any(languages <= set(meta["languages"]) for languages in wanted)
+
+
+def by_file(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of each outcome file, also of one run that lies in several folders.
+
+    In a file languages stand before their means, and nothing stands twice.
+    """
+    found: list[list[Row]] = []
+    last: dict[tuple[Any, ...], tuple[list[Row], set[Any]]] = {}
+    for row in rows:
+        run = tuple(row[name] for name in RUN)
+        own, seen = last.get(run, ([], set()))
+        if row["metric"] is not None:
+            place = (row["lang"], row["direction"], row["metric"])
+            if place in seen or (MACRO in seen and row["lang"] != MACRO):
+                own, seen = [], set()
+            seen |= {place, row["lang"]}
+        if not own:
+            found.append(own)
+        own.append(row)
+        last[run] = own, seen
+    return found
 
 
 def note_row(common: dict[str, Any], note: str) -> pa.Table:

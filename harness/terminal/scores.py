@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.cards.task import CUSTOM
-from harness.results.scores import MACRO
+from harness.results.scores import MACRO, RUN, Row, by_file
 from harness.terminal.console import percent
 from harness.terminal.grids import Grid
 from harness.terminal.tables import headline_of, official_direction, summary
 
-Row = Mapping[str, Any]
 INTERVALS = "percent; in brackets 95 % intervals over parallel items"
 MARKED = f"{INTERVALS}; * is not ranked"
 
@@ -33,12 +32,14 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
     """Make a grid of the primary metric of each task: its mean, or every language.
 
     Each model has a column. A file that differs from another of its model and task in track, layer,
-    split, seed or options has a line of its own. What is not ranked, or is a mean over other
-    languages than the board's, is marked.
+    split, seed or options has a line of its own, and so has each further file of one run. What is
+    not ranked, or is a mean over other languages than the board's, is marked.
     """
     names = model_names(rows)
     lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
-    for name, own in _files(rows).items():
+    files = _files(rows)
+    for number, own in enumerate(files):
+        again = [one for one in files[:number] if _run(one) == _run(own)]
         for row in own:
             if row["value"] is None or (row["lang"] == MACRO) == by_language:
                 continue
@@ -46,19 +47,20 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
             shared = sum(one["lang"] == row["lang"] for one in own) > 1
             where = (row["direction"] or row["lang"]) if shared else row["lang"]
             where = where if by_language else ""
-            key = (row["task"], row["metric"], _told_apart(row, rows), where)
+            told = ", ".join(filter(None, [_told_apart(row, rows), _place_of(again)]))
+            key = (row["task"], row["metric"], told, where)
             cells = lines.setdefault(key, {})
             model = (row["model"], row["revision"])
             if model in cells:  # The files differ in options that no column shows.
-                key = (*key[:-2], f"{key[-2]} {name[-1]}".strip(), key[-1])
+                key = (*key[:-2], f"{told} {row['signature']}".strip(), key[-1])
                 cells = lines.setdefault(key, {})
             cells[model] = with_interval(row) + "*" * _apart(row)
-    told = any(key[2] for key in lines)
-    head = ("task", "metric", *(["run"] * told), *(["language"] * by_language))
+    apart = any(key[2] for key in lines)
+    head = ("task", "metric", *(["run"] * apart), *(["language"] * by_language))
     body = tuple(
         (
             *key[:2],
-            *([key[2]] * told),
+            *([key[2]] * apart),
             *([key[3]] * by_language),
             *(cells.get(model, "—") for model in names),
         )
@@ -96,8 +98,9 @@ def incomplete_notes(rows: Sequence[Row]) -> list[str]:
     """Return a note for each mean that is over other languages than the board's, with these."""
     names = model_names(rows)
     notes = []
-    for (model, revision, task, *_), own in _files(rows).items():
+    for own in _files(rows):
         if any(row["lang"] == MACRO and not row["complete"] for row in own):
+            model, revision, task, *_ = _run(own)
             langs = sorted({row["lang"] for row in own} - {MACRO})
             over = " ".join(langs[:12]) + " …" * (len(langs) > 12)
             notes.append(
@@ -135,7 +138,7 @@ def board_grid(board: Sequence[Row], own: Sequence[Row], track: str) -> Grid:
     means: dict[tuple[bool, str, str], dict[str, Row]] = {}
     for mine, rows in ((True, own), (False, board)):
         of_track = [row for row in rows if row["track"] == track]
-        for of_file in sorted(_files(of_track).values(), key=lambda rows: any(map(_apart, rows))):
+        for of_file in sorted(_files(of_track), key=lambda rows: any(map(_apart, rows))):
             for row in of_file:
                 if row["lang"] == MACRO and row["value"] is not None:
                     model = means.setdefault((mine, row["model"], row["revision"]), {})
@@ -169,18 +172,25 @@ def _board_cell(row: Row | None) -> str:
     return with_interval(row) + "*" * _apart(row)
 
 
-def _files(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
+def _files(rows: Sequence[Row]) -> list[Sequence[Row]]:
     """Return the rows of the primary metric in the official direction, by file."""
-    files: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in ("model", "revision", "task", "layer", "signature"))
-        files.setdefault(key, []).append(row)
-    found = {}
-    for key, own in files.items():
+    found: list[Sequence[Row]] = []
+    for own in by_file(rows):
         scored = [row for row in own if row["metric"] is not None]
         metric, _ = headline_of(scored)
-        found[key] = official_direction([row for row in scored if row["metric"] == metric])
+        if shown := official_direction([row for row in scored if row["metric"] == metric]):
+            found.append(shown)
     return found
+
+
+def _run(own: Sequence[Row]) -> tuple[Any, ...]:
+    """Return what the run of a file is: model, revision, task, layer and signature."""
+    return tuple(own[0][name] for name in RUN)
+
+
+def _place_of(again: Sequence[object]) -> str:
+    """Return which file of a run it is, after those before it; nothing for the first."""
+    return f"file {len(again) + 1}" if again else ""
 
 
 def _told_apart(row: Row, rows: Sequence[Row]) -> str:

@@ -11,13 +11,12 @@ from rich.table import Table
 from harness.cards.catalogue import SuiteEntry, card_names, read_card
 from harness.cards.target_recipes import recipe_beside, recipe_of
 from harness.cards.task import TaskCard
-from harness.results.scores import MACRO, indistinct_words
+from harness.results.scores import MACRO, Row, by_file, indistinct_words
 from harness.terminal.console import megabytes, percent, plain_table
 
 if TYPE_CHECKING:
     from harness.io.cache import Entry
 
-Row = Mapping[str, Any]
 MOST_NOTES = 4  # the most notes of one task that a table shows
 
 # Kind → metrics that are shown beside the primary one. Recall@10 of LAReQA alone would mislead:
@@ -32,15 +31,11 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
 
 
 def summary(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return an entry per model, task and signature: mean, best and worst of the primary metric."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in ("model", "revision", "task", "signature", "layer"))
-        groups.setdefault(key, []).append(row)
-    return [_summarised(members) for members in groups.values()]
+    """Return an entry per outcome file: mean, best and worst of the primary metric."""
+    return [_summarised(members) for members in by_file(rows)]
 
 
-def _summarised(members: list[Row]) -> dict[str, Any]:
+def _summarised(members: Sequence[Row]) -> dict[str, Any]:
     first = members[0]
     scored = [row for row in members if row["metric"] is not None]
     metric, kind = headline_of(scored)

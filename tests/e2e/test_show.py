@@ -212,11 +212,25 @@ def test_tracks_never_share_a_line_and_layers_of_two_models_do() -> None:
     assert len(score_grid(same, by_language=False).rows) == 2
 
 
+def test_files_of_one_run_in_several_folders_are_not_one() -> None:
+    values = (0.5, 0.6, 0.7)
+    lines = score_grid([row(value=value) for value in values], by_language=False).rows
+    assert [line[2] for line in lines] == ["", "file 2", "file 3"]
+    assert [line[3] for line in lines] == [f"{100 * value:.1f} [40.0, 60.0]" for value in values]
+    # One has German, one French: what a mean is over is said of each.
+    first = [row(lang="de", direction="en-de", complete=False), row(complete=False)]
+    second = [row(lang="fr", direction="en-fr", complete=False), row(complete=False)]
+    assert incomplete_notes([*first, *second]) == [
+        "m, tatoeba: incomplete, a mean over 1: de",
+        "m, tatoeba: incomplete, a mean over 1: fr",
+    ]
+
+
 def test_what_is_not_ranked_is_marked_and_what_a_mean_is_over_named() -> None:
     of_two = [
-        row(model="d", signature="t", complete=False),
         row(model="d", signature="t", complete=False, lang="sw"),
         row(model="d", signature="t", complete=False, lang="es"),
+        row(model="d", signature="t", complete=False),
     ]
     rows = [row(note="first 10 queries a language"), *of_two]
     grid = score_grid(rows, by_language=False)

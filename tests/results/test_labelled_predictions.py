@@ -158,10 +158,11 @@ def test_no_average_of_a_part() -> None:
     assert averages(values) == []
 
 
-def test_values_of_rows_are_of_one_run_a_task() -> None:
+def test_values_of_rows_are_of_one_file_a_task() -> None:
     def row(**other: object) -> dict[str, object]:
         usual = {"model": "m", "revision": "r", "signature": "s", "task": "xnli", "lang": "de"}
-        return {**usual, "direction": "", "metric": "accuracy", "value": 0.5, **other}
+        rest = {"layer": None, "direction": "", "metric": "accuracy", "value": 0.5}
+        return {**usual, **rest, **other}
 
     rows = [
         row(),
@@ -170,6 +171,9 @@ def test_values_of_rows_are_of_one_run_a_task() -> None:
         row(task="tatoeba", direction="en-de", value=0.3),
         row(task="xcopa"),
         row(task="xcopa", signature="t"),
+        row(task="pawsx"),
+        row(task="pawsx", lang="macro"),
+        row(task="pawsx", lang="fr"),  # of the same run in another folder
     ]
     assert of_rows(rows) == {
         "xnli": {"de": {"accuracy": 50.0}},

@@ -20,6 +20,7 @@ from harness.results.outcomes import OutcomeFile, outcome_file
 from harness.results.scores import (
     MACRO,
     SCHEMA,
+    by_file,
     indistinct_shares,
     indistinct_words,
     is_complete,
@@ -101,6 +102,21 @@ def test_mean_over_languages_is_unweighted_and_n_is_the_sum(tmp_path: Path) -> N
     whole = found(table, lang=MACRO, metric="f1")
     assert (whole["value"], whole["n"]) == ((0.75 + 0.25) / 2, 6)
     assert found(table, lang=MACRO, metric="exact_match")["value"] == (0.75 + 0) / 2
+
+
+def test_each_file_of_a_run_is_summarised_by_itself(tmp_path: Path) -> None:
+    card = read_card("demo_qa")
+    for place, unit, f1 in (("a", "en", [1.0]), ("b", "de", [0.0]), ("c", "de", [0.5])):
+        file = file_of(tmp_path / place, "demo_qa")
+        file.write_part(unit, answers(unit, f1), meta(card, unit))
+        file.merge(card.languages)
+    rows = scores(tmp_path).to_pylist()
+    assert [{row["lang"] for row in own} for own in by_file(rows)] == [
+        {"en", MACRO}, {"de", MACRO}, {"de", MACRO}
+    ]  # fmt: skip
+    assert [(one["mean"], one["best"], one["languages"]) for one in summary(rows)] == [
+        (1.0, ("en", 1.0), 1), (0.0, ("de", 0.0), 1), (0.5, ("de", 0.5), 1)
+    ]  # fmt: skip
 
 
 def test_what_stands_beside_a_number(tmp_path: Path) -> None:
