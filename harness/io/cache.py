@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 from harness.errors import IncompleteError
 
 DAY = 86_400.0
+# What a file that is no record raises: not there, no JSON, or JSON of another shape.
+NO_RECORD = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _store_name(folder: Path) -> str:
         if "layer" in parts:
             how = f" layer {parts['layer']} {parts['pooling']} {parts['dtype']}"
         return f"{name}@{revision}{how} {parts['length']} tokens"
-    except (OSError, ValueError, KeyError):
+    except NO_RECORD:
         return folder.name
 
 
@@ -107,7 +109,7 @@ def _tuned_name(folder: Path) -> str:
         base, seed = record["base"], record["settings"]["seed"]
         revision = base["revision"].removeprefix("local:")[:12]
         return f"{base['id']}@{revision} on {', '.join(record['tasks'])} seed {seed}"
-    except (OSError, ValueError, KeyError):
+    except NO_RECORD:
         return f"{folder.name} (not finished)"
 
 

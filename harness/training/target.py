@@ -25,8 +25,8 @@ from harness.checkpoint.loading import skeleton
 from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.data import official
 from harness.data.load import DataLocation, Download
-from harness.errors import DataError, HarnessError, IncompleteError, UsageError
-from harness.io.cache import lock_of
+from harness.errors import DataError, HarnessError, IncompleteError, UsageError, one_line
+from harness.io.cache import NO_RECORD, lock_of
 from harness.training.config import TrainingConfig, hub_columns
 from harness.training.data.questions import MOST_MISPLACED
 from harness.training.data.reading import read
@@ -101,7 +101,7 @@ class Tuning:
     @cached_property
     def record(self) -> dict[str, Any]:
         """The record that training wrote. DataError where it cannot be read."""
-        return _record(self.folder)
+        return _record(self.folder, self.recipe.train)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def plan_tuning(
     name = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = location.cache / FOLDER / name
     if (folder / RECORD).is_file():
-        examples = int(_record(folder)["tasks"][card.name]["examples"])
+        examples = int(_record(folder, card.name)["tasks"][card.name]["examples"])
     else:
         examples = len(read(card, location).examples)
     return Tuning(
@@ -306,11 +306,22 @@ def _kept(tuning: Tuning) -> Checkpoint:
     return found
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def _record(folder: Path, task: str) -> dict[str, Any]:
+    """Return the record of a training on ``task``. DataError where it is not what one writes."""
+    path = folder / RECORD
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        own = record["tasks"][task]
+        read: dict[type, list[Any]] = {
+            int: [own["examples"], record["steps"]],
+            str: [record["revision"], record["settings"]["device"]],
+            dict: [own["files"], record["versions"]["libraries"], record.get("selection", {})],
+        }
+        if not all(isinstance(one, kind) for kind, ones in read.items() for one in ones):
+            raise TypeError("a value has another type")
+    except NO_RECORD as error:
+        why = one_line(error if isinstance(error, OSError) else repr(error), 200)
         raise DataError(
-            f"{folder / RECORD} cannot be read ({error}): remove {folder}, and it is trained again"
+            f"{path} cannot be read ({why}): remove {folder}, and it is trained again"
         ) from error
     return record

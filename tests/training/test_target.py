@@ -220,6 +220,15 @@ def test_made_once_and_damage_is_named(location: DataLocation, tmp_path: Path) -
     assert entry.name.startswith("model@")
     assert entry.name.endswith(" on tiny_qa seed 0")
 
+    record = tuning.folder / "training.json"
+    whole = record.read_text()
+    for text in ("[]", "null", "{}", whole.replace('"examples": ', '"examples": [], "was": ')):
+        record.write_text(text)
+        with pytest.raises(DataError, match=r"training\.json cannot be read .*: remove .*trained"):
+            planned(tmp_path / "model", location)
+        (entry,) = [entry for entry in entries(location.cache) if entry.kind == "tuned"]
+    record.write_text(whole)
+
     weights = tuning.folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
