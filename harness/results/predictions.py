@@ -134,7 +134,7 @@ def score_folder(folder: Path, *, split: str | None, location: DataLocation) -> 
                 continue
             try:
                 scores = _SCORERS[card.kind](card, loaded.examples, unit, chosen, path)
-            except DataError as error:  # of this file: the others are scored
+            except (DataError, NotFoundError) as error:  # of this file: the others are scored
                 broken[f"{card.name}/{unit}"] = str(error)
                 continue
             values.setdefault(card.name, {})[unit] = scores.values

@@ -344,6 +344,19 @@ def test_a_broken_file_costs_no_other(tmp_path: Path, data: Path, bad: bytes, sa
 
 
 @pytest.mark.usefixtures("invented")
+def test_what_cannot_be_read_costs_no_other(tmp_path: Path, data: Path) -> None:
+    put(tmp_path / "xquad/test-el.json", {"xquad-0-0": "x"})
+    (tmp_path / "xquad/test-de.json").mkdir()
+    (tmp_path / "xquad/test-en.json").symlink_to("nowhere")
+    scores = score(tmp_path, data)
+    assert list(scores.values["xquad"]) == ["el"]
+    assert "test-de.json cannot be read: Is a directory" in scores.broken["xquad/de"]
+    assert "no file" in scores.broken["xquad/en"]
+    with pytest.raises(DataError, match=r"^not scored: xquad/en, xquad/de "):
+        check_scored(scores)
+
+
+@pytest.mark.usefixtures("invented")
 def test_what_cannot_be_scored_is_told(tmp_path: Path, data: Path) -> None:
     put(tmp_path / "tatoeba/test-de.tsv", "0\n" * 12)
     put(tmp_path / "tatoeba/test-en.tsv", "0\n")
