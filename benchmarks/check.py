@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,9 @@ def encode(runs: int, texts: int = 1_200) -> paired.Row:
         rng = np.random.default_rng(0)
         sentences = [words(rng, int(n)) for n in rng.geometric(1 / 14, texts).clip(3, 43)]
         work = flop(model.folder, model.lengths(sentences))
-        shares, taken = [], []
-        for run in range(runs + 1):
-            limit = paired.gemm_rate()
-            encoder = model.encoder(Path(temporary) / str(run))
-            taken.append(paired.seconds(lambda: encoder.encode(sentences, role="query")))  # noqa: B023
-            shares.append(work / taken[-1] / limit)
-    return share("Encode", "`Encoder.encode`, real tokens", shares[1:], taken[1:])
+        encoders = [model.encoder(Path(temporary) / str(run)) for run in range(runs + 1)]
+        sides = [partial(encoder.encode, sentences, role="query") for encoder in encoders]
+        return share("Encode", "`Encoder.encode`, real tokens", work, sides)
 
 
 def search(runs: int, candidates: int = 200_000) -> paired.Row:
@@ -51,12 +48,9 @@ def search(runs: int, candidates: int = 200_000) -> paired.Row:
     from harness.inference.nearest import top_k
 
     queries, pool = unit_vectors(1_024, WIDTH, 0), unit_vectors(candidates, WIDTH, 1)
-    shares, taken = [], []
-    for _ in range(runs + 1):
-        limit = paired.gemm_rate()
-        taken.append(paired.seconds(lambda: top_k(queries, pool, 10)))
-        shares.append(2 * len(queries) * len(pool) * WIDTH / taken[-1] / limit)
-    return share("Search", f"`top_k` of {candidates:,} candidates", shares[1:], taken[1:])
+    work = 2 * len(queries) * len(pool) * WIDTH
+    sides = [partial(top_k, queries, pool, 10)] * (runs + 1)
+    return share("Search", f"`top_k` of {candidates:,} candidates", work, sides)
 
 
 def read(runs: int, questions: int = 80) -> paired.Row:
@@ -121,9 +115,7 @@ def differences(measured: Sequence[paired.Row], committed: Sequence[paired.Row])
         before = known.get(row.name)
         if before is None:
             lines.append(f"{row.name}: {row.median:.2f}, none committed: check.py --write")
-            continue
-        allowed = before.median * (1 - noise(row, before))
-        if row.median < allowed:
+        elif row.median < (allowed := before.median * (1 - noise(row, before))):
             lines.append(
                 f"{row.name}: {row.median:.2f} {row.meaning}, committed {before.median:.2f}, "
                 f"allowed from {allowed:.2f}"
@@ -137,10 +129,13 @@ def noise(*rows: paired.Row) -> float:
     return min(max(spread, LEAST), MOST)
 
 
-def share(name: str, what: str, shares: Sequence[float], taken: Sequence[float]) -> paired.Row:
-    """A share of the matrix product as a row."""
+def share(name: str, what: str, work: float, sides: Sequence[Callable[[], object]]) -> paired.Row:
+    """The share of the matrix product at which each side does its FLOP; the first one warms up."""
+    measured = [(paired.gemm_rate(), paired.seconds(side)) for side in sides][1:]
+    shares = tuple(work / seconds / limit for limit, seconds in measured)
+    taken = tuple(seconds for _, seconds in measured)
     theirs = "`torch.matmul` of two matrices 2,048 square"
-    return paired.Row(name, what, theirs, "of its FLOP/s", tuple(shares), tuple(taken))
+    return paired.Row(name, what, theirs, "of its FLOP/s", shares, taken)
 
 
 def beside(name: str, ours: str, theirs: str, found: paired.Pairs) -> paired.Row:

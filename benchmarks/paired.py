@@ -155,10 +155,7 @@ def commands_in_turn(
     ours: Sequence[str], theirs: Sequence[str], *, runs: int = RUNS, warm: int = 1
 ) -> tuple[Pairs, list[tuple[Usage, Usage]]]:
     """Two commands in turn as whole processes: wall seconds, and all that each run took."""
-    used: list[tuple[Usage, Usage]] = []
-    for _ in range(warm + runs):
-        used.append((command(ours), command(theirs)))
-    used = used[warm:]
+    used = [(command(ours), command(theirs)) for _ in range(warm + runs)][warm:]
     return Pairs(tuple(a.wall for a, _ in used), tuple(b.wall for _, b in used)), used
 
 

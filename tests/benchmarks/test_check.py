@@ -57,7 +57,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
 
 
 def row(check: Any, *ratios: float, name: str = "Work") -> Any:
-    return check.share(name, "ours", ratios, [1.0])
+    return check.paired.Row(name, "ours", "theirs", "of its FLOP/s", ratios)
 
 
 def test_as_committed(check: Any, capsys: pytest.CaptureFixture[str]) -> None:
