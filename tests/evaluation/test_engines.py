@@ -117,11 +117,12 @@ def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def timing(folder: Path) -> dict[tuple[str, str], Any]:
-    """When each finished unit was measured, and how long it took."""
+def timing(folder: Path, model: str = "") -> dict[tuple[str, str], Any]:
+    """When each finished unit (of ``model``) was measured, and how long it took."""
     return {
         (file.path.name, unit): when
         for file in find(folder / "out")
+        if model in str(file.path)
         for unit, when in file.meta()["timing"].items()
     }
 
@@ -329,17 +330,8 @@ def test_a_shard_that_kills_every_worker_fails_alone_and_by_name(
     ):
         evaluate(reader, EVERY, tmp_path, "workers")
     assert len(killed()) == ATTEMPTS
-    assert len(timing(tmp_path)) == len(timing_of(expected, "reader")) - 1
+    assert len(timing(tmp_path)) == len(timing(expected, "reader")) - 1
     assert not list((tmp_path / "out").rglob("demo_qa*.parquet.tmp"))
-
-
-def timing_of(folder: Path, model: str) -> dict[tuple[str, str], Any]:
-    return {
-        (file.path.name, unit): when
-        for file in find(folder / "out")
-        if model in str(file.path)
-        for unit, when in file.meta()["timing"].items()
-    }
 
 
 class Breaking:

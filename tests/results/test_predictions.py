@@ -137,43 +137,33 @@ def test_scorers_that_there_are_not(
 
 
 @pytest.mark.parametrize(
-    ("predictions", "said"),
+    ("wrong", "content", "said"),
     [
-        ('{"a": "x"', "not JSON"),
-        ("", "not JSON"),
-        ("[" * 100_000, "not JSON"),
-        (["x"], "a JSON list"),
-        ({"a": None}, "prediction of a is NoneType"),
-        ({"a": ["x"]}, "prediction of a is list"),
-        ({"a": 12}, "prediction of a is int"),
+        (0, '{"a": "x"', "not JSON"),
+        (0, "", "not JSON"),
+        (0, "[" * 100_000, "not JSON"),
+        (0, ["x"], "a JSON list"),
+        (0, {"a": None}, "prediction of a is NoneType"),
+        (0, {"a": ["x"]}, "prediction of a is list"),
+        (0, {"a": 12}, "prediction of a is int"),
+        (1, gold(("a", [""]), ("b", [""])), "has no answers"),
+        (1, gold(("a", []), is_impossible=True), "has no answers"),
+        (1, {"data": []}, "has no answers"),
+        (1, gold(("a", ["x"]), ("b", [])), "question b has no answer"),
+        (1, {"version": "1.1"}, "no 'data'"),
+        (1, {"data": [{"paragraphs": [{"qas": [{"id": 1}]}]}]}, "data[0].paragraphs[0].qas[0]"),
+        (1, "not json", "not JSON"),
     ],
 )
-def test_predictions_in_another_format(tmp_path: Path, predictions: Any, said: str) -> None:
-    files = put(tmp_path / "p.json", predictions), put(tmp_path / "g.json", gold(("a", ["x"])))
+def test_predictions_and_gold_in_another_format(
+    tmp_path: Path, wrong: int, content: Any, said: str
+) -> None:
+    files = put(tmp_path / "p.json", {"a": "x"}), put(tmp_path / "g.json", gold(("a", ["x"])))
+    put(files[wrong], content)
     with pytest.raises(DataError) as raised:
         score_file(*files, scorer="squad", lang=None)
     assert said in one_line(raised)
-    assert str(files[0]) in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("answers", "said"),
-    [
-        (gold(("a", [""]), ("b", [""])), "has no answers"),
-        (gold(("a", []), is_impossible=True), "has no answers"),
-        ({"data": []}, "has no answers"),
-        (gold(("a", ["x"]), ("b", [])), "question b has no answer"),
-        ({"version": "1.1"}, "no 'data'"),
-        ({"data": [{"paragraphs": [{"qas": [{"id": 1}]}]}]}, "data[0].paragraphs[0].qas[0]"),
-        ("not json", "not JSON"),
-    ],
-)
-def test_gold_that_is_none(tmp_path: Path, answers: Any, said: str) -> None:
-    files = put(tmp_path / "p.json", {"a": "x"}), put(tmp_path / "g.json", answers)
-    with pytest.raises(DataError) as raised:
-        score_file(*files, scorer="squad", lang=None)
-    assert said in one_line(raised)
-    assert str(files[1]) in str(raised.value)
+    assert str(files[wrong]) in str(raised.value)
 
 
 def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
