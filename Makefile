@@ -74,18 +74,18 @@ fuzz: install
 chaos: install
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-# Speed and memory beside their targets, where no peer is needed, on synthetic data: some half an
-# hour on a machine at rest, 4 GB of disk. The page that shows them is made anew.
+# Speed and memory beside their targets, where no peer is needed, on synthetic data: some twenty
+# minutes on a machine at rest, 1 GB of disk. The page that shows them is made anew.
 bench: install
-	$(BIN)/python benchmarks/bench_search.py
 	$(BIN)/python benchmarks/bench_board.py
 	$(BIN)/python benchmarks/bench_startup.py
 	$(BIN)/python benchmarks/report.py
 
 # Beside the peers: PEERS is an environment with benchmarks/requirements.txt and xharness, MODEL a
-# sentence-transformers folder, XHARNESS_DATA the official files.
+# sentence-transformers folder, XHARNESS_DATA the official files. Takes 4 GB of disk.
 bench-peers: install
 	$(PEERS)/bin/python benchmarks/bench_mteb.py $(MODEL) --data $(XHARNESS_DATA)
+	$(PEERS)/bin/python benchmarks/bench_search.py
 	$(BIN)/python benchmarks/bench_startup.py --peers $(PEERS)/bin
 	$(BIN)/python benchmarks/report.py
 

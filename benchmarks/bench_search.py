@@ -19,7 +19,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,7 +55,7 @@ def product(left: Vectors, right: Vectors) -> None:
 
 
 def search(given: Namespace) -> Iterator[Row]:
-    """`top_k` beside the product alone, and beside FAISS's flat index where it is installed."""
+    """`top_k` beside the product alone, and beside FAISS's flat index."""
     from harness.inference.nearest import top_k
 
     n, pool = (200, 5_000) if given.small else (2_000, 100_000)
@@ -70,9 +69,6 @@ def search(given: Namespace) -> Iterator[Row]:
             f"{shape}, share of the matrix product", f"top_k, k = {K}", "the product alone (numpy)",
             "of its rate", target=SHARE, note=f"The product alone runs at {rate:.0f} GFLOP/s.",
         )  # fmt: skip
-        if not find_spec("faiss"):
-            print("not measured: faiss-cpu is not installed", file=sys.stderr)
-            continue
         theirs = partial(indexed, queries, candidates)
         both = sum(len(np.intersect1d(*pair)) for pair in zip(ours()[1], theirs(), strict=True))
         yield in_turn(ours, theirs, runs=given.runs).row(

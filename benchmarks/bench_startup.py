@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 from argparse import Namespace
@@ -76,14 +77,12 @@ side, folder, dtype, out = sys.argv[1:]
 def status(field):
     found = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     return int(found[field].split()[0]) << 10
-def read_tokenizer(folder):
-    if side == "ours":
-        return load_tokenizer(resolve(folder))
-    return AutoTokenizer.from_pretrained(folder)
-def load(folder):
-    if side == "ours":
-        return load_encoder(resolve(folder), dtype=dtype, device="cpu")[0]
-    return AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype))
+read_tokenizer, load = {
+    "ours": (lambda at: load_tokenizer(resolve(at)),
+             lambda at: load_encoder(resolve(at), dtype=dtype, device="cpu")[0]),
+    "theirs": (AutoTokenizer.from_pretrained,
+               lambda at: AutoModel.from_pretrained(at, dtype=getattr(torch, dtype))),
+}[side]
 with tempfile.TemporaryDirectory() as small:  # what is imported on the way does not count
     read_tokenizer(random_bert(small, 12, 1, 1))
     load(small)
@@ -120,8 +119,8 @@ def help_pages(given: Namespace) -> Iterator[Row]:
         program, theirs = given.peers / peer, f"`{peer} --help`"
         pairs, _ = commands_in_turn(own("--help"), [str(program), "--help"], runs=given.runs)
         asked = f"from importlib.metadata import version; print(version({PEERS[peer]!r}))"
-        told = paired.output([str(program.with_name("python")), "-c", asked])
-        note = f"{peer} {told}."
+        told = subprocess.check_output([str(program.with_name("python")), "-c", asked])
+        note = f"{peer} {told.decode().strip()}."
         yield pairs.row(f"`xharness --help`, beside {theirs}", "xharness", theirs, note=note)
 
 

@@ -208,12 +208,6 @@ def flags(options: Mapping[str, object]) -> list[str]:
     return words
 
 
-def output(argv: Sequence[str]) -> str:
-    """What a command says on its standard output."""
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.strip()
-
-
 def gemm_rate(
     dtype: str = "float32", size: int = 2048, least: float = 1.0, device: str = "cpu"
 ) -> float:
@@ -294,11 +288,9 @@ def save(benchmark: Benchmark, rows: Iterable[Row], *, keep: bool = True) -> Pat
 def saved(name: str) -> list[Row]:
     """The rows that ``save`` kept."""
     document = json.loads((RESULTS / f"{name}.json").read_text())
-    return [Row(**{key: _frozen(value) for key, value in row.items()}) for row in document["rows"]]
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    rows: Any = document["rows"]
+    lists = {"ratio", "ours_seconds", "theirs_seconds", "about"}
+    return [Row(**(row | {name: tuple(row[name]) for name in lists})) for row in rows]
 
 
 def show(row: Row) -> str:
