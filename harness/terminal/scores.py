@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from harness.cards.task import CUSTOM
-from harness.results.scores import MACRO, RUN, Row, by_file
+from harness.results.scores import MACRO, Row, by_file
 from harness.terminal.console import percent
 from harness.terminal.grids import Grid
 from harness.terminal.tables import headline_of, official_direction, summary
@@ -36,25 +35,18 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
     not ranked, or is a mean over other languages than the board's, is marked.
     """
     names = model_names(rows)
-    lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
     files = _files(rows)
-    for number, own in enumerate(files):
-        again = [one for one in files[:number] if _run(one) == _run(own)]
+    lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
+    for own, told in zip(files, _labels(files, rows), strict=True):
         for row in own:
             if row["value"] is None or (row["lang"] == MACRO) == by_language:
                 continue
             # Questions in several languages may share the language of the contexts.
             shared = sum(one["lang"] == row["lang"] for one in own) > 1
             where = (row["direction"] or row["lang"]) if shared else row["lang"]
-            where = where if by_language else ""
-            told = ", ".join(filter(None, [_told_apart(row, rows), _place_of(again)]))
-            key = (row["task"], row["metric"], told, where)
+            key = (row["task"], row["metric"], told, where if by_language else "")
             cells = lines.setdefault(key, {})
-            model = (row["model"], row["revision"])
-            if model in cells:  # The files differ in options that no column shows.
-                key = (*key[:-2], f"{told} {row['signature']}".strip(), key[-1])
-                cells = lines.setdefault(key, {})
-            cells[model] = with_interval(row) + "*" * _apart(row)
+            cells[row["model"], row["revision"]] = with_interval(row) + "*" * _apart(row)
     apart = any(key[2] for key in lines)
     head = ("task", "metric", *(["run"] * apart), *(["language"] * by_language))
     body = tuple(
@@ -100,7 +92,7 @@ def incomplete_notes(rows: Sequence[Row]) -> list[str]:
     notes = []
     for own in _files(rows):
         if any(row["lang"] == MACRO and not row["complete"] for row in own):
-            model, revision, task, *_ = _run(own)
+            model, revision, task = (own[0][name] for name in ("model", "revision", "task"))
             langs = sorted({row["lang"] for row in own} - {MACRO})
             over = " ".join(langs[:12]) + " …" * (len(langs) > 12)
             notes.append(
@@ -183,14 +175,27 @@ def _files(rows: Sequence[Row]) -> list[Sequence[Row]]:
     return found
 
 
-def _run(own: Sequence[Row]) -> tuple[Any, ...]:
-    """Return what the run of a file is: model, revision, task, layer and signature."""
-    return tuple(own[0][name] for name in RUN)
+def _labels(files: Sequence[Sequence[Row]], rows: Sequence[Row]) -> list[str]:
+    """Return what distinguishes each file from others of its model and task, in words.
 
-
-def _place_of(again: Sequence[object]) -> str:
-    """Return which file of a run it is, after those before it; nothing for the first."""
-    return f"file {len(again) + 1}" if again else ""
+    Where no column does, it is the signature, and of one run in several folders the number; the
+    protocol's own run has none, so that it shares a line with that of other models.
+    """
+    before: dict[tuple[str, ...], list[str]] = {}
+    labels = [""] * len(files)
+    for number, own in sorted(enumerate(files), key=lambda pair: bool(pair[1][0]["note"])):
+        row, told = own[0], _told_apart(own[0], rows)
+        alike = before.setdefault((row["model"], row["revision"], row["task"], told), [])
+        signature = row["signature"]
+        again = alike.count(signature)
+        parts = (
+            told,
+            signature if alike and signature != alike[0] else "",
+            f"file {again + 1}" if again else "",
+        )
+        alike.append(signature)
+        labels[number] = ", ".join(filter(None, parts))
+    return labels
 
 
 def _told_apart(row: Row, rows: Sequence[Row]) -> str:

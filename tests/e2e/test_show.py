@@ -212,6 +212,24 @@ def test_tracks_never_share_a_line_and_layers_of_two_models_do() -> None:
     assert len(score_grid(same, by_language=False).rows) == 2
 
 
+def test_every_language_of_a_run_has_the_runs_label() -> None:
+    of_one = [row(lang="de", direction="en-de"), row()]
+    of_two = [row(lang=x, direction=f"en-{x}", signature="u", value=0.1) for x in ("de", "fr")]
+    grid = score_grid([*of_one, *of_two, row(signature="u")], by_language=True)
+    assert [line[2:] for line in grid.rows] == [
+        ("", "de", "50.0 [40.0, 60.0]"),
+        ("u", "de", "10.0 [40.0, 60.0]"),
+        ("u", "fr", "10.0 [40.0, 60.0]"),
+    ]
+    # Beside another model stands the run by the protocol, whichever comes first.
+    custom = row(signature="a", value=0.2, note="pooling cls (protocol: mean)")
+    other = row(model="d", value=0.9)
+    assert [line[2:] for line in score_grid([custom, row(), other], by_language=False).rows] == [
+        ("a", "20.0 [40.0, 60.0]*", "—"),
+        ("", "50.0 [40.0, 60.0]", "90.0 [40.0, 60.0]"),
+    ]
+
+
 def test_files_of_one_run_in_several_folders_are_not_one() -> None:
     values = (0.5, 0.6, 0.7)
     lines = score_grid([row(value=value) for value in values], by_language=False).rows
