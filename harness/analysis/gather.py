@@ -168,7 +168,27 @@ def fold_all(results: Path, cache: Path | None = None) -> Folds:
         for one, file in zip(found, files, strict=True)
         if isinstance(one, Folded)
     ]
-    return Folds(whole, tuple(one for one in found if isinstance(one, DataError)))
+    again = repeated(whole)
+    damaged = [one for one in found if isinstance(one, DataError)] + [
+        DataError(f"{results / path}: {results / first} is the same run: take one of them away")
+        for path, first in again.items()
+    ]
+    return Folds([(one, path) for one, path in whole if path not in again], tuple(damaged))
+
+
+def repeated(folded: Sequence[tuple[Folded, str]]) -> dict[str, str]:
+    """Return the path of each file whose run another file has too → that other's path.
+
+    Such files may have other languages or rows: which is meant, nobody said. The one with the
+    shortest path, where a run writes, is the other.
+    """
+    first: dict[tuple[str, ...], str] = {}
+    found = {}
+    for one, path in sorted(folded, key=lambda pair: (len(Path(pair[1]).parts), pair[1])):
+        run = tuple(one.meta[name] for name in ("model", "revision", "task", "signature"))
+        if (other := first.setdefault(run, path)) != path:
+            found[path] = other
+    return found
 
 
 def fold_files(files: Sequence[OutcomeFile], cache: Path | None) -> list[Folded | DataError]:

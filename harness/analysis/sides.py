@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.analysis.entries import make_entries, submitted
 from harness.analysis.fold import Folded
-from harness.analysis.gather import fold_files
+from harness.analysis.gather import fold_files, repeated
 from harness.analysis.results import Result, read_result
 from harness.errors import DataError, NotFoundError, UsageError, together
 from harness.results.outcomes import OutcomeFile, find
@@ -83,7 +83,8 @@ def find_runs(
     Raises:
         NotFoundError: the name has no outcomes, or those of several revisions.
         RefusedError: the name is the folder of a checkpoint that cannot be evaluated.
-        UsageError: a recipe was trained on several bases, or on several revisions of one.
+        UsageError: a recipe was trained on several bases, or on several revisions of one; or one
+            run lies in several folders.
     """
     submissions = source.submissions
     seeds = [slug for slug, one in submissions.items() if one.recipe == name]
@@ -124,10 +125,12 @@ def _run(
             f"{name} was measured at {len(revisions)} revisions: give one of {choices}"
         )
     seen = _seen(found, submissions)
+    if signatures is not None:
+        found = [(one, path) for one, path in found if one.meta["signature"] in signatures]
+    for path, other in repeated(found).items():
+        raise UsageError(f"{name} has one run twice, {other} and {path}: give the folder of one")
     groups: dict[Measured, dict[int, Result]] = {}
     for one, path in sorted(found, key=lambda pair: pair[1]):
-        if signatures is not None and one.meta["signature"] not in signatures:
-            continue
         if metric is not None and metric not in one.card.metrics:
             continue
         # Mining is compared by F1 alone.

@@ -104,6 +104,18 @@ def test_rows_that_nobody_measured_again_are_said_to_be_unranked(root: Path) -> 
     assert found.remarks == ()
 
 
+def test_a_run_in_two_folders_is_none_that_could_be_compared(root: Path) -> None:
+    hand_worked(root)
+    mine = root / "mine"
+    measure(root, ENGLISH, {"de": hits("de", [0, 0, 0, 0])}, results=mine / "a")
+    measure(root, ENGLISH, bitext(ENGLISH), results=mine / "b")
+    source = Source(root / "leaderboard/results")
+    with pytest.raises(UsageError, match=r"mine has one run twice, \S+/a/\S+ and \S+/b/\S+: give"):
+        compare(str(mine), BASE, source)
+    (found,) = compare(str(mine / "b"), BASE, source)
+    assert found.remarks == ()
+
+
 def test_of_one_task_alone(root: Path) -> None:
     hand_worked(root)
     for model in (ENGLISH, BASE):

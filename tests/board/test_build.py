@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -184,6 +185,20 @@ def test_damaged_outcomes_are_named(root: Path) -> None:
 
 
 # scores.parquet
+
+
+def test_a_run_that_is_there_twice_counts_once_and_is_named(root: Path) -> None:
+    hand_worked(root)
+    before, _ = read_scores(root)
+    again = root / "leaderboard/results/a-copy"
+    measure(root, ENGLISH, {"de": hits("de", [0, 0, 0, 0])}, results=again)
+    scores, damaged = read_scores(root)
+    assert scores == before
+    (error,) = damaged
+    assert re.fullmatch(
+        r"\S+/a-copy/\S+parquet: \S+/results/hand\S+ is the same run: take one of them away",
+        str(error),
+    )
 
 
 def test_columns_of_scores(root: Path) -> None:
