@@ -72,9 +72,9 @@ def t_quantile(level: float, df: float) -> float:
 
 
 def mean_interval(
-    scores: Sequence[float], item_variance: float, clusters: int, level: float = 0.95
+    scores: Sequence[float], item_variance: float, clusters: int
 ) -> tuple[float, float]:
-    """The interval of one recipe's mean score over its seeds: SE² = s²/k + σ²_item.
+    """The 95 % interval of one recipe's mean score over its seeds: SE² = s²/k + σ²_item.
 
     ``scores``: float[k], one for each seed, k ≥ 2; the degrees of freedom are Satterthwaite's, as
     in `hierarchical`.
@@ -87,7 +87,7 @@ def mean_interval(
     variance = sum(term for term, _ in terms)
     if variance < ROUNDING**2:
         return mean, mean
-    reach = t_quantile(level, _satterthwaite(terms)) * sqrt(variance)
+    reach = t_quantile(0.95, _satterthwaite(terms)) * sqrt(variance)
     return mean - reach, mean + reach
 
 
@@ -167,9 +167,7 @@ def shares(runs: Sequence[Made]) -> list[float]:
     return [1 / prod(len(parts[path[:depth]]) for depth in range(len(path))) for path in paths]
 
 
-def hierarchical(
-    a: Side, b: Side, item_variance: float, clusters: int, level: float = 0.95
-) -> Hierarchical:
+def hierarchical(a: Side, b: Side, item_variance: float, clusters: int) -> Hierarchical:
     """SE² = s_A²/k_A + s_B²/k_B + σ²_item, and a t test with Satterthwaite's degrees of freedom.
 
     ``item_variance``: σ²_item, the variance of the seed-averaged macro difference over the cluster
@@ -211,7 +209,7 @@ def hierarchical(
 
     se = sqrt(variance)
     df = _satterthwaite(terms)
-    reach = t_quantile(level, df) * se
+    reach = t_quantile(0.95, df) * se
     p = 2 * float(stdtr(df, -abs(difference) / se))
     return Hierarchical(kind, difference, se, df, difference - reach, difference + reach, p)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,6 @@ class Outlier:
     deviations the score is from the prediction (negative), in logits.
     """
 
-    scope: Literal["cell", "language"]
     checkpoint: str | None
     lang: str
     score: float
@@ -72,7 +70,6 @@ def outliers(checkpoints: Sequence[str], langs: Sequence[str], scores: Values) -
     for row, column in np.argwhere(below):
         found.append(
             Outlier(
-                scope="cell",
                 checkpoint=checkpoints[kept_rows[row]],
                 lang=langs[kept_columns[column]],
                 score=float(known[row, column]),
@@ -86,7 +83,6 @@ def outliers(checkpoints: Sequence[str], langs: Sequence[str], scores: Values) -
     for column in np.flatnonzero((columns < -DEVIATIONS * spread) & (typical - medians >= POINTS)):
         found.append(
             Outlier(
-                scope="language",
                 checkpoint=None,
                 lang=langs[kept_columns[column]],
                 score=float(medians[column]),

@@ -34,7 +34,7 @@ def test_a_broken_cell() -> None:
     values = scores()
     expected, values[2, 6] = values[2, 6], 0.02
     found = outliers(*names(values), values)
-    assert [(o.scope, o.checkpoint, o.lang) for o in found] == [("cell", "c2", "l6")]
+    assert [(o.checkpoint, o.lang) for o in found] == [("c2", "l6")]
     assert found[0].score == 0.02
     assert found[0].predicted == pytest.approx(expected, abs=0.1)
     assert found[0].deviations < -5
@@ -45,7 +45,7 @@ def test_a_language_that_is_broken_for_all() -> None:
     values[:, 3] = [0.01, 0.02, 0.01, 0.015, 0.02]
     values[:, [0, 1, 2, 4, 5, 6, 7]] = scores(langs=7) * 0.1 + 0.6
     found = outliers(*names(values), values)
-    assert [(o.scope, o.checkpoint, o.lang) for o in found] == [("language", None, "l3")]
+    assert [(o.checkpoint, o.lang) for o in found] == [(None, "l3")]
 
 
 def test_by_hand() -> None:
@@ -63,7 +63,7 @@ def test_a_language_by_hand() -> None:
     logits = np.array([2, 2.5, 1.5, 3, -4])
     values = np.tile(1 / (1 + np.exp(-logits)), (3, 1))
     (found,) = outliers(*names(values), values)
-    assert (found.scope, found.checkpoint, found.lang) == ("language", None, "l4")
+    assert (found.checkpoint, found.lang) == (None, "l4")
     assert (found.score, found.predicted) == pytest.approx((values[0, 4], values[0, 0]))
     assert found.deviations == pytest.approx(-6 / (1.4826 * 0.75))
 
