@@ -18,8 +18,7 @@ def placed(model: Any, label: str, device: str) -> Any:
     """
     if device == "cpu":
         keep_freed()
-    elif device.startswith("cuda"):
-        _multiply_in_float32()
+    _multiply_in_float32(device)
     model.requires_grad_(False)
     try:
         return model.to(device).eval()
@@ -29,14 +28,18 @@ def placed(model: Any, label: str, device: str) -> Any:
         ) from error
 
 
-def _multiply_in_float32() -> None:
-    """Make a GPU multiply float32 matrices with the precision of float32.
+def _multiply_in_float32(device: str) -> None:
+    """Make a device multiply float32 matrices with the precision of float32.
 
     This is torch's default, except for convolutions. But images such as NVIDIA's set
-    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, by which products have 10 bits of fraction. Vectors would
-    then differ by 1e-3 from those of another machine; 1e-5 is promised.
+    TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, by which a GPU's products have 10 bits of fraction, and
+    programs call ``set_float32_matmul_precision``, by which those of processors with AMX have 7.
+    Vectors would then differ by 1e-3 from those of another machine; 1e-5 is promised.
     """
     import torch
 
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    if device == "cpu":
+        torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    elif device.startswith("cuda"):
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False

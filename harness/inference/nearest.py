@@ -10,6 +10,8 @@ OpenBLAS in its wheels does not know newer processors (on Sapphire Rapids it fal
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,18 +47,40 @@ def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64
         _Nearest(torch.from_numpy(wanted[start : start + QUERY_BLOCK]), k)
         for start in range(0, len(queries), QUERY_BLOCK)
     ]
-    room = torch.empty(min(QUERY_BLOCK, len(queries)) * (CANDIDATE_BLOCK + GROUP))
+    # Of this type and in this memory, whatever the program that calls has made torch's default.
+    room = torch.from_numpy(
+        np.empty(min(QUERY_BLOCK, len(queries)) * (CANDIDATE_BLOCK + GROUP), np.float32)
+    )
     seen = 0
     for block in blocks(candidates, CANDIDATE_BLOCK):
         part = torch.from_numpy(np.require(block, requirements="W"))
-        for nearest in asked:
-            nearest.add(part, seen, room)
+        with _float32_products():
+            for nearest in asked:
+                nearest.add(part, seen, room)
         seen += len(block)
     found = [nearest.best() for nearest in asked]
     return (
         np.concatenate([np.empty((0, k), np.float32), *(scores for scores, _ in found)]),
         np.concatenate([np.empty((0, k), np.int64), *(rows for _, rows in found)]),
     )
+
+
+@contextmanager
+def _float32_products() -> Iterator[None]:
+    """Make torch multiply with the precision of float32, and leave its setting as it was.
+
+    A program may have asked for less (``set_float32_matmul_precision``): processors with AMX then
+    take bfloat16, and 2 of 100 neighbours are others.
+    """
+    import torch
+
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # not in its stubs
+    before = settings.fp32_precision
+    settings.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
 
 
 class _Nearest:

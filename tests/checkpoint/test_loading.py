@@ -581,6 +581,18 @@ def test_products_on_a_gpu_are_of_float32(
     assert _precision() == (False, False)
 
 
+@pytest.mark.parametrize("qa_head", [False, True])
+def test_products_on_a_cpu_are_of_float32(folders: Path, qa_head: bool) -> None:
+    """A program may have asked for less, and processors with AMX then take bfloat16."""
+    torch.set_float32_matmul_precision("medium")
+    try:
+        load = load_reader if qa_head else load_encoder
+        load(built(folders, "bert", qa_head=qa_head), dtype="float32", device="cpu")
+        assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.parametrize("name", ["BertCrfForTokenClassification", "MyForTokenClassification"])
 def test_a_head_of_a_class_of_somebody_else_is_not_read(name: str, tmp_path: Path) -> None:
     """Its last layer has the usual name, and what comes behind or before it is not known."""

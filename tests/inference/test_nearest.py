@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -99,6 +100,31 @@ def test_memory_does_not_grow_with_ties(blocks: Any) -> None:
         tracemalloc.stop()
     assert rows.tolist() == [[0, 1, 2, 3]] * 1_600
     assert peak < 5e6  # 1,600 × 1,024 ties would be 33 MB of queries, rows and scores
+
+
+def test_what_a_program_has_set_in_torch_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    queries, candidates = (random.normal(size=(n, 64)).astype(np.float32) for n in (40, 600))
+    expected = top_k(queries, candidates, 5)
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    used = []
+
+    def product(*matrices: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        used.append(settings.fp32_precision)
+        return multiply(*matrices, out=out)
+
+    multiply = torch.mm
+    monkeypatch.setattr(torch, "mm", product)
+    torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("medium")
+    left = settings.fp32_precision
+    try:
+        assert_equal(top_k(queries, candidates, 5), expected)
+        assert set(used) == {"ieee"}
+        assert settings.fp32_precision == left != "ieee"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_real_numbers_in_several_blocks() -> None:
