@@ -107,6 +107,8 @@ class OutcomeFile:
         def joined() -> dict[str, Any]:
             done = self.done()
             if not done:
+                with _refusing(self.path):
+                    _check_file(self.path)
                 raise NotFoundError(f"no outcomes at {self.path}: run `xharness eval` first")
             metas = [read_meta(path) for path in dict.fromkeys(done.values())]
             return _joined(self.path, metas, list(done))
@@ -232,13 +234,9 @@ def read_meta(path: Path) -> dict[str, Any]:
         DataError: the file is damaged or was not written by xharness.
         FileNotFoundError: it is not there.
     """
-    try:
+    with _refusing(path):
         _check_file(path)
         return _meta_of(pq.read_schema(path))
-    except FileNotFoundError:
-        raise
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
 
 
 def _joined(path: Path, metas: Sequence[dict[str, Any]], units: Sequence[str]) -> dict[str, Any]:
@@ -279,10 +277,17 @@ def _rows(path: Path, unit: str) -> pa.Table:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Mapping[str, int]]]:
     """A file and its units' row groups: both of one open file, as another run may replace it."""
-    try:
+    with _refusing(path):
         _check_file(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file, _row_groups(file)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What reading a file raises, as a DataError that names it; it may not be there, though."""
+    try:
+        yield
     except FileNotFoundError:
         raise
     except DAMAGE as error:
@@ -315,9 +320,13 @@ def _unit_of(group: pq.RowGroupMetaData) -> str:
 
 
 def _check_file(path: Path) -> None:
-    """ValueError for what is no regular file: opening a pipe would wait for ever."""
+    """ValueError for what is no regular file, which opening a pipe would wait for, or a dead
+    link.
+    """
     if path.exists() and not path.is_file():
         raise ValueError("it is not a file")
+    if path.is_symlink() and not path.exists():
+        raise ValueError("it is a link that leads nowhere")
 
 
 def _steady(read: Callable[[], Read]) -> Read:

@@ -434,6 +434,22 @@ def test_what_is_not_there(file: OutcomeFile) -> None:
         file.read("de")
 
 
+def test_a_link_that_leads_nowhere_is_a_damaged_file(file: OutcomeFile) -> None:
+    why = r"\.parquet is not .* \(it is a link that leads nowhere\)"
+    file.path.parent.mkdir(parents=True)
+    file.path.symlink_to("nowhere")
+    with pytest.raises(DataError, match=why):
+        file.meta()
+    assert file.done() == {}  # A run takes its place.
+    file.path.unlink()
+    file.parts.mkdir()
+    (file.parts / "de.parquet").symlink_to("nowhere")
+    with pytest.raises(
+        DataError, match=r"de\.parquet is not .* \(it is a link that leads nowhere\)"
+    ):
+        file.meta()
+
+
 def test_find(tmp_path: Path) -> None:
     whole, partial, empty = (
         outcome_file(tmp_path, "org__na.me", "0" * 12, task, "89abcdef")
