@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,13 @@ from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
 from harness.io.files import write_whole
 from harness.kinds.bitext import cluster
 from harness.results.outcomes import OutcomeFile, find
-from harness.results.xtreme_layout import SUFFIXES, folder_name, has_layout, sorted_order
+from harness.results.xtreme_layout import (
+    SUFFIXES,
+    folder_name,
+    has_layout,
+    layout_files,
+    sorted_order,
+)
 
 DEPTH = 20  # ranks that XTREME-R looks at in Mewsli-X
 UNKNOWN = "?"  # a rank of which the outcomes do not keep the candidate
@@ -27,7 +33,7 @@ UNKNOWN = "?"  # a rank of which the outcomes do not keep the candidate
 
 @dataclass(frozen=True)
 class Exported:
-    """``files``: what was written. ``notes``: what was left out, and why."""
+    """``files``: what was written. ``notes``: what was left out and why, and what was there."""
 
     files: tuple[Path, ...]
     notes: tuple[str, ...]
@@ -62,6 +68,9 @@ def export(run: Path, folder: Path, *, location: DataLocation) -> Exported:
       a tag a line and a blank line between sentences; in the order of the task's file.
     - LAReQA has no official prediction file and is left out, with a note.
 
+    Predictions that were in ``folder`` before stay; a note says so, since whoever scores the folder
+    takes them for this run's.
+
     Raises:
         NotFoundError: no outcomes at ``run``.
         UsageError: there are two runs of a task or of two checkpoints, one with ``--limit``, one
@@ -82,7 +91,7 @@ def export(run: Path, folder: Path, *, location: DataLocation) -> Exported:
             contents.setdefault(folder / _name(one.card, unit, one.meta["split"]), text)
     for path, text in contents.items():
         _write(path, text)
-    return Exported(tuple(contents), tuple(notes))
+    return Exported(tuple(contents), (*notes, *_others(folder, contents)))
 
 
 # What is exported
@@ -243,6 +252,19 @@ _WRITERS: dict[str, Callable[[pa.Table, str, Run, Any], str]] = {
 def _json(content: dict[str, Any]) -> str:
     # In ASCII: the official script opens files with the encoding of the machine it runs on.
     return json.dumps(content, indent=1) + "\n"
+
+
+def _others(folder: Path, written: Container[Path]) -> list[str]:
+    """A note on files in the layout that are not of this run, if there are any."""
+    others = [path for path in layout_files(folder) if path not in written]
+    if not others:
+        return []
+    named = ", ".join(path.relative_to(folder).as_posix() for path in others[:3])
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return [
+        f"{folder} had {named}{more} before: they are scored together with what was written now, "
+        "take those of another run away"
+    ]
 
 
 def _write(path: Path, text: str) -> None:

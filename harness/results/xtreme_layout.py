@@ -61,6 +61,17 @@ def find_task(folder: str) -> tuple[TaskCard | None, str]:
     return (card, "") if has_layout(card) else (None, "the task has no official prediction file")
 
 
+def layout_files(folder: Path) -> list[Path]:
+    """Every file under a folder that has the name of predictions, of any task that is scored."""
+    inside = [path for path in folder.iterdir() if path.is_dir() and find_task(path.name)[0]]
+    return [file for path in sorted(inside) for file in sorted(path.iterdir()) if _named(file)]
+
+
+def _named(path: Path) -> bool:
+    named = _NAME.fullmatch(path.name)
+    return named is not None and named["suffix"] in SUFFIXES.values()
+
+
 def find_files(folder: Path, card: TaskCard, split: str) -> tuple[dict[str, Path], list[str]]:
     """Unit → its prediction file, in card order; and a note for each file that is ignored."""
     found: dict[str, dict[str, Path]] = {}

@@ -557,6 +557,19 @@ def test_two_runs_in_one_folder(tmp_path: Path) -> None:
         exported(tmp_path / "models", tmp_path / "out")
 
 
+def test_predictions_of_another_export_are_said_to_be_there(tmp_path: Path) -> None:
+    card = read_card("demo_qa")
+    run_task(card, ["de", "es"], None, tmp_path / "a")
+    run_task(card, ["de"], None, tmp_path / "b", model="org/other")
+    out = tmp_path / "out"
+    assert exported(tmp_path / "a", out).notes == exported(tmp_path / "a", out).notes == ()
+    put(out / "demo_qa/README.md", "")
+    put(out / "cola/test-de.tsv", "")
+    (note,) = exported(tmp_path / "b", out).notes
+    assert note.startswith(f"{out} had demo_qa/test-es.json before: ")
+    assert "take those of another run away" in note
+
+
 def test_nothing_to_export(tmp_path: Path) -> None:
     for empty in (tmp_path / "absent", tmp_path):
         with pytest.raises(NotFoundError, match="no outcomes"):
