@@ -176,16 +176,19 @@ def fold_all(results: Path, cache: Path | None = None) -> Folds:
     return Folds([(one, path) for one, path in whole if path not in again], tuple(damaged))
 
 
-def repeated(folded: Sequence[tuple[Folded, str]]) -> dict[str, str]:
+def repeated(folded: Sequence[tuple[Folded, str]], *, versions: bool = False) -> dict[str, str]:
     """Return the path of each file whose run another file has too → that other's path.
 
     Such files may have other languages or rows: which is meant, nobody said. The one with the
-    shortest path, where a run writes, is the other.
+    shortest path, where a run writes, is the other. ``versions``: rows of two versions of the
+    protocols are two runs.
     """
-    first: dict[tuple[str, ...], str] = {}
+    first: dict[tuple[Any, ...], str] = {}
     found = {}
     for one, path in sorted(folded, key=lambda pair: (len(Path(pair[1]).parts), pair[1])):
-        run = tuple(one.meta[name] for name in ("model", "revision", "task", "signature"))
+        version = one.meta.get("protocol_version", 1) if versions else None
+        named = (one.meta[name] for name in ("model", "revision", "task", "signature"))
+        run = (*named, version)
         if (other := first.setdefault(run, path)) != path:
             found[path] = other
     return found

@@ -127,7 +127,7 @@ def _run(
     seen = _seen(found, submissions)
     if signatures is not None:
         found = [(one, path) for one, path in found if one.meta["signature"] in signatures]
-    for path, other in repeated(found).items():
+    for path, other in repeated(found, versions=True).items():
         raise UsageError(f"{name} has one run twice, {other} and {path}: give the folder of one")
     groups: dict[Measured, dict[int, Result]] = {}
     for one, path in sorted(found, key=lambda pair: pair[1]):
