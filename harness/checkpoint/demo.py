@@ -167,7 +167,8 @@ def _write_model(folder: Path, vectors: npt.NDArray[np.float32]) -> None:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    model = BertModel(config, add_pooling_layer=False)
+    # Whatever torch's default is in the program that calls: it is one checkpoint everywhere.
+    model = BertModel(config, add_pooling_layer=False).float()  # type: ignore[no-untyped-call]
     generator = np.random.default_rng(VERSION)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -82,6 +82,15 @@ def test_another_process_builds_the_same_bytes(cache: Path, tmp_path: Path) -> N
     assert resolve(str(here)).revision == resolve(str(there)).revision
 
 
+def test_another_default_dtype_builds_the_same_bytes(cache: Path, tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        there = build(tmp_path)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert contents(build(cache / "demo")) == contents(there)
+
+
 def test_another_run_that_was_faster_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace = os.replace
 
