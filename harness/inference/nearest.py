@@ -139,9 +139,11 @@ class _Nearest:
         lines = np.full((len(self._counts), self._counts.max()), -np.inf, np.float32)
         lines[query, place] = scores
         kth = _kth_best(lines, self._k)
-        above, tied = scores > kth[query], scores == kth[query]
-        spare = self._k - np.bincount(query[above], minlength=len(self._counts))
-        kept = above | (tied & (_place_among(tied, place) < spare[query]))
+        kept = scores >= kth[query]
+        if np.count_nonzero(kept) > self._k * len(self._counts):
+            above, tied = scores > kth[query], scores == kth[query]
+            spare = self._k - np.bincount(query[above], minlength=len(self._counts))
+            kept = above | (tied & (_place_among(tied, place) < spare[query]))
         self._held = [(query[kept], rows[kept], scores[kept])]
         self._counts = np.bincount(query[kept], minlength=len(self._counts))
         self._floor = np.nextafter(kth, np.float32(np.inf))
