@@ -52,12 +52,12 @@ def top_k(queries: Float32, candidates: Vectors, k: int) -> tuple[Float32, Int64
         np.empty(min(QUERY_BLOCK, len(queries)) * (CANDIDATE_BLOCK + GROUP), np.float32)
     )
     seen = 0
-    for block in blocks(candidates, CANDIDATE_BLOCK):
-        part = torch.from_numpy(np.require(block, requirements="W"))
-        with _float32_products():
+    with _float32_products():
+        for block in blocks(candidates, CANDIDATE_BLOCK):
+            part = torch.from_numpy(np.require(block, requirements="W"))
             for nearest in asked:
                 nearest.add(part, seen, room)
-        seen += len(block)
+            seen += len(block)
     found = [nearest.best() for nearest in asked]
     return (
         np.concatenate([np.empty((0, k), np.float32), *(scores for scores, _ in found)]),

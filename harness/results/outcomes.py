@@ -320,9 +320,7 @@ def _unit_of(group: pq.RowGroupMetaData) -> str:
 
 
 def _check_file(path: Path) -> None:
-    """ValueError for what is no regular file, which opening a pipe would wait for, or a dead
-    link.
-    """
+    """ValueError for a dead link, or for no regular file: to open a pipe would wait for ever."""
     if path.exists() and not path.is_file():
         raise ValueError("it is not a file")
     if path.is_symlink() and not path.exists():

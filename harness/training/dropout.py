@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 DRAWS = 1 << 16  # a draw has 16 bits, so a probability is a multiple of 2^-16
-KEPT = 1 << 23  # So many probabilities (32 MiB) of a layer are kept for the backward pass.
+SAVED = 1 << 23  # So many probabilities (32 MiB) of a layer are saved for the backward pass.
 CELLS = 1 << 19  # So many probabilities (2 MiB) are computed at a time, but always a whole row.
 
 
@@ -170,7 +170,7 @@ class _Attention(torch.autograd.Function):
         stream, keys = drawing(), key.shape[2]
         shape = (*query.shape[:3], keys)
         stays = torch.empty(shape, dtype=torch.uint8)
-        weights = torch.empty(shape) if math.prod(shape) <= KEPT else None
+        weights = torch.empty(shape) if math.prod(shape) <= SAVED else None
         out = torch.empty((*query.shape[:3], value.shape[3]))
         for at, (scores, spare) in _parts(query, keys, 2):
             stays[at] = kept(stays[at].shape, p, stream)

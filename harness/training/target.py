@@ -312,12 +312,12 @@ def _record(folder: Path, task: str) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         own = record["tasks"][task]
-        read: dict[type, list[Any]] = {
+        typed: dict[type, list[Any]] = {
             int: [own["examples"], record["steps"]],
             str: [record["revision"], record["settings"]["device"]],
             dict: [own["files"], record["versions"]["libraries"], record.get("selection", {})],
         }
-        if not all(isinstance(one, kind) for kind, ones in read.items() for one in ones):
+        if not all(isinstance(one, kind) for kind, ones in typed.items() for one in ones):
             raise TypeError("a value has another type")
     except NO_RECORD as error:
         why = one_line(error if isinstance(error, OSError) else repr(error), 200)

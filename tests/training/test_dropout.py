@@ -75,12 +75,12 @@ def test_attention_is_the_formula_with_what_was_kept(
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_kept_probabilities_and_those_made_again_give_the_same_bits(
+def test_saved_probabilities_and_those_made_again_give_the_same_bits(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
     for most in (0, 5 * HEADS * LENGTH * KEYS):
-        monkeypatch.setattr(dropout, "KEPT", most)
+        monkeypatch.setattr(dropout, "SAVED", most)
         own = inputs(5)
         torch.manual_seed(3)
         with QuickDropout():
