@@ -28,6 +28,9 @@ import numpy.typing as npt
 import paired
 from paired import Row, in_turn, seconds
 
+from harness.inference.nearest import top_k
+from harness.inference.search import mine
+
 Vectors = npt.NDArray[np.float32]
 K = 100  # as passages are ranked
 ROWS, COLUMNS = 1_024, 65_536  # of a block of the product alone: the fastest of those tried
@@ -55,31 +58,38 @@ def product(left: Vectors, right: Vectors) -> None:
 
 
 def search(given: Namespace) -> Iterator[Row]:
-    """`top_k` beside the product alone, and beside FAISS's flat index."""
-    from harness.inference.nearest import top_k
-
-    n, pool = (200, 5_000) if given.small else (2_000, 100_000)
-
-    for dim in (384, 768):
-        queries, candidates = unit_vectors(n, dim, 1), unit_vectors(pool, dim, 2)
-        ours, shape = partial(top_k, queries, candidates, K), f"search {n:,} × {pool:,} × {dim}"
+    """`top_k` beside the product alone."""
+    for shape, queries, candidates in pools(given):
+        ours = partial(top_k, queries, candidates, K)
         alone = in_turn(ours, partial(product, queries, candidates), runs=given.runs)
-        rate = 2 * n * pool * dim / float(np.median(alone.theirs)) / 1e9
+        rate = 2 * len(queries) * candidates.size / float(np.median(alone.theirs)) / 1e9
         yield alone.row(
             f"{shape}, share of the matrix product", f"top_k, k = {K}", "the product alone (numpy)",
             "of its rate", target=SHARE, note=f"The product alone runs at {rate:.0f} GFLOP/s.",
         )  # fmt: skip
-        theirs = partial(indexed, queries, candidates)
+
+
+def flat_index(given: Namespace) -> Iterator[Row]:
+    """`top_k` beside FAISS's flat index, which has to be installed."""
+    for shape, queries, candidates in pools(given):
+        ours, theirs = partial(top_k, queries, candidates, K), partial(indexed, queries, candidates)
         both = sum(len(np.intersect1d(*pair)) for pair in zip(ours()[1], theirs(), strict=True))
         yield in_turn(ours, theirs, runs=given.runs).row(
             f"{shape}, beside FAISS's flat index", f"top_k, k = {K}",
             "IndexFlatIP, made and searched",
-            equal=f"{both:,} of {n * K:,} neighbours are the same.", note=KERNELS,
+            equal=f"{both:,} of {len(queries) * K:,} neighbours are the same.", note=KERNELS,
         )  # fmt: skip
 
 
-def indexed(queries: Vectors, candidates: Vectors) -> npt.NDArray[np.int64]:
-    """The neighbours that FAISS's flat index finds with its fastest kernels."""
+def pools(given: Namespace) -> Iterator[tuple[str, Vectors, Vectors]]:
+    """What is searched, in words, the queries and the candidates."""
+    n, m = (200, 5_000) if given.small else (2_000, 100_000)
+    for dim in (384, 768):
+        yield f"search {n:,} × {m:,} × {dim}", unit_vectors(n, dim, 1), unit_vectors(m, dim, 2)
+
+
+def indexed(queries: Vectors, candidates: Vectors) -> Any:
+    """The neighbours that FAISS's flat index finds with its fastest kernels: int64[queries, K]."""
     import torch
 
     if torch.backends.cpu.get_cpu_capability() == "AVX512":
@@ -88,14 +98,11 @@ def indexed(queries: Vectors, candidates: Vectors) -> npt.NDArray[np.int64]:
 
     index = faiss.IndexFlatIP(candidates.shape[1])
     index.add(candidates)
-    found: npt.NDArray[np.int64] = index.search(queries, K)[1]
-    return found
+    return index.search(queries, K)[1]
 
 
 def mining(given: Namespace) -> Iterator[Row]:
     """Margin mining in both directions beside the two products."""
-    from harness.inference.search import mine
-
     n = 1_000 if given.small else 12_000
     for dim in (384, 768):
         source, target = unit_vectors(n, dim, 3), unit_vectors(n, dim, 4)
@@ -161,10 +168,10 @@ def encoder(cache: Path) -> Any:
 
     checkpoint = find_checkpoint(DEMO_MODEL, cache, offline=True)
     backbone: Any = SimpleNamespace(checkpoint=checkpoint, device="cpu")
-    lengths: Any = {"query": 64, "document": 64}
     encodings = resolve_encodings(
-        Protocol(), task_lengths=lengths, depth=12, max_positions=512, native=None, bitext=False
-    )
+        Protocol(), task_lengths={"query": 64, "document": 64}, depth=12, max_positions=512,
+        native=None, bitext=False,
+    )  # fmt: skip
     return Encoder(backbone, encodings, cache=cache)
 
 
@@ -175,9 +182,8 @@ def fill(cache: Path, data: Any) -> None:
 
     filled, rng = encoder(cache), np.random.default_rng(0)
     (encoding,), stores = filled.encodings.values(), filled._stores
-    groups = [("query", [q.text for of in data.queries.values() for q in of])]
-    groups.append(("document", list(data.candidates)))
-    for role, texts in groups:
+    asked = [query.text for queries in data.queries.values() for query in queries]
+    for role, texts in (("query", asked), ("document", list(data.candidates))):
         store, tokens = stores.vectors(encoding, role), stores.tokens(encoding, role)
         for start in range(0, len(texts), TEXTS):
             part = texts[start : start + TEXTS]
@@ -243,7 +249,7 @@ BENCHMARK = paired.Benchmark(
     "python benchmarks/bench_search.py",
     ("faiss-cpu", "numpy", "torch"),
     ("harness/inference", "harness/kinds"),
-    {"search": search, "mining": mining, "million": million},
+    {"search": search, "mining": mining, "million": million, "faiss": flat_index},
 )
 
 if __name__ == "__main__":
