@@ -135,8 +135,7 @@ def training(given: Namespace) -> Iterator[Row]:
     yield pairs.row(
         "training, float32", "xharness train", "run_qa --do_train",
         target=0.95 * MAX_LENGTH / mean,
-        equal=f"{steps} steps of {BATCH} windows a run, drawn from the same examples; loss step "
-        "for step as above.",
+        equal=f"{steps} steps of {BATCH} windows a run, drawn from the same examples.",
         note=f"Windows have {mean:.0f} tokens on average and run_qa pads to {MAX_LENGTH}; of "
         f"what we compute {1 - tokens / cells:.1%} is padding. Seconds within the steps as both "
         "Trainers tell them.",
