@@ -38,7 +38,8 @@ class Layout(NamedTuple):
     ``own``: every unit has one. ``either``: every unit has one, or all share one. ``shared``: all
     units share one; that of ``optional`` may be absent. ``hub``: what stands for ``own`` and
     ``either`` in a data set on the Hub; empty where none is read. ``apart``: whether one file of
-    the Hub may hold all units, since its ids tell them apart.
+    the Hub may hold all units, since its ids tell them apart. ``spoken``: whether the ids of
+    candidates begin with their language.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Layout(NamedTuple):
     optional: tuple[str, ...] = ()
     hub: tuple[str, ...] = ()
     apart: bool = False
+    spoken: bool = False
 
     def problems(self, files: Mapping[str, str], *, alone: bool) -> Iterable[str]:
         """What is wrong with the files of a split. ``files``: role → template of the path.
@@ -82,7 +84,7 @@ TOKENS = Layout("tagging", own=("tokens",), hub=("tokens",))
 LAYOUTS: Mapping[Format, Layout] = {
     "tatoeba": Layout("bitext", own=("source",), either=("english",), hub=("rows",)),
     "bucc": Layout("mining", own=("source", "gold"), either=("english",)),
-    "lareqa": Layout("passages", own=("passages",)),
+    "lareqa": Layout("passages", own=("passages",), spoken=True),
     "mewsli_x": Layout("passages", shared=("mentions", "candidates")),
     "xquad": QUESTIONS,
     "mlqa": QUESTIONS._replace(optional=("index",)),
@@ -95,7 +97,7 @@ LAYOUTS: Mapping[Format, Layout] = {
     "panx": TOKENS,
     "demo_bitext": Layout("bitext", shared=("table",)),
     "demo_mining": Layout("mining", shared=("pairs",)),
-    "demo_passages": Layout("passages", shared=("passages",)),
+    "demo_passages": Layout("passages", shared=("passages",), spoken=True),
     "demo_qa": Layout("span_qa", shared=("passages",)),
 }
 

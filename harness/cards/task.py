@@ -288,7 +288,7 @@ def _file_misfits(card: TaskCard) -> Iterable[Misfit]:
 
 
 def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:
-    from harness.metrics.by_kind import METRICS  # numpy: only data_location a card is read
+    from harness.metrics.by_kind import METRICS, OF_LANGUAGES  # numpy: only where a card is read
 
     known = METRICS[card.kind]
     named: list[tuple[KeyPath, str]] = [
@@ -299,6 +299,9 @@ def _metric_misfits(card: TaskCard) -> Iterable[Misfit]:
             near = get_close_matches(name, known, n=1, cutoff=0.5)
             remedy = f"did you mean {near[0]}" if near else f"use one of {', '.join(known)}"
             yield Misfit(path, f"{name} is not a metric of {card.kind} tasks: {remedy}")
+        elif name in OF_LANGUAGES and not LAYOUTS[card.source.format].spoken:
+            problem = f"{name} needs candidates with a language, which {card.source.format} has not"
+            yield Misfit(path, f"{problem}: leave it out")
     if len(set(card.metrics)) != len(card.metrics):
         yield Misfit(("metrics",), "metrics repeat")
     for key, name in (("primary", card.primary), ("official", card.official)):

@@ -57,7 +57,7 @@ class Stored:
     """float32[n, d] that lies in a store; a slice of it is read when it is taken, as a copy."""
 
     def __init__(self, segments: Sequence[Numbers], where: npt.NDArray[np.int64]) -> None:
-        """``location``: int64[n, 2], the segment and the row in it of each vector."""
+        """``where``: int64[n, 2], the segment and the row in it of each vector."""
         self._segments = segments
         self._where = where
         self.shape = (len(where), segments[0].shape[1] if segments else 0)

@@ -75,7 +75,8 @@ def run(
         ]
     tied = shared(encoder.ids_keys(bitext.source, role="query"))
     rows_table = table(retrieval.SCHEMA, rows)
-    return UnitResult(rows_table, degenerate(vectors), size, int(tied.sum()))
+    meaningless = degenerate(source) or degenerate(english)
+    return UnitResult(rows_table, meaningless, size, int(tied.sum()))
 
 
 def contradiction(rows: pa.Table, facts: UnitFacts) -> str:

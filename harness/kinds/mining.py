@@ -135,6 +135,8 @@ def unscored(examples: Examples, split: str, limit: int | None) -> Mapping[str, 
     """Units whose first ``limit`` source sentences are in no gold pair: F1 would be of nothing."""
     return {
         unit: f"--limit {limit} leaves no gold pair of {split}: give more"
+        if limit is not None
+        else f"no gold pair of {split}: its sentences are in none"
         for unit, of_split in examples.items()
         if {source for source, _ in of_split[split].gold}.isdisjoint(
             _first_sources(of_split[split], limit)

@@ -56,6 +56,9 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
 # of its run; the second says nothing of being right.
 NOT_COMPARED = ("f1_mteb", "same_language@10")
 
+# Metrics of the languages of candidates, which the ids of these have to begin with.
+OF_LANGUAGES = ("same_language@10", "other_language_recall@10")
+
 # Kind → ratios of sums whose denominator is up to the predictions. The mean over several runs is no
 # ratio of sums, so that such a mean is not paired example by example.
 UNPAIRED_MEANS: Mapping[str, frozenset[str]] = {

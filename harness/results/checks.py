@@ -203,7 +203,10 @@ def _unit_contradiction(
             column.null_count and name not in kind.nullable
         ) or inner.null_count > column.null_count:
             return f"{unit}: {name} lacks values"
-    other = set(pc.unique(kind.unit(rows)).to_pylist()) - {unit}
+    first, _, second = unit.partition("-")
+    # Rows with questions in the language of their contexts name it once, also those of `en-en`.
+    told = first if first == second else unit
+    other = set(pc.unique(kind.unit(rows)).to_pylist()) - {told}
     if other:
         return f"rows of {one_line(sorted(other)[0], 40)} among those of {unit}"
     named = _named(kind, rows, card.name, str(meta["split"]))

@@ -158,6 +158,8 @@ def _check_together(runs: Sequence[Run]) -> None:
 
 def _loaded(run: Run, units: tuple[str, ...], location: DataLocation) -> Examples:
     loaded = load(run.card, run.meta["split"], units, location)
+    for unit, why in loaded.broken.items():
+        raise DataError(f"{run.card.name} {unit}: {why}")
     for unit, why in loaded.missing.items():
         raise IncompleteError(
             f"{run.card.name} {unit}: its English side is needed for the sorted order: {why}"

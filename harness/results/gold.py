@@ -55,7 +55,10 @@ def _scored(
 ) -> tuple[int, str]:
     """How many rows of a file were scored again, and the first that differs, in words."""
     rows = 0
-    examples: Any = load(card, meta["split"], meta["languages"], location).examples
+    loaded = load(card, meta["split"], meta["languages"], location)
+    for unit, why in loaded.broken.items():
+        raise DataError(f"{card.name} {unit}: {why}")
+    examples: Any = loaded.examples
     for unit, table in file.tables([unit for unit in meta["languages"] if unit in examples]):
         rows += len(table)
         if why := differing(table, examples[unit], str(card.scorer)):

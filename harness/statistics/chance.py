@@ -1,8 +1,8 @@
 """At chance: a language in which no run beats random draws shows no difference.
 
 One rule, for the board, its page, `compare` and the statistics. A metric has a chance rule where it
-counts hits: recall@k, hit@k and accuracy. MRR, MAP, nDCG and the scores of question
-answering have none, and no language is called at chance by them.
+counts hits: recall@k, hit@k, and accuracy of texts. MRR, MAP, nDCG and the scores of question
+answering and tagging have none, and no language is called at chance by them.
 
 - accuracy (k = 1) and hit@k: a hit is a query with a relevant candidate among the first k; there
   are as many draws as queries, each a hit with probability 1 − C(n − g, k) / C(n, k).

@@ -347,3 +347,11 @@ def test_checksums_are_of_files_that_cards_use(data_dir: Path) -> None:
         path: digest for path, digest in official.items() if path in used
     }
     assert not any("noanswers" in path for path in official_files.read_checksums())
+
+
+def test_metrics_of_languages_need_candidates_with_one(tmp_path: Path) -> None:
+    text = (task_root() / "target/mewsli_x.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "own.yaml"
+    path.write_text(text.replace("metrics: [", "metrics: [same_language@10, ", 1))
+    with pytest.raises(DataError, match="needs candidates with a language, which mewsli_x has not"):
+        read_card(str(path))

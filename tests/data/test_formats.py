@@ -506,6 +506,14 @@ def test_mentions_and_candidates_become_one_pool(tmp_path: Path) -> None:
     assert (parsed.candidates, parsed.counts) == (2, {"test": {"en": 1}})
 
 
+def test_an_empty_sentence_of_the_hub_is_refused(tmp_path: Path) -> None:
+    lines = [{"sentence1": "Hallo.", "sentence2": "Hello."}, {"sentence1": " ", "sentence2": "A."}]
+    key = Key("de", "test", "rows")
+    files = lay(tmp_path, {key: "\n".join(map(json.dumps, lines))}, ".jsonl")
+    with pytest.raises(DataError, match="sentence1 is empty"):
+        READERS["tatoeba"](read_card("tatoeba"), "test", ("de",), files)
+
+
 # The real files
 
 

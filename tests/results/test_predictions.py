@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.analysis.fold import fold
+from harness.analysis.results import read_result
 from harness.cards.catalogue import read_card
 from harness.data import layout
 from harness.data.load import DataLocation
 from harness.errors import DataError, HarnessError, IncompleteError, NotFoundError, UsageError
 from harness.results.export import export
+from harness.results.gold import check_gold
 from harness.results.outcomes import find
 from harness.results.predictions import FolderScores, check_scored, score_file, score_folder
+from harness.results.scores import score_file as score_outcomes
 from harness.results.xtreme_layout import sorted_order
 from tests.mini_xtreme import ENGLISH, lay_data, questions, run_task, unfinished
 
@@ -506,6 +511,31 @@ def test_pairs_in_one_language_lie_under_mlqa(tmp_path: Path, data: Path) -> Non
         *(f"mlqa/test-{lang}.json" for lang in ("en", "es", "de", "ar", "hi", "vi", "zh")),
         "mlqa_cross/test-de-ar.json",
     }
+    # Their rows name the language once; the unit is the pair all the same.
+    (file,) = find(tmp_path / "run")
+    units = file.meta()["languages"]
+    assert {"de-de", "de-ar"} < set(units)
+    assert score_outcomes(file).num_rows > 0
+    assert set(read_result(fold(file), "", frozenset()).values) == set(units)
+
+
+@pytest.mark.usefixtures("invented")
+def test_broken_data_is_named(tmp_path: Path, data: Path) -> None:
+    run_task(read_card("tatoeba"), ["de", "fr"], data, tmp_path / "run")
+    (file,) = find(tmp_path / "run")
+    copy = shutil.copytree(data, tmp_path / "data")
+    (copy / "tatoeba/tatoeba.fra-eng.fra").write_text("\n")
+    with pytest.raises(DataError, match=r"tatoeba fr: .*tatoeba\.fra-eng\.fra"):
+        exported(file.path, tmp_path / "out", copy)
+
+
+@pytest.mark.usefixtures("invented")
+def test_gold_that_is_broken_is_not_passed_over(tmp_path: Path, data: Path) -> None:
+    run_task(read_card("xquad"), ["de", "es"], data, tmp_path / "results")
+    copy = shutil.copytree(data, tmp_path / "data")
+    (copy / "xquad/xquad.de.json").write_text("{}")
+    with pytest.raises(DataError, match="xquad de: "):
+        check_gold(tmp_path / "results", DataLocation(copy, tmp_path / "cache"))
 
 
 def test_files_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,10 @@ def read_tatoeba(card: TaskCard, split: str, units: tuple[str, ...], files: File
             sides: tuple[list[str], list[str]] = ([], [])
             for place, row in read_rows(rows):
                 for side, column in zip(sides, ("sentence1", "sentence2"), strict=True):
-                    side.append(take(row, column, str, place).strip())
+                    text = take(row, column, str, place).strip()
+                    if not text:
+                        raise DataError(f"{place}: {column} is empty: download it again")
+                    side.append(text)
             examples[unit] = pair_up(unit, rows, *sides)
     counts = {unit: len(bitext.source) for unit, bitext in examples.items()}
     return Parsed(examples, {split: counts})
