@@ -90,6 +90,11 @@ class Checkpoint:
         return f"{self.id}@{self.revision12}"
 
     @property
+    def base_label(self) -> str | None:
+        """``id@revision`` of the base of an adapter, None of a whole model."""
+        return f"{self.base.id}@{self.base.revision}" if self.base else None
+
+    @property
     def linear_head(self) -> bool:
         """Whether its head is one of `linear_head`, and not of a class of transformers."""
         return self.head is not None and self.head.linear

@@ -52,9 +52,13 @@ def eval(
             _print_previews(models, options, format)
             return
         display = Display(quiet=quiet, verbose=verbose)
+        results = Path(options.out)
         try:
-            with display, measuring(Path(options.out)):
-                harness.evaluate(models, **vars(replace(options, reporter=display)))
+            with display, measuring(results) as written:
+                try:
+                    harness.evaluate(models, **vars(replace(options, reporter=display)))
+                finally:
+                    written.update(path for path in _files(display) if path.is_relative_to(results))
         finally:  # also the scores of the models before one that failed
             if display.scores:
                 print_scores(display.scores, format, headed=len(set(models)) > 1)
@@ -145,11 +149,15 @@ def export(
             echo(path)
 
 
-def _print_files(display: Display) -> None:
-    """Print on stderr where the files are and what to run next."""
-    files = [
+def _files(display: Display) -> list[Path]:
+    return [
         planned.file.path for plan in display.plans for task in plan.tasks for planned in task.jobs
     ]
+
+
+def _print_files(display: Display) -> None:
+    """Print on stderr where the files are and what to run next."""
+    files = _files(display)
     for file in files:
         display.console.print(f"{file}", soft_wrap=True, markup=False)
     if files:

@@ -44,7 +44,9 @@ def choose_devices(device: str | None, workers: int | None) -> tuple[str, tuple[
         raise UsageError(f"--workers {workers}: give a whole number from 1")
     if device == "all":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        device = ",".join(f"cuda:{number}" for number in range(count)) or "cpu"
+        device = "cuda" if count else "cpu"
+        if count > 1:
+            device = ",".join(f"cuda:{number}" for number in range(count))
     names = device.split(",") if device else []
     for name in names:
         choose_device(name)

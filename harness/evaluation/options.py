@@ -129,7 +129,9 @@ class Options:
             "--finetune/--no-finetune",
         ),
     ] = False
-    fresh: Annotated[bool, Option("Measure finished tasks again.", "--fresh")] = False
+    fresh: Annotated[
+        bool, Option("Measure again what is finished, in the languages asked for.", "--fresh")
+    ] = False
     engine: Annotated[
         EngineName,
         Option("This machine alone, or Ray (the cluster at RAY_ADDRESS, else this machine)."),

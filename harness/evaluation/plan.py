@@ -33,6 +33,7 @@ from harness.inference.objects import GivenModel
 from harness.inference.protocol import PROTOCOL_VERSION
 from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile, outcome_file
+from harness.submissions.submission import own_contamination
 
 if TYPE_CHECKING:
     from harness.checkpoint.resolve import Checkpoint
@@ -50,10 +51,13 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
     Raises:
         UsageError: the request does not make sense.
         RefusedError: the protocol does not apply to the checkpoint.
-        DataError: what is finished was measured on other data.
+        DataError: what is finished was measured on other data; or the submission in the
+            checkpoint's folder cannot be read.
     """
     from harness.checkpoint.loading import describe
 
+    if checkpoint.local:
+        own_contamination(checkpoint.folder)  # read for every row: it must be readable
     choice = choose_cards(request.selection)
     chosen = _chosen(choice, request)
     tuned = _tunings(checkpoint, request, chosen, download)
@@ -73,7 +77,7 @@ def make_plan(checkpoint: Checkpoint, request: Request, *, download: bool = True
         if (read := _read(request, one, gaps, download)) is None:
             continue
         loaded, units = read
-        planned = [_planned_job(job, checkpoint, request, loaded, tuning) for job in jobs]
+        planned = [_planned_job(job, checkpoint, request, loaded, tuning, units) for job in jobs]
         tasks.append(_planned(one.card, loaded, planned, units, request.selection.limit))
     needed = {task.recipe.name for task in tasks if task.recipe}
     tunings = {name: tuning for name, tuning in tuned.planned.items() if name in needed}
@@ -249,12 +253,15 @@ def _tunings(
     )
 
 
-def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset[str]:
+def _done(
+    file: OutcomeFile, checkpoint: Checkpoint, loaded: Loaded, tuning: Tuning | None
+) -> frozenset[str]:
     """Return the units that are finished, on the same data and under the same protocols.
 
     Raises:
         DataError: they were measured (or tuned) on other data, since files without a published
-            checksum can change, or under another version of the protocols.
+            checksum can change; under another version of the protocols; or, of an adapter, on
+            another revision of its base.
     """
     done = frozenset(file.done())
     if done:
@@ -264,6 +271,11 @@ def _done(file: OutcomeFile, loaded: Loaded, tuning: Tuning | None) -> frozenset
             raise DataError(
                 f"{file.path} was measured under version {version} of the protocols, now "
                 f"{PROTOCOL_VERSION}: measure again with --fresh, or name another --out"
+            )
+        if meta["base"] != checkpoint.base_label:
+            raise DataError(
+                f"{file.path} was measured on the base {meta['base']}, now "
+                f"{checkpoint.base_label}: measure again with --fresh, or name another --out"
             )
         now = {**loaded.files}
         if tuning is not None:
@@ -284,13 +296,20 @@ def _planned_job(
     request: Request,
     loaded: Loaded,
     tuning: Tuning | None,
+    units: tuple[str, ...],
 ) -> PlannedJob:
     job, reasons = marked
     file = outcome_file(
         request.runtime.out, checkpoint.slug, checkpoint.revision12, job.card.name, job.signature
     )
-    done = frozenset[str]() if request.runtime.fresh else _done(file, loaded, tuning)
-    return PlannedJob(job, file, done, reasons)
+    try:
+        done = _done(file, checkpoint, loaded, tuning)
+    except DataError:
+        if not request.runtime.fresh:
+            raise
+        done = frozenset()
+    # A run from scratch leaves the languages alone that it does not measure.
+    return PlannedJob(job, file, done - set(units) if request.runtime.fresh else done, reasons)
 
 
 def _planned(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -11,7 +12,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from harness.cards.task import CustomCard
-from harness.errors import DataError, HarnessError, IncompleteError
+from harness.errors import DataError, HarnessError, IncompleteError, together
 from harness.evaluation.gaps import by_task
 from harness.evaluation.jobs import Job
 from harness.evaluation.lazy import LazyModel
@@ -68,22 +69,37 @@ def run(plan: Plan, reporter: Reporter) -> pa.Table:
 
     Each finished language is kept at once, each finished task is one Parquet file. What does not
     apply to the checkpoint, or could not be had, is a row without a value and with a note.
+
+    Raises:
+        HarnessError: why a task could not be measured. What is measured on another checkpoint,
+            such as one that is tuned by another recipe, is measured before.
     """
     reporter.planned(plan)
     tables: list[pa.Table] = []
+    failures: list[HarnessError] = []
     since = time.time_ns() if plan.request.runtime.fresh else 0
     for tuning, tasks in groups(plan):
-        checkpoint, tuning_provenance = None, None
-        if tuning is not None and not all(task.finished for task in tasks):
-            with reporter.tuning(tuning) as watcher:
-                checkpoint = tuned(tuning, plan.request.location, watcher)
-            tuning_provenance = provenance(tuning, checkpoint)
-        contexts = [
-            TaskContext(plan.request, task, plan.checkpoint, checkpoint, tuning_provenance, since)
-            for task in tasks
-        ]
-        tables += _measure(contexts, reporter)
+        with _collected(failures):
+            checkpoint, tuning_provenance = None, None
+            if tuning is not None and not all(task.finished for task in tasks):
+                with reporter.tuning(tuning) as watcher:
+                    checkpoint = tuned(tuning, plan.request.location, watcher)
+                tuning_provenance = provenance(tuning, checkpoint)
+            of_all = plan.checkpoint, checkpoint, tuning_provenance, since
+            contexts = [TaskContext(plan.request, task, *of_all) for task in tasks]
+            tables += _measure(contexts, reporter)
+    if failures:
+        raise together({str(error): error for error in failures}.values())
     return pa.concat_tables([*tables, *not_measured(plan)])
+
+
+@contextmanager
+def _collected(failures: list[HarnessError]) -> Iterator[None]:
+    """Keep an error of the block for later, so that it costs no other checkpoint."""
+    try:
+        yield
+    except HarnessError as error:
+        failures.append(error)
 
 
 def groups(plan: Plan) -> list[tuple[Tuning | None, list[PlannedTask]]]:
@@ -171,7 +187,7 @@ def _run_task(
     tables = []
     for planned in task.jobs:
         if context.request.runtime.fresh:
-            planned.file.remove()
+            planned.file.remove(planned.done)
         if not planned.done.issuperset(task.units):
             prepared = prepare(context, planned, model)
             for unit in task.units:
@@ -264,7 +280,7 @@ def _meta(context: TaskContext, planned: PlannedJob, seen: frozenset[str]) -> di
         "format": FORMAT,
         "model": checkpoint.id,
         "revision": checkpoint.revision,
-        "base": f"{checkpoint.base.id}@{checkpoint.base.revision}" if checkpoint.base else None,
+        "base": checkpoint.base_label,
         "model_type": checkpoint.model_type,
         "parameters": checkpoint.parameters,
         "task": job.card.name,

@@ -143,7 +143,7 @@ def _task_lane(
     task, request = context.task, context.request
     if request.runtime.fresh:
         for planned in task.jobs:
-            planned.file.remove()
+            planned.file.remove(planned.done)
     todo = [
         Measure(number, unit)
         for number, planned in enumerate(task.jobs)

@@ -22,6 +22,7 @@ from harness.refresh.measured import claimed_model, pending_units, read_each
 from harness.refresh.pinning import pin
 from harness.refresh.replacing import replace_rows, waiting_room
 from harness.refresh.replays import begin, replicate
+from harness.results.outcomes import find
 from harness.results.provenance import measuring
 from harness.submissions.attempts import Attempt, dated, read_attempts, write_attempts
 
@@ -231,8 +232,12 @@ class Refresh:
         old = {task: replaced[task] for task in tasks if task in replaced}
         ended = worker.Ended(0, "", {})
         if new := [task for task in tasks if task not in old]:
-            with measuring(results, begin=True):
-                ended = self._worker(self._arguments(item, found, new, results), end)
+            with measuring(results, begin=True) as written:
+                try:
+                    ended = self._worker(self._arguments(item, found, new, results), end)
+                finally:
+                    own = results / found.slug / found.revision12
+                    written.update(file.path for file in find(own))
         if not old or ended.stopped:
             return ended
         waiting = waiting_room(results, self.request.runtime.cache)

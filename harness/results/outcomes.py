@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,11 @@ class OutcomeFile:
     def parts(self) -> Path:
         """The folder of finished units of an unfinished task."""
         return self.path.with_suffix(PARTS)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is merged and no part lies beside it: nothing is being added to it."""
+        return self.path.exists() and not self.parts.is_dir()
 
     def done(self) -> dict[str, Path]:
         """Unit → the file that holds it, for all units that are finished."""
@@ -158,12 +163,27 @@ class OutcomeFile:
                 shutil.copyfile(finished, partial)
             shutil.rmtree(self.parts, ignore_errors=True)  # they are of what went
 
-    def remove(self) -> None:
-        """Forget what is done, for a run from scratch."""
+    def remove(self, stays: Collection[str] = ()) -> None:
+        """Forget what is done, for a run from scratch; ``stays``: but not these units.
+
+        Raises:
+            IncompleteError: the disk is full or the folder cannot be written.
+            DataError: the merged file, of which a part stays, is damaged.
+        """
         with _disk_errors(self.path.parent), self._lock():
             sweep(self.path.parent, self.path.name)
-            self.path.unlink(missing_ok=True)
-            shutil.rmtree(self.parts, ignore_errors=True)
+            kept = [unit for unit in self._merged_units() if unit in stays] if stays else []
+            if kept:
+                meta = _joined(self.path, [read_meta(self.path)], kept)
+                meta["degenerate"] = [unit for unit in meta["degenerate"] if unit in kept]
+                write_units(self.path, [self.read(unit) for unit in kept], meta)
+            else:
+                self.path.unlink(missing_ok=True)
+            for part in self.parts.glob("*.parquet"):
+                if part.stem not in stays or part.stem in kept:
+                    part.unlink()
+            if not any(self.parts.glob("*.parquet")):
+                shutil.rmtree(self.parts, ignore_errors=True)
 
     def _merged_units(self) -> list[str]:
         return list(read_meta(self.path)["languages"]) if self.path.exists() else []
@@ -242,7 +262,7 @@ def read_meta(path: Path) -> dict[str, Any]:
 def _joined(path: Path, metas: Sequence[dict[str, Any]], units: Sequence[str]) -> dict[str, Any]:
     """One metadata of several of the same signature: units, notes and timings are put together."""
     joined = dict(metas[0])
-    for name in ("model", "revision", "task", "signature"):
+    for name in ("model", "revision", "base", "task", "signature"):
         if other := [meta[name] for meta in metas if meta[name] != joined[name]]:
             error = ValueError(f"its parts are of {name} {joined[name]} and {other[0]}")
             raise _damaged(path, error)
@@ -262,6 +282,8 @@ def _joined(path: Path, metas: Sequence[dict[str, Any]], units: Sequence[str]) -
         if any(name in meta for meta in metas):
             joined[name] = {unit: found[unit] for unit in names if unit in found}
     joined["notes"] = sorted({note for meta in metas for note in meta["notes"]})
+    if any("contaminated" in meta for meta in metas):
+        joined["contaminated"] = sorted({t for meta in metas for t in meta.get("contaminated", ())})
     joined["remarks"] = sorted({note for meta in metas for note in meta.get("remarks", ())})
     joined["data"] = {
         name: digest for meta in metas for name, digest in sorted(meta["data"].items())

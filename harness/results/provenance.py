@@ -99,21 +99,24 @@ def note(results: Path, found: Origins) -> None:
 
 
 @contextmanager
-def measuring(results: Path, *, begin: bool = False) -> Iterator[None]:
-    """Note the files that the block writes as measured. ``begin``: also where no list is kept yet.
+def measuring(results: Path, *, begin: bool = False) -> Iterator[set[Path]]:
+    """Note as measured what the block writes into the files whose paths it adds to the set.
 
-    A file that the block adds languages to stays what it was: others may have sent its rows.
+    Other files may arrive meanwhile, as with `git pull`: they are left alone. A file that the block
+    adds languages to stays what it was, because others may have sent its rows. ``begin``: do it
+    also where no list is kept yet.
     """
+    written: set[Path] = set()
     origins = read_origins(results)
     if origins is None and not begin:
-        yield
+        yield written
         return
     before = _all(results, origins or {})
     try:
-        yield
+        yield written
     finally:
         found = {}
-        for file in find(results) if results.is_dir() else ():
+        for file in map(OutcomeFile, sorted(written)):
             name, digest = name_of(file, results), digest_of(file)
             was = before.get(name, Origin())
             if digest != was.digest:

@@ -58,3 +58,9 @@ def test_all_devices_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_devices("all", None) == ("cpu", ())
     assert choose_devices("all", 2) == ("cpu", ("cpu", "cpu"))
+
+
+def test_all_of_one_gpu_is_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_devices("all", None) == choose_devices("cuda", None) == ("cuda", ())

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from harness.errors import RefusedError
 from harness.evaluation import lazy, run
 from harness.evaluation.engines import ENGINES
 from harness.evaluation.models import plan_model
@@ -76,3 +77,19 @@ def test_plans_that_are_kept_hold_the_examples_once(
     assert len(first.tasks) == len(TASKS)
     for one, other in zip(first.tasks, second.tasks, strict=True):
         assert one.loaded is other.loaded
+
+
+def test_what_fails_on_one_checkpoint_costs_nothing_of_another(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise RefusedError("no")
+
+    monkeypatch.setattr(run, "make_encoder", failing)
+    monkeypatch.setattr(run, "groups", lambda plan: [(None, [task]) for task in plan.tasks])
+    plan = planned(model, tmp_path)
+    with pytest.raises(RefusedError, match="no"):
+        run.run(plan, Silent())
+    done = {task.card.name: planned.file.path.exists() for task in plan.tasks
+            for planned in task.jobs}  # fmt: skip
+    assert done == {"demo_bitext": False, "demo_qa": True}

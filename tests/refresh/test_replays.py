@@ -230,14 +230,20 @@ def test_a_file_that_languages_are_added_to_stays_what_it_was(tmp_path: Path) ->
     with measuring(results):  # no list, so nothing is noted
         sent.write_bytes(b"1")
     assert read_origins(results) is None
-    with measuring(results, begin=True):
+    pulled = results / "org__other" / "0123" / "pulled.0.parquet"
+    pulled.parent.mkdir(parents=True)
+    with measuring(results, begin=True) as written:
         own.write_bytes(b"1")
         sent.write_bytes(b"2")
-    with measuring(results):
+        pulled.write_bytes(b"1")  # by another process
+        written |= {own, sent}
+    with measuring(results) as written:
         own.write_bytes(b"2")
+        written.add(own)
     origins = read_origins(results)
     assert origin_of(OutcomeFile(own), results, origins).provenance == "measured"
     assert origin_of(OutcomeFile(sent), results, origins).provenance == "unreplicated"
+    assert origin_of(OutcomeFile(pulled), results, origins).provenance == "unreplicated"
     own.unlink()
     note(results, {"org__m/0123/gone.0.parquet": Origin()})
     assert list(read_origins(results) or {}) == ["org__m/0123/sent.0.parquet"]

@@ -488,3 +488,38 @@ def test_find_follows_a_checkpoint_or_revision_that_is_a_link(tmp_path: Path) ->
     (root / "org__other").mkdir()
     (root / "org__other" / ("0" * 12)).symlink_to(elsewhere / "org__other" / ("0" * 12))
     assert find(root) == [*there, *own]
+
+
+def test_a_run_from_scratch_leaves_other_languages_alone(file: OutcomeFile) -> None:
+    keep(file, "de", "en", "zh")
+    keep(file, "ar", merged=False)
+    file.remove({"en", "ar"})
+    assert set(file.done()) == {"en", "ar"}
+    assert file.meta()["languages"] == ["en", "ar"]
+    file.merge(ORDER)
+    check(file, ["ar", "en"])
+    file.remove({"ar"})
+    check(file, ["ar"])
+    file.remove()
+    assert not file.path.exists()
+    keep(file, "de", "zh", merged=False)
+    file.remove({"zh"})
+    assert list(file.done()) == ["zh"]
+    file.remove()
+    assert not file.parts.exists()
+
+
+def test_what_one_part_was_trained_on_counts_for_the_file(file: OutcomeFile) -> None:
+    file.write_part("de", rows("de"), meta("de"))
+    file.merge(ORDER)
+    file.write_part("zh", rows("zh"), meta("zh", contaminated=["tatoeba"]))
+    assert file.meta()["contaminated"] == ["tatoeba"]
+    file.merge(ORDER)
+    assert read_meta(file.path)["contaminated"] == ["tatoeba"]
+
+
+def test_parts_on_two_revisions_of_a_base_are_no_file(file: OutcomeFile) -> None:
+    for unit, base in (("de", "org/base@1"), ("zh", "org/base@2")):
+        file.write_part(unit, rows(unit), meta(unit, base=base))
+    with pytest.raises(DataError, match="of base org/base@1 and org/base@2"):
+        file.meta()
