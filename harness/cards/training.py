@@ -247,6 +247,10 @@ class IntermediateCard(Strict):
         return template.format(lang=unit, code=code, context=code, question=code)
 
 
+class CustomIntermediateCard(IntermediateCard):
+    """A card of one's own, from outside the package."""
+
+
 class IntermediateSuites(RootModel[Mapping[str, Annotated[list[str], Field(min_length=2)]]]):
     """What intermediate_suites.yaml holds."""
 
@@ -260,7 +264,7 @@ def read_intermediate(name: str) -> IntermediateCard:
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
             raise NotFoundError(f"no card {name}: give a task of `xharness tasks`, or a file")
-        return read_model(Path(name), IntermediateCard, name)
+        return read_model(Path(name), CustomIntermediateCard, name)
     known = intermediate_names()
     if name not in known:
         raise unknown_name("intermediate task", name, known)

@@ -18,7 +18,7 @@ def placed(model: Any, label: str, device: str) -> Any:
     """
     if device == "cpu":
         keep_freed()
-    _multiply_in_float32(device)
+    multiply_in_float32(device)
     model.requires_grad_(False)
     try:
         return model.to(device).eval()
@@ -28,7 +28,7 @@ def placed(model: Any, label: str, device: str) -> Any:
         ) from error
 
 
-def _multiply_in_float32(device: str) -> None:
+def multiply_in_float32(device: str) -> None:
     """Make a device multiply float32 matrices with the precision of float32.
 
     This is torch's default, except for convolutions. But images such as NVIDIA's set

@@ -6,6 +6,7 @@ which target tasks that training has therefore seen.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -258,13 +259,16 @@ def _revisions(model: str | None, submissions: Mapping[str, Submission]) -> list
 def own_contamination(folder: Path) -> frozenset[str]:
     """Return the target tasks, or splits, that a checkpoint's own folder says it was trained on.
 
-    `xharness train` leaves the submission of its checkpoint there. Where there is none that can be
-    read, nothing is known.
+    `xharness train` leaves the submission of its checkpoint there. Where there is none, nothing is
+    known.
+
+    Raises:
+        DataError: there is one that cannot be read, and may say what the checkpoint has seen.
     """
-    try:
-        return read_model(folder / "submission.yaml", Submission, "submission.yaml").seen
-    except (OSError, DataError):
+    path = folder / "submission.yaml"
+    if not os.path.lexists(path):
         return frozenset()
+    return read_model(path, Submission, str(path)).seen
 
 
 def is_contaminated(seen: Collection[str], task: str, split: str) -> bool:

@@ -19,7 +19,7 @@ from harness.checkpoint.resolve import Checkpoint, resolve
 from harness.checkpoint.skeleton import is_part
 from harness.checkpoint.weights import WEIGHTS
 from harness.errors import HarnessError, IncompleteError, RefusedError, one_line
-from harness.submissions.submission import Submission, overlap_words
+from harness.submissions.submission import Submission, overlap_words, own_contamination
 from harness.submissions.submission_yaml import as_yaml
 from harness.training.contamination import Measured, as_record, shares
 from harness.training.curve import LossLog, svg
@@ -236,13 +236,21 @@ def _submission(record: TrainingRecord, name: str, revision: str) -> Submission:
         objective=cards[0].objective if len(cards) == 1 else "multitask",
         languages=sorted({lang for part in record.sets.values() for lang in part["languages"]}),
         datasets=[card.title for card in cards],
-        contaminated=sorted({task for card in cards for task in card.contaminates}),
+        contaminated=_contaminated(record),
         overlap=shares(record.overlap),
         stand_in=any(card.stand_in for card in cards),
         recipe=recipe_name(record),
         seed=record.settings["seed"],
         matched=design_name(record),
     )
+
+
+def _contaminated(record: TrainingRecord) -> list[str]:
+    """Return the target data that the checkpoint has seen: in this training, or before it, as the
+    folder of its base says.
+    """
+    before = own_contamination(record.base.folder) if record.base.local else frozenset[str]()
+    return sorted(before.union(*(card.contaminates for card in record.cards)))
 
 
 def _model_card(record: TrainingRecord, name: str, retrieval: bool) -> str:
@@ -255,8 +263,7 @@ def _model_card(record: TrainingRecord, name: str, retrieval: bool) -> str:
         if retrieval
         else ""
     )
-    contaminated = sorted({task for card in record.cards for task in card.contaminates})
-    seen = ", ".join(contaminated) if contaminated else "none"
+    seen = ", ".join(_contaminated(record)) or "none"
     overlap = overlap_words(shares(record.overlap))
     base = record.base.id if not record.base.local else ""
     front = "\n".join(

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoint.loading import load_encoder
+from harness.checkpoint.placing import multiply_in_float32
 from harness.checkpoint.resolve import Checkpoint
 from harness.checkpoint.tokenizer import Tokenizer
 from harness.data.load import DataLocation
 from harness.errors import DataError, UsageError
 from harness.inference.batching import pad_id
 from harness.io.environment import harness_version, libraries, processor
+from harness.submissions.submission import own_contamination
 from harness.training.batches import Steps, TaskData
 from harness.training.config import TrainingConfig, process, resolved_settings
 from harness.training.contamination import measure
@@ -46,7 +48,8 @@ def train(
         UsageError: the folder holds another training or other files, a library is not installed,
             or there are fewer steps than tasks.
         RefusedError: weights of the base are missing, or it cannot have the head.
-        DataError: the data does not have the form that its card declares, or no example is left.
+        DataError: the data does not have the form that its card declares, no example is left, or
+            the submission in the base's folder cannot be read.
         IncompleteError: data, space or memory is missing, or a loss is not finite.
     """
     check_target(config.out)
@@ -54,6 +57,8 @@ def train(
     if config.dev is not None and world > 1:
         raise UsageError("a step is chosen by one process: start one")
     _check_installed(adapters=config.lora is not None)
+    if config.base.local:
+        own_contamination(config.base.folder)  # read when all is trained: it must be readable
     sets = {card.name: read(card, location, config.max_examples) for card in config.cards}
     settings = resolved_settings(config, sets)
     if not config.fresh and finished(config.out, settings):
@@ -76,6 +81,7 @@ def _train(
         from accelerate import PartialState
 
         PartialState(cpu=config.device == "cpu").wait_for_everyone()
+    multiply_in_float32(config.device)
     with _random_states_restored():
         encoder, tokenizer = load_encoder(config.base, dtype="float32", device="cpu")
         tasks = _features(config, sets, encoder, tokenizer)

@@ -172,6 +172,8 @@ class Selection:
         """Score the dev set as an evaluation does, in [0, 1]; no random number is drawn."""
         select, card = self.dev.select, self.dev.card
         kind, module = KINDS[card.kind], model.tasks[self.task]
+        text_config = module.config.get_text_config()
+        configured = text_config.pad_token_id
         module.eval()
         labeller = Labeller(module, self.tokenizer, kind.needs, device=self.device)
         labeller.probe()
@@ -179,5 +181,8 @@ class Selection:
         examples = {select.language: self.dev.examples}
         rows = kind.run(settings, examples, select.language, labeller, None).rows
         module.train()
+        # The labeller has set its tokenizer's. The configuration is saved with the weights, and
+        # RoBERTa counts positions from this id.
+        text_config.pad_token_id = configured
         (score,) = kind.fold(rows, [select.metric], select.split)
         return score.value if math.isfinite(score.value) else 0.0

@@ -1,8 +1,8 @@
 """Tuned checkpoints: a target recipe trains a fresh head or a dual encoder once, and it is kept.
 
-A tuned checkpoint lies in the cache, in a folder named after everything that decided it:
-checkpoint, recipe, data, seed and precision. The folder counts only when it has its record, which
-training writes last.
+A tuned checkpoint lies in the cache, in a folder named after what was asked for: checkpoint,
+recipe, data, seed and precision. Its record says with which libraries it was trained. The folder
+counts only when it has its record, which training writes last.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class Tuning:
     """A checkpoint that one recipe tunes with one seed, whether or not it has been trained yet.
 
     ``data``: training file → sha256. ``examples``: the number of training examples. ``folder``:
-    where the tuned checkpoint lies; its name does not depend on the device, which changes the last
-    bits of the weights at most. ``first``: the tuning whose result is trained further, where the
-    recipe has two stages. ``dev``: file → sha256 of the data that a step is chosen on.
+    where the tuned checkpoint lies; its name does not depend on the device, although dropout draws
+    other numbers on another one, as with another seed. ``first``: the tuning whose result is
+    trained further, where the recipe has two stages. ``dev``: file → sha256 of the data that a step
+    is chosen on.
     """
 
     checkpoint: Checkpoint

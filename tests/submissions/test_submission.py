@@ -315,3 +315,10 @@ def test_seeds_of_a_recipe_were_trained_for_the_same(
         read_submissions(tmp_path)
     write(tmp_path, "b", other.replace("base: org/b", "base: org/b2"))  # another recipe
     assert len(read_submissions(tmp_path)) == 2
+
+
+def test_a_submission_that_cannot_be_read_clears_nothing(tmp_path: Path) -> None:
+    assert own_contamination(tmp_path) == frozenset()
+    (tmp_path / "submission.yaml").write_text("contaminatd: [tatoeba]\n")
+    with pytest.raises(DataError, match=r"submission\.yaml"):
+        own_contamination(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -14,7 +15,7 @@ from harness.data import layout
 from harness.data.examples import Bitext, Mining, Query, Question, QuestionSet, Retrieval
 from harness.data.load import DataLocation
 from harness.kinds import KINDS
-from harness.training import contamination
+from harness.training import contamination, output
 from harness.training.contamination import TARGET, TRAINED, as_record, measure, shares
 from harness.training.data.examples import (
     Choice,
@@ -175,3 +176,18 @@ def test_english_xquad_is_in_the_english_of_xquad_and_lareqa(
         counts = found[target]["test"]
         assert counts["en"].share == 1.0
         assert all(one.share < 0.05 for lang, one in counts.items() if lang != "en")
+
+
+def test_what_the_base_has_seen_its_training_has_seen(tmp_path: Path) -> None:
+    (tmp_path / "submission.yaml").write_text(
+        "model: base\nobjective: nli\nlanguages: [en]\ncontaminated: [xquad]\n"
+    )
+    record: Any = SimpleNamespace(
+        base=SimpleNamespace(local=True, folder=tmp_path),
+        cards=[SimpleNamespace(contaminates=["mlqa", "xquad"])],
+    )
+    assert output._contaminated(record) == ["lareqa", "mlqa", "xquad"]  # of the same texts
+    record.cards = []
+    assert output._contaminated(record) == ["lareqa", "xquad"]
+    record.base.local = False
+    assert output._contaminated(record) == []

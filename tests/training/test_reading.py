@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from harness.cards.languages import task_root
 from harness.cards.training import IntermediateCard, intermediate_names, read_intermediate
 from harness.data import layout
 from harness.data.load import DataLocation
 from harness.errors import DataError, IncompleteError
+from harness.training.data import sources
 from harness.training.data.examples import Choice, Classified, Matched, Span, Tagged, Text
 from harness.training.data.reading import read
 from tests.training.cards import card, source
@@ -319,3 +321,16 @@ def test_another_file_than_the_official_one(
     write(tmp_path / "own/en.tsv", "a\tb\tlabel\nx\ty\tno\n")
     with pytest.raises(DataError, match="the official file's is 000000000000"):
         found(card(), tmp_path)
+
+
+def test_a_card_of_ones_own_has_downloads_of_its_own(tmp_path: Path) -> None:
+    """Two cards may call files by one path that they take from two addresses."""
+    shared = DataLocation(None, tmp_path / "cache", offline=True)
+    text = (task_root() / "intermediate/mnli.yaml").read_text(encoding="utf-8")
+    places = set()
+    for number in range(2):
+        path = write(tmp_path / f"{number}.yaml", text.replace("https://", f"https://{number}."))
+        places.add(sources._place(read_intermediate(str(path)), shared).cache)
+    assert len(places) == 2
+    assert all(place.is_relative_to(shared.cache / "custom") for place in places)
+    assert sources._place(read_intermediate("mnli"), shared) == shared

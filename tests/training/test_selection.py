@@ -209,3 +209,14 @@ def test_the_official_recipes_choose_as_xtreme_does() -> None:
         "xtreme_udpos": ("udpos", "dev", "en", "f1_pos", 500),
         "xtreme_panx": ("panx", "dev", "en", "f1_span", 1000),
     }
+
+
+def test_scoring_a_step_leaves_the_configuration_alone(
+    location: DataLocation, tmp_path: Path
+) -> None:
+    """A tokenizer may pad with another token than the configuration names."""
+    config = build("bert", tmp_path / "bert") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"pad_token_id": 3}))
+    chosen = tuning(tmp_path, location, SELECT)
+    tuned(chosen, location, Watcher())
+    assert json.loads((chosen.folder / "config.json").read_text())["pad_token_id"] == 3

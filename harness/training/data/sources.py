@@ -5,10 +5,11 @@ A file is compared with its checksum where the card knows it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from harness.cards.languages import task_root
-from harness.cards.training import Columns, IntermediateCard
+from harness.cards.training import Columns, CustomIntermediateCard, IntermediateCard
 from harness.data import folder, official
 from harness.data import hub_route as hub
 from harness.data.formats import LocalFile
@@ -48,7 +49,7 @@ def fetch(card: IntermediateCard, location: DataLocation) -> Files:
         IncompleteError: a file cannot be had in any way.
         DataError: a file is not the official one.
     """
-    own = _columns(card)
+    own, location = _columns(card), _place(card, location)
     if card.source.package:
         found = folder.find(card, card.split, card.languages, task_root(), "package")
         return _whole(card, found, own, "")
@@ -67,6 +68,17 @@ def fetch(card: IntermediateCard, location: DataLocation) -> Files:
         return mirrored(card, location)
     except Unavailable as error:
         return _whole(card, found, own, f"{why}; hub: {error}")
+
+
+def _place(card: IntermediateCard, location: DataLocation) -> DataLocation:
+    """Return where the card's downloads lie: of a card of one's own, in a folder of its own.
+
+    Two cards may call files by one path that they take from two addresses.
+    """
+    if not isinstance(card, CustomIntermediateCard):
+        return location
+    own = sha256(card.source.model_dump_json().encode()).hexdigest()
+    return replace(location, cache=location.cache / "custom" / own[:12])
 
 
 def mirrored(card: IntermediateCard, location: DataLocation) -> Files:
