@@ -156,10 +156,9 @@ def _compare_rows(
 
 def _source(root: Path, out: PathName, cache_dir: PathName | None) -> Source:
     from harness.analysis.sides import Source
-    from harness.submissions.folder import read_submissions
+    from harness.refresh.measured import readable
 
-    submissions = read_submissions(root / "submissions")
-    return Source(root / out, submissions, cache_folder(cache_dir) / "board")
+    return Source(root / out, readable(root), cache_folder(cache_dir) / "board")
 
 
 def contrast(root: PathName = ".", *, cache_dir: PathName | None = None) -> tuple[Contrast, ...]:
@@ -169,8 +168,10 @@ def contrast(root: PathName = ".", *, cache_dir: PathName | None = None) -> tupl
         NotFoundError: there is nothing under ``root`` to contrast.
     """
     from harness.analysis.gather import read_contrasts
+    from harness.refresh.measured import readable
 
-    return read_contrasts(Path(root), cache_folder(cache_dir) / "board")
+    folder = Path(root)
+    return read_contrasts(folder, cache_folder(cache_dir) / "board", readable(folder))
 
 
 def leaderboard(
@@ -185,11 +186,8 @@ def leaderboard(
     from harness.board.build import leaderboard as rebuilt
     from harness.refresh.measured import readable
 
-    folder = Path(root)
-    # As a refresh leaves it: what it could not read has its row, and is no reason to fail.
-    known = readable(folder)
-    cache = cache_folder(cache_dir) / "board"
-    return rebuilt(folder, check=check, cache=cache, submissions=known)
+    folder, cache = Path(root), cache_folder(cache_dir) / "board"
+    return rebuilt(folder, check=check, cache=cache, submissions=readable(folder))
 
 
 def verify(root: PathName = ".") -> int:
@@ -199,8 +197,10 @@ def verify(root: PathName = ".") -> int:
         CheckFailed: a score differs. NotFoundError, DataError: no outcomes, or damaged ones.
     """
     from harness.board.build import verify as verified
+    from harness.refresh.measured import readable
 
-    return verified(Path(root))
+    folder = Path(root)
+    return verified(folder, readable(folder))
 
 
 def align(

@@ -49,10 +49,13 @@ def draws_of(result: Result, lang: str) -> RandomDraws | None:
         return RandomDraws(queries, result.larger.get(lang, result.card.chance))
     if result.card.kind not in RETRIEVAL:
         return None
-    candidates: int | None = result.card.candidates
-    if candidates is None:
-        meta = result.folded.meta
-        counts = result.card.counts.get(str(meta["split"]), {})
+    meta, card = result.folded.meta, result.card
+    candidates: int | None = card.candidates
+    if candidates is None and card.kind == "passages":  # all languages are searched in one pool
+        sizes = meta.get("candidates", {})
+        candidates = sum(sizes.values()) if set(card.languages) <= set(sizes) else None
+    elif candidates is None:
+        counts = card.counts.get(str(meta["split"]), {})
         candidates = queries if meta["limit"] is None else counts.get(lang)
     if candidates is None:
         return None

@@ -147,7 +147,10 @@ def differ_each(
 
     Those over the same items are resampled together, `TOGETHER` at a time.
     """
-    paths = [kept / f"{difference_key(of, results)}.json" if kept else None for of in every]
+    paths = [
+        kept / f"{key}.json" if kept and (key := difference_key(of, results)) else None
+        for of in every
+    ]
     found = {
         place: known
         for place, path in enumerate(paths)
@@ -229,10 +232,15 @@ def _rows(result: Result, results: Path) -> pa.Table:
     )
 
 
-def difference_key(of: TwoSides, results: Path) -> str:
+def difference_key(of: TwoSides, results: Path) -> str | None:
     """Return sha256 hex over what decides a difference: its runs' folds, weights, languages and
     code.
+
+    None where a file is not whole: more languages may come, so its difference is not kept.
     """
+    every = (one for run in of.runs for one in run.results.values())
+    if not all(OutcomeFile(results / one.path).whole for one in every):
+        return None
     named = [
         [
             {task: (one.metric, fold_key(results / one.path)) for task, one in run.results.items()}

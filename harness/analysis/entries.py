@@ -27,7 +27,7 @@ TRACKS = ("frozen", "native", "own-head", "tuned")
 class Entry:
     """A checkpoint on the board, or a submission without outcomes yet.
 
-    ``members``: of a variant, the checkpoints that it is the mean of: see ``board.variants``.
+    ``members``: of a variant, the checkpoints that it is the mean of: see ``analysis.variants``.
     ``attempt``: why the last refresh left something of it unmeasured. ``title``: the name that
     people read, see `variants.titled`. ``lineage``: None without a submission.
     """

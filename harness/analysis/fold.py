@@ -90,11 +90,6 @@ class Folded:
         """Whether the languages of some suite are there."""
         return self.merged and is_complete(self.card, self.meta)
 
-    @property
-    def missing(self) -> list[str]:
-        """The card's languages that are not there."""
-        return [unit for unit in self.card.languages if unit not in self.meta["languages"]]
-
 
 def fold(file: OutcomeFile, kept: Path | None = None) -> Folded:
     """Return the scores of one outcome file; ``kept`` is a folder of folds that were computed
@@ -126,7 +121,7 @@ def _kept_path(file: OutcomeFile, kept: Path) -> Path | None:
     """Return where the fold of a file is kept; None for one that is not whole, since it may
     change.
     """
-    if not file.path.exists() or file.parts.is_dir():
+    if not file.whole:
         return None
     return kept / f"{fold_key(file.path)}.arrow"
 

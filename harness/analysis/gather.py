@@ -81,23 +81,29 @@ class Folds(NamedTuple):
     damaged: tuple[DataError, ...]
 
 
-def read_scores(root: Path) -> tuple[pa.Table, tuple[DataError, ...]]:
+def read_scores(
+    root: Path, submissions: Mapping[str, Submission] | None = None
+) -> tuple[pa.Table, tuple[DataError, ...]]:
     """Return scores.parquet, computed from the outcomes; and what is wrong with files that are
     damaged.
     """
-    submissions = read_submissions(root / "submissions")
+    if submissions is None:
+        submissions = read_submissions(root / "submissions")
     folded, damaged = fold_all(root / RESULTS)
-    return _score_table(folded, make_entries(folded, submissions)), damaged
+    entries = make_entries(folded, submissions, read_attempts(root))
+    return _score_table(folded, entries), damaged
 
 
-def read_contrasts(root: Path, cache: Path | None = None) -> tuple[Contrast, ...]:
+def read_contrasts(
+    root: Path, cache: Path | None = None, submissions: Mapping[str, Submission] | None = None
+) -> tuple[Contrast, ...]:
     """Return the named contrasts of a board.
 
     Raises:
         NotFoundError: there is nothing to contrast.
         DataError: outcome files are damaged; ``error.scores`` has the contrasts of the others.
     """
-    board = read_board(root, cache)
+    board = read_board(root, cache, submissions)
     if board.damaged:
         raise together(board.damaged, board.contrasts)
     return board.contrasts
@@ -265,7 +271,7 @@ def _one_thread() -> None:
 def _score_table(folded: Sequence[tuple[Folded, str]], entries: Sequence[Entry]) -> pa.Table:
     owner = {result.path: (entry, result) for entry in entries for result in entry.results}
     tables = []
-    for one, path in folded:
+    for _, path in folded:
         entry, result = owner[path]
         submission = entry.submission
         extra: dict[str, Any] = {"contaminated": result.contaminated}
@@ -275,7 +281,7 @@ def _score_table(folded: Sequence[tuple[Folded, str]], entries: Sequence[Entry])
                 "objective": submission.objective,
                 "train_languages": submission.languages,
             }
-        tables.append(score_rows(one, extra))
+        tables.append(score_rows(result.folded, extra))
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
 

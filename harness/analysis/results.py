@@ -120,6 +120,13 @@ class Result:
         return {unit: shares[unit] for unit in self.values if shares.get(unit, 0) > INDISTINCT}
 
     @property
+    def on_board(self) -> bool:
+        """Whether its languages are among those of the board's mean; else none of them is."""
+        split = str(self.folded.meta["split"])
+        wanted = board_units(self.task, tuple(self.card.languages), split)
+        return not self.values.keys().isdisjoint(wanted)
+
+    @property
     def regular(self) -> bool:
         """Measured whole, under the protocol as it is: contaminated or not."""
         return not self.notes and not self.missing
@@ -154,13 +161,13 @@ def mean_interval(draws: Floats, results: Sequence[Result]) -> tuple[float | Non
     """Return the 95 % interval of a mean over languages, then over the tasks of ``results``.
 
     ``draws``: float64[DRAWS] of that mean. Over seeds and items where every task has the same
-    three seeds or more, see `hierarchy.mean_interval`; else over items alone.
+    seeds, three or more, see `hierarchy.mean_interval`; else over items alone.
     """
     if np.isnan(draws).any():  # of a single parallel item
         return None, None
-    counts = {len(result.seeds) for result in results}
+    seeds = {tuple(seed.seed for seed in result.seeds) for result in results}
     means = [[seed.macro for seed in result.seeds] for result in results]
-    if len(counts) == 1 and min(counts) >= ENOUGH and all(all(line) for line in means):
+    if len(seeds) == 1 and len(min(seeds)) >= ENOUGH and all(all(line) for line in means):
         scores = np.mean([[m.value for m in line if m is not None] for line in means], axis=0)
         keys = [keys for result in results for keys, _ in result.parts.values()]
         clusters = len(np.unique(np.concatenate(keys)))
@@ -263,10 +270,10 @@ def read_result(
     draws: dict[str, Floats] = {}
     parts: dict[str, Parts] = {}
     others: dict[str, list[float]] = {}
-    there = {unit_of(row) for row in rows if row["lang"] != MACRO}
+    there = {unit_of(row, card) for row in rows if row["lang"] != MACRO}
     units = there & set(wanted) or there
     for index, row in enumerate(rows):
-        unit = unit_of(row)
+        unit = unit_of(row, card)
         if unit not in units or not official(card, row["group"]):
             continue
         if row["metric"] == metric:
@@ -300,9 +307,11 @@ def _seen_by_rows(meta: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(meta.get("contaminated", ())) | (recipe.seen if recipe else frozenset())
 
 
-def unit_of(row: Mapping[str, object]) -> str:
+def unit_of(row: Mapping[str, object], card: TaskCard) -> str:
     """Return the unit of a score: its language, `context-question` for cross-lingual QA."""
     lang, direction, group = str(row["lang"]), str(row["direction"]), row["group"]
+    if card.pairs and not direction:
+        return f"{lang}-{lang}"
     if direction and not group:
         return f"{lang}-{direction.split('-')[0]}"
     return lang

@@ -151,11 +151,18 @@ def _scored(card: TaskCard, unit: str, rows: pa.Table) -> list[Example]:
     scores = np.ones(len(rows))
     np.divide(part.numerator, part.denominator, out=scores, where=part.denominator > 0)
     listed: list[Example] = rows.to_pylist()
+    single = [field.name for field in rows.schema if field.type == pa.float32()]
     for row, score in zip(listed, scores.tolist(), strict=True):
-        row["unit"], row["score"] = unit, score
+        row["unit"], row["score"] = unit, _decimal(score)
+        row |= {name: _decimal(row[name]) for name in single if row[name] is not None}
         if "ranks" in row:  # none where a search that was cut did not find it
             row["rank"] = row["ranks"][0] if row["ranks"] else None
     return listed
+
+
+def _decimal(value: float) -> float:
+    """Return the shortest decimal of a float32: 0.8, so that ``f1<=0.8`` holds, not 0.80000001."""
+    return float(str(np.float32(value)))
 
 
 def _add_texts(
@@ -203,11 +210,12 @@ def _line(name: str) -> int:
 
 
 def _passage_texts(loaded: Retrieval, meta: Mapping[str, Any]) -> Adds:
-    queries = {query.id: query for own in loaded.queries.values() for query in own}
+    # The translations of a question have one id.
+    asked = {unit: {one.id: one for one in own} for unit, own in loaded.queries.items()}
     place = {name: index for index, name in enumerate(loaded.candidate_ids)}
 
     def add(example: Example) -> None:
-        query = queries[example["example_id"]]
+        query = asked[example["unit"]][example["example_id"]]
         example["text"] = query.text
         example["gold"] = [loaded.candidates[index] for index in query.relevant[:TOP]]
         example["hits"] = [loaded.candidates[place[one]] for one in example["top_ids"][:TOP]]

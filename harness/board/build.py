@@ -84,8 +84,10 @@ def leaderboard(
     return stale
 
 
-def verify(root: Path) -> int:
+def verify(root: Path, submissions: Mapping[str, Submission] | None = None) -> int:
     """Recompute every score from the outcomes, without any cache; returns how many there are.
+
+    ``submissions``: as for `leaderboard`.
 
     Raises:
         CheckFailed: names the first rows of scores.parquet that differ.
@@ -103,7 +105,7 @@ def verify(root: Path) -> int:
         errors.append(
             DataError(f"{path} cannot be read ({type(error).__name__}): run `xharness leaderboard`")
         )
-    computed, damaged = read_scores(root)
+    computed, damaged = read_scores(root, submissions)
     errors += damaged
     if kept is not None and (differing := _differing(kept, computed, damaged)):
         errors.append(CheckFailed(f"{SCORES} differs: {differing}"))

@@ -184,7 +184,7 @@ def _shown(entry: Entry) -> dict[tuple[str, str], Result]:
         for task, result in entry.tasks(track).items():
             found[track, task] = result
     for result in entry.results:
-        if result.values and result.track in TRACKS:
+        if result.on_board and result.track in TRACKS:
             found.setdefault((result.track, result.task), result)
     return found
 

@@ -50,7 +50,6 @@ def leaderboard(
             for path in files:
                 echo(path)
 
-        # As a refresh leaves it: what it could not read has its row, and is no reason to fail.
         known = readable(root)
         show_found(lambda: rebuilt(root, check=check, cache=cache, submissions=known), show)
 
@@ -61,14 +60,15 @@ def _print_beside(root: Path, own: Path, cache_dir: Path | None) -> None:
     from harness.data.folders import cache_folder
     from harness.terminal.console import stdout
     from harness.terminal.grids import rich_table
-    from harness.terminal.scores import board_grid
+    from harness.terminal.scores import board_grid, mean_notes
 
     board = read_board_scores(root)
     mine = measured(outcome_files([own]), cache_folder(cache_dir) / "board")
     for track in dict.fromkeys(row["track"] for row in mine):
         grid = board_grid(board, mine, track)
         stdout().print(rich_table(grid))
-        print_notes([grid.caption])
+        of_track = [row for row in (*mine, *board) if row["track"] == track]
+        print_notes([grid.caption, *mean_notes(of_track)])
 
 
 @with_options(only=("seed", "data", "cache_dir", "device", "offline"))
@@ -95,9 +95,10 @@ def verify(
         from harness.analysis.gather import RESULTS
         from harness.board.build import verify as verified
         from harness.data.folders import data_location
+        from harness.refresh.measured import readable
         from harness.results.gold import check_gold
 
-        echo(f"{verified(root):,} scores are what the outcomes give")
+        echo(f"{verified(root, readable(root)):,} scores are what the outcomes give")
         location = data_location(options.data, options.cache_dir, offline=True)
         if again := check_gold(root / RESULTS, location):
             echo(f"{again:,} answers have the scores that the gold gives them")

@@ -56,7 +56,7 @@ def show(
             select,
         )
         from harness.data.folders import cache_folder
-        from harness.terminal.scores import chance_notes, incomplete_notes
+        from harness.terminal.scores import chance_notes, mean_notes
 
         files = outcome_files(paths)
         if worst is not None or where:
@@ -71,7 +71,7 @@ def show(
             languages = by_language or lang is not None
             _print_scores(shown, format, languages)
             if format not in ("json", "csv"):
-                print_notes([] if languages else incomplete_notes(shown))
+                print_notes([] if languages else mean_notes(shown))
                 print_notes(chance_notes(languages_at_chance(chosen, kept), shown))
 
         show_found(lambda: measured(chosen, kept), print_found)

@@ -71,17 +71,16 @@ def claimed_model(path: Path) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def readable(root: Path) -> dict[str, Submission] | None:
-    """Return the submissions that the board shows, if some cannot be read and have rows saying so.
-
-    It is None where all can be read, and where an unreadable one has no such row yet.
+def readable(root: Path) -> dict[str, Submission]:
+    """Return the submissions of a board; one that cannot be read may have a row that says so.
 
     Raises:
-        DataError: the attempts cannot be read.
+        DataError: the attempts, or a submission without such a row, cannot be read.
     """
-    good, broken = read_each(root / "submissions")
-    reasons = {slug: attempt.reason for slug, attempt in read_attempts(root).items()}
-    return good if broken and broken.items() <= reasons.items() else None
+    folder = root / "submissions"
+    good, broken = read_each(folder)
+    reasons = {slug: attempt.reason for slug, attempt in read_attempts(root).items() if broken}
+    return good if broken.items() <= reasons.items() else read_submissions(folder)
 
 
 def pending_units(submission: Submission, wanted: Wanted, results: Path) -> PendingUnits:

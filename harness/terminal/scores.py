@@ -32,7 +32,7 @@ def score_grid(rows: Sequence[Row], *, by_language: bool) -> Grid:
 
     Each model has a column. A file that differs from another of its model and task in track, layer,
     split, seed or options has a line of its own, and so has each further file of one run. What is
-    not ranked, or is a mean over other languages than the board's, is marked.
+    not ranked, or is a mean over other languages than a suite's, is marked.
     """
     names = model_names(rows)
     files = _files(rows)
@@ -86,18 +86,35 @@ def task_grid(rows: Sequence[Row]) -> Grid:
     return Grid(head, tuple(lines), left=3, caption="percent")
 
 
-def incomplete_notes(rows: Sequence[Row]) -> list[str]:
-    """Return a note for each mean that is over other languages than the board's, with these."""
+def mean_notes(rows: Sequence[Row]) -> list[str]:
+    """Return notes on the languages of means that are not to be compared as they stand.
+
+    A mean over other languages than a suite's has a note with these. A task whose other means are
+    over the languages of several suites has one with their numbers.
+    """
     names = model_names(rows)
     notes = []
+    whole: dict[tuple[str, str], dict[tuple[str, ...], list[str]]] = {}
     for own in _files(rows):
+        model, revision, task, split = (
+            own[0][name] for name in ("model", "revision", "task", "split")
+        )
+        langs = sorted({row["lang"] for row in own} - {MACRO})
         if any(row["lang"] == MACRO and not row["complete"] for row in own):
-            model, revision, task = (own[0][name] for name in ("model", "revision", "task"))
-            langs = sorted({row["lang"] for row in own} - {MACRO})
             over = " ".join(langs[:12]) + " …" * (len(langs) > 12)
             notes.append(
                 f"{names[model, revision]}, {task}: incomplete, a mean over {len(langs)}: {over}"
             )
+        elif any(row["lang"] == MACRO for row in own):
+            of_task = whole.setdefault((task, split), {})
+            of_task.setdefault(tuple(langs), []).append(names[model, revision])
+    for (task, _), found in whole.items():
+        if len(found) > 1:
+            over = ", ".join(
+                f"{len(langs)} of {' '.join(dict.fromkeys(models))}"
+                for langs, models in found.items()
+            )
+            notes.append(f"{task}: means over different languages: {over}")
     return list(dict.fromkeys(notes))
 
 

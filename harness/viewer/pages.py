@@ -28,7 +28,7 @@ from harness.errors import DataError, HarnessError, UsageError, one_line, unknow
 from harness.results.outcomes import OutcomeFile
 from harness.results.scores import MACRO
 from harness.terminal import grids
-from harness.terminal.scores import chance_notes, score_grid
+from harness.terminal.scores import chance_notes, mean_notes, score_grid
 from harness.terminal.single import LABELS, name_of, score_of, texts_of
 
 Row = dict[str, Any]
@@ -95,7 +95,11 @@ def _scores(source: Source, query: Query) -> Answer:
         languages=_named(spoken),
         query=query,
         problems=problems,
-        notes=[*notes, *chance_notes(languages_at_chance(files, source.kept), chosen)],
+        notes=[
+            *notes,
+            *([] if by_language else mean_notes(chosen)),
+            *chance_notes(languages_at_chance(files, source.kept), chosen),
+        ],
         runs=_titled([file for file in files if _readable(file)]),
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -169,3 +170,18 @@ def test_without_rows_chance_is_that_of_the_card() -> None:
     # Of 2,000 pairs 0.5915 and 0.5745 are the most that luck gives.
     assert RandomDraws(2000, 0.57).most() == 1183
     assert RandomDraws(2000, 0.5525).most() == 1149
+
+
+def test_the_pool_of_passages_is_that_of_all_languages(root: Path) -> None:
+    """A card need not say how large it is. It holds more than the questions of one language."""
+    submit(root, BASE)
+    measure(root, BASE, {"de": passages(20)}, task="demo_passages")
+    one = result(root, "base", "demo_passages")
+    sizes = dict.fromkeys(one.card.languages, 48)
+    for candidates, rate in ((sizes, 10 / sum(sizes.values())), ({"de": 48}, None)):
+        folded = SimpleNamespace(
+            card=one.card.model_copy(update={"candidates": None}),
+            meta={**one.folded.meta, "candidates": candidates},
+        )
+        found = draws_of(replace(one, folded=cast(Any, folded)), "de")
+        assert (found and found.rate) == rate

@@ -14,7 +14,7 @@ from harness.cards.catalogue import read_card
 from harness.cards.languages import task_root
 from harness.cards.task import CustomCard
 from harness.errors import DataError, IncompleteError, NotFoundError, UsageError
-from harness.results.outcomes import find
+from harness.results.outcomes import OutcomeFile, find
 from harness.results.provenance import Origin, digest_of, name_of, note
 from harness.submissions.folder import read_submissions
 from harness.terminal.scores import score_grid
@@ -437,3 +437,28 @@ def test_another_revision_of_a_contaminated_model_is_left_out(root: Path) -> Non
     measure(root, MANY, bitext(MANY), revision="e" * 40)
     with pytest.raises(IncompleteError, match=r"demo_bitext left out: .* was trained on it"):
         compare(f"{MANY}@eeeeeeeeeeee", BASE, _known(root))
+
+
+def test_a_difference_of_an_unfinished_run_is_not_kept(root: Path) -> None:
+    """German alone; then a run adds Swahili, and is killed before its end."""
+    for model in (ENGLISH, BASE):
+        measure(root, model, {"de": bitext(model)["de"]})
+    source = Source(root / "leaderboard/results", cache=root / "cache")
+    (found,) = compare(ENGLISH, BASE, source)
+    assert [part.name for part in found.difference.languages] == ["de"]
+    for model in (ENGLISH, BASE):
+        path = measure(root, model, bitext(model), results=root / "again")
+        for file in find(root / "leaderboard/results"):
+            if file.path.parent.parent.name == path.parent.parent.name:
+                whole = OutcomeFile(path)
+                meta = whole.meta() | {"languages": ["sw"]}
+                file.write_part("sw", whole.read("sw"), meta)
+    (found,) = compare(ENGLISH, BASE, source)
+    assert {part.name for part in found.difference.languages} == {"de", "sw"}
+    for file in find(root / "leaderboard/results"):  # now with parts alone
+        rows = file.read("de")
+        meta = file.meta() | {"languages": ["de"]}
+        file.path.unlink()
+        file.write_part("de", rows, meta)
+    (found,) = compare(ENGLISH, BASE, source)
+    assert {part.name for part in found.difference.languages} == {"de", "sw"}

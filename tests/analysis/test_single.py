@@ -14,7 +14,7 @@ from harness.data.layout import DataLocation
 from harness.data.load import load
 from harness.errors import UsageError
 from harness.results.outcomes import OutcomeFile
-from tests.board.boards import BASE, measure
+from tests.board.boards import BASE, answers, measure
 
 
 def shown(root: Path, task: str, **columns: Any) -> tuple[Any, Example]:
@@ -139,3 +139,17 @@ def test_a_condition_that_nothing_can_meet(root: Path, condition: str, why: str)
     nowhere = DataLocation(None, root.parent / "none", offline=True)
     with pytest.raises(UsageError, match=re.escape(why)):
         examples(searched(root), nowhere, conditions=[parse_condition(condition)])
+
+
+def test_a_score_is_compared_as_the_decimal_that_is_shown(root: Path) -> None:
+    """Rows keep float32, in which 0.8 is a little more and 0.9 a little less."""
+    rows = {"de": answers("de", [0.9, 0.8, 0.7])}
+    file = OutcomeFile(measure(root, BASE, rows, task="xquad", layer=None))
+    nowhere = DataLocation(None, root.parent / "none", offline=True)
+
+    def chosen(condition: str) -> list[float]:
+        return [one["f1"] for one in examples(file, nowhere, (), [parse_condition(condition)])[0]]
+
+    assert chosen("f1<=0.8") == [0.7, 0.8]
+    assert chosen("score>=0.9") == [0.9]
+    assert chosen("f1=0.8") == [0.8]

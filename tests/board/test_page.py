@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.gather import read_board
 from harness.board.build import leaderboard
+from harness.board.page import page_data
 from harness.submissions.attempts import Attempt, write_attempts
 from tests.board.boards import BASE, MANY, answers, hand_worked, hits, measure, submit
 from tests.board.chromium import Browser, program
@@ -265,3 +267,13 @@ def test_a_single_parallel_item_has_a_score_and_no_interval(browser: Browser, ro
     assert cells(browser, "differences", 5) == ["+25.00"] * 9
     assert cells(browser, "differences", 6) == ["—"] * 9
     assert browser.problems == []
+
+
+def test_a_result_in_none_of_the_boards_languages_is_not_of_the_page(root: Path) -> None:
+    for model, units in ((BASE, ("de", "sw")), (MANY, ("la",))):
+        submit(root, model)
+        measure(root, model, {unit: hits(unit, [1, 0]) for unit in units}, task="tatoeba")
+    page = page_data(read_board(root))
+    (task,) = page["tasks"]
+    assert set(task["languages"]) == {"de", "sw"}
+    assert {one["model"]: len(one["results"]) for one in page["checkpoints"]} == {BASE: 1, MANY: 0}

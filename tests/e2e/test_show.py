@@ -14,10 +14,13 @@ import pytest
 import harness
 from harness.analysis.measured import measured, outcome_files
 from harness.analysis.single import Condition, parse_condition
+from harness.cards.catalogue import read_card
+from harness.data.layout import DataLocation
+from harness.data.load import load
 from harness.errors import UsageError
 from harness.results.outcomes import find
 from harness.terminal.grids import Grid, comma_separated, latex, markdown
-from harness.terminal.scores import board_grid, incomplete_notes, model_names, score_grid
+from harness.terminal.scores import board_grid, mean_notes, model_names, score_grid
 from tests.board.boards import hits, measure
 from tests.checkpoints import build
 from tests.e2e.conftest import Run
@@ -121,6 +124,17 @@ def test_the_worst_examples_have_their_texts(run: Run, results: Path) -> None:
     questions = of_task["reader", "demo_qa"]
     assert all(one["gold"] and one["context"] for one in questions)
     assert all(one["score"] == pytest.approx(one["f1"]) for one in questions)
+    # A question has one id in all languages, and a text of its own in each.
+    pool: Any = load(
+        read_card("demo_passages"), None, ("de", "es"), DataLocation(None, results, offline=True)
+    ).examples
+    texts = {(u, one.id): one.text for u, own in pool.queries.items() for one in own}
+    asked = json.loads(
+        run("show", results, "--task", "demo_passages", "--lang", "de", "--lang", "es",
+            "--worst", 500, "--format", "json").stdout
+    )  # fmt: skip
+    assert {one["lang"] for one in asked} == {"de", "es"}
+    assert all(one["text"] == texts[one["lang"], one["example_id"]] for one in asked)
     lines = run("show", results, "--worst", 1, "--task", "demo_bitext").stdout
     assert "query" in lines
     assert "gold" in lines
@@ -238,7 +252,7 @@ def test_files_of_one_run_in_several_folders_are_not_one() -> None:
     # One has German, one French: what a mean is over is said of each.
     first = [row(lang="de", direction="en-de", complete=False), row(complete=False)]
     second = [row(lang="fr", direction="en-fr", complete=False), row(complete=False)]
-    assert incomplete_notes([*first, *second]) == [
+    assert mean_notes([*first, *second]) == [
         "m, tatoeba: incomplete, a mean over 1: de",
         "m, tatoeba: incomplete, a mean over 1: fr",
     ]
@@ -254,7 +268,17 @@ def test_what_is_not_ranked_is_marked_and_what_a_mean_is_over_named() -> None:
     grid = score_grid(rows, by_language=False)
     assert grid.rows == (("tatoeba", "recall@10", "50.0 [40.0, 60.0]*", "50.0 [40.0, 60.0]*"),)
     assert "* is not ranked" in grid.caption
-    assert incomplete_notes(rows) == ["d, tatoeba: incomplete, a mean over 2: es sw"]
+    assert mean_notes(rows) == ["d, tatoeba: incomplete, a mean over 2: es sw"]
+
+
+def test_means_over_the_languages_of_different_suites_are_said() -> None:
+    rows = [
+        row(model=model, lang=lang, revision=f"local:{model}")
+        for model, langs in (("a", "de es"), ("b", "de es"), ("c", "de es sw"))
+        for lang in (*langs.split(), "macro")
+    ]
+    assert mean_notes(rows) == ["tatoeba: means over different languages: 2 of a b, 3 of c"]
+    assert mean_notes(rows[:6]) == []
 
 
 @pytest.mark.parametrize("format", ["table", "markdown", "latex"])
