@@ -156,7 +156,7 @@ def _compare_rows(
 
 def _source(root: Path, out: PathName, cache_dir: PathName | None) -> Source:
     from harness.analysis.sides import Source
-    from harness.refresh.measured import readable
+    from harness.submissions.folder import readable
 
     return Source(root / out, readable(root), cache_folder(cache_dir) / "board")
 
@@ -168,10 +168,8 @@ def contrast(root: PathName = ".", *, cache_dir: PathName | None = None) -> tupl
         NotFoundError: there is nothing under ``root`` to contrast.
     """
     from harness.analysis.gather import read_contrasts
-    from harness.refresh.measured import readable
 
-    folder = Path(root)
-    return read_contrasts(folder, cache_folder(cache_dir) / "board", readable(folder))
+    return read_contrasts(Path(root), cache_folder(cache_dir) / "board")
 
 
 def leaderboard(
@@ -184,10 +182,8 @@ def leaderboard(
         NotFoundError, DataError: no outcomes, or damaged ones.
     """
     from harness.board.build import leaderboard as rebuilt
-    from harness.refresh.measured import readable
 
-    folder, cache = Path(root), cache_folder(cache_dir) / "board"
-    return rebuilt(folder, check=check, cache=cache, submissions=readable(folder))
+    return rebuilt(Path(root), check=check, cache=cache_folder(cache_dir) / "board")
 
 
 def verify(root: PathName = ".") -> int:
@@ -197,10 +193,8 @@ def verify(root: PathName = ".") -> int:
         CheckFailed: a score differs. NotFoundError, DataError: no outcomes, or damaged ones.
     """
     from harness.board.build import verify as verified
-    from harness.refresh.measured import readable
 
-    folder = Path(root)
-    return verified(folder, readable(folder))
+    return verified(Path(root))
 
 
 def align(

@@ -91,12 +91,14 @@ def _halved(base: Entry, candidates: Mapping[Target, Mapping[str, Gain]], source
         }
         for target, clean in candidates.items()
     }
+    if source.kept is None:
+        return _choose(pairs, source.results)
     keys = [
         (label, slug, difference_key(of, source.results))
         for label, of_target in pairs.items()
         for slug, of in of_target.items()
     ]
-    if source.kept is None or None in (key for *_, key in keys):
+    if not all(key for *_, key in keys):
         return _choose(pairs, source.results)
     digest = sha256(json.dumps([keys, Path(__file__).read_text("utf-8")]).encode())
     path = source.kept / f"{digest.hexdigest()}.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +31,7 @@ from harness.results.outcomes import OutcomeFile, find
 from harness.results.provenance import name_of, origin_of, read_origins
 from harness.results.scores import SCHEMA
 from harness.submissions.attempts import read_attempts
-from harness.submissions.folder import read_submissions
-from harness.submissions.submission import Submission
+from harness.submissions.folder import readable
 
 RESULTS = Path("leaderboard/results")
 STUDY = Path("leaderboard/STUDY.md")
@@ -81,41 +80,31 @@ class Folds(NamedTuple):
     damaged: tuple[DataError, ...]
 
 
-def read_scores(
-    root: Path, submissions: Mapping[str, Submission] | None = None
-) -> tuple[pa.Table, tuple[DataError, ...]]:
+def read_scores(root: Path) -> tuple[pa.Table, tuple[DataError, ...]]:
     """Return scores.parquet, computed from the outcomes; and what is wrong with files that are
     damaged.
     """
-    if submissions is None:
-        submissions = read_submissions(root / "submissions")
     folded, damaged = fold_all(root / RESULTS)
-    entries = make_entries(folded, submissions, read_attempts(root))
+    entries = make_entries(folded, readable(root), read_attempts(root))
     return _score_table(folded, entries), damaged
 
 
-def read_contrasts(
-    root: Path, cache: Path | None = None, submissions: Mapping[str, Submission] | None = None
-) -> tuple[Contrast, ...]:
+def read_contrasts(root: Path, cache: Path | None = None) -> tuple[Contrast, ...]:
     """Return the named contrasts of a board.
 
     Raises:
         NotFoundError: there is nothing to contrast.
         DataError: outcome files are damaged; ``error.scores`` has the contrasts of the others.
     """
-    board = read_board(root, cache, submissions)
+    board = read_board(root, cache)
     if board.damaged:
         raise together(board.damaged, board.contrasts)
     return board.contrasts
 
 
-def read_board(
-    root: Path, cache: Path | None = None, submissions: Mapping[str, Submission] | None = None
-) -> Board:
+def read_board(root: Path, cache: Path | None = None) -> Board:
     """Fold the outcomes and work out standings and contrasts."""
-    if submissions is None:
-        submissions = read_submissions(root / "submissions")
-    attempts = read_attempts(root)
+    submissions, attempts = readable(root), read_attempts(root)
     folded, damaged = fold_all(root / RESULTS, cache)
     if not folded and not submissions and not attempts:
         if damaged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from harness.board import (
 from harness.errors import CheckFailed, DataError, HarnessError, NotFoundError, together
 from harness.io.files import write_whole
 from harness.results.outcomes import DAMAGE
-from harness.submissions.submission import Submission
 
 SCORES = "leaderboard/scores.parquet"
 PAGES = (
@@ -42,18 +41,11 @@ PAGES = (
 WITHOUT_OUTCOMES = "has no outcomes"
 
 
-def leaderboard(
-    root: Path,
-    *,
-    check: bool = False,
-    cache: Path | None = None,
-    submissions: Mapping[str, Submission] | None = None,
-) -> list[Path]:
+def leaderboard(root: Path, *, check: bool = False, cache: Path | None = None) -> list[Path]:
     """Rebuild `leaderboard/` under ``root`` from its outcomes and submissions.
 
     Returns the files that were written because they are new or changed; files of pages that no
     longer exist are removed. ``cache``: a folder where folds and contrasts are kept.
-    ``submissions``: those to show, where not all of `submissions/` can be read.
 
     Raises:
         CheckFailed: with ``check``, something on disk is not what would be written; names it.
@@ -61,7 +53,7 @@ def leaderboard(
         DataError: outcome files are damaged, or a submission does not fit. The board is that of
             the other files; ``error.scores`` has what was written.
     """
-    board = read_board(root, cache, submissions)
+    board = read_board(root, cache)
     files = render(board)
     stale = [root / name for name, content in files.items() if not _same(root / name, content)]
     gone = [path for path in _generated(root) if path.relative_to(root).as_posix() not in files]
@@ -84,10 +76,8 @@ def leaderboard(
     return stale
 
 
-def verify(root: Path, submissions: Mapping[str, Submission] | None = None) -> int:
+def verify(root: Path) -> int:
     """Recompute every score from the outcomes, without any cache; returns how many there are.
-
-    ``submissions``: as for `leaderboard`.
 
     Raises:
         CheckFailed: names the first rows of scores.parquet that differ.
@@ -105,7 +95,7 @@ def verify(root: Path, submissions: Mapping[str, Submission] | None = None) -> i
         errors.append(
             DataError(f"{path} cannot be read ({type(error).__name__}): run `xharness leaderboard`")
         )
-    computed, damaged = read_scores(root, submissions)
+    computed, damaged = read_scores(root)
     errors += damaged
     if kept is not None and (differing := _differing(kept, computed, damaged)):
         errors.append(CheckFailed(f"{SCORES} differs: {differing}"))

@@ -42,7 +42,6 @@ def leaderboard(
             return
         from harness.board.build import leaderboard as rebuilt
         from harness.data.folders import cache_folder
-        from harness.refresh.measured import readable
 
         cache = cache_folder(cache_dir) / "board"
 
@@ -50,8 +49,7 @@ def leaderboard(
             for path in files:
                 echo(path)
 
-        known = readable(root)
-        show_found(lambda: rebuilt(root, check=check, cache=cache, submissions=known), show)
+        show_found(lambda: rebuilt(root, check=check, cache=cache), show)
 
 
 def _print_beside(root: Path, own: Path, cache_dir: Path | None) -> None:
@@ -95,10 +93,9 @@ def verify(
         from harness.analysis.gather import RESULTS
         from harness.board.build import verify as verified
         from harness.data.folders import data_location
-        from harness.refresh.measured import readable
         from harness.results.gold import check_gold
 
-        echo(f"{verified(root, readable(root)):,} scores are what the outcomes give")
+        echo(f"{verified(root):,} scores are what the outcomes give")
         location = data_location(options.data, options.cache_dir, offline=True)
         if again := check_gold(root / RESULTS, location):
             echo(f"{again:,} answers have the scores that the gold gives them")

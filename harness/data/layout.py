@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.cards.source_files import SourceFile, read_checksums
@@ -24,6 +24,13 @@ class DataLocation:
     data: Path | None
     cache: Path
     offline: bool = False
+
+    def apart(self, digest: str) -> DataLocation:
+        """Return where a card from outside the package has its downloads, in a folder of its own.
+
+        Two cards may call files by one path that they take from two addresses.
+        """
+        return replace(self, cache=self.cache / "custom" / digest[:12])
 
 
 @dataclass(frozen=True)

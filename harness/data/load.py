@@ -182,14 +182,7 @@ def planned_downloads(
 
 
 def _place(card: TaskCard, location: DataLocation) -> DataLocation:
-    """Return where the card's downloads lie: of cards outside the package, each in a folder of its
-    own.
-
-    Two of them may call files by one path that they take from two addresses.
-    """
-    if not isinstance(card, CustomCard):
-        return location
-    return replace(location, cache=location.cache / "custom" / card.checksum[:12])
+    return location.apart(card.checksum) if isinstance(card, CustomCard) else location
 
 
 def _cached(card: TaskCard, split: str, units: Sequence[str], location: DataLocation) -> Fetched:

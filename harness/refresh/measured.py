@@ -7,16 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.cards.task import TaskCard
 from harness.errors import DataError
 from harness.inference.protocol import PROTOCOL_VERSION
-from harness.io.strict_yaml import read_model, scan_file
+from harness.io.strict_yaml import scan_file
 from harness.kinds import KINDS
 from harness.results.outcomes import OutcomeFile, find, read_meta
-from harness.submissions.attempts import Attempt, read_attempts
-from harness.submissions.folder import read_submissions
+from harness.submissions.attempts import Attempt
 from harness.submissions.submission import Submission
 from harness.version import __version__
 
@@ -38,27 +36,6 @@ class PendingUnits:
     done: Mapping[str, Sequence[OutcomeFile]]
 
 
-def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
-    """Read the submissions that can be read, and return slug → reason for those that cannot."""
-    try:
-        return read_submissions(folder), {}
-    except DataError:
-        pass
-    broken: dict[str, str] = {}
-    with TemporaryDirectory() as temporary:
-        good = Path(temporary)
-        for path in sorted(folder.glob("*.yaml")):
-            copy = good / path.name
-            try:
-                read_model(path, Submission, f"submissions/{path.name}")
-                copy.write_bytes(path.read_bytes())
-                read_submissions(good)
-            except DataError as error:
-                broken[path.stem] = str(error)
-                copy.unlink(missing_ok=True)
-        return read_submissions(good), broken
-
-
 def claimed_model(path: Path) -> str | None:
     """Return the model that a submission names, whatever else is wrong with it; None where that
     cannot be read.
@@ -69,18 +46,6 @@ def claimed_model(path: Path) -> str | None:
         return None
     model = value.get("model") if isinstance(value, dict) else None
     return model if isinstance(model, str) else None
-
-
-def readable(root: Path) -> dict[str, Submission]:
-    """Return the submissions of a board; one that cannot be read may have a row that says so.
-
-    Raises:
-        DataError: the attempts, or a submission without such a row, cannot be read.
-    """
-    folder = root / "submissions"
-    good, broken = read_each(folder)
-    reasons = {slug: attempt.reason for slug, attempt in read_attempts(root).items() if broken}
-    return good if broken.items() <= reasons.items() else read_submissions(folder)
 
 
 def pending_units(submission: Submission, wanted: Wanted, results: Path) -> PendingUnits:

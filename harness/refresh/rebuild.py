@@ -11,7 +11,6 @@ from harness.board.build import leaderboard
 from harness.errors import HarnessError, IncompleteError, NotFoundError
 from harness.evaluation.models import DEMO_MODEL
 from harness.refresh.handover import BUCKET, hand_over, request
-from harness.refresh.measured import readable
 from harness.refresh.refresh import Refresh
 from harness.submissions.attempts import Attempt, dated, write_attempts
 
@@ -74,7 +73,7 @@ def _sent(refresh: Refresh, slug: str, attempt: Attempt, wanted: Mapping[str, An
 def rebuild(root: Path, *, cache: Path) -> list[Path]:
     """Rebuild the board over the submissions that can be read; return the files that changed."""
     try:
-        return leaderboard(root, cache=cache, submissions=readable(root))
+        return leaderboard(root, cache=cache)
     except NotFoundError:
         return []  # Nothing is submitted, and nothing is measured.
 

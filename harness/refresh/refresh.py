@@ -18,13 +18,14 @@ from harness.evaluation.request import Request, choose_cards
 from harness.refresh import worker
 from harness.refresh.fitting import Limits
 from harness.refresh.items import Item, Terms, decide
-from harness.refresh.measured import claimed_model, pending_units, read_each
+from harness.refresh.measured import claimed_model, pending_units
 from harness.refresh.pinning import pin
 from harness.refresh.replacing import replace_rows, waiting_room
 from harness.refresh.replays import begin, replicate
 from harness.results.outcomes import find
 from harness.results.provenance import measuring
 from harness.submissions.attempts import Attempt, dated, read_attempts, write_attempts
+from harness.submissions.folder import read_each
 
 Evaluate = Callable[..., worker.Ended]
 Say = Callable[[str], None]

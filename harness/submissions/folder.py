@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.errors import DataError
 from harness.io.strict_yaml import read_model
+from harness.submissions.attempts import read_attempts
 from harness.submissions.submission import SLUG, Submission, contamination, kind_of
 
 
@@ -53,6 +55,39 @@ def read_submissions(folder: Path) -> dict[str, Submission]:
         if several := possible_bases(slug, found):
             raise DataError(f"submissions/{slug}.yaml: base: {several}")
     return found
+
+
+def read_each(folder: Path) -> tuple[dict[str, Submission], dict[str, str]]:
+    """Read the submissions that can be read, and return slug → reason for those that cannot."""
+    try:
+        return read_submissions(folder), {}
+    except DataError:
+        pass
+    broken: dict[str, str] = {}
+    with TemporaryDirectory() as temporary:
+        good = Path(temporary)
+        for path in sorted(folder.glob("*.yaml")):
+            copy = good / path.name
+            try:
+                read_model(path, Submission, f"submissions/{path.name}")
+                copy.write_bytes(path.read_bytes())
+                read_submissions(good)
+            except DataError as error:
+                broken[path.stem] = str(error)
+                copy.unlink(missing_ok=True)
+        return read_submissions(good), broken
+
+
+def readable(root: Path) -> dict[str, Submission]:
+    """Return the submissions of a board; one that cannot be read may have a row that says so.
+
+    Raises:
+        DataError: the attempts, or a submission without such a row, cannot be read.
+    """
+    folder = root / "submissions"
+    good, broken = read_each(folder)
+    reasons = {slug: attempt.reason for slug, attempt in read_attempts(root).items() if broken}
+    return good if broken.items() <= reasons.items() else read_submissions(folder)
 
 
 def checkpoint_key(submission: Submission) -> tuple[str, str | None]:

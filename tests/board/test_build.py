@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import harness
 from harness.analysis import gather
 from harness.analysis.contrasts import LeftOut
 from harness.analysis.fold import fold, fold_key
@@ -31,6 +32,7 @@ from harness.results.scores import SCHEMA
 from harness.statistics.contrast import Estimate
 from harness.statistics.verdict import Verdict
 from harness.submissions.attempts import Attempt, write_attempts
+from harness.submissions.folder import read_each
 from tests.board.boards import (
     BASE,
     ENGLISH,
@@ -390,6 +392,25 @@ def test_what_descends_from_a_submission_that_cannot_be_read_is_not_ranked(
         "english-qa": [doubt], "multilingual-qa": [doubt], "other": [],
         f"hand__base-{revision(BASE)[:12]}": [doubt],
     }  # fmt: skip
+
+
+def test_all_go_by_the_submissions_that_the_board_shows(root: Path) -> None:
+    """The base's cannot be read; once it has a row that says so, that ends no command."""
+    hand_worked(root)
+    leaderboard(root)
+    (root / "submissions" / "base.yaml").write_text("licnce: x\n")
+    for read in (leaderboard, harness.contrast, harness.verify):
+        with pytest.raises(DataError, match=r"base\.yaml"):
+            read(root)
+    why = read_each(root / "submissions")[1]["base"]
+    write_attempts(root, {"base": Attempt(model=BASE, status="failed", reason=why, exit_code=6)})
+    leaderboard(root)
+    assert harness.leaderboard(root, check=True) == []
+    assert harness.verify(root) > 0
+    harness.contrast(root)
+    assert harness.compare(ENGLISH, BASE, root=root)
+    notes = pq.read_table(root / "leaderboard/scores.parquet").column("note").to_pylist()
+    assert any("base.yaml cannot be read" in note for note in notes)
 
 
 def test_a_seed_that_is_not_ranked_is_named(root: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from harness.errors import RefusedError
+from harness.checkpoint.resolve import Base
+from harness.errors import DataError, RefusedError
 from harness.evaluation import lazy, run
 from harness.evaluation.engines import ENGINES
 from harness.evaluation.models import plan_model
 from harness.evaluation.options import Options, make_request
+from harness.evaluation.plan import _done
 from harness.evaluation.planned import Plan
 from harness.evaluation.reporting import Silent
 from tests.checkpoints import build
@@ -27,11 +30,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("xlm-roberta", tmp_path_factory.mktemp("model") / "tiny", qa_head=True)
 
 
-def planned(model: Path, folder: Path) -> Plan:
+def planned(
+    model: Path, folder: Path, *, languages: tuple[str, ...] = ("de",), fresh: bool = False
+) -> Plan:
     request = make_request(
         Options(
             tasks=TASKS,
-            languages=("de",),
+            languages=languages,
+            fresh=fresh,
             limit=2,
             device="cpu",
             out=folder / "out",
@@ -93,3 +99,26 @@ def test_what_fails_on_one_checkpoint_costs_nothing_of_another(
     done = {task.card.name: planned.file.path.exists() for task in plan.tasks
             for planned in task.jobs}  # fmt: skip
     assert done == {"demo_bitext": False, "demo_qa": True}
+
+
+def test_languages_that_are_not_asked_for_outlast_a_run_from_scratch(
+    model: Path, tmp_path: Path
+) -> None:
+    whole = planned(model, tmp_path, languages=("de", "es"))
+    run.run(whole, Silent())
+    files = [planned.file for task in whole.tasks for planned in task.jobs]
+    before = [file.read("es") for file in files]
+    run.run(planned(model, tmp_path, fresh=True), Silent())
+    assert [set(file.meta()["languages"]) for file in files] == [{"de", "es"}] * 2
+    assert [file.read("es") for file in files] == before
+
+
+def test_an_adapter_on_another_base_is_not_done_already(model: Path, tmp_path: Path) -> None:
+    found = planned(model, tmp_path)
+    run.run(found, Silent())
+    task = found.tasks[0]
+    file = task.jobs[0].file
+    assert _done(file, found.checkpoint, task.loaded, None) == {"de"}
+    other = replace(found.checkpoint, base=Base("org/base", "2"))
+    with pytest.raises(DataError, match="on the base None, now org/base@2"):
+        _done(file, other, task.loaded, None)

@@ -149,6 +149,11 @@ def test_equal_vectors_are_flagged() -> None:
     assert table.column("top_ids").to_pylist()[0] == ["de:0", "de:1", "de:2"]
 
 
+def test_equal_vectors_of_one_side_are_flagged() -> None:
+    _, flat = outcome(PAIRS, ANGLES | dict.fromkeys(("eins", "zwei", "drei"), 45))
+    assert flat
+
+
 def test_degenerate() -> None:
     random = np.random.default_rng(0)
     spread = random.normal(size=(20_000, 4)).astype(np.float32)

@@ -5,7 +5,7 @@ A file is compared with its checksum where the card knows it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 from harness.cards.languages import task_root
@@ -71,14 +71,9 @@ def fetch(card: IntermediateCard, location: DataLocation) -> Files:
 
 
 def _place(card: IntermediateCard, location: DataLocation) -> DataLocation:
-    """Return where the card's downloads lie: of a card of one's own, in a folder of its own.
-
-    Two cards may call files by one path that they take from two addresses.
-    """
     if not isinstance(card, CustomIntermediateCard):
         return location
-    own = sha256(card.source.model_dump_json().encode()).hexdigest()
-    return replace(location, cache=location.cache / "custom" / own[:12])
+    return location.apart(sha256(card.source.model_dump_json().encode()).hexdigest())
 
 
 def mirrored(card: IntermediateCard, location: DataLocation) -> Files:
